@@ -1,0 +1,78 @@
+"""``featdepth``: one file a verb, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from featdepth_ros.errors import FeatDepthError
+
+#: verb -> one line for ``featdepth --help``; the module is ``featdepth_ros.cli.<verb>``. Each such module holds
+#: ``DESCRIPTION`` and ``EXAMPLE`` (str), ``add_arguments(parser)`` and ``run(args) -> int``.
+VERBS: dict[str, str] = {
+    "demo": "the whole chain on a rendered or given recording, with a report",
+    "infer": "depth and motion of an image, folder, video, bag or dataset",
+    "play": "put a recording onto ROS 2 topics in real time",
+    "record": "write ROS 2 topics into a bag",
+    "simulate": "render a recording with known depth and motion",
+    "train": "train the networks from a recipe",
+    "eval": "depth, odometry and recordings against truth, by the field's protocols",
+    "weights": "look into weights, import published ones",
+}
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    module = importlib.import_module(f"featdepth_ros.cli.{verb}")
+    parser = argparse.ArgumentParser(
+        prog=f"featdepth {verb}",
+        description=module.DESCRIPTION,
+        epilog=f"example:\n{module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(["usage: featdepth VERB ...", "", *lines, "", "featdepth VERB --help explains a verb."])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns 0 (done), 1 (failed, with a message) or 2 (wrong usage)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return DONE if arguments else WRONG_USAGE
+    if arguments[0] == "--version":
+        from featdepth_ros import __version__
+
+        print(__version__)
+        return DONE
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        from featdepth_ros.errors import nearest_name
+
+        print(f"featdepth: unknown verb '{verb}'{nearest_name(verb, VERBS)}", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        args = _parser(verb).parse_args(rest)
+        return int(args.run(args))
+    except FeatDepthError as error:
+        print(f"featdepth {verb}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"featdepth {verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

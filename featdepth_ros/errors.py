@@ -1,0 +1,49 @@
+"""The one root of every error this package raises on purpose.
+
+A message says what was found, what was expected and what to do. The command line prints such a message without a
+traceback and exits with 1; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeatDepthError(Exception):
+    """Root of the package's errors."""
+
+
+class CalibrationError(FeatDepthError):
+    """A camera calibration is missing, malformed or does not fit its image."""
+
+
+class CheckpointError(FeatDepthError):
+    """A weights file cannot be read, or does not fit any architecture known here."""
+
+
+class ConfigError(FeatDepthError):
+    """A configuration holds an unknown key, a value out of range or a contradiction."""
+
+
+class ImageError(FeatDepthError):
+    """An image (or image message) is malformed: encoding, size or content."""
+
+
+class RecordingError(FeatDepthError):
+    """A recording (bag, folder, video, dataset) cannot be opened or understood."""
+
+
+class EvaluationError(FeatDepthError):
+    """An evaluation has no defined answer for what it was given."""
+
+
+class MissingDependencyError(FeatDepthError):
+    """An optional package is needed for what was asked; the message names the extra to install."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean 'lr'?`` or, with nothing near, the known names. For error messages."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"

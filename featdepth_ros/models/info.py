@@ -1,0 +1,67 @@
+"""What a checkpoint says of itself beside its tensors. Travels as JSON in the safetensors header."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from featdepth_ros.errors import CheckpointError
+
+ScaleKind = Literal["relative", "metric"]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Facts a user of the networks needs and tensors cannot tell.
+
+    Attributes:
+        name: ``compact``, ``featdepth-r50-kitti``...
+        architecture: as inferred from the keys: ``mono_fm``, ``mono_fm_joint``, ``autoencoder``, ``baseline``
+            with the depth of the ResNets (``mono_fm_r50``), or ``compact``.
+        min_depth, max_depth: ends of the disparity mapping, in the networks' own unit.
+        input_size: (height, width) in pixels the depth net was trained at.
+        pose_input_size: (height, width) in pixels the pose net was trained at.
+        focal: (fx / width, fy / height) of the training camera, None when unknown (then nothing is compensated).
+        scale_kind: ``metric`` when network depth times ``scale_factor`` is metres for the training camera.
+        scale_factor: 36 for the published stereo weights, 1 otherwise.
+        licence: terms of the weights, printed at load.
+        training: free text: data, command, seed.
+    """
+
+    name: str = "unnamed"
+    architecture: str = "unknown"
+    min_depth: float = 0.1
+    max_depth: float = 100.0
+    input_size: tuple[int, int] = (192, 640)
+    pose_input_size: tuple[int, int] = (192, 640)
+    focal: tuple[float, float] | None = None
+    scale_kind: ScaleKind = "relative"
+    scale_factor: float = 1.0
+    licence: str = "unknown"
+    training: str = ""
+
+    def with_(self, **changes: Any) -> ModelInfo:
+        """Return a copy with the given fields changed."""
+        return replace(self, **changes)
+
+    def to_json(self) -> str:
+        """Serialise for the safetensors header."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read back `to_json`. Keys of a newer version are ignored.
+
+        Raises:
+            CheckpointError: not JSON, or a field of the wrong kind.
+        """
+        try:
+            raw = json.loads(text)
+            known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
+            for key in ("input_size", "pose_input_size", "focal"):
+                if known.get(key) is not None:
+                    known[key] = tuple(known[key])
+            return cls(**known)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the model description in the file's header cannot be read: {error}") from error

@@ -1,0 +1,31 @@
+"""One frame of a recording: what every reader yields and every writer takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry.cameras import CameraModel
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image with its stamp, its calibration and, where the recording has it, the truth.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, as delivered by the camera (not rectified).
+        stamp_ns: time of exposure, nanoseconds. Readers without stamps count at the rate they were told.
+        name: stem for output files, unique within the recording and in frame order.
+        camera: calibration, or None when the recording has none.
+        depth: (H, W) float32 z-depth in metres, NaN where unknown; None when there is no truth.
+        T_world_camera: (4, 4) float64 pose of the camera (optical axes) in a fixed world; None when unknown.
+    """
+
+    image: NDArray[np.uint8]
+    stamp_ns: int
+    name: str
+    camera: CameraModel | None = None
+    depth: NDArray[np.float32] | None = None
+    T_world_camera: NDArray[np.float64] | None = None
