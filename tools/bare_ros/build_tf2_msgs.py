@@ -20,7 +20,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "tf2_msgs"
 
-#: Import, type support and (de)serialisation in a fresh interpreter: a half-finished build must not pass for a good one.
+#: Import, type support and (de)serialisation in a fresh interpreter: a half-finished build must not pass for a whole.
 CHECK = """
 from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import deserialize_message, serialize_message
