@@ -1,0 +1,191 @@
+"""The compact model: shapes, shared features, exact properties of the pose head, ImageNet initialisation."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import build_model
+from featdepth_ros.models.compact import CompactModel, correlation, load_imagenet_encoder, motion_of_twist
+from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, SameConv2d
+
+
+@pytest.fixture(scope="module")
+def model() -> CompactModel:
+    torch.manual_seed(0)
+    built = build_model("compact")
+    assert isinstance(built, CompactModel)
+    torch.nn.init.normal_(built.pose_head.out.weight, std=1.0)  # larger motions than a fresh head gives
+    return built.eval()
+
+
+def _image(seed: int, height: int = 64, width: int = 96, batch: int = 1) -> torch.Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 32, 32), (2, 64, 96), (1, 96, 64)])
+def test_disparities_are_four_finest_at_half_resolution(
+    model: CompactModel, batch: int, height: int, width: int
+) -> None:
+    with torch.inference_mode():
+        disparities = model.depth(_image(1, height, width, batch))
+    assert [tuple(d.shape) for d in disparities] == [(batch, 1, height >> k, width >> k) for k in (1, 2, 3, 4)]
+    assert all(d.dtype == torch.float32 and 0 < d.min() and d.max() < 1 for d in disparities)
+
+
+def test_features_encoded_once_serve_both_nets(model: CompactModel) -> None:
+    first, second = _image(2), _image(3)
+    with torch.inference_mode():
+        maps = [model.encode(image) for image in (first, second)]
+        shared = model.pose_from_features(*maps)
+        direct = model.pose(first, second)
+        torch.testing.assert_close(shared, direct, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(model.depth_from_features(maps[0]), model.depth(first))
+        finest = model.depth_from_features(maps[0], all_scales=False)
+        assert len(finest) == 1
+        torch.testing.assert_close(finest[0], model.depth(first)[0])
+        assert model.features(first).shape == (1, 16, 32, 48)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_identical_frames_give_exactly_no_motion(model: CompactModel, autocast: bool, training: bool) -> None:
+    image = _image(4, batch=2)
+    model.pose_head.train(training)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            maps = model.encode(image)
+            moving = model.pose_from_features(maps, model.encode(_image(5, batch=2)))
+            still = model.pose_from_features(maps, maps)
+    finally:
+        model.eval()
+    assert all(m.shape == (2, 3) and m.dtype == torch.float32 and m.abs().max() > 1e-4 for m in moving)
+    assert all(torch.equal(m, torch.zeros(2, 3)) for m in still)
+
+
+def _matrix(axisangle: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    x, y, z = axisangle[0].double().tolist()
+    skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = torch.linalg.matrix_exp(skew)
+    matrix[:3, 3] = translation[0].double()
+    return matrix
+
+
+def test_exchanged_frames_give_the_inverse_motion(model: CompactModel) -> None:
+    first, second = _image(6), _image(7)
+    with torch.inference_mode():
+        there, back = _matrix(*model.pose(first, second)), _matrix(*model.pose(second, first))
+    assert (there - torch.eye(4)).abs().max() > 1e-3
+    torch.testing.assert_close(there @ back, torch.eye(4, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_twist_is_the_matrix_exponential() -> None:
+    twist = torch.tensor([[0.3, -0.5, 0.7, 1.0, -2.0, 0.5]])
+    x, y, z, *velocity = twist[0].double().tolist()
+    generator = torch.zeros(4, 4, dtype=torch.float64)
+    generator[:3, :3] = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    generator[:3, 3] = torch.tensor(velocity)
+    expected = torch.linalg.matrix_exp(generator)
+    torch.testing.assert_close(_matrix(*motion_of_twist(twist)), expected, atol=2e-6, rtol=0)
+
+
+def test_correlation_finds_the_shifted_partner() -> None:
+    maps = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(8))
+    other = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(9))
+    volume = correlation(maps, other, radius=2)
+    assert volume.shape == (2, 25, 6, 7)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            for y, x in ((0, 0), (2, 3), (5, 6), (1, 6)):
+                inside = 0 <= y + dy < 6 and 0 <= x + dx < 7
+                expected = (maps[:, :, y, x] * other[:, :, y + dy, x + dx]).mean(1) if inside else torch.zeros(2)
+                torch.testing.assert_close(volume[:, (dy + 2) * 5 + dx + 2, y, x], expected)
+
+
+def test_same_padding_pads_the_odd_pixel_at_the_end() -> None:
+    image = torch.zeros(1, 1, 4, 4)
+    image[0, 0, 0, 0] = 1.0
+    conv = SameConv2d(1, 1, 3, stride=2)
+    torch.nn.init.constant_(conv.weight, 0.0)
+    conv.weight.data[0, 0, 0, 0] = 1.0  # sees the first pixel only when nothing is padded before it
+    assert conv(image)[0, 0].tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_size_is_within_the_budget(model: CompactModel) -> None:
+    counts = model.parameter_counts()
+    assert counts["encoder"] + counts["decoder"] <= 6_000_000
+    assert sum(counts.values()) <= 8_000_000
+
+
+def test_precisions_and_memory_formats_agree(model: CompactModel) -> None:
+    image = _image(10, 64, 128)
+    with torch.inference_mode():
+        plain = model.depth(image)[0]
+        last = model.depth(image.contiguous(memory_format=torch.channels_last))[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            low = model.depth(image)[0]
+    torch.testing.assert_close(plain, last, atol=1e-5, rtol=0)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(plain, low, atol=0.03, rtol=0)
+
+
+def test_every_parameter_receives_a_gradient() -> None:
+    torch.manual_seed(1)
+    built = build_model("compact")
+    axisangle, translation = built.pose(_image(11, batch=2), _image(12, batch=2))
+    loss = sum(d.mean() for d in built.depth(_image(11, batch=2))) + 1e3 * (axisangle.sum() + translation.sum())
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
+    without = [n for n, p in built.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.rand(3, 64, 64), "expected \\(B, 3, H, W\\)"),
+        (torch.rand(1, 1, 64, 64), "expected \\(B, 3, H, W\\)"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "divide bytes by 255"),
+        (torch.rand(1, 3, 60, 64), "multiples of 32"),
+    ],
+)
+def test_wrong_images_are_refused_with_words(model: FeatDepthModel, image: torch.Tensor, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        model.depth(image)
+    with pytest.raises(ImageError, match=words):
+        model.pose(image, image)
+
+
+def test_pair_of_two_sizes_is_refused(model: CompactModel) -> None:
+    with pytest.raises(ImageError, match="expected one shape"):
+        model.pose(_image(1, 64, 64), _image(1, 64, 96))
+
+
+def test_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(FeatDepthError, match="did you mean 'compact'"):
+        build_model("compakt")
+
+
+@pytest.mark.skipif(importlib.util.find_spec(IMAGENET_PACKAGE) is None, reason="optional ImageNet package missing")
+def test_imagenet_weights_load_strictly() -> None:
+    built = build_model("compact")
+    assert isinstance(built, CompactModel)
+    before = built.encoder._conv_stem.weight.clone()
+    file = load_imagenet_encoder(built)
+    assert file.is_file() and not torch.equal(before, built.encoder._conv_stem.weight)
+    assert built.encoder._blocks[15]._bn2.running_var.min() > 0
+
+
+def test_other_files_are_no_imagenet_weights(tmp_path: Path) -> None:
+    file = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match="does not hold EfficientNet-Lite0"):
+        load_imagenet_encoder(build_model("compact"), file)
+    with pytest.raises(CheckpointError, match="no ImageNet weights at"):
+        load_imagenet_encoder(build_model("compact"), tmp_path / "absent.pth")
