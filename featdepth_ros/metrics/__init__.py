@@ -1,0 +1,81 @@
+"""The field's figures for depth and odometry, numpy only: no torch, no files, no plots.
+
+Depth follows Eigen et al. (2014) with Garg's and Eigen's crops, odometry the KITTI benchmark, the TUM benchmark (ATE,
+RPE) and the reference's own variants; spec section 6.
+"""
+
+from featdepth_ros.metrics.depth import (
+    CROPS,
+    DEPTH_METRICS,
+    DepthProtocol,
+    DepthSummary,
+    ImageErrors,
+    crop_mask,
+    depth_errors,
+    evaluate_image,
+    resize_inverse_depth,
+    scaled_prediction,
+    summarise_depth,
+    valid_pixels,
+)
+from featdepth_ros.metrics.lidar import kitti_velodyne_projection, lidar_depth_map, parse_kitti_calibration
+from featdepth_ros.metrics.odometry import (
+    KITTI_LENGTHS,
+    ODOMETRY_KEYS,
+    OdometryResult,
+    Segments,
+    absolute_errors,
+    evaluate_odometry,
+    mean_by,
+    path_distances,
+    relative_errors,
+    segment_errors,
+    snippet_ate,
+)
+from featdepth_ros.metrics.trajectory import (
+    ALIGNMENTS,
+    Trajectory,
+    align,
+    associate,
+    check_poses,
+    make_trajectory,
+    rebase,
+    umeyama,
+)
+
+__all__ = [
+    "ALIGNMENTS",
+    "CROPS",
+    "DEPTH_METRICS",
+    "KITTI_LENGTHS",
+    "ODOMETRY_KEYS",
+    "DepthProtocol",
+    "DepthSummary",
+    "ImageErrors",
+    "OdometryResult",
+    "Segments",
+    "Trajectory",
+    "absolute_errors",
+    "align",
+    "associate",
+    "check_poses",
+    "crop_mask",
+    "depth_errors",
+    "evaluate_image",
+    "evaluate_odometry",
+    "kitti_velodyne_projection",
+    "lidar_depth_map",
+    "make_trajectory",
+    "mean_by",
+    "parse_kitti_calibration",
+    "path_distances",
+    "rebase",
+    "relative_errors",
+    "resize_inverse_depth",
+    "scaled_prediction",
+    "segment_errors",
+    "snippet_ate",
+    "summarise_depth",
+    "umeyama",
+    "valid_pixels",
+]

@@ -1,0 +1,279 @@
+"""Depth against truth, by the protocol of Eigen et al. (2014) as the reference runs it (spec section 6). numpy only.
+
+Every image is judged by itself; the figures of a set are plain means over its images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.errors import EvaluationError
+
+CropName = Literal["none", "garg", "eigen", "nyu"]
+ScaleRule = Literal["none", "median"]
+
+#: (top, bottom, left, right) as fractions of height and width. Garg et al. (2016) and Eigen et al. (2014), both as
+#: used with KITTI; the NYU rectangle is Eigen's 45:471, 41:601 of a 480x640 image.
+CROPS: dict[str, tuple[float, float, float, float]] = {
+    "none": (0.0, 1.0, 0.0, 1.0),
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+    "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+    "nyu": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
+}
+
+#: Figures that are averaged over images, in the order in which the field prints them.
+DEPTH_METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3")
+
+# Inverse depth of a value at or below zero is taken as that of this depth, so that its neighbours stay finite when a
+# prediction is resized; the clamp to the protocol's minimum follows in any case.
+_SMALLEST_DEPTH = 1e-6
+
+
+@dataclass(frozen=True)
+class DepthProtocol:
+    """What is compared, and how.
+
+    Attributes:
+        min_depth, max_depth: metres; truth strictly between them counts, predictions are clamped to them.
+        crop: name of a rectangle in `CROPS`.
+        scale: ``none``, ``median`` (per image: median truth over median prediction) or a factor put on predictions.
+        skip_invalid: leave non-finite predictions out and count them, rather than refuse them.
+    """
+
+    min_depth: float = 1e-3
+    max_depth: float = 80.0
+    crop: CropName = "none"
+    scale: ScaleRule | float = "none"
+    skip_invalid: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.min_depth) and 0 < self.min_depth < self.max_depth):
+            raise EvaluationError(
+                f"depth limits are {self.min_depth:g} to {self.max_depth:g} m; expected 0 < minimum < maximum"
+            )
+        if self.crop not in CROPS:
+            raise EvaluationError(f"crop '{self.crop}' is not known; expected one of {', '.join(CROPS)}")
+        if isinstance(self.scale, str):
+            if self.scale not in ("none", "median"):
+                raise EvaluationError(f"scale '{self.scale}' is not known; expected none, median or a factor")
+        elif not (math.isfinite(self.scale) and self.scale > 0):
+            raise EvaluationError(f"scale is {self.scale}; expected none, median or a factor above 0")
+
+
+@dataclass(frozen=True)
+class ImageErrors:
+    """Figures of one image. ``scale`` is median truth over median prediction, whatever scale was applied.
+
+    ``scale`` is None when the median prediction is not above 0. ``pixels`` were compared, ``skipped`` were not finite.
+    """
+
+    name: str
+    abs_rel: float
+    sq_rel: float
+    rmse: float
+    rmse_log: float
+    a1: float
+    a2: float
+    a3: float
+    scale: float | None
+    pixels: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class DepthSummary:
+    """Means over the images of a set.
+
+    Attributes:
+        abs_rel, sq_rel, rmse, rmse_log, a1, a2, a3: means of the per-image figures (rmse metres, sq_rel metres).
+        scale_median: median over images of median truth / median prediction; None when no image has one.
+        scale_std: standard deviation of those ratios divided by their median.
+        frames, pixels: images and pixels that were compared.
+    """
+
+    abs_rel: float
+    sq_rel: float
+    rmse: float
+    rmse_log: float
+    a1: float
+    a2: float
+    a3: float
+    scale_median: float | None
+    scale_std: float | None
+    frames: int
+    pixels: int
+
+
+def crop_mask(shape: tuple[int, int], crop: CropName) -> NDArray[np.bool_]:
+    """Return a (H, W) mask of the named rectangle; its borders are truncated to whole pixels (spec section 6)."""
+    height, width = shape
+    top, bottom, left, right = CROPS[crop]
+    mask = np.zeros((height, width), dtype=np.bool_)
+    if crop == "nyu":  # whole numbers of a 480x640 image must not lose a pixel to rounding
+        rows, columns = round(top * height), round(left * width)
+        mask[rows : round(bottom * height), columns : round(right * width)] = True
+    else:
+        mask[int(top * height) : int(bottom * height), int(left * width) : int(right * width)] = True
+    return mask
+
+
+def _axis_weights(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Indices and weight of the two neighbours along one axis, pixel centres at integers, borders repeated."""
+    centres = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
+    low = np.floor(centres).astype(np.intp)
+    high = np.minimum(low + 1, source - 1)
+    return low, high, centres - low
+
+
+def resize_inverse_depth(depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Resize a depth map bilinearly in inverse depth, without smoothing (what ``cv2.resize`` does to disparities).
+
+    Args:
+        depth: (h, w), any unit. A non-finite value makes every pixel that leans on it NaN.
+        shape: (H, W) of the result.
+
+    Returns:
+        (H, W) float64; the input's values when the size is the same already.
+    """
+    values = np.asarray(depth, dtype=np.float64)
+    if values.shape == shape:
+        return values
+    inverse = np.where(np.isfinite(values), 1.0 / np.maximum(values, _SMALLEST_DEPTH), np.nan)
+    low, high, weight = _axis_weights(values.shape[0], shape[0])
+    inverse = inverse[low] * (1 - weight)[:, None] + inverse[high] * weight[:, None]
+    low, high, weight = _axis_weights(values.shape[1], shape[1])
+    inverse = inverse[:, low] * (1 - weight) + inverse[:, high] * weight
+    return 1.0 / inverse
+
+
+def depth_errors(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
+    """Return the seven figures of Eigen et al. for matching pixels, natural logarithms.
+
+    Args:
+        truth: (N,) metres, above 0.
+        prediction: (N,) metres, above 0.
+
+    Raises:
+        EvaluationError: no pixel, other lengths, or a value that is not finite and above 0.
+    """
+    gt, pred = np.asarray(truth, dtype=np.float64).ravel(), np.asarray(prediction, dtype=np.float64).ravel()
+    if gt.size != pred.size or gt.size == 0:
+        raise EvaluationError(f"{gt.size} true and {pred.size} predicted depths; expected the same number, at least 1")
+    for what, values in (("true", gt), ("predicted", pred)):
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise EvaluationError(f"{what} depths hold values that are not finite and above 0; mask and clamp them")
+    ratio = np.maximum(gt / pred, pred / gt)
+    difference = gt - pred
+    return {
+        "abs_rel": float(np.mean(np.abs(difference) / gt)),
+        "sq_rel": float(np.mean(difference**2 / gt)),
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "rmse_log": float(np.sqrt(np.mean((np.log(gt) - np.log(pred)) ** 2))),
+        "a1": float(np.mean(ratio < 1.25)),
+        "a2": float(np.mean(ratio < 1.25**2)),
+        "a3": float(np.mean(ratio < 1.25**3)),
+    }
+
+
+def valid_pixels(truth: ArrayLike, protocol: DepthProtocol) -> NDArray[np.bool_]:
+    """Return the (H, W) mask of pixels whose truth counts: inside the crop, strictly between the limits."""
+    gt = np.asarray(truth)
+    if gt.ndim != 2:
+        raise EvaluationError(f"the true depth has shape {gt.shape}; expected (height, width)")
+    with np.errstate(invalid="ignore"):
+        inside = (gt > protocol.min_depth) & (gt < protocol.max_depth)
+    return inside & crop_mask((gt.shape[0], gt.shape[1]), protocol.crop)
+
+
+def scaled_prediction(
+    prediction: ArrayLike, truth: ArrayLike, protocol: DepthProtocol
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], float | None, float]:
+    """Bring a prediction to the truth's size and unit, without clamping.
+
+    Args:
+        prediction: (h, w) depth.
+        truth: (H, W) metres, 0 or non-finite where unknown.
+        protocol: limits, crop and scale.
+
+    Returns:
+        (H, W) scaled prediction; (H, W) mask of pixels with truth and a finite prediction; the ratio of medians (None
+        when undefined); the factor that was applied.
+
+    Raises:
+        EvaluationError: not a map, or median scaling asked for and undefined.
+    """
+    gt = np.asarray(truth)
+    mask = valid_pixels(gt, protocol)
+    pred = np.asarray(prediction, dtype=np.float64)
+    if pred.ndim != 2 or pred.size == 0:
+        raise EvaluationError(f"the prediction has shape {pred.shape}; expected (height, width)")
+    pred = resize_inverse_depth(pred, (gt.shape[0], gt.shape[1]))
+    mask = mask & np.isfinite(pred)
+    ratio: float | None = None
+    if mask.any():
+        median = float(np.median(pred[mask]))
+        ratio = float(np.median(gt[mask])) / median if median > 0 else None
+    if protocol.scale == "median":
+        if ratio is None and mask.any():
+            raise EvaluationError("the median prediction is not above 0; median scaling has no answer")
+        factor = ratio or 1.0
+    else:
+        factor = 1.0 if isinstance(protocol.scale, str) else float(protocol.scale)
+    return pred * factor, mask, ratio, factor
+
+
+def evaluate_image(
+    prediction: ArrayLike, truth: ArrayLike, protocol: DepthProtocol, name: str = "image"
+) -> ImageErrors | None:
+    """Judge one prediction; None when no pixel is left to compare.
+
+    Args:
+        prediction: (h, w) depth; another size than the truth's is resized by `resize_inverse_depth`.
+        truth: (H, W) metres; 0 and non-finite values are unknown.
+        protocol: limits, crop, scale.
+        name: what messages call the image.
+
+    Raises:
+        EvaluationError: predictions that are not finite where truth is known, and ``skip_invalid`` is off.
+    """
+    try:
+        pred, mask, ratio, _ = scaled_prediction(prediction, truth, protocol)
+    except EvaluationError as error:
+        raise EvaluationError(f"{name}: {error}") from error
+    skipped = int(valid_pixels(truth, protocol).sum() - mask.sum())
+    if skipped and not protocol.skip_invalid:
+        raise EvaluationError(
+            f"{name}: {skipped} predictions are not finite where truth is known; mend them, "
+            "or leave them out with --skip-invalid"
+        )
+    if not mask.any():
+        return None
+    clamped = np.clip(pred[mask], protocol.min_depth, protocol.max_depth)
+    figures = depth_errors(np.asarray(truth)[mask], clamped)
+    return ImageErrors(name=name, scale=ratio, pixels=int(mask.sum()), skipped=skipped, **figures)
+
+
+def summarise_depth(images: Sequence[ImageErrors]) -> DepthSummary:
+    """Average the figures of a set's images.
+
+    Raises:
+        EvaluationError: no image.
+    """
+    if not images:
+        raise EvaluationError("no image has a pixel to compare: truth is empty, or outside the crop and depth limits")
+    means = {key: float(np.mean([getattr(image, key) for image in images])) for key in DEPTH_METRICS}
+    ratios = np.array([image.scale for image in images if image.scale is not None])
+    median = float(np.median(ratios)) if ratios.size else None
+    return DepthSummary(
+        **means,
+        scale_median=median,
+        scale_std=float(np.std(ratios / median)) if median else None,
+        frames=len(images),
+        pixels=sum(image.pixels for image in images),
+    )

@@ -1,0 +1,107 @@
+"""KITTI's laser points as a depth map: the raw ground truth of the Eigen split (spec section 6). numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.errors import EvaluationError
+
+
+def parse_kitti_calibration(text: str) -> dict[str, NDArray[np.float64]]:
+    """Return the numeric entries of a KITTI ``key: numbers`` calibration file; entries such as dates are left out."""
+    entries: dict[str, NDArray[np.float64]] = {}
+    for line in text.splitlines():
+        key, colon, rest = line.partition(":")
+        if not colon:
+            continue
+        try:
+            entries[key.strip()] = np.array([float(word) for word in rest.split()])
+        except ValueError:
+            continue
+    return entries
+
+
+def _entry(entries: dict[str, NDArray[np.float64]], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    size = int(np.prod(shape))
+    found = entries.get(key)
+    if found is None or found.size != size:
+        what = "is missing" if found is None else f"has {found.size} numbers"
+        raise EvaluationError(f"calibration entry {key} {what}; expected {size} numbers")
+    return found.reshape(shape)
+
+
+def kitti_velodyne_projection(
+    cam_to_cam: str, velo_to_cam: str, camera: int = 2
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return the projection of laser points into a rectified KITTI raw image, and the image's size.
+
+    Args:
+        cam_to_cam: text of ``calib_cam_to_cam.txt``.
+        velo_to_cam: text of ``calib_velo_to_cam.txt``.
+        camera: 2 (left colour) or 3 (right colour).
+
+    Returns:
+        (3, 4) float64 P_rect_0<camera> R_rect_00 T_cam_velo, and (height, width) from S_rect_02.
+
+    Raises:
+        EvaluationError: an entry is missing or has another size.
+    """
+    cameras, laser = parse_kitti_calibration(cam_to_cam), parse_kitti_calibration(velo_to_cam)
+    T_camera_velo = np.eye(4)
+    T_camera_velo[:3, :3] = _entry(laser, "R", (3, 3))
+    T_camera_velo[:3, 3] = _entry(laser, "T", (3,))
+    R_rectified = np.eye(4)
+    R_rectified[:3, :3] = _entry(cameras, "R_rect_00", (3, 3))
+    P = _entry(cameras, f"P_rect_0{camera}", (3, 4))
+    width, height = _entry(cameras, "S_rect_02", (2,)).astype(int)
+    return P @ R_rectified @ T_camera_velo, (int(height), int(width))
+
+
+def lidar_depth_map(
+    points: ArrayLike, projection: ArrayLike, shape: tuple[int, int], laser_depth: bool = False
+) -> NDArray[np.float32]:
+    """Project laser points into an image and keep the nearest return of every pixel.
+
+    As the ground truth of the Eigen split has always been made: points with x < 0 (behind the laser) are dropped,
+    pixel = round(u) - 1 as in KITTI's 1-based development kit, depth is z along the optical axis. The published
+    maps were made with a pixel index that is not unique (row * (width - 1) + column - 1), and for every index
+    that occurs more than once the smallest depth is written to its *first* pixel only; this is reproduced.
+
+    Args:
+        points: (N, 3) or (N, 4) laser points, metres, x forward, y left, z up (a fourth column is ignored).
+        projection: (3, 4), see `kitti_velodyne_projection`.
+        shape: (height, width) of the image.
+        laser_depth: write the laser's forward coordinate x instead of z, as some published ground-truth files do.
+
+    Returns:
+        (H, W) float32 depth in metres, 0 where no point fell.
+
+    Raises:
+        EvaluationError: arrays of another shape.
+    """
+    cloud, P = np.asarray(points, dtype=np.float64), np.asarray(projection, dtype=np.float64)
+    if cloud.ndim != 2 or cloud.shape[1] not in (3, 4) or P.shape != (3, 4):
+        raise EvaluationError(f"points have shape {cloud.shape}, projection {P.shape}; expected (N, 3|4) and (3, 4)")
+    height, width = shape
+    cloud = cloud[cloud[:, 0] >= 0, :3]
+    projected = cloud @ P[:, :3].T + P[:, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = np.round(projected[:, 0] / projected[:, 2]) - 1
+        v = np.round(projected[:, 1] / projected[:, 2]) - 1
+        inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
+    column, row = u[inside].astype(np.intp), v[inside].astype(np.intp)
+    depth = cloud[inside, 0] if laser_depth else projected[inside, 2]
+
+    image = np.zeros((height, width), dtype=np.float32)
+    image[row, column] = depth  # points in file order: the last return of a pixel stands, unless settled below
+    index = row * (width - 1) + column - 1
+    order = np.argsort(index, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(index[order]) > 0]) if index.size else np.zeros(0, dtype=np.intp)
+    counts = np.diff(np.r_[starts, index.size])
+    repeated = starts[counts > 1]
+    if repeated.size:
+        nearest = np.minimum.reduceat(depth[order], starts)[counts > 1]
+        first = order[repeated]
+        image[row[first], column[first]] = nearest
+    return np.maximum(image, 0)

@@ -1,0 +1,351 @@
+"""Odometry against truth: the KITTI segment errors, ATE, RPE and the five-frame ATE (spec section 6). numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics.trajectory import Alignment, Trajectory, align, associate, rebase
+
+#: Segment lengths of the KITTI odometry benchmark, metres.
+KITTI_LENGTHS = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0)
+#: A segment starts at every tenth frame.
+SEGMENT_STEP = 10
+#: Frames a snippet of the five-frame ATE spans.
+SNIPPET_FRAMES = 5
+#: Largest stamp difference of a matched pair, unless told otherwise.
+MAX_STAMP_DIFFERENCE_NS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Errors over segments of fixed length, one row a segment, arrays of shape (S,).
+
+    Attributes:
+        first, last: positions in the compared trajectories.
+        length_m: nominal length, metres.
+        t_err: translation error per length (m/m).
+        r_err: rotation error per length, rad/m.
+        speed: nominal length over the segment's time, m/s.
+    """
+
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+    length_m: NDArray[np.float64]
+    t_err: NDArray[np.float64]
+    r_err: NDArray[np.float64]
+    speed: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.length_m)
+
+
+@dataclass(frozen=True)
+class OdometryResult:
+    """Figures of one estimate, and what a plot of them needs.
+
+    Attributes:
+        name: the estimate's name.
+        t_err_percent, r_err_deg_per_100m: mean over all segments; None when no segment is long enough.
+        ate_m: root mean square of the position errors after alignment, metres.
+        rpe_m, rpe_deg: mean error of the motion between consecutive frames, metres and degrees.
+        scale: the factor put on the estimate.
+        segments: number of segments.
+        frames: number of compared poses.
+        length_m: path length of the truth over these poses, metres.
+        ate5_mean_m, ate5_std_m: the reference's five-frame ATE, see `snippet_ate`.
+        truth, estimate: (N, 4, 4) poses as compared: based at the first common frame, the estimate aligned.
+        segment_errors: see `Segments`.
+        unmatched: poses of the estimate that have no truth.
+        notes: what a reader of the figures should know.
+    """
+
+    name: str
+    t_err_percent: float | None
+    r_err_deg_per_100m: float | None
+    ate_m: float
+    rpe_m: float
+    rpe_deg: float
+    scale: float
+    segments: int
+    frames: int
+    length_m: float
+    ate5_mean_m: float
+    ate5_std_m: float
+    truth: NDArray[np.float64]
+    estimate: NDArray[np.float64]
+    segment_errors: Segments
+    unmatched: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def figures(self) -> dict[str, float | int | None]:
+        """The figures alone, keyed as the command line's JSON."""
+        return {key: getattr(self, key) for key in ODOMETRY_KEYS}
+
+
+ODOMETRY_KEYS = (
+    "t_err_percent",
+    "r_err_deg_per_100m",
+    "ate_m",
+    "rpe_m",
+    "rpe_deg",
+    "scale",
+    "segments",
+    "frames",
+    "length_m",
+    "ate5_mean_m",
+    "ate5_std_m",
+)
+
+
+def _angles(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation angles of (N, 4, 4) transforms, radians.
+
+    From the clamped trace, as KITTI's development kit has it. Matrices printed with seven digits are rotations to
+    about 1e-7 only, which an angle from the trace shows as up to 3e-4 rad; published figures contain this.
+    """
+    cosine = (np.trace(transforms[:, :3, :3], axis1=1, axis2=2) - 1) / 2
+    angles: NDArray[np.float64] = np.arccos(np.clip(cosine, -1.0, 1.0))
+    return angles
+
+
+def path_distances(poses: ArrayLike) -> NDArray[np.float64]:
+    """Return the (N,) path length from the first of (N, 4, 4) poses to each, metres."""
+    positions = np.asarray(poses, dtype=np.float64)[:, :3, 3]
+    steps: NDArray[np.float64] = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    return np.concatenate([np.zeros(1), np.cumsum(steps)])
+
+
+def segment_errors(
+    truth: ArrayLike,
+    estimate: ArrayLike,
+    lengths: Sequence[float] = KITTI_LENGTHS,
+    frame_numbers: ArrayLike | None = None,
+    seconds: ArrayLike | None = None,
+) -> Segments:
+    """Return the KITTI odometry errors over segments of the given lengths (Geiger et al., 2012; spec section 6).
+
+    A segment starts at every frame whose number is a multiple of ten and ends at the first frame that lies more than
+    its length further along the true path. Its error is inv(estimated motion) @ true motion.
+
+    Args:
+        truth, estimate: (N, 4, 4) poses of the same frames.
+        lengths: metres.
+        frame_numbers: (N,) numbers of the frames in their recording; counted from 0 by default.
+        seconds: (N,) time of each frame, for speeds; by default 0.1 s times frame number, as KITTI's kit assumes.
+    """
+    gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    numbers = np.arange(len(gt)) if frame_numbers is None else np.asarray(frame_numbers)
+    distance = path_distances(gt)
+    starts = np.flatnonzero(numbers % SEGMENT_STEP == 0)
+    rows: list[tuple[int, int, float]] = []
+    for start in starts:
+        ends = np.searchsorted(distance, distance[start] + np.asarray(lengths, dtype=np.float64), side="right")
+        rows += [
+            (int(start), int(end), float(length))
+            for end, length in zip(ends, lengths, strict=True)
+            if end < len(distance)
+        ]
+    first = np.array([row[0] for row in rows], dtype=np.intp)
+    last = np.array([row[1] for row in rows], dtype=np.intp)
+    length_m = np.array([row[2] for row in rows], dtype=np.float64)
+    motion_truth = np.linalg.inv(gt[first]) @ gt[last]
+    motion_estimate = np.linalg.inv(est[first]) @ est[last]
+    error = np.linalg.inv(motion_estimate) @ motion_truth
+    if seconds is None:
+        # KITTI's kit counts both ends: a segment over n intervals is taken to last (n + 1) * 0.1 s.
+        duration = 0.1 * (numbers[last] - numbers[first] + 1.0)
+    else:
+        times = np.asarray(seconds, dtype=np.float64)
+        duration = times[last] - times[first]
+    return Segments(
+        first=first,
+        last=last,
+        length_m=length_m,
+        t_err=np.linalg.norm(error[:, :3, 3], axis=1) / length_m,
+        r_err=_angles(error) / length_m,
+        speed=length_m / duration,
+    )
+
+
+def absolute_errors(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
+    """Return the (N,) distances between positions of (N, 4, 4) poses, metres; ATE is their root mean square."""
+    gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    distances: NDArray[np.float64] = np.linalg.norm(gt[:, :3, 3] - est[:, :3, 3], axis=1)
+    return distances
+
+
+def relative_errors(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the errors of the motion between consecutive poses: (N-1,) metres and (N-1,) radians.
+
+    The error is inv(true motion) @ estimated motion, as in the TUM benchmark (Sturm et al., 2012).
+    """
+    gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    error = np.linalg.inv(np.linalg.inv(gt[:-1]) @ gt[1:]) @ (np.linalg.inv(est[:-1]) @ est[1:])
+    return np.linalg.norm(error[:, :3, 3], axis=1), _angles(error)
+
+
+def snippet_ate(truth: ArrayLike, estimate: ArrayLike, frames: int = SNIPPET_FRAMES) -> NDArray[np.float64]:
+    """Return the reference's five-frame ATE of every snippet, (N-1,) metres (SfMLearner's figure; spec section 6).
+
+    As its eval_pose does: a snippet starts at every frame, those at the end are shorter; both sides chain *inverse*
+    local transforms; the estimate is scaled per snippet by sum(gt . est) / sum(est . est); the error is
+    sqrt(sum of squares) / number of points, which is not a root mean square. Where the estimate stands still any
+    scale gives the same points, so the error is the truth's own.
+
+    Args:
+        truth, estimate: (N, 4, 4) poses of the same frames.
+        frames: points a snippet has.
+    """
+    gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    local_gt, local_est = np.linalg.inv(gt[1:]) @ gt[:-1], np.linalg.inv(est[1:]) @ est[:-1]
+    count = len(local_gt)
+    window = min(frames - 1, count)
+
+    def points(local: NDArray[np.float64]) -> NDArray[np.float64]:
+        padded = np.concatenate([local, np.tile(np.eye(4), (window, 1, 1))])  # beyond the end the camera stands
+        chained = np.tile(np.eye(4), (count, 1, 1))
+        result = np.zeros((count, window + 1, 3))
+        for step in range(window):
+            chained = chained @ padded[step : step + count]
+            result[:, step + 1] = chained[:, :3, 3]
+        return result
+
+    a, b = points(local_gt), points(local_est)
+    lengths = np.minimum(np.arange(count, 0, -1), window) + 1
+    inside = np.arange(window + 1) < lengths[:, None]
+    a, b = a * inside[..., None], b * inside[..., None]
+    squares = (b * b).sum(axis=(1, 2))
+    scale = (a * b).sum(axis=(1, 2)) / np.where(squares > 0, squares, 1.0)
+    error = ((b * scale[:, None, None] - a) ** 2).sum(axis=(1, 2))
+    ates: NDArray[np.float64] = np.sqrt(error) / lengths
+    return ates
+
+
+def _matched(truth: Trajectory, estimate: Trajectory, max_difference_ns: int) -> tuple[NDArray[np.intp], ...]:
+    if truth.stamped != estimate.stamped:
+        kinds = [("stamps" if t.stamped else "frame numbers") for t in (truth, estimate)]
+        raise EvaluationError(
+            f"{truth.name} has {kinds[0]}, {estimate.name} has {kinds[1]}; give both the same, "
+            "for instance a times file for the one without stamps"
+        )
+    of_truth, of_estimate = associate(truth.keys, estimate.keys, max_difference_ns if truth.stamped else 0)
+    if len(of_truth) < 2:
+        unit = "ns" if truth.stamped else "frames"
+        raise EvaluationError(
+            f"{truth.name} ({truth.keys[0]} to {truth.keys[-1]} {unit}, {len(truth)} poses) and {estimate.name} "
+            f"({estimate.keys[0]} to {estimate.keys[-1]} {unit}, {len(estimate)} poses) have {len(of_truth)} "
+            "frames in common; expected at least 2. Check clock, start and sorting of the two"
+        )
+    return of_truth, of_estimate
+
+
+def evaluate_odometry(
+    truth: Trajectory,
+    estimate: Trajectory,
+    alignment: Alignment = "none",
+    lengths: Sequence[float] = KITTI_LENGTHS,
+    max_difference_ns: int = MAX_STAMP_DIFFERENCE_NS,
+) -> OdometryResult:
+    """Judge an estimated trajectory.
+
+    Frames are those the estimate has; both trajectories are based at the first of them, then aligned.
+
+    Args:
+        truth, estimate: both with stamps or both with frame numbers, and of the same frame on the vehicle.
+        alignment: see `trajectory.align`.
+        lengths: segment lengths, metres, above 0.
+        max_difference_ns: see `trajectory.associate`.
+
+    Raises:
+        EvaluationError: fewer than two common frames, stamps against frame numbers, an undefined scale.
+    """
+    if not lengths or not all(np.isfinite(length) and length > 0 for length in lengths):
+        raise EvaluationError(f"segment lengths are {list(lengths)}; expected metres above 0, at least one")
+    of_truth, of_estimate = _matched(truth, estimate, max_difference_ns)
+    gt = rebase(truth.poses[of_truth])
+    try:
+        est, scale = align(gt, rebase(estimate.poses[of_estimate]), alignment)
+    except EvaluationError as error:
+        raise EvaluationError(f"{estimate.name}: {error}") from error
+    numbers = None if truth.stamped else truth.keys[of_truth]
+    seconds = (truth.keys[of_truth] - truth.keys[of_truth[0]]) * 1e-9 if truth.stamped else None
+    segments = segment_errors(gt, est, lengths, numbers, seconds)
+    rpe_m, rpe_rad = relative_errors(gt, est)
+    snippets = snippet_ate(gt, est)
+    length_m = float(path_distances(gt)[-1])
+    unmatched = len(estimate) - len(of_estimate)
+    return OdometryResult(
+        name=estimate.name,
+        t_err_percent=float(segments.t_err.mean() * 100) if len(segments) else None,
+        r_err_deg_per_100m=float(np.degrees(segments.r_err.mean()) * 100) if len(segments) else None,
+        ate_m=float(np.sqrt(np.mean(absolute_errors(gt, est) ** 2))),
+        rpe_m=float(rpe_m.mean()),
+        rpe_deg=float(np.degrees(rpe_rad.mean())),
+        scale=scale,
+        segments=len(segments),
+        frames=len(gt),
+        length_m=length_m,
+        ate5_mean_m=float(snippets.mean()),
+        ate5_std_m=float(snippets.std()),
+        truth=gt,
+        estimate=est,
+        segment_errors=segments,
+        unmatched=unmatched,
+        notes=_notes(truth, estimate, unmatched, scale, segments, min(lengths), length_m),
+    )
+
+
+def _notes(
+    truth: Trajectory,
+    estimate: Trajectory,
+    unmatched: int,
+    scale: float,
+    segments: Segments,
+    shortest: float,
+    length_m: float,
+) -> tuple[str, ...]:
+    notes = [
+        f"{t.name}: {t.duplicates} poses repeat a stamp, the first of each counts"
+        for t in (truth, estimate)
+        if t.duplicates
+    ]
+    if unmatched:
+        notes.append(f"{estimate.name}: {unmatched} of {len(estimate)} poses have no truth and do not count")
+    if scale <= 0:
+        notes.append(f"{estimate.name}: the fitted scale is {scale:.3g}: the estimate moves against the truth")
+    if not len(segments):
+        notes.append(
+            f"{estimate.name}: no segment of {shortest:g} m in {length_m:.1f} m of path, so no t_err and r_err; "
+            "shorter segments: --lengths"
+        )
+    return tuple(notes)
+
+
+def mean_by(
+    keys: NDArray[np.float64], segments: Segments, values: Sequence[float], half_width: float
+) -> list[tuple[float, float, float, int]]:
+    """Average segment errors around given lengths or speeds: the curves of the reference's draw_odometry.
+
+    Args:
+        keys: (S,) length or speed of each segment.
+        segments: the errors.
+        values: centres of the bins.
+        half_width: a segment counts where |key - centre| < half_width; its speed bins overlap (centres every 2 m/s,
+            half width 2 m/s).
+
+    Returns:
+        (centre, mean t_err in %, mean r_err in deg per 100 m, segments) of every bin that has any.
+    """
+    curve = []
+    for value in values:
+        inside = np.abs(keys - value) < half_width
+        if inside.any():
+            t_err = float(segments.t_err[inside].mean() * 100)
+            r_err = float(np.degrees(segments.r_err[inside].mean()) * 100)
+            curve.append((float(value), t_err, r_err, int(inside.sum())))
+    return curve

@@ -1,0 +1,218 @@
+"""Trajectories: what is valid, which pose belongs to which, and how one is laid over another. numpy only.
+
+A pose is ``T_world_body``, (4, 4): the body's coordinates to the world's. The word body stands for whatever the file
+tells of: camera, IMU or base link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.errors import EvaluationError
+
+Alignment = Literal["none", "scale", "6dof", "7dof", "umeyama_scale"]
+ALIGNMENTS: tuple[Alignment, ...] = ("none", "scale", "6dof", "7dof", "umeyama_scale")
+
+#: Largest entry of R^T R - I that still passes for a rotation: single precision written with few digits, chained.
+RIGID_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Poses in order of their keys.
+
+    Attributes:
+        keys: (N,) int64, strictly increasing: stamps in nanoseconds, or frame numbers.
+        poses: (N, 4, 4) float64 T_world_body.
+        stamped: True when keys are stamps.
+        name: what messages, tables and legends call it.
+        duplicates: poses that were dropped because an earlier line had the same key.
+    """
+
+    keys: NDArray[np.int64]
+    poses: NDArray[np.float64]
+    stamped: bool
+    name: str = "trajectory"
+    duplicates: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def moved_to(self, T_body_other: ArrayLike) -> Trajectory:
+        """Return the trajectory of another frame on the same body (``T_body_other``, (4, 4))."""
+        return replace(self, poses=self.poses @ np.asarray(T_body_other, dtype=np.float64))
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(N, 3) positions."""
+        return self.poses[:, :3, 3]
+
+
+def check_poses(poses: ArrayLike, name: str = "trajectory") -> NDArray[np.float64]:
+    """Return (N, 4, 4) float64 poses, or say which one is none.
+
+    Args:
+        poses: (N, 4, 4) or (N, 3, 4).
+        name: what the message calls the trajectory.
+
+    Raises:
+        EvaluationError: another shape, NaN or infinity, or a rotation part that is not a rotation; counts from 0.
+    """
+    values = np.asarray(poses, dtype=np.float64)
+    if values.ndim != 3 or values.shape[1:] not in ((4, 4), (3, 4)):
+        raise EvaluationError(f"{name}: poses have shape {values.shape}; expected (N, 3, 4) or (N, 4, 4)")
+    whole = np.tile(np.eye(4), (len(values), 1, 1))
+    whole[:, :3] = values[:, :3]
+    bad: NDArray[np.bool_] = np.logical_not(np.isfinite(whole).all(axis=(1, 2)))
+    if bad.any():
+        raise EvaluationError(
+            f"{name}: {int(bad.sum())} of {len(bad)} poses hold NaN or infinity, first pose {int(np.argmax(bad))}; "
+            "remove these lines (frames without an estimate are left out of the comparison)"
+        )
+    rotations = whole[:, :3, :3]
+    deviation = np.abs(np.swapaxes(rotations, 1, 2) @ rotations - np.eye(3)).max(axis=(1, 2), initial=0.0)
+    bad = (deviation > RIGID_TOLERANCE) | (np.linalg.det(rotations) < 0)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise EvaluationError(
+            f"{name}: {int(bad.sum())} of {len(bad)} poses are not rigid, first pose {first} "
+            f"(R^T R differs from I by {deviation[first]:.2g}, det R = {np.linalg.det(rotations[first]):.3g}); "
+            "expected rotation matrices, row-major [R|t], without scale or mirroring"
+        )
+    return whole
+
+
+def make_trajectory(keys: ArrayLike, poses: ArrayLike, stamped: bool, name: str = "trajectory") -> Trajectory:
+    """Check poses, sort them by key, and keep the first of every key.
+
+    Args:
+        keys: (N,) stamps in nanoseconds or frame numbers, in any order.
+        poses: (N, 4, 4) or (N, 3, 4) T_world_body.
+        stamped: True for stamps.
+        name: see `Trajectory`.
+
+    Raises:
+        EvaluationError: no pose, other lengths, or see `check_poses`.
+    """
+    numbers = np.asarray(keys, dtype=np.int64)
+    if len(numbers) == 0:
+        raise EvaluationError(f"{name}: no pose in it; expected at least one")
+    whole = check_poses(poses, name)
+    if numbers.shape != (len(whole),):
+        raise EvaluationError(f"{name}: {numbers.size} stamps for {len(whole)} poses; expected as many of each")
+    unique, first = np.unique(numbers, return_index=True)  # sorts; return_index is the first occurrence
+    return Trajectory(unique, whole[first], stamped, name, duplicates=len(numbers) - len(unique))
+
+
+def associate(
+    truth: ArrayLike, estimate: ArrayLike, max_difference: int = 0
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair two increasing lists of keys, nearest first; every key is used once at most.
+
+    Args:
+        truth: (N,) keys, strictly increasing.
+        estimate: (M,) keys, strictly increasing.
+        max_difference: largest difference of a pair, in the keys' unit; 0 pairs equal keys only.
+
+    Returns:
+        Indices into ``truth`` and into ``estimate``, (K,) each, both increasing.
+    """
+    gt, est = np.asarray(truth, dtype=np.int64), np.asarray(estimate, dtype=np.int64)
+    if gt.size == 0 or est.size == 0:
+        empty = np.zeros(0, dtype=np.intp)
+        return empty, empty
+    right = np.clip(np.searchsorted(gt, est), 0, gt.size - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(np.abs(gt[left] - est) <= np.abs(gt[right] - est), left, right)
+    difference = np.abs(gt[nearest] - est)
+    order = np.lexsort((difference, nearest))  # the closest claimant of every true pose comes first
+    first = np.r_[True, np.diff(nearest[order]) > 0]
+    chosen = np.sort(order[first & (difference[order] <= max_difference)])
+    return nearest[chosen], chosen
+
+
+def umeyama(
+    source: ArrayLike, target: ArrayLike, with_scale: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Least-squares similarity between matched points (Umeyama, PAMI 1991, equations 34 to 43).
+
+    Points on a line leave a turn about it open; it does not change the aligned positions.
+
+    Args:
+        source: (N, 3).
+        target: (N, 3).
+        with_scale: estimate the scale; 1 otherwise.
+
+    Returns:
+        Rotation (3, 3), translation (3,) and scale with target = scale * R @ source + t.
+
+    Raises:
+        EvaluationError: a scale is asked for and the source does not move.
+    """
+    x, y = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    covariance = (y - mean_y).T @ (x - mean_x) / len(x)
+    u, singular, vt = np.linalg.svd(covariance)
+    sign = np.array([1.0, 1.0, -1.0 if np.linalg.det(u) * np.linalg.det(vt) < 0 else 1.0])
+    rotation = (u * sign) @ vt
+    scale = 1.0
+    if with_scale:
+        variance = float(((x - mean_x) ** 2).sum() / len(x))
+        if variance == 0:
+            raise EvaluationError("the estimate does not move, so no scale fits it; use the alignment none or 6dof")
+        scale = float((singular * sign).sum() / variance)
+    return rotation, mean_y - scale * rotation @ mean_x, scale
+
+
+def rebase(poses: ArrayLike) -> NDArray[np.float64]:
+    """Return (N, 4, 4) poses as seen from the first of them."""
+    values = np.asarray(poses, dtype=np.float64)
+    return np.linalg.inv(values[0]) @ values
+
+
+def align(truth: ArrayLike, estimate: ArrayLike, how: Alignment = "none") -> tuple[NDArray[np.float64], float]:
+    """Lay an estimate over the truth.
+
+    ``none`` leaves it. ``scale`` multiplies positions with sum(gt . est) / sum(est . est), no rotation. ``6dof`` and
+    ``7dof`` fit a rigid or similarity transform to the positions and apply it to whole poses. ``umeyama_scale``
+    applies the scale of the 7dof fit alone, as the reference's draw_odometry does.
+
+    Args:
+        truth: (N, 4, 4), based at its first pose.
+        estimate: (N, 4, 4), based at its first pose.
+        how: one of `ALIGNMENTS`.
+
+    Returns:
+        Aligned poses (N, 4, 4) and the factor that was put on the estimate's positions (1 for none and 6dof).
+
+    Raises:
+        EvaluationError: unknown name, or a scale that is undefined because one of the two does not move.
+    """
+    if how not in ALIGNMENTS:
+        raise EvaluationError(f"alignment '{how}' is not known; expected one of {', '.join(ALIGNMENTS)}")
+    gt, est = np.asarray(truth, dtype=np.float64), np.array(estimate, dtype=np.float64)
+    if how == "none":
+        return est, 1.0
+    a, b = gt[:, :3, 3], est[:, :3, 3]
+    if how == "6dof":
+        rotation, translation, scale = umeyama(b, a, with_scale=False)
+    else:
+        for what, points in (("ground truth", a), ("estimate", b)):
+            if np.ptp(points, axis=0).max() == 0:
+                raise EvaluationError(f"the {what} does not move, so no scale fits; use the alignment none or 6dof")
+        rotation, translation = np.eye(3), np.zeros(3)
+        if how == "scale":
+            scale = float((a * b).sum() / (b * b).sum())
+        else:
+            fitted = umeyama(b, a)
+            scale = fitted[2]
+            if how == "7dof":
+                rotation, translation = fitted[0], fitted[1]
+    est[:, :3, 3] *= scale
+    transform = np.eye(4)
+    transform[:3, :3], transform[:3, 3] = rotation, translation
+    return transform @ est, scale
