@@ -1,4 +1,10 @@
-"""Camera models: what the pixels of one image mean. Immutable, numpy only; tensors come in `chain.py`."""
+"""Camera models: what the pixels of one image mean. Immutable, numpy only; tensors come in `chain.py`.
+
+Pixels of a delivered image follow REP-104: the region of interest is cut from the full sensor image, then binned.
+A binned pixel is a block of sensor pixels and lies at the block's centre:
+``u_delivered = (u_full - x_offset + 0.5) / binning - 0.5``. image_geometry leaves the two halves out, which puts its
+rays a quarter of a binned pixel off at binning 2; without binning the two agree exactly.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError
+from featdepth_ros.geometry import distortion
 
 DistortionModel = Literal["none", "plumb_bob", "rational_polynomial", "equidistant"]
+
+#: Widest view, in degrees to either side of the axis, of the pinhole chosen for a fisheye that comes without P.
+FISHEYE_HALF_VIEW_DEG = 50.0
 
 #: Number of coefficients each model takes; shorter lists are refused, plumb_bob may have 4 (k3 = 0).
 COEFFICIENTS: dict[str, tuple[int, ...]] = {
@@ -36,7 +46,7 @@ class CameraModel:
             ``equidistant`` (Kannala-Brandt k1..k4, OpenCV fisheye).
         distortion: the coefficients, OpenCV order.
         rectification: row-major 3x3 R (raw camera to rectified camera), or None for identity.
-        projection: (fx', fy', cx', cy') of P, the rectified camera; None: the same as K.
+        projection: (fx', fy', cx', cy') of P, the rectified camera; None: see `rectified`.
         roi: (x_offset, y_offset, width, height) in full-resolution pixels, or None.
         binning: (binning_x, binning_y), at least 1.
     """
@@ -73,6 +83,32 @@ class CameraModel:
             )
         if self.rectification is not None and len(self.rectification) != 9:
             raise CalibrationError(f"rectification has {len(self.rectification)} numbers; expected 9 (row-major 3x3)")
+        if self.projection is not None and not (
+            len(self.projection) == 4
+            and all(math.isfinite(v) for v in self.projection)
+            and min(self.projection[:2]) > 0
+        ):
+            raise CalibrationError(
+                f"projection is {self.projection}; expected finite fx', fy', cx', cy', fx' and fy' > 0"
+            )
+        if self.rectification is not None:
+            rotation = np.reshape(self.rectification, (3, 3))
+            if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+                raise CalibrationError(
+                    f"rectification {self.rectification} is not a rotation; expected a row-major 3x3"
+                )
+        if self.roi is not None and not (
+            self.roi[0] >= 0
+            and self.roi[1] >= 0
+            and self.roi[2] > 0
+            and self.roi[3] > 0
+            and self.roi[0] + self.roi[2] <= self.width
+            and self.roi[1] + self.roi[3] <= self.height
+        ):
+            raise CalibrationError(
+                f"region of interest (x, y, width, height) is {self.roi}; "
+                f"expected one inside the full image, {self.width}x{self.height}"
+            )
         if self.binning[0] < 1 or self.binning[1] < 1:
             raise CalibrationError(f"binning is {self.binning}; expected at least 1 in both directions")
 
@@ -80,6 +116,16 @@ class CameraModel:
     def K(self) -> NDArray[np.float64]:  # noqa: N802 - the field's name
         """3x3 intrinsics of the full sensor image, pixels."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def R(self) -> NDArray[np.float64]:  # noqa: N802 - the field's name
+        """3x3 rotation from the raw camera's frame to the rectified camera's."""
+        return np.eye(3) if self.rectification is None else np.reshape(self.rectification, (3, 3)).astype(np.float64)
+
+    @property
+    def is_distorted(self) -> bool:
+        """True when straight lines are bent: the lens model is more than a pinhole."""
+        return self.distortion_model == "equidistant" or any(self.distortion)
 
     @property
     def is_pinhole(self) -> bool:
@@ -98,6 +144,89 @@ class CameraModel:
         """(width, height) in pixels of the image the driver delivers: ROI cut out, then binned."""
         width, height = (self.roi[2], self.roi[3]) if self.roi else (self.width, self.height)
         return width // self.binning[0], height // self.binning[1]
+
+    @property
+    def rectified(self) -> CameraModel:
+        """Ideal pinhole camera of the rectified full image (before ROI and binning).
+
+        P where the calibration has one; otherwise K. A fisheye without P keeps K's focal length, unless the view would
+        then be wider than `FISHEYE_HALF_VIEW_DEG` to any side; then both focal lengths are raised by one factor so
+        that it is not (a pinhole image of 160 degrees is mostly stretched border).
+        """
+        fx, fy, cx, cy = self.projection or (self.fx, self.fy, self.cx, self.cy)
+        if self.projection is None and self.distortion_model == "equidistant":
+            tangent = math.tan(math.radians(FISHEYE_HALF_VIEW_DEG))
+            half_width = max(cx + 0.5, self.width - 0.5 - cx)
+            half_height = max(cy + 0.5, self.height - 0.5 - cy)
+            factor = max(1.0, half_width / tangent / fx, half_height / tangent / fy)
+            fx, fy = fx * factor, fy * factor
+        return CameraModel(width=self.width, height=self.height, fx=fx, fy=fy, cx=cx, cy=cy)
+
+    @property
+    def delivered_view(self) -> CameraModel:
+        """Ideal pinhole camera of the rectified delivered image: the ROI of `rectified`, binned, as image_proc shows it."""
+        full = self.rectified
+        x_offset, y_offset = (self.roi[0], self.roi[1]) if self.roi else (0, 0)
+        width, height = self.delivered_size
+        bx, by = self.binning
+        return CameraModel(
+            width=width,
+            height=height,
+            fx=full.fx / bx,
+            fy=full.fy / by,
+            cx=(full.cx - x_offset + 0.5) / bx - 0.5,
+            cy=(full.cy - y_offset + 0.5) / by - 0.5,
+        )
+
+    def distort(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the lens to ideal normalised points (..., 2) of the raw camera; returns distorted normalised points."""
+        return distortion.distort(points, self.distortion_model, self.distortion)
+
+    def project(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map directions or points (..., 3) in the raw camera's frame to pixels (..., 2) of the delivered image.
+
+        Finite for every finite input; see `sees` for which of them the lens can see.
+        """
+        distorted = distortion.distort_rays(rays, self.distortion_model, self.distortion)
+        return self.to_delivered(distorted * (self.fx, self.fy) + (self.cx, self.cy))
+
+    def unproject(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map pixels (..., 2) of the delivered image to unit directions (..., 3) in the raw camera's frame.
+
+        The inverse of `project`, exact to rounding; pixels beyond the lens model's range get its outermost direction.
+        """
+        full = self.to_full(np.asarray(pixels, dtype=np.float64))
+        normalised = (full - (self.cx, self.cy)) / (self.fx, self.fy)
+        return distortion.undistort_to_rays(normalised, self.distortion_model, self.distortion)
+
+    def sees(self, rays: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which directions (..., 3) of the raw camera's frame land on the delivered image, half a pixel of rim included.
+
+        Directions beyond the range in which the lens model is one to one are not seen, wherever the formula puts them.
+        """
+        rays = np.asarray(rays, dtype=np.float64)
+        pixels = self.project(rays)
+        width, height = self.delivered_size
+        limit = distortion.radial_limit(self.distortion_model, self.distortion)
+        radius = np.hypot(rays[..., 0], rays[..., 1])
+        if self.distortion_model == "equidistant":
+            within = np.arctan2(radius, rays[..., 2]) <= limit
+        else:
+            within = (rays[..., 2] > 0) & (radius <= limit * rays[..., 2])
+        inside = (np.abs(pixels[..., 0] - (width - 1) / 2) <= width / 2) & (
+            np.abs(pixels[..., 1] - (height - 1) / 2) <= height / 2
+        )
+        return np.asarray(within & inside)
+
+    def to_delivered(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map pixels (..., 2) of the full sensor image to the delivered image (ROI, binning)."""
+        offset = (self.roi[0], self.roi[1]) if self.roi else (0, 0)
+        return (pixels - np.array(offset, dtype=np.float64) + 0.5) / self.binning - 0.5
+
+    def to_full(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map pixels (..., 2) of the delivered image to the full sensor image; the inverse of `to_delivered`."""
+        offset = (self.roi[0], self.roi[1]) if self.roi else (0, 0)
+        return (pixels + 0.5) * self.binning - 0.5 + np.array(offset, dtype=np.float64)
 
     def resized(self, width: int, height: int) -> CameraModel:
         """Return the camera of this pinhole image resized to ``width`` x ``height`` (pixel centres at integers).

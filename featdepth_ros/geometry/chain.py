@@ -1,0 +1,210 @@
+"""From the delivered image to the networks' input in one step, and depth maps the way back.
+
+Distortion, rectification, region of interest, binning and the resize to the networks' size are composed into one
+sampling grid, computed once a camera and kept on the device.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featdepth_ros.errors import CalibrationError, ImageError
+from featdepth_ros.geometry import warp
+from featdepth_ros.geometry.cameras import CameraModel
+
+Resampling = Literal["inverse", "linear", "nearest"]
+
+#: A shrink below this factor is left to the bilinear sampling itself.
+_SHRINK_WORTH_FILTERING = 1.1
+
+
+class ImageChain:
+    """Turns delivered images of one camera into images of an ideal pinhole camera at a fixed size.
+
+    Args:
+        camera: the calibration; None for an uncalibrated camera, which is only resized.
+        delivered_size: (width, height) in pixels of the images that will come.
+        output_size: (height, width) in pixels of the images that leave.
+        device: where the grid lies and the work is done.
+
+    Attributes:
+        camera: the pinhole camera of the output, None when uncalibrated. Resizing keeps pixel centres at integers.
+        in_image: (h, w) bool tensor, False where the rectified view reaches outside the delivered image.
+
+    Raises:
+        CalibrationError: the calibration is for images of another size.
+    """
+
+    def __init__(
+        self,
+        camera: CameraModel | None,
+        delivered_size: tuple[int, int],
+        output_size: tuple[int, int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if camera is not None and camera.delivered_size != tuple(delivered_size):
+            width, height = camera.delivered_size
+            raise CalibrationError(
+                f"the calibration is for images of {width}x{height} pixels, the image has "
+                f"{delivered_size[0]}x{delivered_size[1]}; publish the camera_info that belongs to these images"
+            )
+        self._source = camera
+        self._delivered = (int(delivered_size[0]), int(delivered_size[1]))
+        self._output = (int(output_size[0]), int(output_size[1]))
+        self._device = torch.device(device)
+        self._grid: Tensor | None = None
+        self._prefiltered = (self._delivered[1], self._delivered[0])
+        height, width = self._output
+        self.camera = None if camera is None else camera.delivered_view.resized(width, height)
+        if self.is_pure_resize:
+            self.in_image = torch.ones(self._output, dtype=torch.bool, device=self._device)
+        else:
+            self._build_grid()
+
+    @property
+    def is_pure_resize(self) -> bool:
+        """True when the delivered image is a pinhole image already (or uncalibrated): only its size changes."""
+        camera = self._source
+        if camera is None:
+            return True
+        same_view = camera.projection in (None, (camera.fx, camera.fy, camera.cx, camera.cy))
+        return not camera.is_distorted and same_view and np.array_equal(camera.R, np.eye(3))
+
+    def _build_grid(self) -> None:
+        """Find where each output pixel lies in the delivered image, and how much to blur before sampling there."""
+        assert self._source is not None and self.camera is not None
+        height, width = self._output
+        u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        rays = np.stack(
+            [(u - self.camera.cx) / self.camera.fx, (v - self.camera.cy) / self.camera.fy, np.ones_like(u)], -1
+        )
+        rays = rays @ self._source.R  # rows times R: R^T applied to columns, rectified frame to raw frame
+        pixels = self._source.project(rays)
+        seen = self._source.sees(rays)
+        self.in_image = torch.from_numpy(seen).to(self._device)
+        delivered_width, delivered_height = self._delivered
+        step_x, step_y = _sampling_steps(pixels, seen)
+        filtered_width = round(delivered_width / step_x) if step_x > _SHRINK_WORTH_FILTERING else delivered_width
+        filtered_height = round(delivered_height / step_y) if step_y > _SHRINK_WORTH_FILTERING else delivered_height
+        self._prefiltered = (filtered_height, filtered_width)
+        self._grid = _grid(pixels, self._delivered).to(self._device)
+
+    def apply(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
+        """Rectify and resize.
+
+        Args:
+            image: (H, W, 3) RGB array or (B, 3, H, W) tensor of the delivered size; uint8, or floating point in [0, 1].
+
+        Returns:
+            (B, 3, h, w) float32 in [0, 1] on the device, anti-aliased; memory format unspecified. Outside the
+            delivered image the border repeats (see `in_image`).
+
+        Raises:
+            ImageError: another shape, size or type.
+        """
+        values = self._to_tensor(image)
+        height, width = self._output
+        if self._grid is None:
+            return _unit_range(warp.resize_antialiased(values, height, width))
+        filtered = _unit_range(warp.resize_antialiased(values, *self._prefiltered))
+        return warp.sample_grid(filtered, self._grid.expand(filtered.shape[0], -1, -1, -1))
+
+    def _to_tensor(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
+        width, height = self._delivered
+        if isinstance(image, np.ndarray):
+            if image.shape != (height, width, 3):
+                raise ImageError(
+                    f"image array has shape {image.shape}; expected {(height, width, 3)} (rows, columns, RGB)"
+                )
+            # torch shares memory with the array, and refuses negative strides and warns about read-only ones
+            array = image if image.flags.writeable and min(image.strides) > 0 else image.copy()
+            image = torch.from_numpy(array).permute(2, 0, 1)[None]
+        if image.ndim != 4 or image.shape[1:] != (3, height, width):
+            raise ImageError(f"image tensor has shape {tuple(image.shape)}; expected (B, 3, {height}, {width})")
+        if image.dtype != torch.uint8 and not image.is_floating_point():
+            raise ImageError(f"image has type {image.dtype}; expected uint8, or floating point in [0, 1]")
+        image = image.to(self._device)
+        # the CPU resizes uint8 directly (and fast); other devices only floating point
+        return image if image.dtype == torch.uint8 and image.device.type == "cpu" else _unit_range(image)
+
+    def to_delivered(self, values: Tensor, resampling: Resampling = "inverse") -> Tensor:
+        """Resample a map of the output's size to the pixels of the delivered (raw) image.
+
+        Args:
+            values: (h, w) or (B, C, h, w), on any device.
+            resampling: ``inverse`` interpolates 1 / values (depth: straight edges stay planar), ``linear`` the values,
+                ``nearest`` takes one of them (masks; bool stays bool).
+
+        Returns:
+            (H, W) or (B, C, H, W) of the input's type; pixels outside the output's view repeat its border (see
+            `delivered_in_view`), so a finite positive map stays finite everywhere. Depth stays z-depth of the
+            rectified camera.
+        """
+        flat = values.ndim == 2
+        batch = values[None, None] if flat else values
+        moved = batch.float()
+        if resampling == "inverse":
+            moved = 1.0 / moved
+        if self._grid is None:
+            width, height = self._delivered
+            resize = warp.resize_nearest if resampling == "nearest" else warp.resize_bilinear
+            moved = resize(moved, height, width)
+        else:
+            mode = "nearest" if resampling == "nearest" else "bilinear"
+            grid = self._inverse[0].to(moved.device).expand(moved.shape[0], -1, -1, -1)
+            moved = warp.sample_grid(moved, grid, mode=mode)
+        if resampling == "inverse":
+            moved = 1.0 / moved
+        moved = moved.to(values.dtype)
+        return moved[0, 0] if flat else moved
+
+    @property
+    def delivered_in_view(self) -> Tensor:
+        """(H, W) bool: which delivered pixels the output shows; all of them unless the lens is rectified."""
+        if self._grid is None:
+            return torch.ones(self._delivered[::-1], dtype=torch.bool, device=self._device)
+        return self._inverse[1]
+
+    @cached_property
+    def _inverse(self) -> tuple[Tensor, Tensor]:
+        """Grid that looks delivered pixels up in the output, and which of them the output holds."""
+        assert self._source is not None and self.camera is not None
+        width, height = self._delivered
+        u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        rays = self._source.unproject(np.stack([u, v], -1)) @ self._source.R.T
+        z = np.maximum(rays[..., 2:], 1e-3)  # beside or behind the pinhole: far outside in the right direction
+        pixels = rays[..., :2] / z * (self.camera.fx, self.camera.fy) + (self.camera.cx, self.camera.cy)
+        out_height, out_width = self._output
+        inside = (
+            (rays[..., 2] > 1e-3)
+            & (np.abs(pixels[..., 0] - (out_width - 1) / 2) <= out_width / 2)
+            & (np.abs(pixels[..., 1] - (out_height - 1) / 2) <= out_height / 2)
+        )
+        return _grid(pixels, (out_width, out_height)).to(self._device), torch.from_numpy(inside).to(self._device)
+
+
+def _grid(pixels: NDArray[np.float64], size: tuple[int, int]) -> Tensor:
+    """Sampling grid (1, h, w, 2) float32 of pixel coordinates, kept within one pixel of the image: far values lose digits."""
+    limits = np.array(size, dtype=np.float64)
+    clipped = torch.from_numpy(np.clip(pixels, -1.0, limits))
+    return warp.grid_from_pixels(clipped, *size)[None].float()
+
+
+def _unit_range(values: Tensor) -> Tensor:
+    return values.float().mul_(1 / 255) if values.dtype == torch.uint8 else values.float()
+
+
+def _sampling_steps(pixels: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float, float]:
+    """Median distance, in delivered pixels along x and along y, of neighbouring output pixels."""
+    across = np.abs(np.diff(pixels, axis=1))[seen[:, 1:] & seen[:, :-1]]
+    down = np.abs(np.diff(pixels, axis=0))[seen[1:] & seen[:-1]]
+    if not len(across) or not len(down):
+        return 1.0, 1.0
+    steps = np.maximum(np.median(across, axis=0), np.median(down, axis=0))
+    return max(1.0, float(steps[0])), max(1.0, float(steps[1]))

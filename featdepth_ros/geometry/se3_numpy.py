@@ -1,0 +1,147 @@
+"""Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. Needs no torch; tensors: `se3`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def hat(vector: ArrayLike) -> Array:
+    """Cross-product matrix (3, 3) of (3,)."""
+    x, y, z = np.asarray(vector, dtype=np.float64)
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+
+
+def rotation_from_vector(vector: ArrayLike) -> Array:
+    """Rotation vector (3,), radians, to matrix (3, 3)."""
+    vector = np.asarray(vector, dtype=np.float64)
+    angle = float(np.linalg.norm(vector))
+    skew = hat(vector)
+    if angle < 1e-6:
+        return np.asarray(np.eye(3) + skew + 0.5 * skew @ skew)
+    return np.asarray(np.eye(3) + math.sin(angle) / angle * skew + (1 - math.cos(angle)) / angle**2 * (skew @ skew))
+
+
+def vector_from_rotation(matrix: ArrayLike) -> Array:
+    """Rotation matrix (3, 3) to rotation vector (3,), radians, length at most pi. Stable at 0 and at pi."""
+    quaternion = quaternion_from_matrix(matrix)
+    imaginary, real = quaternion[:3], float(quaternion[3])
+    length = float(np.linalg.norm(imaginary))
+    if length < 1e-9:
+        return np.asarray(2.0 / real * imaginary)
+    return np.asarray(2.0 * math.atan2(length, real) / length * imaginary)
+
+
+def quaternion_from_matrix(matrix: ArrayLike) -> Array:
+    """Rotation matrix (3, 3) (or the rotation of a (4, 4) motion) to a unit quaternion (4,), xyzw, w >= 0."""
+    m = np.asarray(matrix, dtype=np.float64)[:3, :3]
+    trace = float(np.trace(m))
+    # four times the products q_i q_j; the row with the largest square divides best
+    products = np.array(
+        [
+            [1 + 2 * m[0, 0] - trace, m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
+            [m[0, 1] + m[1, 0], 1 + 2 * m[1, 1] - trace, m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
+            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 + 2 * m[2, 2] - trace, m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace],
+        ]
+    )
+    row = products[int(np.argmax(np.diag(products)))]
+    quaternion = row / np.linalg.norm(row)
+    return np.asarray(-quaternion if quaternion[3] < 0 else quaternion)
+
+
+def matrix_from_quaternion(xyzw: ArrayLike) -> Array:
+    """Quaternion (4,), xyzw, any non-zero length, to rotation matrix (3, 3).
+
+    Raises:
+        ValueError: the quaternion is zero or not finite.
+    """
+    quaternion = np.asarray(xyzw, dtype=np.float64)
+    length = float(np.linalg.norm(quaternion))
+    if not math.isfinite(length) or length < 1e-12:
+        raise ValueError(f"quaternion (xyzw) is {quaternion.tolist()}; expected four finite numbers, not all zero")
+    x, y, z, w = quaternion / length
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def make(rotation: ArrayLike, translation: ArrayLike) -> Array:
+    """Assemble (4, 4) from (3, 3) and (3,)."""
+    motion = np.eye(4)
+    motion[:3, :3] = rotation
+    motion[:3, 3] = translation
+    return motion
+
+
+def from_quaternion(translation: ArrayLike, xyzw: ArrayLike) -> Array:
+    """Motion (4, 4) of a translation (3,) and a quaternion xyzw (4,)."""
+    return make(matrix_from_quaternion(xyzw), translation)
+
+
+def to_quaternion(motion: ArrayLike) -> tuple[Array, Array]:
+    """Translation (3,) and quaternion xyzw (4,) of a motion (4, 4)."""
+    motion = np.asarray(motion, dtype=np.float64)
+    return motion[:3, 3].copy(), quaternion_from_matrix(motion)
+
+
+def inverse(motion: ArrayLike) -> Array:
+    """Inverse of a rigid motion (4, 4)."""
+    motion = np.asarray(motion, dtype=np.float64)
+    rotation = motion[:3, :3].T
+    return make(rotation, -rotation @ motion[:3, 3])
+
+
+def compose(*motions: ArrayLike) -> Array:
+    """Product of motions (4, 4), left to right: ``compose(T_a_b, T_b_c) = T_a_c``."""
+    result = np.eye(4)
+    for motion in motions:
+        result = result @ np.asarray(motion, dtype=np.float64)
+    return result
+
+
+def orthonormalised(motion: ArrayLike) -> Array:
+    """The rigid motion nearest to (4, 4): rounding of long products taken out of the rotation."""
+    motion = np.asarray(motion, dtype=np.float64)
+    u, _, vt = np.linalg.svd(motion[:3, :3])
+    rotation = u @ np.diag([1.0, 1.0, float(np.linalg.det(u @ vt))]) @ vt
+    return make(rotation, motion[:3, 3])
+
+
+def _left_jacobian(phi: Array) -> Array:
+    angle = float(np.linalg.norm(phi))
+    skew = hat(phi)
+    if angle < 1e-3:
+        b, c = 0.5 - angle**2 / 24, 1 / 6 - angle**2 / 120
+    else:
+        b, c = (1 - math.cos(angle)) / angle**2, (angle - math.sin(angle)) / angle**3
+    return np.asarray(np.eye(3) + b * skew + c * (skew @ skew))
+
+
+def exp(twist: ArrayLike) -> Array:
+    """Twist (6,), (translation part, rotation vector), to a motion (4, 4)."""
+    twist = np.asarray(twist, dtype=np.float64)
+    return make(rotation_from_vector(twist[3:]), _left_jacobian(twist[3:]) @ twist[:3])
+
+
+def log(motion: ArrayLike) -> Array:
+    """Motion (4, 4) to twist (6,); the inverse of `exp` for rotations below pi."""
+    motion = np.asarray(motion, dtype=np.float64)
+    phi = vector_from_rotation(motion[:3, :3])
+    return np.concatenate([np.linalg.solve(_left_jacobian(phi), motion[:3, 3]), phi])
+
+
+def interpolate(first: ArrayLike, second: ArrayLike, fraction: float) -> Array:
+    """Motion a ``fraction`` of the way between two (4, 4): rotation along the arc, translation on the straight line."""
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    turn = vector_from_rotation(first[:3, :3].T @ second[:3, :3])
+    rotation = first[:3, :3] @ rotation_from_vector(fraction * turn)
+    return make(rotation, (1 - fraction) * first[:3, 3] + fraction * second[:3, 3])

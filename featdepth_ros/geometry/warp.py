@@ -1,0 +1,150 @@
+"""Sampling images at sub-pixel places: the one module that knows about grids and ``align_corners``.
+
+Pixel centres lie at integers. Three conventions have names:
+
+``exact``
+    Pixel coordinates are sampled where they say. Identity motion leaves an image as it is, at every scale; intrinsics
+    of a resized image follow its pixel centres: ``cx' = (cx + 0.5) s - 0.5``.
+``reference_true``
+    What the original computes under torch 1.1, its authors' version (``align_corners=True`` as the default): coordinates
+    divided by size - 1, corners aligned; intrinsics are scaled without the half pixel; 1e-7 is added to z.
+``reference_mixed``
+    What the original computes since torch 1.3 (spec section 7, D7): coordinates divided by size - 1 but sampled with
+    ``align_corners=False``: an identity warp stretches the image about its centre by up to half a pixel.
+
+The reference conventions exist to reproduce published weights and numbers; new work uses ``exact``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject, intrinsics_3x3, project
+
+Convention = Literal["exact", "reference_mixed", "reference_true"]
+
+#: What the reference adds to z before dividing.
+REFERENCE_EPSILON = 1e-7
+
+
+def check_convention(convention: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        ConfigError: naming the nearest known convention.
+    """
+    if convention not in get_args(Convention):
+        hint = nearest_name(convention, get_args(Convention))
+        raise ConfigError(f"sampling convention '{convention}' is not known{hint}")
+
+
+def grid_from_pixels(pixels: Tensor, width: int, height: int, convention: Convention = "exact") -> Tensor:
+    """Turn pixel coordinates (..., 2) of a ``width`` x ``height`` image into the grid that `sample_grid` takes."""
+    size = torch.tensor([width, height], dtype=pixels.dtype, device=pixels.device)
+    if convention == "exact":
+        return (2 * pixels + 1) / size - 1
+    return (pixels / (size - 1) - 0.5) * 2
+
+
+def sample_grid(image: Tensor, grid: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:
+    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; beyond the border its nearest pixel is taken."""
+    return functional.grid_sample(
+        image, grid, mode=mode, padding_mode="border", align_corners=convention == "reference_true"
+    )
+
+
+def sample_pixels(image: Tensor, pixels: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:
+    """Sample (B, C, H, W) at pixel coordinates (B, h, w, 2), x then y; returns (B, C, h, w)."""
+    height, width = image.shape[-2:]
+    return sample_grid(image, grid_from_pixels(pixels, width, height, convention), convention, mode)
+
+
+def resize_bilinear(values: Tensor, height: int, width: int) -> Tensor:
+    """Resize (B, C, H, W) bilinearly about pixel centres (half-pixel rule), without anti-aliasing."""
+    if values.shape[-2:] == (height, width):
+        return values
+    return functional.interpolate(values, (height, width), mode="bilinear", align_corners=False)
+
+
+def resize_antialiased(values: Tensor, height: int, width: int) -> Tensor:
+    """Resize (B, C, H, W) with a triangle filter that widens as the image shrinks, so that nothing aliases.
+
+    uint8 stays uint8 where the device supports it (CPU); elsewhere give floating point.
+    """
+    if values.shape[-2:] == (height, width):
+        return values
+    return functional.interpolate(values, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def resize_nearest(values: Tensor, height: int, width: int) -> Tensor:
+    """Resize (B, C, H, W) to the nearest pixel centre."""
+    return functional.interpolate(values, (height, width), mode="nearest-exact")
+
+
+def scaled_intrinsics(K: Tensor, scale_x: float, scale_y: float, convention: Convention = "exact") -> Tensor:
+    """Intrinsics (B, 3, 3) or (B, 4, 4) of the image resized by the given factors (new size / old size).
+
+    ``exact`` keeps pixel centres at integers; the reference conventions multiply rows 0 and 1 and nothing else.
+    """
+    scaled = K.clone()
+    scaled[..., 0, :] = K[..., 0, :] * scale_x
+    scaled[..., 1, :] = K[..., 1, :] * scale_y
+    if convention == "exact":
+        scaled[..., 0, 2] = (K[..., 0, 2] + 0.5) * scale_x - 0.5
+        scaled[..., 1, 2] = (K[..., 1, 2] + 0.5) * scale_y - 0.5
+    return scaled
+
+
+def warp_points(
+    source: Tensor, points: Tensor, K_source: Tensor, T_source_target: Tensor, convention: Convention = "exact"
+) -> tuple[Tensor, Tensor]:
+    """Sample ``source`` (B, C, Hs, Ws) where the target's points (B, 3, H, W) project to; see `warp`."""
+    with autocast_off(source):
+        source = at_least_fp32(source)
+        epsilon = 0.0 if convention == "exact" else REFERENCE_EPSILON
+        pixels, z = project(points, K_source, T_source_target, epsilon)
+        if convention != "exact":
+            # the original divides by the target's size; source and target are the same size there
+            height, width = points.shape[-2:]
+        else:
+            height, width = source.shape[-2:]
+        warped = sample_grid(source, grid_from_pixels(pixels, width, height, convention), convention)
+        x, y = pixels[..., 0].detach(), pixels[..., 1].detach()
+        height, width = source.shape[-2:]
+        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        return warped, inside[:, None] & (z.detach() > 0)
+
+
+def warp(
+    source: Tensor,
+    depth_target: Tensor,
+    K_target: Tensor,
+    K_source: Tensor,
+    T_source_target: Tensor,
+    convention: Convention = "exact",
+) -> tuple[Tensor, Tensor]:
+    """Rebuild the target view from a source image, the target's depth and the motion between them.
+
+    Args:
+        source: (B, C, Hs, Ws), any floating type; computed in fp32 (fp64 stays fp64).
+        depth_target: (B, 1, H, W), z-depth in the unit of the motion's translation.
+        K_target, K_source: (B, 3, 3) or (B, 4, 4) intrinsics at the sizes of ``depth_target`` and ``source``, pixels.
+        T_source_target: (B, 4, 4), maps points of the target's frame into the source's.
+        convention: see the module.
+
+    Returns:
+        (B, C, H, W) the warped image, border pixels repeated outside, and (B, 1, H, W) bool: True where the point lies
+        in front of the source camera and inside its image (half a pixel of rim included).
+
+    Raises:
+        ConfigError: the convention is not known.
+    """
+    check_convention(convention)
+    with autocast_off(source):
+        points = backproject(depth_target, intrinsics_3x3(K_target))
+        return warp_points(source, points, K_source, T_source_target, convention)
