@@ -1,0 +1,164 @@
+"""The images of one topic of a bag as a `Recording`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError, nearest_name
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.bag_image import DEPTH_ENCODINGS, rgb_from_message
+from featdepth_ros.recordings.bag_source import BagSource, RawMessage
+from featdepth_ros.recordings.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGE_TYPES
+from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
+from featdepth_ros.recordings.camera_info import camera_from_info
+from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.images import check_size
+from featdepth_ros.recordings.recording import Recording, median_rate_hz
+
+#: Messages looked at for the nominal rate and the first readable image.
+_PEEK = 40
+
+
+def stamp_ns_of(message: Any) -> int:
+    """Return a message's header stamp in nanoseconds (rosbags' and rclpy's field names)."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
+    """Return image_pipeline's sibling of an image topic: ``/a/image_raw`` and ``/a/image_raw/compressed`` give
+    ``/a/camera_info``."""
+    base = image_topic
+    for transport in ("/compressed", "/compressedDepth", "/theora", "/ffmpeg"):
+        base = base[: -len(transport)] if base.endswith(transport) else base
+    return f"{base.rsplit('/', 1)[0]}/{name}"
+
+
+class BagRecording(Recording):
+    """Images of one topic, stamped by their headers, with the calibration of the sibling CameraInfo topic.
+
+    Attributes:
+        source: the whole bag.
+        topic: the image topic.
+
+    Raises:
+        RecordingError: no image topic, several and none named, or a name that is not there.
+        CalibrationError: the CameraInfo is malformed or does not fit the images (and no ``camera`` is given).
+    """
+
+    kind = "bag"
+
+    def __init__(self, path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> None:
+        super().__init__(path.stem, None, rate_hz or 0.0)
+        self.source = BagSource(path)
+        self.topic = _choose_topic(self.source, topic)
+        first, stamps = self._peek()
+        self._log_time_stamps = bool(stamps) and not any(stamps)
+        self.rate_hz = rate_hz or median_rate_hz(stamps)
+        size = None
+        frame_id = ""
+        if first is not None:
+            rgb = rgb_from_message(first)
+            size, frame_id = (rgb.shape[1], rgb.shape[0]), str(first.header.frame_id)
+        self.camera = resolve_camera(camera, size) or self._recorded_camera(size, frame_id)
+        if self.camera is not None and size is not None:
+            check_size(self.camera, size, self.topic)
+        for note in self.source.notes:
+            self._note(note)
+        if self._log_time_stamps:
+            self._note(f"the headers on {self.topic} hold no stamps; recording times are used")
+
+    def __len__(self) -> int:
+        return self.source.topics[self.topic].count
+
+    def _peek(self) -> tuple[Any, list[int]]:
+        first, stamps = None, []
+        for raw in islice(self.source.messages([self.topic]), _PEEK):
+            try:
+                message = self.source.decode(raw)
+                stamps.append(stamp_ns_of(message))
+                if first is None:
+                    rgb_from_message(message)
+                    first = message
+            except (RecordingError, ImageError):
+                continue
+        return first, stamps
+
+    def _recorded_camera(self, size: tuple[int, int] | None, frame_id: str) -> CameraModel | None:
+        infos = [t.name for t in self.source.topics.values() if t.msgtype == CAMERA_INFO and t.convertible and t.count]
+        sibling = sibling_topic(self.topic)
+        if sibling in infos:
+            infos = [sibling]
+        for name in infos:
+            message = self._first(name)
+            if message is None or (name != sibling and str(message.header.frame_id) != frame_id):
+                continue
+            if name != sibling:
+                self._note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
+            rectified = "rect" in self.topic.rsplit("/image", 1)[-1]
+            return camera_from_info(message, size, rectified)
+        return None
+
+    def _first(self, topic: str) -> Any:
+        for raw in self.source.messages([topic]):
+            try:
+                return self.source.decode(raw)
+            except RecordingError as error:
+                self._note(str(error))
+        return None
+
+    def _frames(self) -> Iterator[Frame]:
+        for index, raw in enumerate(self.source.messages([self.topic])):
+            name = f"{index:06d}"
+            try:
+                yield self._frame(raw, name)
+            except (RecordingError, ImageError, CalibrationError) as error:
+                self._skip(name, str(error))
+        for note in self.source.notes:
+            self._note(note)
+
+    def _frame(self, raw: RawMessage, name: str) -> Frame:
+        message = self.source.decode(raw)
+        image = rgb_from_message(message)
+        if self.camera is not None:
+            check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
+        stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)
+        return Frame(image, stamp_ns, name, self.camera)
+
+
+def _choose_topic(source: BagSource, topic: str | None) -> str:
+    images = [t for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible]
+    listing = ", ".join(f"{t.name} ({t.count} {t.msgtype.rsplit('/', 1)[-1]})" for t in images)
+    if topic is not None:
+        name = topic if topic in source.topics or topic.startswith("/") else f"/{topic}"
+        if any(t.name == name for t in images):
+            return name
+        if name in source.topics:
+            found = source.topics[name].msgtype
+            raise RecordingError(f"topic {name} holds {found}, not images; image topics: {listing or 'none'}")
+        hint = nearest_name(name, [t.name for t in images]) if images else ""
+        raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
+    pictures = [t for t in images if t.count and _is_picture(source, t.name, t.msgtype)]
+    if len(pictures) > 1:  # a raw topic beside its own compressed twin is one camera
+        raws = {t.name for t in pictures if t.msgtype == IMAGE}
+        pictures = [t for t in pictures if t.msgtype != COMPRESSED_IMAGE or t.name.rsplit("/", 1)[0] not in raws]
+    if len(pictures) == 1:
+        return pictures[0].name
+    if not pictures:
+        others = ", ".join(f"{t.name} ({t.msgtype})" for t in source.topics.values())
+        raise RecordingError(f"'{source.path}' holds no images; its topics: {others or 'none'}")
+    raise RecordingError(f"'{source.path}' holds several image topics; name one (--topic): {listing}")
+
+
+def _is_picture(source: BagSource, name: str, msgtype: str) -> bool:
+    if msgtype == COMPRESSED_IMAGE:
+        return not name.endswith("/compressedDepth")
+    for raw in source.messages([name]):
+        try:
+            return source.decode(raw).encoding not in DEPTH_ENCODINGS
+        except RecordingError:
+            continue
+    return False

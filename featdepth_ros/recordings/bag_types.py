@@ -1,0 +1,77 @@
+"""The message types bags are written and read with, in their ROS 2 layout, and the ROS 1 layouts that equal them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from featdepth_ros.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ODOMETRY = "nav_msgs/msg/Odometry"
+POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+
+
+def require_rosbags() -> None:
+    """Raise a message that names the package when bags cannot be read or written here.
+
+    Raises:
+        MissingDependencyError: rosbags is not installed.
+    """
+    try:
+        import rosbags.rosbag2  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "bags need the Python packages rosbags and rosbags-image: pip install rosbags rosbags-image"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def ros2_store() -> Typestore:
+    """Return the store of ROS 2 message types (latest long-term layout; the types used here never changed)."""
+    require_rosbags()
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.LATEST)
+
+
+@lru_cache(maxsize=1)
+def ros1_store() -> Typestore:
+    """Return the store of ROS 1 message types, with TFMessage, which the packaged one lacks."""
+    require_rosbags()
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", TF_MESSAGE))
+    return store
+
+
+def same_layout(ours: Typestore, theirs: Typestore, msgtype: str) -> bool:
+    """Tell whether two stores lay out ``msgtype`` alike, field by field; Header's ROS 1 ``seq`` is converted."""
+    if msgtype == "std_msgs/msg/Header":
+        return True
+    if msgtype not in ours.fielddefs or msgtype not in theirs.fielddefs:
+        return False
+    our_fields: list[Any] = [field for _, field in ours.fielddefs[msgtype][1]]
+    their_fields: list[Any] = [field for _, field in theirs.fielddefs[msgtype][1]]
+    if our_fields != their_fields:
+        return False
+    return all(same_layout(ours, theirs, name) for name in set(_message_types(our_fields)))
+
+
+def _message_types(fields: list[Any]) -> list[str]:
+    from rosbags.interfaces import Nodetype
+
+    names = []
+    for kind, content in fields:
+        inner_kind, inner = (content[0]) if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else (kind, content)
+        if inner_kind == Nodetype.NAME:
+            names.append(inner)
+    return names

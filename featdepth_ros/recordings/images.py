@@ -1,0 +1,155 @@
+"""Images on disk: decoding with a check for truncation, natural order, and the recording of a list of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.recording import Recording
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Return a sorting key under which ``frame2`` comes before ``frame10``."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files directly in a folder, in natural order of their names."""
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return sorted((p for p in found if p.is_file()), key=natural_key)
+
+
+def decode_image(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode a PNG, JPEG, ... into (H, W, 3) uint8 RGB; grey is repeated, 16 bits become 8, alpha is dropped.
+
+    Raises:
+        ImageError: not an image, or a JPEG or PNG that ends early (decoders would fill the rest with grey).
+    """
+    buffer = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+    if buffer.size == 0:
+        raise ImageError("the image is empty (0 bytes)")
+    head, tail = buffer[:4].tobytes(), buffer[-4096:].tobytes()
+    if (head[:2] == b"\xff\xd8" and b"\xff\xd9" not in tail) or (head == b"\x89PNG" and b"IEND" not in tail):
+        raise ImageError(f"the image ends early ({buffer.size} bytes, no end marker)")
+    try:
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"the image cannot be decoded: {error.err}") from error
+    if bgr is None:
+        raise ImageError(f"the {buffer.size} bytes are no image that can be decoded")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: unreadable, truncated or no image; the message names the reason, not the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the file cannot be read: {error.strerror}") from error
+    return decode_image(data)
+
+
+def read_depth(path: Path, per_metre: float, invalid: Sequence[int] = (0,)) -> NDArray[np.float32]:
+    """Read a 16-bit depth image as (H, W) float32 metres, NaN where ``invalid``.
+
+    Raises:
+        ImageError: no single-channel 16-bit image.
+    """
+    raw = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+        raise ImageError(f"depth image {path.name} is not a single-channel 16-bit image")
+    return np.where(np.isin(raw, invalid), np.float32(np.nan), raw.astype(np.float32) / np.float32(per_metre))
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One frame on disk: the image, its stamp (ns), and what is known about it (depth file, pose)."""
+
+    image: Path
+    stamp_ns: int
+    name: str
+    depth: Path | None = None
+    T_world_camera: NDArray[np.float64] | None = None
+
+
+class FileRecording(Recording):
+    """A recording stored as one image file a frame: folders of images and the data sets that are laid out so."""
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        files: Sequence[FrameFile],
+        camera: CameraModel | None,
+        rate_hz: float,
+        depth_per_metre: float = 1000.0,
+        depth_invalid: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(name, camera, rate_hz)
+        self.kind = kind
+        self._files = tuple(files)
+        self._depth_per_metre = depth_per_metre
+        self._depth_invalid = tuple(depth_invalid)
+        if not self._files:
+            raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def _frames(self) -> Iterator[Frame]:
+        for file in self._files:
+            try:
+                image = read_image(file.image)
+                self._check_size(image)
+                depth = None
+                if file.depth is not None:
+                    depth = read_depth(file.depth, self._depth_per_metre, self._depth_invalid)
+            except (ImageError, CalibrationError) as error:
+                self._skip(file.image.name, str(error))
+                continue
+            yield Frame(image, file.stamp_ns, file.name, self.camera, depth, file.T_world_camera)
+
+    def _check_size(self, image: NDArray[np.uint8]) -> None:
+        if self.camera is not None:
+            check_size(self.camera, (image.shape[1], image.shape[0]), self.name)
+
+
+def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
+    """Refuse a calibration that belongs to images of another size.
+
+    Raises:
+        CalibrationError: the delivered size of ``camera`` is not ``size`` (width, height).
+    """
+    if camera.delivered_size != size:
+        expected = "x".join(map(str, camera.delivered_size))
+        raise CalibrationError(
+            f"the images of '{what}' are {size[0]}x{size[1]} pixels, the calibration is for {expected}; "
+            "give the calibration of these images (--camera FILE or fx,fy,cx,cy in their pixels)"
+        )
+
+
+def first_size(files: Sequence[Path]) -> tuple[int, int] | None:
+    """Return (width, height) of the first readable image, or None when none is readable."""
+    for path in files:
+        try:
+            image = read_image(path)
+        except ImageError:
+            continue
+        return image.shape[1], image.shape[0]
+    return None

@@ -1,0 +1,75 @@
+"""`Recording`: what `open_recording` gives, whatever the recording is stored in."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.frame import Frame
+
+logger = logging.getLogger(__name__)
+
+#: Rate of recordings that have no time base of their own and were told none, frames per second.
+DEFAULT_RATE_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class SkippedFrame:
+    """A frame that could not be read: its name and, in words, why."""
+
+    name: str
+    reason: str
+
+
+class Recording(ABC):
+    """Frames of one camera in order of time; can be iterated again and again, reads one frame at a time.
+
+    Attributes:
+        name: short name of the recording (file or folder stem).
+        kind: ``image``, ``images``, ``video``, ``bag``, ``kitti_odometry``, ``kitti_raw``, ``euroc``, ``tum``,
+            ``seven_scenes``.
+        camera: calibration of every frame, or None when the recording has none and none was given.
+        rate_hz: nominal frames per second of the recording (median stamp distance).
+        skipped: frames of the latest iteration that were broken; they are left out, counted and named here.
+        notes: what a user should know about how the recording was read (a truncated bag, a fallback).
+    """
+
+    kind: str = "recording"
+
+    def __init__(self, name: str, camera: CameraModel | None, rate_hz: float) -> None:
+        self.name = name
+        self.camera = camera
+        self.rate_hz = rate_hz
+        self.skipped: list[SkippedFrame] = []
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of frames the recording holds, broken ones included."""
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the readable frames; call `_skip` for the others."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield `Frame` after `Frame`, from the start."""
+        self.skipped = []
+        return self._frames()
+
+    def _skip(self, name: str, reason: str) -> None:
+        self.skipped.append(SkippedFrame(name, reason))
+        logger.warning("%s: frame %s skipped: %s", self.name, name, reason)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            logger.warning("%s: %s", self.name, text)
+
+
+def median_rate_hz(stamps_ns: list[int]) -> float:
+    """Return the rate of a list of stamps (nanoseconds) from their median distance; the default below two stamps."""
+    distances = sorted(b - a for a, b in zip(stamps_ns, stamps_ns[1:], strict=False) if b > a)
+    return 1e9 / distances[len(distances) // 2] if distances else DEFAULT_RATE_HZ
