@@ -21,8 +21,6 @@ class FeatDepthModel(nn.Module):
     """
 
     nets: tuple[str, ...] = ()
-    #: Smallest height and width in pixels that the nets take.
-    min_side_px: int = 32
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__()
@@ -52,7 +50,8 @@ class FeatDepthModel(nn.Module):
         inverted).
 
         Args:
-            earlier, later: (B, 3, H, W) float, RGB in [0, 1], in the order in which they were taken.
+            earlier: (B, 3, H, W) float, RGB in [0, 1], the frame taken first.
+            later: as ``earlier``, the frame taken next.
 
         Returns:
             axisangle (B, 3) in radians and translation (B, 3) in network units.
@@ -89,7 +88,7 @@ class FeatDepthModel(nn.Module):
             f"Load weights with a {net} net."
         )
 
-    def _check_image(self, image: Tensor, what: str = "image") -> None:
+    def _check_image(self, image: Tensor, what: str = "image", least_px: int = 32) -> None:
         if not isinstance(image, Tensor):
             raise ImageError(f"{what} is a {type(image).__name__}; expected a torch tensor (B, 3, H, W)")
         if image.ndim != 4 or image.shape[1] != 3:
@@ -97,10 +96,10 @@ class FeatDepthModel(nn.Module):
         if not image.is_floating_point():
             raise ImageError(f"{what} is {image.dtype}; expected floating point in [0, 1] (divide bytes by 255)")
         height, width = image.shape[-2:]
-        if height % 32 or width % 32 or min(height, width) < self.min_side_px:
+        if height % 32 or width % 32 or min(height, width) < least_px:
             raise ImageError(
                 f"{what} is {height}x{width} pixels (height x width); expected multiples of 32, at least "
-                f"{self.min_side_px}. Resize it first."
+                f"{least_px}. Resize it first."
             )
 
     def _check_pair(self, earlier: Tensor, later: Tensor) -> None:

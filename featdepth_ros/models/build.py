@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 
 from featdepth_ros.errors import FeatDepthError, nearest_name
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.reference import NETS, ReferenceModel
+from featdepth_ros.models.resnet import BLOCKS
 
-_BUILDERS: dict[str, Callable[[ModelInfo], FeatDepthModel]] = {"compact": CompactModel}
+#: ``mono_fm_r50``; ``mono_fm_r50_p34`` when the pose net is not a ResNet-18.
+_REFERENCE = re.compile(rf"({'|'.join(NETS)})_r(\d+)(?:_p(\d+))?")
 
 
 def architectures() -> list[str]:
-    """Return the names `build_model` takes."""
-    return sorted(_BUILDERS)
+    """Return the names `build_model` takes; ``_p34`` after a reference network's name chooses another pose ResNet."""
+    return ["compact", *(reference_name(kind, layers) for kind in NETS for layers in BLOCKS)]
+
+
+def reference_name(kind: str, layers: int, pose_layers: int = 18) -> str:
+    """Return the name of a reference network, for instance ``mono_fm_r50``."""
+    return f"{kind}_r{layers}" + ("" if pose_layers == 18 else f"_p{pose_layers}")
 
 
 def build_model(architecture: str, info: ModelInfo | None = None) -> FeatDepthModel:
@@ -27,7 +35,12 @@ def build_model(architecture: str, info: ModelInfo | None = None) -> FeatDepthMo
     Raises:
         FeatDepthError: unknown architecture; the message names the nearest.
     """
-    if architecture not in _BUILDERS:
-        raise FeatDepthError(f"unknown architecture '{architecture}'{nearest_name(architecture, _BUILDERS)}")
     described = (info or ModelInfo(name=architecture)).with_(architecture=architecture)
-    return _BUILDERS[architecture](described)
+    if architecture == "compact":
+        return CompactModel(described)
+    match = _REFERENCE.fullmatch(architecture)
+    if match:
+        kind, layers, pose_layers = match[1], int(match[2]), int(match[3] or 18)
+        if layers in BLOCKS and pose_layers in BLOCKS:
+            return ReferenceModel(described, kind, layers, pose_layers)
+    raise FeatDepthError(f"unknown architecture '{architecture}'{nearest_name(architecture, architectures())}")

@@ -78,7 +78,8 @@ def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
     Row by row a matrix product, whose diagonal band is cut out by a change of row length: no custom kernel.
 
     Args:
-        earlier, later: (B, C, H, W), float32.
+        earlier: (B, C, H, W), float32.
+        later: as ``earlier``.
         radius: reach r in feature pixels.
 
     Returns:
@@ -203,9 +204,11 @@ class CompactModel(FeatDepthModel):
         return axisangle, translation
 
     def depth(self, image: Tensor) -> list[Tensor]:
+        """See `FeatDepthModel.depth`."""
         return self.depth_from_features(self.encode(image))
 
     def pose(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatDepthModel.pose`; encodes both frames."""
         self._check_pair(earlier, later)
         maps = self.encode(torch.cat((earlier, later)))
         return self.pose_from_features(

@@ -46,6 +46,7 @@ class SameConv2d(nn.Conv2d):
         self.outside = None if stride == 1 else (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
         return super().forward(x if self.outside is None else F.pad(x, self.outside))
 
 
@@ -70,6 +71,7 @@ class InvertedBottleneck(nn.Module):
         self._bn2 = _norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
         y = x
         if self.expands:
             y = F.relu6(self._bn0(self._expand_conv(y)), inplace=True)
@@ -99,6 +101,7 @@ class Lite0Encoder(nn.Module):
         self._blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """See the class."""
         x = F.relu6(self._bn0(self._conv_stem((image - _MEAN) * _SCALE)), inplace=True)
         maps: list[Tensor] = []
         for i, block in enumerate(self._blocks):

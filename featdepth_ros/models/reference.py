@@ -1,0 +1,258 @@
+"""The networks of FeatDepth (Shu et al., ECCV 2020), module for module and key for key (spec section 2).
+
+With equal weights the outputs equal those of the published code; the attribute names (``DepthEncoder``, ``crp4``...)
+are the keys of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.resnet import ResNet
+
+#: Which nets each architecture of the published code holds.
+NETS: dict[str, tuple[str, ...]] = {
+    "mono_fm": ("depth", "pose", "features"),
+    "mono_fm_joint": ("depth", "pose", "features", "reconstruction"),
+    "autoencoder": ("features", "reconstruction"),
+    "baseline": ("depth", "pose"),
+}
+#: Reflection padding at stride 32 needs two pixels there.
+DECODER_MIN_SIDE_PX = 64
+_WIDTH = 256
+
+
+class Encoder(nn.Module):
+    """A ResNet under the key ``encoder``; ``normalise`` maps [0, 1] to ``(x - 0.45) / 0.225`` first.
+
+    The depth and pose encoders normalise, the feature net does not.
+    """
+
+    def __init__(self, layers: int, normalise: bool, images: int = 1) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.encoder = ResNet(layers, images)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3 * images, H, W) in [0, 1] -> five maps at strides 2 to 32."""
+        maps: list[Tensor] = self.encoder((image - 0.45) / 0.225 if self.normalise else image)
+        return maps
+
+    def first(self, image: Tensor) -> Tensor:
+        """Only the map at stride 2."""
+        return self.encoder.first((image - 0.45) / 0.225 if self.normalise else image)
+
+
+class Conv1x1(nn.Module):
+    """1x1 convolution without bias under the key ``conv``."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        return self.conv(x)
+
+
+class Conv3x3(nn.Module):
+    """3x3 convolution with bias and reflection padding under the key ``conv``."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        return self.conv(F.pad(x, (1, 1, 1, 1), mode="reflect"))
+
+
+class ConvElu(nn.Module):
+    """Reflection-padded 3x3 convolution and ELU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = Conv3x3(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        return F.elu(self.conv(x), inplace=True)
+
+
+class ChainedPooling(nn.Module):
+    """Chained residual pooling (RefineNet, Lin et al. 2017): four times maximum over 5x5, 1x1 convolution, sum."""
+
+    stages = 4
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for i in range(1, self.stages + 1):
+            self.add_module(f"{i}_pointwise", Conv1x1(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        top = x
+        for pointwise in self.children():
+            top = pointwise(F.max_pool2d(top, 5, 1, 2))
+            x = top + x
+        return x
+
+
+def _up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class DepthDecoder(nn.Module):
+    """Four RefineNet-like levels, each fed by the encoder, the level below and its disparity. Dropout in training."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        for level in (4, 3, 2, 1):
+            inner = 512 if level == 4 else _WIDTH
+            setattr(self, f"reduce{level}", Conv1x1(channels[level], inner))
+            setattr(self, f"iconv{level}", Conv3x3(512 if level == 4 else 2 * _WIDTH + 1, _WIDTH))
+            setattr(self, f"crp{level}", nn.Sequential(ChainedPooling(_WIDTH)))
+            setattr(self, f"merge{level}", Conv3x3(_WIDTH, _WIDTH))
+            setattr(self, f"disp{level}", nn.Sequential(Conv3x3(_WIDTH, 1), nn.Sigmoid()))
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps at strides 2..32 in (the first is not used), disparities at strides 2, 4, 8, 16 out."""
+        disparities: list[Tensor] = []
+        below: tuple[Tensor, ...] = ()
+        for level in (4, 3, 2, 1):
+            skip = F.dropout(maps[level], 0.5, self.training) if level >= 3 else maps[level]
+            x = getattr(self, f"reduce{level}")(skip)
+            x = torch.cat((x, *below), 1) if below else x
+            x = F.leaky_relu(getattr(self, f"iconv{level}")(x))
+            x = getattr(self, f"merge{level}")(getattr(self, f"crp{level}")(x))
+            x = _up(F.leaky_relu(x))
+            disparity = getattr(self, f"disp{level}")(x)
+            below = (x, disparity)
+            disparities.append(disparity)
+        return disparities[::-1]
+
+
+class PoseDecoder(nn.Module):
+    """Six numbers from the deepest map: mean over the image, times 0.01."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels[-1], _WIDTH, 1)
+        self.conv1 = nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)
+        self.conv2 = nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)
+        self.conv3 = nn.Conv2d(_WIDTH, 6, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Five maps of both frames in, axisangle and translation (B, 3) float32 out."""
+        x = F.relu(self.reduce(maps[-1]))
+        x = F.relu(self.conv1(x))
+        x = F.relu(self.conv2(x))
+        motion = 0.01 * self.conv3(x).float().mean(3).mean(2)
+        return motion[:, :3], motion[:, 3:]
+
+
+class ImageDecoder(nn.Module):
+    """The autoencoder's decoder: five levels without skip connections, an image at the four finest."""
+
+    widths = (16, 32, 64, 128, 256)
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        inputs = channels[-1]
+        for level in (5, 4, 3, 2, 1):
+            width = self.widths[level - 1]
+            setattr(self, f"upconv{level}", ConvElu(inputs, width))
+            setattr(self, f"iconv{level}", ConvElu(width, width))
+            if level < 5:
+                setattr(self, f"disp{level}", Conv3x3(width, 3))
+            inputs = width
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps at strides 2..32 in (only the last is used), images at strides 1, 2, 4, 8 out."""
+        x = maps[-1]
+        images: list[Tensor] = []
+        for level in (5, 4, 3, 2, 1):
+            x = getattr(self, f"iconv{level}")(_up(getattr(self, f"upconv{level}")(x)))
+            if level < 5:
+                images.append(torch.sigmoid(getattr(self, f"disp{level}")(x)))
+        return images[::-1]
+
+
+class ReferenceModel(FeatDepthModel):
+    """One of the published architectures. See `FeatDepthModel` for shapes and conventions.
+
+    Args:
+        info: facts to carry.
+        kind: ``mono_fm``, ``mono_fm_joint``, ``autoencoder`` or ``baseline``.
+        layers: depth of the ResNets of the depth and feature nets.
+        pose_layers: depth of the pose net's ResNet; 18 in all published weights.
+    """
+
+    def __init__(self, info: ModelInfo, kind: str, layers: int, pose_layers: int = 18) -> None:
+        super().__init__(info)
+        self.nets = NETS[kind]
+        self._feature_net = "extractor" if kind == "mono_fm" else "Encoder"
+        if "depth" in self.nets:
+            self.DepthEncoder = Encoder(layers, normalise=True)
+            self.DepthDecoder = DepthDecoder(self.DepthEncoder.encoder.channels)
+            self.PoseEncoder = Encoder(pose_layers, normalise=True, images=2)
+            self.PoseDecoder = PoseDecoder(self.PoseEncoder.encoder.channels)
+        if "features" in self.nets:
+            feature_net = Encoder(layers, normalise=False)
+            setattr(self, self._feature_net, feature_net)
+            if "reconstruction" in self.nets:
+                self.Decoder = ImageDecoder(feature_net.encoder.channels)
+
+    def depth(self, image: Tensor) -> list[Tensor]:
+        """See `FeatDepthModel.depth`."""
+        if "depth" not in self.nets:
+            raise self._lacking("depth")
+        self._check_image(image, least_px=DECODER_MIN_SIDE_PX)
+        return [disparity.float() for disparity in self.DepthDecoder(self.DepthEncoder(image))]
+
+    def pose(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatDepthModel.pose`; the published pose nets were trained at 192x640."""
+        if "pose" not in self.nets:
+            raise self._lacking("pose")
+        self._check_pair(earlier, later)
+        axisangle, translation = self.PoseDecoder(self.PoseEncoder(torch.cat((earlier, later), 1)))
+        return axisangle, translation
+
+    def features(self, image: Tensor) -> Tensor:
+        """See `FeatDepthModel.features`; 64 channels."""
+        net = self._features_of(image)
+        return net.first(image)
+
+    def feature_pyramid(self, image: Tensor) -> list[Tensor]:
+        """All five maps of the feature net, strides 2 to 32: what the autoencoder's regularisers act on.
+
+        Raises:
+            FeatDepthError, ImageError: as `features`.
+        """
+        maps: list[Tensor] = self._features_of(image)(image)
+        return maps
+
+    def reconstruct(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Images (B, 3, H / 2^k, W / 2^k), k = 0..3, in [0, 1], from `feature_pyramid`.
+
+        Raises:
+            FeatDepthError: the model has no reconstruction net.
+        """
+        if "reconstruction" not in self.nets:
+            raise self._lacking("reconstruction")
+        images: list[Tensor] = self.Decoder(pyramid)
+        return images
+
+    def _features_of(self, image: Tensor) -> Encoder:
+        if "features" not in self.nets:
+            raise self._lacking("features")
+        self._check_image(image)
+        net = getattr(self, self._feature_net)
+        assert isinstance(net, Encoder)
+        return net
