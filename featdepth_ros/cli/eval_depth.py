@@ -1,0 +1,115 @@
+"""``featdepth eval depth``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from featdepth_ros.errors import EvaluationError
+
+DESCRIPTION = """\
+Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, RMSE, RMSE log, a1 to a3.
+
+Either two folders of <stem>.npy (float) or 16-bit PNG, or weights that predict a data set on the fly. Truth strictly
+between --min and --cap and inside the crop counts; predictions are scaled, then clamped to these limits; figures are
+means over images. A prediction of another size is resized bilinearly in inverse depth. In PNG files 0 is unknown.
+Images without a pixel to compare are left out and named. scale_median is the median over images of
+median truth / median prediction, whatever scale was applied; scale_std is the ratios' relative spread.
+"""
+EXAMPLE = """\
+  featdepth eval depth --pred out/depth --gt truth --crop garg --scale median --json figures.json
+  featdepth eval depth --weights compact --dataset seven_scenes --root kitchen --scale median --plot plots"""
+
+DATASETS = ("kitti_raw", "kitti_odom", "tum", "nyu", "seven_scenes", "make3d")
+
+
+def _scale(text: str) -> str | float:
+    if text in ("none", "median"):
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither none, median nor a factor") from error
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's flags."""
+    folders = parser.add_argument_group("two folders")
+    folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
+    folders.add_argument("--gt", metavar="DIR", help="true depth, metres")
+    folders.add_argument("--pred-divisor", type=float, default=256.0, metavar="X", help="PNG value / X is metres (256)")
+    folders.add_argument("--gt-divisor", type=float, default=256.0, metavar="X", help="PNG value / X is metres (256)")
+    data = parser.add_argument_group("weights on a data set")
+    data.add_argument("--weights", metavar="W", help="weights, or the name of a model that ships")
+    data.add_argument("--preset", metavar="NAME", help="depth range of published weights: kitti, euroc, nyu, ...")
+    data.add_argument("--dataset", choices=DATASETS)
+    data.add_argument("--root", metavar="DIR", help="the data set's folder")
+    data.add_argument("--split", metavar="FILE", help="lines naming frames (default: every frame with truth)")
+    data.add_argument(
+        "--truth",
+        default="eigen",
+        choices=("eigen", "eigen_laser", "improved"),
+        help="kitti_raw: laser points along the optical axis (default), along the laser's x as in some published "
+        "files, or the accumulated maps under proj_depth",
+    )
+    data.add_argument("--flip", action="store_true", help="average with the mirrored image's prediction")
+    data.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    rules = parser.add_argument_group("protocol")
+    rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none")
+    rules.add_argument(
+        "--cap", type=float, help="largest true depth, metres (default 80; nyu and rooms: 10; make3d: 70)"
+    )
+    rules.add_argument("--min", type=float, default=1e-3, help="smallest true depth, metres (default 1e-3)")
+    rules.add_argument(
+        "--scale",
+        type=_scale,
+        default="none",
+        metavar="none|median|FLOAT",
+        help="none (default), median of each image, or a factor (36 for the published stereo weights)",
+    )
+    rules.add_argument("--skip-invalid", action="store_true", help="leave non-finite predictions out and count them")
+    parser.add_argument("--json", metavar="OUT", help="write the figures; with --skip-invalid also skipped_pixels")
+    parser.add_argument("--plot", metavar="DIR", help="write pictures as PNG and one self-contained report.html")
+
+
+def _check(args: argparse.Namespace) -> None:
+    folders, data = bool(args.pred or args.gt), bool(args.weights or args.dataset or args.root)
+    if folders == data or (folders and not (args.pred and args.gt)):
+        raise EvaluationError("expected either --pred DIR and --gt DIR, or --weights W, --dataset NAME and --root DIR")
+    if data and not (args.weights and args.dataset and args.root):
+        raise EvaluationError("--weights, --dataset and --root belong together; at least one is missing")
+    for flag in ("pred_divisor", "gt_divisor"):
+        if not 0 < getattr(args, flag) < float("inf"):
+            raise EvaluationError(f"--{flag.replace('_', '-')} is {getattr(args, flag)}; expected a number above 0")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print, and write what was asked for."""
+    _check(args)
+    from featdepth_ros.metrics import DepthProtocol
+    from featdepth_ros.reporting.depth_evaluation import evaluate_pairs, folder_pairs, write_depth_report
+    from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
+
+    crop, cap = args.crop or "none", args.cap if args.cap is not None else 80.0
+    if args.weights:
+        from featdepth_ros.reporting.prediction import PROTOCOLS, dataset_pairs
+
+        default_crop, default_cap = PROTOCOLS[args.dataset]
+        crop, cap = args.crop or default_crop, args.cap if args.cap is not None else default_cap
+        pairs, notes = dataset_pairs(
+            args.dataset, args.root, args.split, args.truth, args.weights, args.preset, args.device, args.flip
+        )
+    else:
+        pairs, notes = folder_pairs(args.pred, args.gt, args.pred_divisor, args.gt_divisor)
+    protocol = DepthProtocol(args.min, cap, crop, args.scale, args.skip_invalid)
+    result = evaluate_pairs(pairs, protocol, pictures=bool(args.plot))
+    figures: dict[str, Any] = result.figures()
+    print(text_table(*comparison_table({f"crop {crop}, cap {cap:g} m, scale {args.scale}": figures})))
+    for note in (*notes, *result.notes):
+        print(f"note: {note}", file=sys.stderr)
+    if args.json:
+        write_json(args.json, figures)
+    if args.plot:
+        print(f"report: {write_depth_report(result, (*notes, *result.notes), args.plot)}")
+    return 0

@@ -1,0 +1,197 @@
+"""Depth maps against truth, image by image: the figures, and the few pictures a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics import (
+    DepthProtocol,
+    DepthSummary,
+    ImageErrors,
+    evaluate_image,
+    scaled_prediction,
+    summarise_depth,
+)
+from featdepth_ros.reporting.depth_maps import listed, pair_folders, read_depth_map
+from featdepth_ros.reporting.progress import progress
+
+_MAPS_SHOWN = 6
+_ERRORS_A_FRAME = 5000
+
+
+@dataclass(frozen=True)
+class DepthPair:
+    """One image to judge; maps are read when they are asked for.
+
+    Attributes:
+        name: what messages call it.
+        prediction: returns (h, w) depth.
+        truth: returns (H, W) metres, 0 or non-finite where unknown.
+        image: returns (h, w, 3) uint8 RGB, for pictures; None when there is none.
+    """
+
+    name: str
+    prediction: Callable[[], NDArray[np.float64]]
+    truth: Callable[[], NDArray[np.float64]]
+    image: Callable[[], NDArray[np.uint8]] | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Maps of one frame for a report: as compared, scaled, not clamped."""
+
+    name: str
+    depth: NDArray[np.float32]
+    truth: NDArray[np.float32] | None
+    image: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class DepthResult:
+    """Figures of a set, of its images, and its pictures.
+
+    Attributes:
+        summary: means over images.
+        images: figures of every image that had a pixel to compare.
+        protocol: what was compared.
+        pictures: a few frames, spread evenly.
+        errors: (N,) a sample of relative errors over all images, for histograms.
+        notes: what a reader of the figures should know.
+    """
+
+    summary: DepthSummary
+    images: tuple[ImageErrors, ...]
+    protocol: DepthProtocol
+    pictures: tuple[Picture, ...]
+    errors: NDArray[np.float64]
+    notes: tuple[str, ...] = field(default=())
+
+    def figures(self) -> dict[str, Any]:
+        """The command line's JSON keys; ``skipped_pixels`` only where skipping was asked for."""
+        figures = asdict(self.summary)
+        if self.protocol.skip_invalid:
+            figures["skipped_pixels"] = sum(image.skipped for image in self.images)
+        return figures
+
+
+def folder_pairs(
+    predictions: str | Path, truth: str | Path, prediction_divisor: float, truth_divisor: float
+) -> tuple[list[DepthPair], list[str]]:
+    """Pair two folders by stem, and say which predictions have no truth.
+
+    Raises:
+        EvaluationError: see `depth_maps.pair_folders`.
+    """
+    matched, extra = pair_folders(predictions, truth)
+    notes = [f"{len(extra)} predictions have no truth and do not count: {listed(extra)}"] if extra else []
+
+    def pair(stem: str, predicted: Path, true: Path) -> DepthPair:
+        return DepthPair(
+            name=predicted.name,
+            prediction=lambda: read_depth_map(predicted, prediction_divisor),
+            truth=lambda: read_depth_map(true, truth_divisor),
+        )
+
+    return [pair(*names) for names in matched], notes
+
+
+def _sample(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[:: max(1, values.size // _ERRORS_A_FRAME)]
+
+
+def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures: bool = False) -> DepthResult:
+    """Judge a set of images, with a progress bar.
+
+    Args:
+        pairs: at least one.
+        protocol: limits, crop, scale.
+        pictures: keep maps of a few frames and a sample of the errors.
+
+    Raises:
+        EvaluationError: no image with a pixel to compare, or see `metrics.evaluate_image`; where non-finite
+            predictions are refused, all such images are named.
+    """
+    from featdepth_ros.reporting.depth_figures import chosen_frames
+
+    shown = set(chosen_frames(len(pairs), _MAPS_SHOWN)) if pictures else set()
+    images: list[ImageErrors] = []
+    empty: list[str] = []
+    refused: list[str] = []
+    kept: list[Picture] = []
+    errors: list[NDArray[np.float64]] = []
+    for position, pair in enumerate(progress(pairs, "depth")):
+        prediction, truth = pair.prediction(), pair.truth()
+        try:
+            figures = evaluate_image(prediction, truth, protocol, pair.name)
+        except EvaluationError as error:
+            refused.append(str(error))
+            continue
+        if figures is None:
+            empty.append(pair.name)
+            continue
+        images.append(figures)
+        if pictures:
+            scaled, mask, _, _ = scaled_prediction(prediction, truth, protocol)
+            gt = np.where(mask, truth, np.nan)
+            clamped = np.clip(scaled[mask], protocol.min_depth, protocol.max_depth)
+            errors.append(_sample((clamped - gt[mask]) / gt[mask]))
+            if position in shown:
+                image = pair.image() if pair.image else None
+                kept.append(Picture(pair.name, scaled.astype(np.float32), gt.astype(np.float32), image))
+    if refused:
+        more = f" ({len(refused) - 1} more such images: {listed([r.split(':')[0] for r in refused[1:]])})"
+        raise EvaluationError(refused[0] + (more if len(refused) > 1 else ""))
+    notes = []
+    if empty:
+        notes.append(f"{len(empty)} images have no pixel to compare and do not count: {listed(empty)}")
+    skipped = [image for image in images if image.skipped]
+    if skipped:
+        total = sum(image.skipped for image in skipped)
+        names = listed([f"{image.name} ({image.skipped})" for image in skipped])
+        notes.append(f"{total} predictions are not finite and were skipped, in {len(skipped)} images: {names}")
+    sample = np.concatenate(errors) if errors else np.zeros(0)
+    return DepthResult(summarise_depth(images), tuple(images), protocol, tuple(kept), sample, tuple(notes))
+
+
+def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | Path) -> Path:
+    """Write PNGs of a few frames and of the errors' distribution, and the page that holds them; return its path."""
+    from featdepth_ros.reporting.depth_figures import depth_row
+    from featdepth_ros.reporting.figures import histogram_figure, save_figures
+    from featdepth_ros.reporting.html import Page
+    from featdepth_ros.reporting.tables import comparison_table, number
+
+    rules = result.protocol
+    page = Page("Depth against truth")
+    page.text(
+        f"Crop {rules.crop}, truth between {rules.min_depth:g} and {rules.max_depth:g} m, scale {rules.scale}. "
+        "Figures are means over images."
+    )
+    page.table(*comparison_table({"mean over images": result.figures()}))
+    for note in notes:
+        page.note(note)
+    worst = sorted(result.images, key=lambda image: -image.abs_rel)[:5]
+    figures = {
+        f"depth_{i:02d}": depth_row(picture.depth, picture.truth, picture.image, picture.name)
+        for i, picture in enumerate(result.pictures)
+    }
+    for figure in figures.values():
+        page.figure(figure, "Depth and truth share one scale; red is too far, blue too near, grey unknown")
+    figures["errors"] = histogram_figure(
+        100 * result.errors, "relative error (%)", "pixels (%)", {"median": 100 * float(np.median(result.errors))}
+    )
+    page.heading("Distribution of the relative error")
+    page.figure(
+        figures["errors"], "(depth - truth) / truth over all compared pixels, the last bin holds what lies beyond"
+    )
+    page.heading("Images with the largest AbsRel")
+    rows = [[i.name, number(i.abs_rel), number(i.rmse), number(i.a1), number(i.scale)] for i in worst]
+    page.table(["image", "abs_rel", "rmse", "a1", "scale"], rows)
+    save_figures(figures, folder)
+    return page.write(Path(folder) / "report.html")

@@ -1,0 +1,124 @@
+"""Pictures of depth beside its truth: one scale for all maps of a row, and a colour bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.reporting.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DEPTH_MAP, _ERROR_MAP, _UNKNOWN = "magma_r", "RdBu_r", "#e8e8e8"
+#: Relative error at the ends of the error colours.
+_ERROR_LIMIT = 0.5
+
+
+def relative_error(depth: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    """Return (depth - truth) / truth, (H, W); NaN where either is unknown (not finite, or truth not above 0)."""
+    pred, gt = np.asarray(depth, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    known = np.isfinite(gt) & (gt > 0) & np.isfinite(pred)
+    return np.divide(pred - gt, gt, out=np.full(gt.shape, np.nan), where=known)
+
+
+def _visible(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Thicken sparse truth (laser points) so that it can be seen at the size of a page; dense maps stay as they are."""
+    known = np.isfinite(values)
+    if known.mean() > 0.3 or not known.any():
+        return values
+    grown = values.copy()
+    for rows in (-1, 0, 1):
+        for columns in (-1, 0, 1):
+            moved = np.roll(values, (rows, columns), axis=(0, 1))
+            grown = np.where(np.isfinite(grown), grown, moved)
+    return grown
+
+
+def depth_row(
+    depth: ArrayLike,
+    truth: ArrayLike | None = None,
+    image: ArrayLike | None = None,
+    title: str = "",
+    unit: str = "m",
+) -> Figure:
+    """Draw image, depth, truth and error side by side; what is missing is left out.
+
+    Depth and truth share logarithmic colours from the 2nd to the 98th percentile of what is known (of the truth, where
+    there is any); error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Grey is unknown.
+
+    Args:
+        depth: (H, W).
+        truth: (H, W) of the same size and unit, 0 or non-finite where unknown.
+        image: (h, w, 3) uint8 RGB.
+        title: shown on top.
+        unit: of depth, for the colour bar.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import LogNorm, Normalize
+
+    pred = np.asarray(depth, dtype=np.float64)
+    gt = None if truth is None else np.where(np.asarray(truth) > 0, np.asarray(truth, dtype=np.float64), np.nan)
+    basis = pred if gt is None or not np.isfinite(gt).any() else gt
+    known = basis[np.isfinite(basis) & (basis > 0)]
+    low, high = np.percentile(known, (2, 98)) if known.size else (0.1, 1.0)
+    norm = LogNorm(vmin=float(low), vmax=float(max(high, low * 1.01)))
+    panels: list[tuple[str, Any, Any, str | None]] = []
+    if image is not None:
+        panels.append(("image", np.asarray(image), None, None))
+    panels.append(("depth", pred, norm, _DEPTH_MAP))
+    if gt is not None:
+        panels.append(("true depth", _visible(gt), norm, _DEPTH_MAP))
+        error = _visible(relative_error(pred, gt)) * 100
+        limits = Normalize(vmin=-100 * _ERROR_LIMIT, vmax=100 * _ERROR_LIMIT)
+        panels.append(("relative error", error, limits, _ERROR_MAP))
+
+    height, width = pred.shape
+    columns = 2 if len(panels) > 2 and width > 1.6 * height else len(panels)
+    rows = -(-len(panels) // columns)
+    panel_width = 12.4 / columns
+    figure = new_figure(12.4, rows * (panel_width * 0.82 * height / width + 0.35) + (0.3 if title else 0))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (name, values, scale, colours) in zip(grid, panels, strict=False):
+        axes.set_title(name, fontsize=10)
+        if colours is None:
+            axes.imshow(values)
+            continue
+        cmap = colormaps[colours].with_extremes(bad=_UNKNOWN)
+        shown = axes.imshow(np.ma.masked_invalid(values), norm=scale, cmap=cmap, interpolation="nearest")
+        bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.015, extend="both")
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("%" if name == "relative error" else unit, fontsize=9)
+        if name != "relative error":
+            _plain_ticks(bar, float(scale.vmin), float(scale.vmax))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _plain_ticks(bar: Any, low: float, high: float) -> None:
+    """Round numbers, five or so, instead of powers of ten."""
+    steps = [base * 10.0**power for power in range(-3, 4) for base in (1, 1.5, 2, 3, 5, 7)]
+    inside = [step for step in steps if low <= step <= high] or [low, high]
+    bar.set_ticks(inside[:: max(1, len(inside) // 6)])
+    bar.ax.set_yticklabels([f"{tick:.3g}" for tick in bar.get_ticks()])
+    bar.minorticks_off()
+
+
+def chosen_frames(count: int, wanted: int = 12) -> list[int]:
+    """Return at most ``wanted`` positions spread evenly over ``count`` frames, first and last among them."""
+    if count <= wanted:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
+
+
+def joined_errors(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return all known relative errors of several images, in per cent, (N,)."""
+    if not errors:
+        return np.zeros(0)
+    return np.concatenate([error[np.isfinite(error)].ravel() for error in errors]) * 100

@@ -1,0 +1,100 @@
+"""Depth maps from files: ``.npy`` (float) and 16-bit PNG, one folder of predictions and one of truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import EvaluationError
+
+#: KITTI's 16-bit PNG: value / 256 is metres, 0 is unknown.
+KITTI_DIVISOR = 256.0
+_SUFFIXES = (".npy", ".png")
+_LISTED = 10
+
+
+def read_depth_map(path: str | Path, divisor: float = KITTI_DIVISOR) -> NDArray[np.float64]:
+    """Read one depth map.
+
+    Args:
+        path: ``.npy`` of (H, W), (1, H, W) or (H, W, 1) numbers, taken as they are; or a 16-bit PNG.
+        divisor: a PNG's values over this are metres; its zeros are unknown.
+
+    Returns:
+        (H, W) float64; NaN where a PNG is 0.
+
+    Raises:
+        EvaluationError: unreadable, not a map, 8-bit.
+    """
+    source = Path(path)
+    if source.suffix == ".npy":
+        try:
+            values = np.load(source, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise EvaluationError(f"{source} cannot be read as a numeric .npy array: {error}") from error
+        if values.dtype.kind not in "fiu":
+            raise EvaluationError(f"{source} holds {values.dtype}; expected numbers")
+        if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+            values = values[0] if values.shape[0] == 1 else values[..., 0]
+        if values.ndim != 2 or values.size == 0:
+            raise EvaluationError(f"{source} has shape {values.shape}; expected (height, width)")
+        return values.astype(np.float64)
+    import cv2
+
+    raw = cv2.imdecode(np.fromfile(source, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if source.stat().st_size else None
+    if raw is None:
+        raise EvaluationError(f"{source} cannot be read as an image")
+    if raw.dtype != np.uint16 or raw.ndim != 2:
+        raise EvaluationError(
+            f"{source} is {raw.dtype} with shape {raw.shape}; expected a 16-bit PNG of one channel "
+            "(8-bit pictures of depth are previews, not depth)"
+        )
+    return np.where(raw > 0, raw / divisor, np.nan)
+
+
+def _maps(folder: str | Path, what: str) -> dict[str, Path]:
+    source = Path(folder).expanduser()
+    if not source.is_dir():
+        raise EvaluationError(f"{what}: no folder at {source}")
+    for place in (source, source / "depth"):  # `featdepth infer` writes DIR/depth
+        if not place.is_dir():
+            continue
+        found: dict[str, Path] = {}
+        for path in sorted(p for p in place.iterdir() if p.suffix in _SUFFIXES):
+            if path.stem in found:
+                raise EvaluationError(
+                    f"{what}: {found[path.stem].name} and {path.name} share a stem; expected one map a frame"
+                )
+            found[path.stem] = path
+        if found:
+            return found
+    raise EvaluationError(f"{what}: {source} holds no depth map; expected <stem>.npy or 16-bit <stem>.png")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def pair_folders(predictions: str | Path, truth: str | Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
+    """Pair maps by stem.
+
+    Returns:
+        (stem, prediction, truth) in name order, and the stems of predictions without truth.
+
+    Raises:
+        EvaluationError: a folder that is missing or empty, or truth without a prediction; the stems are listed.
+    """
+    predicted, true = _maps(predictions, "predictions"), _maps(truth, "ground truth")
+    missing = [stem for stem in true if stem not in predicted]
+    extra = [stem for stem in predicted if stem not in true]
+    if missing:
+        words = f"{len(missing)} of {len(true)} true depth maps have no prediction: {listed(missing)}"
+        if extra:
+            words += f"; {len(extra)} predictions have no truth: {listed(extra)}"
+        raise EvaluationError(f"{words}. Expected the same stems in both folders")
+    return [(stem, predicted[stem], true[stem]) for stem in true], extra

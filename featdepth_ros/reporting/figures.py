@@ -1,0 +1,194 @@
+"""Plots of trajectories, segment errors and distributions. matplotlib is imported when a figure is asked for.
+
+Figures are built without pyplot: no window, no global state, and nothing to close.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.metrics import OdometryResult, absolute_errors, mean_by, path_distances
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRUTH_COLOUR = "#333333"
+#: Okabe and Ito's palette, told apart with any kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: Centres of the speed bins of the reference's draw_odometry, m/s.
+SPEEDS = tuple(float(speed) for speed in range(2, 25, 2))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("plots need matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
+    """Render a figure."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
+
+
+def save_figures(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
+    """Write ``<name>.png`` into a folder, which is made; return the paths."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        path = target / f"{name}.png"
+        path.write_bytes(png_bytes(figure))
+        paths.append(path)
+    return paths
+
+
+def _plain(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if title:
+        axes.set_title(title, fontsize=11)
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _views(positions: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[str, ...]]:
+    """Axes of the top and side view as (horizontal, vertical, sign of vertical), and their labels.
+
+    The axis along which the path extends least counts as the vertical one, when it is y (camera: y down) or
+    z (base link: z up).
+    """
+    extent = np.ptp(positions, axis=0)
+    if extent[1] < extent[2]:
+        return (0, 2, 1), (2, 1, -1), ("x, right (m)", "z, forward (m)", "z, forward (m)", "-y, up (m)")
+    return (0, 1, 1), (0, 2, 1), ("x, forward (m)", "y, left (m)", "x, forward (m)", "z, up (m)")
+
+
+def _lines(axes: Axes, results: Sequence[OdometryResult], view: tuple[int, int, int]) -> None:
+    across, along, sign = view
+    longest = max(results, key=lambda result: result.frames)
+    truth = longest.truth[:, :3, 3]
+    axes.plot(truth[:, across], sign * truth[:, along], color=TRUTH_COLOUR, linewidth=2.2, label="ground truth")
+    for result, colour in zip(results, _colours(len(results)), strict=True):
+        path = result.estimate[:, :3, 3]
+        axes.plot(path[:, across], sign * path[:, along], color=colour, linewidth=1.3, label=result.name)
+    axes.plot(
+        truth[:1, across], sign * truth[:1, along], "o", color=TRUTH_COLOUR, markersize=6, label="start", zorder=5
+    )
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def trajectory_figure(results: Sequence[OdometryResult]) -> Figure:
+    """Plot all estimates over the truth, from above and from the side, each with equal scales of its axes."""
+    figure = new_figure(12, 5.5)
+    top, side = figure.subplots(1, 2)
+    top_view, side_view, labels = _views(np.concatenate([result.truth[:, :3, 3] for result in results]))
+    _lines(top, results, top_view)
+    _lines(side, results, side_view)
+    _plain(top, labels[0], labels[1], "from above")
+    _plain(side, labels[2], labels[3], "from the side")
+    top.set_aspect("equal", adjustable="datalim")
+    side.set_aspect("equal", adjustable="datalim")
+    top.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def drift_figure(results: Sequence[OdometryResult]) -> Figure:
+    """Plot the position error and its part of the path, against the path travelled."""
+    figure = new_figure(12, 3.6)
+    metres, share = figure.subplots(1, 2)
+    for result, colour in zip(results, _colours(len(results)), strict=True):
+        distance, error = path_distances(result.truth), absolute_errors(result.truth, result.estimate)
+        metres.plot(distance, error, color=colour, linewidth=1.3, label=result.name)
+        travelled = distance > 0.05 * max(distance[-1], 1e-9)  # a share of next to nothing says nothing
+        share.plot(distance[travelled], 100 * error[travelled] / distance[travelled], color=colour, linewidth=1.3)
+    _plain(metres, "path (m)", "position error (m)")
+    _plain(share, "path (m)", "position error (% of path)")
+    for axes in (metres, share):
+        axes.set_ylim(bottom=0)
+    metres.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def segment_figure(results: Sequence[OdometryResult]) -> Figure | None:
+    """Plot the segment errors against length and against speed; None when no estimate has a segment."""
+    judged = [result for result in results if result.segments]
+    if not judged:
+        return None
+    figure = new_figure(12, 7)
+    grid = figure.subplots(2, 2)
+    for result, colour in zip(results, _colours(len(results)), strict=True):
+        segments = result.segment_errors
+        if not len(segments):
+            continue
+        by_length = mean_by(segments.length_m, segments, sorted(set(segments.length_m.tolist())), 1e-6)
+        by_speed = mean_by(segments.speed, segments, SPEEDS, 2.0)
+        for column, (curve, unit) in enumerate(((by_length, 1.0), (by_speed, 3.6))):
+            x = [point[0] * unit for point in curve]
+            for row in (0, 1):
+                y = [point[1 + row] for point in curve]
+                grid[row, column].plot(x, y, "s-", color=colour, markersize=4, linewidth=1.3, label=result.name)
+    for row, ylabel in enumerate(("translation error (%)", "rotation error (deg / 100 m)")):
+        _plain(grid[row, 0], "segment length (m)", ylabel)
+        _plain(grid[row, 1], "speed (km/h)", ylabel)
+        for axes in grid[row]:
+            axes.set_ylim(bottom=0)
+    grid[0, 0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def odometry_figures(results: Sequence[OdometryResult]) -> dict[str, Figure]:
+    """Return every plot of a comparison, by file name."""
+    figures = {"trajectory": trajectory_figure(results), "drift": drift_figure(results)}
+    segments = segment_figure(results)
+    if segments is not None:
+        figures["segments"] = segments
+    return figures
+
+
+def histogram_figure(
+    values: ArrayLike, xlabel: str, ylabel: str = "share (%)", marks: Mapping[str, float] | None = None, bins: int = 60
+) -> Figure:
+    """Plot the distribution of finite values in per cent, with named vertical marks (percentiles, median).
+
+    The axis ends at the 99.5th percentile; what lies beyond is counted in the last bin.
+    """
+    data = np.asarray(values, dtype=np.float64).ravel()
+    data = data[np.isfinite(data)]
+    figure = new_figure(7, 3.6)
+    axes: Any = figure.subplots()
+    if data.size:
+        low, high = float(data.min()), float(np.percentile(data, 99.5))
+        high = max(high, low + 1e-6 * max(abs(low), 1.0), *(marks or {}).values())
+        weights = np.full(data.size, 100.0 / data.size)
+        axes.hist(np.clip(data, low, high), bins=bins, range=(low, high), weights=weights, color=COLOURS[0])
+        for (label, value), colour in zip((marks or {}).items(), COLOURS[1:], strict=False):
+            axes.axvline(value, color=colour, linewidth=1.6, label=f"{label} {value:.3g}")
+        if marks:
+            axes.legend(frameon=False, fontsize=9)
+    _plain(axes, xlabel, ylabel)
+    return figure
