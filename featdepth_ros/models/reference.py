@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.models.resnet import ResNet
+from featdepth_ros.models.resnet import ResNet, channels_of
 
 #: Which nets each architecture of the published code holds.
 NETS: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,16 @@ NETS: dict[str, tuple[str, ...]] = {
     "mono_fm_joint": ("depth", "pose", "features", "reconstruction"),
     "autoencoder": ("features", "reconstruction"),
     "baseline": ("depth", "pose"),
+}
+#: Modules (first parts of the keys) and the net each belongs to.
+PARTS: dict[str, str] = {
+    "DepthEncoder": "depth",
+    "DepthDecoder": "depth",
+    "PoseEncoder": "pose",
+    "PoseDecoder": "pose",
+    "extractor": "features",
+    "Encoder": "features",
+    "Decoder": "reconstruction",
 }
 #: Reflection padding at stride 32 needs two pixels there.
 DECODER_MIN_SIDE_PX = 64
@@ -192,22 +202,25 @@ class ReferenceModel(FeatDepthModel):
         kind: ``mono_fm``, ``mono_fm_joint``, ``autoencoder`` or ``baseline``.
         layers: depth of the ResNets of the depth and feature nets.
         pose_layers: depth of the pose net's ResNet; 18 in all published weights.
+        nets: those to build, where a checkpoint holds only some; None builds all of ``kind``.
     """
 
-    def __init__(self, info: ModelInfo, kind: str, layers: int, pose_layers: int = 18) -> None:
+    def __init__(
+        self, info: ModelInfo, kind: str, layers: int, pose_layers: int = 18, nets: tuple[str, ...] | None = None
+    ) -> None:
         super().__init__(info)
-        self.nets = NETS[kind]
+        self.nets = NETS[kind] if nets is None else nets
         self._feature_net = "extractor" if kind == "mono_fm" else "Encoder"
         if "depth" in self.nets:
             self.DepthEncoder = Encoder(layers, normalise=True)
             self.DepthDecoder = DepthDecoder(self.DepthEncoder.encoder.channels)
+        if "pose" in self.nets:
             self.PoseEncoder = Encoder(pose_layers, normalise=True, images=2)
             self.PoseDecoder = PoseDecoder(self.PoseEncoder.encoder.channels)
         if "features" in self.nets:
-            feature_net = Encoder(layers, normalise=False)
-            setattr(self, self._feature_net, feature_net)
-            if "reconstruction" in self.nets:
-                self.Decoder = ImageDecoder(feature_net.encoder.channels)
+            setattr(self, self._feature_net, Encoder(layers, normalise=False))
+        if "reconstruction" in self.nets:
+            self.Decoder = ImageDecoder(channels_of(layers))
 
     def depth(self, image: Tensor) -> list[Tensor]:
         """See `FeatDepthModel.depth`."""

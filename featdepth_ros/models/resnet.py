@@ -66,6 +66,12 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
+def channels_of(layers: int) -> tuple[int, ...]:
+    """Return the channels of the five maps of a ResNet."""
+    expansion = Bottleneck.expansion if layers >= BOTTLENECK_FROM else BasicBlock.expansion
+    return (64, *(planes * expansion for planes in (64, 128, 256, 512)))
+
+
 class ResNet(nn.Module):
     """ResNet with its five maps as output.
 
@@ -79,7 +85,7 @@ class ResNet(nn.Module):
     def __init__(self, layers: int, images: int = 1) -> None:
         super().__init__()
         block: type[BasicBlock] | type[Bottleneck] = Bottleneck if layers >= BOTTLENECK_FROM else BasicBlock
-        self.channels = (64, *(planes * block.expansion for planes in (64, 128, 256, 512)))
+        self.channels = channels_of(layers)
         self.conv1 = nn.Conv2d(3 * images, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         inputs = 64

@@ -1,0 +1,158 @@
+"""Models from files and into files: which architecture the keys mean, strict loading, clear refusals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from featdepth_ros.errors import CheckpointError, FeatDepthError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import build_model, reference_name
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.presets import PRESETS, preset_info
+from featdepth_ros.models.reference import PARTS, ReferenceModel
+from featdepth_ros.models.resnet import BLOCKS, BOTTLENECK_FROM
+from featdepth_ros.models.weights_io import WeightsFile, read_weights, write_safetensors
+from featdepth_ros.resources import weights_file
+
+_log = logging.getLogger(__name__)
+#: Files about which a missing depth range was already reported.
+_reported: set[Path] = set()
+_NAMED_IN_ERRORS = 4
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu", preset: str | None = None) -> FeatDepthModel:
+    """Load weights: ours (safetensors), or published ones (``.pth``) as they are.
+
+    The architecture is inferred from the keys; loading is strict. Published files carry no depth range: ``preset``
+    names it. Without one 0.1 to 100 and an unknown scale are assumed, and a warning is logged once a file.
+
+    Args:
+        path: a file, or the name of a model that ships (``compact``).
+        device: where the parameters go; the model is float32 and in eval mode.
+        preset: ``kitti``, ``kitti_odom``, ``euroc``, ``nyu``, ``eth3d`` or ``make3d``: facts used in place of those in
+            the file.
+
+    Returns:
+        A model whose nets are those the file holds; calling another net raises `FeatDepthError`.
+
+    Raises:
+        CheckpointError: unreadable, no architecture known here, keys missing, unexpected or of another shape.
+        FeatDepthError: no such file, or no such device.
+    """
+    return model_from_weights(read_weights(weights_file(str(path))), device, preset)
+
+
+def model_from_weights(
+    weights: WeightsFile, device: str | torch.device = "cpu", preset: str | None = None
+) -> FeatDepthModel:
+    """Build the model that a file's tensors belong to; see `load_model`."""
+    facts = _facts(weights, preset)
+    model = _empty_model(weights, facts)
+    _load_strictly(model, weights)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise FeatDepthError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def save_model(path: str | Path, model: nn.Module, dtype: torch.dtype = torch.float32) -> Path:
+    """Write a model and its `info` as safetensors, whole or not at all.
+
+    Args:
+        path: the file; an existing one is replaced in one step.
+        model: from `build_model` or `load_model`, also inside DistributedDataParallel or torch.compile.
+        dtype: of matrices and kernels in the file: float32, or float16 for half the size. Vectors stay float32.
+
+    Returns:
+        The path written.
+
+    Raises:
+        CheckpointError: not one of our models, a dtype other than these, no such folder, or values out of range.
+    """
+    inner: object = model
+    while not isinstance(inner, FeatDepthModel):
+        wrapped = getattr(inner, "module", None) or getattr(inner, "_orig_mod", None)
+        if wrapped is None:
+            raise CheckpointError(f"a {type(model).__name__} cannot be saved as weights; expected a FeatDepthModel")
+        inner = wrapped
+    if dtype not in (torch.float32, torch.float16):
+        raise CheckpointError(f"weights are stored as float32 or float16, not {dtype}")
+    target = Path(path).expanduser()
+    write_safetensors(target, inner.state_dict(), inner.info, dtype)
+    return target
+
+
+def _facts(weights: WeightsFile, preset: str | None) -> ModelInfo:
+    if preset is not None:
+        return preset_info(preset)
+    if weights.info is not None:
+        return weights.info
+    if weights.path not in _reported:
+        _reported.add(weights.path)
+        _log.warning(
+            "'%s' carries no depth range; 0.1 to 100 network units and an unknown scale are assumed. "
+            "Name what it was trained on with a preset: %s.",
+            weights.path,
+            ", ".join(PRESETS),
+        )
+    return ModelInfo(name=weights.path.stem)
+
+
+def _empty_model(weights: WeightsFile, facts: ModelInfo) -> FeatDepthModel:
+    parts = {key.split(".", 1)[0] for key in weights.state}
+    if parts and parts <= {"encoder", "decoder", "pose_head"}:
+        return build_model("compact", facts)
+    if not parts & set(PARTS):
+        raise CheckpointError(
+            f"'{weights.path}' fits no architecture known here: its keys start with {', '.join(sorted(parts)[:6])}; "
+            f"expected {', '.join(PARTS)} (FeatDepth), or encoder, decoder, pose_head (compact)"
+        )
+    nets = tuple(dict.fromkeys(net for part, net in PARTS.items() if part in parts))
+    if "extractor" in parts:
+        kind = "mono_fm"
+    elif parts & {"Encoder", "Decoder"}:
+        kind = "mono_fm_joint" if {"depth", "pose"} & set(nets) else "autoencoder"
+    else:
+        kind = "baseline"
+    layers = next((_layers(weights, part) for part in ("DepthEncoder", "extractor", "Encoder") if part in parts), 18)
+    pose_layers = _layers(weights, "PoseEncoder") if "PoseEncoder" in parts else 18
+    named = facts.with_(architecture=reference_name(kind, layers, pose_layers))
+    return ReferenceModel(named, kind, layers, pose_layers, nets)
+
+
+def _layers(weights: WeightsFile, part: str) -> int:
+    """Tell the ResNet's depth from the number and kind of the blocks of its third stage."""
+    stage = f"{part}.encoder.layer3."
+    blocks = {key[len(stage) :].split(".", 1)[0] for key in weights.state if key.startswith(stage)}
+    bottleneck = any(key.startswith(stage) and ".conv3." in key for key in weights.state)
+    for layers, counts in BLOCKS.items():
+        if counts[2] == len(blocks) and bottleneck == (layers >= BOTTLENECK_FROM):
+            return layers
+    raise CheckpointError(
+        f"'{weights.path}': {part} has {len(blocks)} blocks in layer3, which fits no ResNet of "
+        f"{', '.join(map(str, BLOCKS))} layers; the file is incomplete or of another network"
+    )
+
+
+def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
+    expected: Mapping[str, Tensor] = model.state_dict()
+    missing = [key for key in expected if key not in weights.state]
+    unexpected = [key for key in weights.state if key not in expected]
+    shapes = [
+        f"{key} is {tuple(value.shape)}, expected {tuple(expected[key].shape)}"
+        for key, value in weights.state.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    problems = [
+        f"{len(found)} {what}: {', '.join(found[:_NAMED_IN_ERRORS])}{', ...' if len(found) > _NAMED_IN_ERRORS else ''}"
+        for what, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if found
+    ]
+    if problems:
+        raise CheckpointError(f"'{weights.path}' does not fit {model.info.architecture}: {'; '.join(problems)}")
+    model.load_state_dict(weights.state, strict=True)

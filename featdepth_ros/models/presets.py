@@ -1,0 +1,66 @@
+"""What the published checkpoints do not say of themselves: depth range, sizes, scale (spec sections 1, 2 and 5)."""
+
+from __future__ import annotations
+
+from featdepth_ros.errors import CheckpointError, nearest_name
+from featdepth_ros.models.info import ModelInfo
+
+_SOURCE = "published with FeatDepth (code under MIT, Shu et al. 2020); the terms of the {} data set apply"
+
+#: All pose nets were trained on images resized to 192x640, whatever the depth net's size (spec section 2).
+PRESETS: dict[str, ModelInfo] = {
+    # The stereo baseline was taken as 0.015 for the true 0.54 m, hence 36 metres a unit. One intrinsic matrix was used
+    # for all drives: fx = 0.58 width, fy = 1.92 height.
+    "kitti": ModelInfo(
+        name="featdepth-kitti",
+        input_size=(320, 1024),
+        focal=(0.58, 1.92),
+        scale_kind="metric",
+        scale_factor=36.0,
+        licence=_SOURCE.format("KITTI"),
+    ),
+    "kitti_odom": ModelInfo(
+        name="featdepth-kitti-odom",
+        input_size=(320, 1024),
+        focal=(0.58, 1.92),
+        scale_kind="metric",
+        scale_factor=36.0,
+        licence=_SOURCE.format("KITTI"),
+    ),
+    # Trained with a baseline of 0.1 where the rig has 0.11 m: 1.1 metres a unit.
+    "euroc": ModelInfo(
+        name="featdepth-euroc",
+        max_depth=50.0,
+        input_size=(480, 768),
+        focal=(435.2047 / 752, 435.2047 / 480),
+        scale_kind="metric",
+        scale_factor=1.1,
+        licence=_SOURCE.format("EuRoC MAV"),
+    ),
+    # Neither configuration nor loader were published: the code's default range is assumed, the focal length is unknown.
+    "nyu": ModelInfo(name="featdepth-nyu", input_size=(448, 640), licence=_SOURCE.format("NYU Depth v2")),
+    # Trained with a baseline of 0.1 for a rig whose true baseline the code does not tell: relative.
+    "eth3d": ModelInfo(
+        name="featdepth-eth3d",
+        input_size=(448, 736),
+        focal=(0.9832, 1.58578),
+        licence=_SOURCE.format("ETH3D"),
+    ),
+    "make3d": ModelInfo(
+        name="featdepth-make3d",
+        input_size=(320, 1024),
+        focal=(0.9765, 1.736),
+        licence=_SOURCE.format("Make3D"),
+    ),
+}
+
+
+def preset_info(name: str) -> ModelInfo:
+    """Return the facts of a preset.
+
+    Raises:
+        CheckpointError: unknown preset; the message names the nearest.
+    """
+    if name not in PRESETS:
+        raise CheckpointError(f"unknown preset '{name}'{nearest_name(name, PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,198 @@
+"""Tensors in and out of files. Nothing here unpickles objects: safetensors, or `torch.load` with weights_only."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from featdepth_ros.errors import CheckpointError
+from featdepth_ros.models.info import ModelInfo
+
+#: Key of our description in the safetensors header.
+HEADER_KEY = "featdepth"
+#: Where the tensors lie in published files (mmcv: ``state_dict``) and in training checkpoints (``model``).
+_STATE_KEYS = ("state_dict", "model")
+#: Put before every key by DataParallel and torch.compile.
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds.
+
+    Attributes:
+        path: where it lies.
+        format: ``safetensors`` or ``pth``.
+        state: the tensors; floating point ones are float32.
+        info: our description, None for foreign files.
+        stored: dtype names as stored, and how many tensors of each.
+        dropped: what else the file held, in words.
+    """
+
+    path: Path
+    format: Literal["safetensors", "pth"]
+    state: dict[str, Tensor]
+    info: ModelInfo | None
+    stored: dict[str, int]
+    dropped: tuple[str, ...]
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a weights file of either kind.
+
+    Raises:
+        CheckpointError: not a weights file, truncated, or holding more than plain data; the message says what was
+            found.
+    """
+    kind = _sniff(path)
+    info: ModelInfo | None = None
+    dropped: tuple[str, ...] = ()
+    if kind == "safetensors":
+        raw, info = _read_safetensors(path)
+    else:
+        raw, dropped = _read_torch(path)
+    stored: dict[str, int] = {}
+    for value in raw.values():
+        name = str(value.dtype).removeprefix("torch.")
+        stored[name] = stored.get(name, 0) + 1
+    state = {key: value.float() if value.is_floating_point() else value for key, value in _unwrapped(raw).items()}
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise CheckpointError(f"'{path}' holds values that are not finite in {_some(broken)}; the file is damaged")
+    return WeightsFile(path, kind, state, info, stored, dropped)
+
+
+def _sniff(path: Path) -> Literal["safetensors", "pth"]:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read: {error.strerror}") from error
+    if size == 0:
+        raise CheckpointError(f"'{path}' is empty; copy or download the weights again")
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise CheckpointError(
+            f"'{path}' is a web page, not weights: the download gave a confirmation or error page. Download it again "
+            "in a browser."
+        )
+    if text.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"'{path}' is a Git LFS pointer, not the weights: run 'git lfs pull'")
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+        return "pth"
+    header_bytes = int.from_bytes(start[:8], "little")
+    if len(start) > 8 and start[8:9] == b"{":
+        if header_bytes + 8 > size:
+            raise CheckpointError(f"'{path}' is truncated: {size} bytes, the header alone has {header_bytes}")
+        return "safetensors"
+    raise CheckpointError(
+        f"'{path}' is neither a safetensors nor a PyTorch file (it starts with {start[:8]!r}); expected "
+        ".safetensors or a published .pth"
+    )
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelInfo | None]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            raw = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is damaged or truncated: {error}") from error
+    return raw, ModelInfo.from_json(header[HEADER_KEY]) if HEADER_KEY in header else None
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"'{path}' was refused: it is damaged, or holds Python objects beyond plain tensors, which could run "
+            f"code ({_first_line(error)}). Save its state_dict alone."
+        ) from error
+    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, UnicodeDecodeError... on damaged files
+        raise CheckpointError(
+            f"'{path}' is damaged or truncated ({type(error).__name__}: {_first_line(error)}); download it again"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"'{path}' holds a {type(content).__name__}; expected a dictionary of tensors")
+    dropped: list[str] = []
+    state: Mapping[Any, Any] = content
+    for key in _STATE_KEYS:
+        if isinstance(content.get(key), Mapping):
+            state = content[key]
+            dropped = [_describe(name, value) for name, value in content.items() if name != key]
+            break
+    strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if strange or not state:
+        found = f"{_some(strange)} are no tensors" if strange else "it is empty"
+        raise CheckpointError(f"'{path}' holds no state_dict: {found}")
+    return {str(key): value for key, value in state.items()}, tuple(dropped)
+
+
+def _describe(name: Any, value: Any) -> str:
+    if name == "optimizer":
+        return "optimizer state"
+    if name == "meta" and isinstance(value, Mapping):
+        return "meta (" + ", ".join(f"{key} {entry}" for key, entry in value.items()) + ")"
+    return str(name)
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _WRAPPERS * 2:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else "no details"
+
+
+def _some(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(f"'{name}'" for name in names[:count]) + more
+
+
+def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, dtype: torch.dtype) -> None:
+    """Write tensors and description to ``path``, which appears whole or not at all.
+
+    Vectors (biases, batch-norm statistics) stay float32: they are small and matter.
+
+    Raises:
+        CheckpointError: the folder is missing or not writable, or a value does not fit ``dtype``.
+    """
+    tensors: dict[str, Tensor] = {}
+    for key, value in state.items():
+        kept = value.detach().cpu()
+        if kept.is_floating_point():
+            kept = kept.to(dtype if kept.ndim > 1 else torch.float32)
+            if not bool(kept.isfinite().all()):
+                raise CheckpointError(f"'{key}' holds values that are not finite as {dtype}; nothing was written")
+        tensors[key] = kept.contiguous()
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        save_file(tensors, temporary, metadata={HEADER_KEY: info.to_json(), "format": "pt"})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)  # mkstemp makes files private; weights get the rights any new file would
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise CheckpointError(f"weights cannot be written to '{path}': {error}") from error
