@@ -22,6 +22,10 @@ DECODER_CHANNELS = (192, 112, 64, 32)
 #: Correlation reaches this many feature pixels in each direction.
 RADIUS = 4
 
+#: What an output of one means: radians (as in the reference), and network units. The latter is larger than the
+#: reference's 0.01, for networks trained in metres, where a frame moves by decimetres.
+ROTATION_SCALE, TRANSLATION_SCALE = 0.01, 0.1
+
 
 def _conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -129,8 +133,8 @@ class PoseHead(nn.Module):
             # The mean commutes with the 1x1 convolution; taking it first, in float32, keeps small motions.
             out = self.out(x.mean((2, 3), keepdim=True, dtype=self.out.weight.dtype)).flatten(1).float()
             forward_twist, backward_twist = out.chunk(2)
-            twist = 0.005 * (forward_twist - backward_twist)
-            return motion_of_twist(twist)
+            rotation, velocity = (0.5 * (forward_twist - backward_twist)).chunk(2, dim=1)
+            return motion_of_twist(torch.cat((ROTATION_SCALE * rotation, TRANSLATION_SCALE * velocity), 1))
 
     @staticmethod
     def _match(first: Tensor, second: Tensor) -> Tensor:
