@@ -164,7 +164,7 @@ class CameraModel:
 
     @property
     def delivered_view(self) -> CameraModel:
-        """Ideal pinhole camera of the rectified delivered image: the ROI of `rectified`, binned, as image_proc shows it."""
+        """Ideal pinhole camera of the rectified delivered image: the ROI of `rectified`, binned, as in image_proc."""
         full = self.rectified
         x_offset, y_offset = (self.roi[0], self.roi[1]) if self.roi else (0, 0)
         width, height = self.delivered_size
@@ -200,9 +200,10 @@ class CameraModel:
         return distortion.undistort_to_rays(normalised, self.distortion_model, self.distortion)
 
     def sees(self, rays: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which directions (..., 3) of the raw camera's frame land on the delivered image, half a pixel of rim included.
+        """Tell which directions (..., 3) of the raw camera's frame land on the delivered image.
 
-        Directions beyond the range in which the lens model is one to one are not seen, wherever the formula puts them.
+        Half a pixel of rim counts as image. Directions beyond the range in which the lens model is one to one are not
+        seen, wherever the formula puts them.
         """
         rays = np.asarray(rays, dtype=np.float64)
         pixels = self.project(rays)

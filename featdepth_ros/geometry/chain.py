@@ -190,7 +190,7 @@ class ImageChain:
 
 
 def _grid(pixels: NDArray[np.float64], size: tuple[int, int]) -> Tensor:
-    """Sampling grid (1, h, w, 2) float32 of pixel coordinates, kept within one pixel of the image: far values lose digits."""
+    """Sampling grid (1, h, w, 2) float32 of pixel coordinates, kept near the image, where float32 has digits."""
     limits = np.array(size, dtype=np.float64)
     clipped = torch.from_numpy(np.clip(pixels, -1.0, limits))
     return warp.grid_from_pixels(clipped, *size)[None].float()

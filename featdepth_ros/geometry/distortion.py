@@ -19,6 +19,7 @@ _MAX_TANGENT = 20.0  # no pinhole view reaches further out than 87 degrees
 _NEWTON_STEPS = 12
 _STEP = 1e-7
 _TOLERANCE = 1e-12
+_CHUNK = 8192  # points at once: the temporaries then stay in the cache
 
 
 def distort(points: Array, model: str, coefficients: tuple[float, ...]) -> Array:
@@ -101,7 +102,7 @@ def _padded(coefficients: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _along(points: Array, radius: Array, wanted: Array, at_zero: Array | float = 1.0) -> Array:
-    """Scale 2-vectors of length ``radius`` to length ``wanted``; near zero the ratio's limit, 1 / ``at_zero``, is used."""
+    """Scale 2-vectors of length ``radius`` to length ``wanted``; near zero by the ratio's limit, 1 / ``at_zero``."""
     small = radius < 1e-12
     ratio = np.where(small, 1.0 / np.asarray(at_zero), wanted / np.where(small, 1.0, radius))
     return points * ratio[..., None]
@@ -157,6 +158,15 @@ def _invert_brown(points: Array, coefficients: tuple[float, ...]) -> Array:
     start = _along(wanted, radius, _invert_radial(radius, "rational_polynomial", coefficients))
     limit = radial_limit("rational_polynomial", coefficients)
     solution = start.copy()
+    for first in range(0, len(wanted), _CHUNK):
+        _newton(solution[first : first + _CHUNK], wanted[first : first + _CHUNK], coefficients)
+    lost = ~(np.hypot(solution[:, 0], solution[:, 1]) <= 1.05 * limit)
+    return np.where(lost[:, None], start, solution).reshape(points.shape)
+
+
+def _newton(solution: Array, wanted: Array, coefficients: tuple[float, ...]) -> None:
+    """Improve ``solution`` (N, 2) in place until `_brown` of it is ``wanted`` (N, 2)."""
+    radius = np.hypot(wanted[:, 0], wanted[:, 1])
     active = np.arange(len(wanted))
     for _ in range(_NEWTON_STEPS):
         change, regular = _newton_change(solution[active], wanted[active], coefficients)
@@ -167,8 +177,6 @@ def _invert_brown(points: Array, coefficients: tuple[float, ...]) -> Array:
         active = active[sane & (length > _TOLERANCE)]
         if not active.size:
             break
-    lost = ~(np.hypot(solution[:, 0], solution[:, 1]) <= 1.05 * limit)
-    return np.where(lost[:, None], start, solution).reshape(points.shape)
 
 
 def _newton_change(solution: Array, wanted: Array, coefficients: tuple[float, ...]) -> tuple[Array, NDArray[np.bool_]]:

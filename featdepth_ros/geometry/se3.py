@@ -147,7 +147,7 @@ def compose(*motions: Tensor) -> Tensor:
 
 
 def interpolate(first: Tensor, second: Tensor, fraction: float | Tensor) -> Tensor:
-    """Motion a ``fraction`` of the way from ``first`` to ``second`` (..., 4, 4): rotation along the arc, translation straight."""
+    """Motion a ``fraction`` of the way from ``first`` to ``second`` (..., 4, 4): along the arc and straight."""
     r0, r1 = first[..., :3, :3], second[..., :3, :3]
     share = torch.as_tensor(fraction, dtype=first.dtype, device=first.device)[..., None]
     rotation = r0 @ so3_exp(share * so3_log(r0.transpose(-1, -2) @ r1))
@@ -160,7 +160,8 @@ def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) ->
     The axis is ``v / (|v| + 1e-7)``, so the rotation of tiny vectors is smaller than their length.
 
     Args:
-        axisangle, translation: (B, 3) each, fp32 or fp64 (half precision is raised to fp32).
+        axisangle: (B, 3) rotation vectors, radians, fp32 or fp64 (half precision is raised to fp32).
+        translation: (B, 3).
         invert: False gives [R | t]; True gives [R^T | -R^T t]. The network is fed (earlier, later); a motion into the
             earlier frame is the inverted one.
 

@@ -1,4 +1,4 @@
-"""Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. Needs no torch; tensors: `se3`."""
+"""Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. For tensors see `se3`."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ Pixel centres lie at integers. Three conventions have names:
     Pixel coordinates are sampled where they say. Identity motion leaves an image as it is, at every scale; intrinsics
     of a resized image follow its pixel centres: ``cx' = (cx + 0.5) s - 0.5``.
 ``reference_true``
-    What the original computes under torch 1.1, its authors' version (``align_corners=True`` as the default): coordinates
-    divided by size - 1, corners aligned; intrinsics are scaled without the half pixel; 1e-7 is added to z.
+    What the original computes under torch 1.1, its authors' version, where ``align_corners=True`` is the default:
+    coordinates divided by size - 1, corners aligned; intrinsics are scaled without the half pixel; 1e-7 is added to z.
 ``reference_mixed``
     What the original computes since torch 1.3 (spec section 7, D7): coordinates divided by size - 1 but sampled with
     ``align_corners=False``: an identity warp stretches the image about its centre by up to half a pixel.
@@ -52,7 +52,7 @@ def grid_from_pixels(pixels: Tensor, width: int, height: int, convention: Conven
 
 
 def sample_grid(image: Tensor, grid: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:
-    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; beyond the border its nearest pixel is taken."""
+    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; the border repeats outside."""
     return functional.grid_sample(
         image, grid, mode=mode, padding_mode="border", align_corners=convention == "reference_true"
     )
@@ -133,7 +133,8 @@ def warp(
     Args:
         source: (B, C, Hs, Ws), any floating type; computed in fp32 (fp64 stays fp64).
         depth_target: (B, 1, H, W), z-depth in the unit of the motion's translation.
-        K_target, K_source: (B, 3, 3) or (B, 4, 4) intrinsics at the sizes of ``depth_target`` and ``source``, pixels.
+        K_target: (B, 3, 3) or (B, 4, 4) intrinsics in pixels of ``depth_target``.
+        K_source: the same for ``source``.
         T_source_target: (B, 4, 4), maps points of the target's frame into the source's.
         convention: see the module.
 
