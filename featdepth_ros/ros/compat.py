@@ -1,0 +1,51 @@
+"""The differences between the supported ROS 2 distributions (Humble, Jazzy, Kilted, Lyrical), in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+__all__ = [
+    "event_callbacks",
+    "has_discovery_range",
+    "keep_last",
+    "publisher_reliabilities",
+    "resolved_topic",
+]
+
+
+def has_discovery_range() -> bool:
+    """Return False on Humble, where ROS_LOCALHOST_ONLY=1 takes the place of ROS_AUTOMATIC_DISCOVERY_RANGE."""
+    return os.environ.get("ROS_DISTRO", "") != "humble"
+
+
+def keep_last(depth: int, reliability: ReliabilityPolicy, transient_local: bool = False) -> QoSProfile:
+    """Return a keep-last profile."""
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if transient_local else DurabilityPolicy.VOLATILE
+    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=reliability, durability=durability)
+
+
+def event_callbacks(incompatible_qos: Callable[[Any], None]) -> Any:
+    """Return subscription event callbacks that report publishers with incompatible QoS."""
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible_qos)
+
+
+def resolved_topic(node: Node, name: str) -> tuple[str, bool]:
+    """Return the fully qualified name of a topic after remapping, and whether a remapping applied."""
+    expanded = node.resolve_topic_name(name, only_expand=True)
+    resolved = node.resolve_topic_name(name)
+    return resolved, resolved != expanded
+
+
+def publisher_reliabilities(node: Node, topic: str) -> list[ReliabilityPolicy]:
+    """Return what each publisher of a fully qualified topic offers."""
+    return [info.qos_profile.reliability for info in node.get_publishers_info_by_topic(topic)]

@@ -1,0 +1,118 @@
+"""/diagnostics: what the node knows about itself, and how worried it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.ros.images import time_message
+from featdepth_ros.ros.statistics import Snapshot
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything a diagnostic message is made of.
+
+    Attributes:
+        state: label of the lifecycle state.
+        enabled: False after ``~/enable`` was called with false.
+        figures: counters and times.
+        silence: likely cause why no images come; empty while they come.
+        info: of the weights, None before configure.
+        weights: the parameter's value.
+        device: where the networks run; empty before configure.
+        scale: of the last frame, None before the first.
+        motion: state of the last frame's motion; empty before the first.
+        base: frame whose motion is reported; empty while undecided.
+        uncalibrated: the last frame had no calibration.
+        conflict: a second publisher of the node's transform, in words; empty: none.
+        topics: (name, value) pairs about the inputs.
+    """
+
+    state: str
+    enabled: bool
+    figures: Snapshot
+    silence: str = ""
+    info: ModelInfo | None = None
+    weights: str = ""
+    device: str = ""
+    scale: ScaleState | None = None
+    motion: str = ""
+    base: str = ""
+    uncalibrated: bool = False
+    conflict: str = ""
+    topics: tuple[tuple[str, str], ...] = ()
+
+
+def assess(health: Health) -> tuple[bytes, str]:
+    """Return level and message: the worst that holds."""
+    ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+    figures = health.figures
+    if health.state != "active":
+        return ok, health.state
+    if not health.enabled:
+        return ok, "switched off by ~/enable"
+    if health.silence:
+        return error, health.silence
+    if figures.last_error:
+        return error, f"images are rejected: {figures.last_error}"
+    if health.conflict:
+        return warn, health.conflict
+    if figures.processed == 0:
+        return ok, "waiting for the first image"
+    if health.uncalibrated:
+        return warn, "uncalibrated: a depth image only, no cloud, no odometry, no TF"
+    if health.scale is not None and health.scale.kind == "relative":
+        return warn, "scale is relative: depth and odometry are in model units, not metres"
+    return ok, f"{figures.rate_hz:.1f} frames/s"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray:
+    """Return the message.
+
+    Args:
+        name: of the status, such as ``depth_node: pipeline``.
+        stamp: nanoseconds.
+        health: what to report.
+    """
+    level, message = assess(health)
+    figures, scale, info = health.figures, health.scale, health.info
+    values: list[tuple[str, str]] = [
+        ("state", health.state),
+        ("enabled", str(health.enabled).lower()),
+        ("rate_hz", _number(figures.rate_hz, 2)),
+        ("age_at_publish_ms", _number(figures.age_ms)),
+        ("latency_ms", _number(figures.latency_ms)),
+        ("received", str(figures.received)),
+        ("processed", str(figures.processed)),
+        ("dropped", str(figures.dropped)),
+        ("rejected", str(figures.rejected)),
+        ("skipped", str(figures.skipped)),
+        ("time_jumps", str(figures.time_jumps)),
+        ("last_error", figures.last_error),
+        *((f"stage_{stage}_ms", _number(ms, 2)) for stage, ms in figures.stage_ms.items()),
+        ("scale", scale.kind if scale else ""),
+        ("scale_source", scale.source if scale else ""),
+        ("scale_factor", f"{scale.factor:.6g}" if scale else ""),
+        ("scale_log_variance", f"{scale.variance:.3g}" if scale else ""),
+        ("motion", health.motion),
+        ("base", health.base),
+        *health.topics,
+        ("weights", health.weights),
+        ("model", info.name if info else ""),
+        ("architecture", info.architecture if info else ""),
+        ("licence", info.licence if info else ""),
+        ("device", health.device),
+    ]
+    status = DiagnosticStatus(level=level, name=name, message=message, hardware_id=info.name if info else "")
+    status.values = [KeyValue(key=key, value=value) for key, value in values]
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = time_message(stamp)
+    return array

@@ -1,0 +1,92 @@
+"""The seam between the node and the estimator: what the node asks of it, and how it is loaded."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros import resources
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.types import Estimate
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.ros.parameters import Settings
+
+if TYPE_CHECKING:
+    from featdepth_ros.inference.odometry import OdometryState
+
+
+class EstimatorLike(Protocol):
+    """What the node needs of `inference.estimator.Estimator`."""
+
+    def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None) -> None:
+        """Run once on an empty image of (width, height), so that the first real one is not slow."""
+
+    def step(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> Estimate:
+        """Return what one frame gives."""
+
+    def reset(self) -> None:
+        """Forget the earlier frame."""
+
+
+class OdometryLike(Protocol):
+    """What the node needs of `inference.odometry.Odometry`."""
+
+    def update(self, estimate: Estimate) -> OdometryState:
+        """Add the motion of one frame."""
+
+    def reset(self) -> None:
+        """Start again at the identity."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model, ready to run.
+
+    Attributes:
+        estimator: image in, estimate out.
+        new_odometry: makes an integrator for given extrinsics T_base_camera ((4, 4), or None).
+        info: of the weights.
+        device: where it runs, for diagnostics.
+    """
+
+    estimator: EstimatorLike
+    new_odometry: Callable[[NDArray[np.float64] | None], OdometryLike]
+    info: ModelInfo
+    device: str
+
+
+EngineLoader = Callable[[Settings], Engine]
+
+
+def load_engine(settings: Settings) -> Engine:
+    """Load the weights that the settings name and warm up. Takes seconds.
+
+    Raises:
+        FeatDepthError: weights, device or settings do not work; the message says what to do.
+    """
+    from featdepth_ros.inference.estimator import Estimator
+    from featdepth_ros.inference.odometry import Odometry
+    from featdepth_ros.models import load_model
+
+    config = settings.estimator_config()
+    path = resources.weights_file(settings.weights)
+    model = load_model(path, preset=settings.preset or None)
+    device = None if settings.device == "auto" else settings.device
+    estimator = Estimator(model, config, device=device)
+    height, width = config.input_size or model.info.input_size
+    estimator.warm_up((width, height), None)
+    return Engine(estimator, Odometry, model.info, str(estimator.device))
+
+
+def free_memory() -> None:
+    """Give back what a dropped engine held."""
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

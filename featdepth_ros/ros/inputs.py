@@ -1,0 +1,178 @@
+"""The node's incoming topics: images in either transport, the camera_info beside them, and QoS that fits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from featdepth_ros.ros.compat import event_callbacks, keep_last, publisher_reliabilities, resolved_topic
+from featdepth_ros.ros.images import stamp_ns
+from featdepth_ros.ros.parameters import Settings
+
+_COMPRESSED = "/compressed"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An image as it came in: message and time of arrival (``time.monotonic_ns``)."""
+
+    msg: Image | CompressedImage
+    arrived_ns: int
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Fully qualified names after remapping.
+
+    Attributes:
+        image: of the messages themselves (with ``/compressed`` for that transport).
+        camera_info: sibling of the image's base topic, unless ``camera_info`` was remapped itself.
+        compressed: whether ``image`` carries CompressedImage.
+        rectified: whether the name says that the image is rectified.
+    """
+
+    image: str
+    camera_info: str
+    compressed: bool
+    rectified: bool
+
+
+def input_topics(node: Node, transport: str) -> Topics:
+    """Return the names the node listens on, as image_transport and image_pipeline would choose them."""
+    image, _ = resolved_topic(node, "image_raw")
+    compressed = transport == "compressed" or image.endswith(_COMPRESSED)
+    base = image[: -len(_COMPRESSED)] if image.endswith(_COMPRESSED) else image
+    info, remapped = resolved_topic(node, "camera_info")
+    if not remapped:
+        info = base.rsplit("/", 1)[0] + "/camera_info"
+    return Topics(
+        image=base + _COMPRESSED if compressed else base,
+        camera_info=info,
+        compressed=compressed,
+        rectified="rect" in base.rsplit("/", 1)[1],
+    )
+
+
+class ImageInput:
+    """Subscriptions to one camera. Callbacks store; they never compute."""
+
+    GRAPH_CHECK_S = 1.0
+
+    def __init__(self, node: Node, settings: Settings, on_image: Callable[[Arrival], None]) -> None:
+        self.topics = input_topics(node, settings.image_transport)
+        self._node = node
+        self._on_image = on_image
+        self._wanted = settings.reliability
+        self._images: Subscription[Any] | None = None
+        self.reliability = ReliabilityPolicy.BEST_EFFORT
+        self.incompatible = 0
+        self._infos: deque[tuple[int, CameraInfo]] = deque(maxlen=8)
+        self._info_reliability = ReliabilityPolicy.BEST_EFFORT
+        self._info_subscription: Subscription[Any] | None = None
+        self._subscribe_info(self._choice(self.topics.camera_info))
+        self._subscribe_images(self._choice(self.topics.image))
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in (self._images, self._info_subscription):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._images = self._info_subscription = None
+
+    def camera_info(self, stamp: int) -> CameraInfo | None:
+        """Return the camera_info with this stamp, else the newest, None before the first. Any thread."""
+        infos = list(self._infos)
+        for info_stamp, info in reversed(infos):
+            if info_stamp == stamp:
+                return info
+        return infos[-1][1] if infos else None
+
+    def set_reliability(self, wanted: str) -> None:
+        """Take a new value of the parameter ``reliability``; subscribes again where that changes anything."""
+        self._wanted = wanted
+        self.follow_publishers()
+
+    def follow_publishers(self) -> None:
+        """Subscribe again when the publishers offer something else now. Executor thread."""
+        choice = self._choice(self.topics.image)
+        if choice != self.reliability:
+            self._node.get_logger().info(f"{self.topics.image}: subscribing {choice.name.lower()} now")
+            self._subscribe_images(choice)
+        choice = self._choice(self.topics.camera_info)
+        if choice != self._info_reliability:
+            self._subscribe_info(choice)
+
+    def silence(self) -> str:
+        """Return the likely cause why no images come, in words."""
+        topic = self.topics.image
+        infos = self._node.get_publishers_info_by_topic(topic)
+        expected = "sensor_msgs/msg/CompressedImage" if self.topics.compressed else "sensor_msgs/msg/Image"
+        if not infos:
+            others = sorted(
+                name
+                for name, types in self._node.get_topic_names_and_types()
+                if any(t in ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage") for t in types)
+                and not name.startswith(self._node.get_fully_qualified_name() + "/")
+                and name != topic
+            )
+            hint = f"; images are published on {', '.join(others[:4])}" if others else ""
+            return f"nobody publishes {topic}: is the camera running, is image_raw remapped?{hint}"
+        types = sorted({info.topic_type for info in infos})
+        if expected not in types:
+            return f"{topic} carries {', '.join(types)}; expected {expected}: set image_transport or the remapping"
+        offered = {info.qos_profile.reliability for info in infos}
+        if self.reliability == ReliabilityPolicy.RELIABLE and ReliabilityPolicy.RELIABLE not in offered:
+            return f"{topic} is published best effort but subscribed reliable: set reliability to auto or best_effort"
+        return (
+            f"{topic} has a publisher but nothing arrives: is it sending? Large images need the DDS profile "
+            "config/dds/fastdds_shm.xml on both sides"
+        )
+
+    def _choice(self, topic: str) -> ReliabilityPolicy:
+        if self._wanted == "reliable":
+            return ReliabilityPolicy.RELIABLE
+        if self._wanted == "best_effort":
+            return ReliabilityPolicy.BEST_EFFORT
+        offered = publisher_reliabilities(self._node, topic)
+        # Best effort hears everyone; reliable only those who offer it, but then nothing is lost.
+        only_reliable = bool(offered) and all(r == ReliabilityPolicy.RELIABLE for r in offered)
+        return ReliabilityPolicy.RELIABLE if only_reliable else ReliabilityPolicy.BEST_EFFORT
+
+    def _subscribe_images(self, reliability: ReliabilityPolicy) -> None:
+        if self._images is not None:
+            self._node.destroy_subscription(self._images)
+        self.reliability = reliability
+        self._images = self._node.create_subscription(
+            CompressedImage if self.topics.compressed else Image,
+            self.topics.image,
+            lambda msg: self._on_image(Arrival(msg, time.monotonic_ns())),
+            keep_last(1, reliability),
+            event_callbacks=event_callbacks(self._incompatible),
+        )
+
+    def _subscribe_info(self, reliability: ReliabilityPolicy) -> None:
+        if self._info_subscription is not None:
+            self._node.destroy_subscription(self._info_subscription)
+        self._info_reliability = reliability
+        self._info_subscription = self._node.create_subscription(
+            CameraInfo,
+            self.topics.camera_info,
+            lambda msg: self._infos.append((stamp_ns(msg.header.stamp), msg)),
+            keep_last(5, reliability),
+            event_callbacks=event_callbacks(self._incompatible),
+        )
+
+    def _incompatible(self, event: Any) -> None:
+        self.incompatible = int(event.total_count)
+        self._node.get_logger().warning(
+            f"a publisher of {self.topics.image} or its camera_info offers QoS this subscription cannot take "
+            f"(subscribed {self.reliability.name.lower()}); set reliability to auto"
+        )

@@ -1,0 +1,324 @@
+"""depth_node: the lifecycle, the services and the parameters. What happens to an image is in `pipeline`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.ros.diagnostics import Health, diagnostic_message
+from featdepth_ros.ros.engine import Engine, EngineLoader, free_memory, load_engine
+from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.middleware import use_shared_memory_profile
+from featdepth_ros.ros.parameters import changed_live, complaints, declare_parameters, read_settings, refusal
+from featdepth_ros.ros.pipeline import Pipeline
+from featdepth_ros.ros.publishers import Outputs
+from featdepth_ros.ros.statistics import Statistics
+from featdepth_ros.ros.transforms import TransformListener
+from featdepth_ros.ros.worker import NewestItemWorker
+
+#: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
+_STOP_TIMEOUT_S = 20.0
+
+
+class StartError(FeatDepthError):
+    """The node was to start by itself and could not."""
+
+
+class DepthNode(LifecycleNode):  # type: ignore[misc]
+    """Depth, odometry and TF from one camera.
+
+    Args:
+        load: makes the engine out of the settings; tests bring their own.
+        options: passed to rclpy's node (``namespace``, ``parameter_overrides``, ``cli_args``, ``context``).
+    """
+
+    def __init__(self, load: EngineLoader = load_engine, **options: Any) -> None:
+        super().__init__(options.pop("node_name", "depth_node"), **options)
+        declare_parameters(self)
+        self._load = load
+        self._settings = read_settings(self)
+        self._state = "unconfigured"
+        self._enabled = True
+        self._conflict = ""
+        self._engine: Engine | None = None
+        self._listener: TransformListener | None = None
+        self._outputs: Outputs | None = None
+        self._pipeline: Pipeline | None = None
+        self._input: ImageInput | None = None
+        self._worker: NewestItemWorker[Arrival] | None = None
+        self._statistics = Statistics()
+        self._silence = ""
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_service(Trigger, "~/reset_odometry", self._on_reset_odometry)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_clock_jump,
+        )
+        # Timers of the steady clock: they run even while use_sim_time waits for a /clock.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self._settings.diagnostics_period_s, self._on_diagnostics, clock=self._steady)
+        self.create_timer(ImageInput.GRAPH_CHECK_S, self._on_graph_check, clock=self._steady)
+        self._start_timer = (
+            self.create_timer(0.0, self._start_by_itself, clock=self._steady) if self._settings.autostart else None
+        )
+
+    # ---- lifecycle ----
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters, load and warm up the networks, make the topics."""
+        return self._transition("configure", self._configure, "inactive")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start the worker."""
+        return self._transition("activate", self._activate, "active")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and stop the worker."""
+        return self._transition("deactivate", self._deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the networks and take the topics down."""
+        return self._transition("clean up", self._clean_up, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from whatever state."""
+        return self._transition("shut down", self.release, "finalized")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything; the node can be configured again."""
+        return self._transition("recover", self.release, "unconfigured")
+
+    def _transition(self, verb: str, action: Callable[[], None], reached: str) -> TransitionCallbackReturn:
+        try:
+            action()
+        except FeatDepthError as error:
+            self.get_logger().error(f"cannot {verb}: {error}")
+        except Exception:  # noqa: BLE001 - rclpy would swallow it without a word
+            self.get_logger().error(f"cannot {verb}: {traceback.format_exc()}")
+        else:
+            self._state = reached
+            return TransitionCallbackReturn.SUCCESS
+        if verb == "configure":
+            self._clean_up()
+        return TransitionCallbackReturn.FAILURE
+
+    def _start_by_itself(self) -> None:
+        if self._start_timer is not None:
+            self.destroy_timer(self._start_timer)
+            self._start_timer = None
+        success = TransitionCallbackReturn.SUCCESS
+        if self.trigger_configure() != success or self.trigger_activate() != success:
+            raise StartError("the node could not start by itself; the log says why")
+
+    def _configure(self) -> None:
+        self._settings = read_settings(self)
+        wrong = complaints(self._settings)
+        if wrong:
+            raise StartError("; ".join(wrong))
+        self._listener = TransformListener(self, self._on_tf_conflict)  # first: it hears while the networks load
+        self._outputs = Outputs(self, self._settings, self._listener)
+        self.get_logger().info(f"loading weights '{self._settings.weights}' (a few seconds)")
+        self._engine = self._load(self._settings)
+        info = self._engine.info
+        self.get_logger().info(
+            f"{info.name} ({info.architecture}) on {self._engine.device}; licence of the weights: {info.licence}"
+        )
+        self._pipeline = Pipeline(
+            self, self._engine, self._outputs, self._listener.tree, self._statistics, lambda: self._settings
+        )
+
+    def _activate(self) -> None:
+        if self._pipeline is None:
+            raise StartError("activate needs configure first")
+        self._worker = NewestItemWorker(self._pipeline.process, "featdepth")
+        self._worker.start()
+        if self._enabled:
+            self._listen()
+
+    def _deactivate(self) -> None:
+        self._stop_listening()
+        if self._worker is not None:
+            if not self._worker.stop(_STOP_TIMEOUT_S):
+                raise StartError(f"the image in work did not finish within {_STOP_TIMEOUT_S:g} s")
+            self._worker = None
+
+    def _clean_up(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+        if self._listener is not None:
+            self._listener.destroy()
+        had_engine = self._engine is not None
+        self._outputs = self._listener = self._pipeline = self._engine = None
+        self._conflict = ""
+        if had_engine:
+            free_memory()
+
+    def release(self) -> None:
+        """Stop the worker and free everything, from whatever state."""
+        self._deactivate()
+        self._clean_up()
+
+    def _listen(self) -> None:
+        if self._pipeline is None or self._input is not None:
+            return
+        self._statistics.watch_from_now()
+        self._input = ImageInput(self, self._settings, self._on_image)
+        self._pipeline.attach(self._input)
+        topics = self._input.topics
+        self.get_logger().info(
+            f"listening on {topics.image} ({self._input.reliability.name.lower()}) and {topics.camera_info}"
+        )
+
+    def _stop_listening(self) -> None:
+        if self._input is not None:
+            self._input.destroy()
+            self._input = None
+
+    # ---- callbacks ----
+
+    def _on_image(self, arrival: Arrival) -> None:
+        if self._worker is not None:
+            self._statistics.image_arrived(replaced=self._worker.offer(arrival))
+
+    def _on_clock_jump(self, jump: Any) -> None:
+        if self._pipeline is not None:
+            self.get_logger().info("the clock jumped back; motion starts again at the next image")
+            self._statistics.time_jumped()
+            self._pipeline.forget_pair()
+
+    def _on_tf_conflict(self, text: str) -> None:
+        self._conflict = text
+        self.get_logger().warning(text, throttle_duration_sec=10.0)
+
+    def _on_graph_check(self) -> None:
+        if self._input is None:
+            return
+        self._input.follow_publishers()
+        limit = self._settings.watchdog_s
+        silent_s = self._statistics.snapshot().silent_s
+        self._silence = ""
+        if limit > 0 and silent_s > limit:
+            self._silence = f"no image for {silent_s:.0f} s: {self._input.silence()}"
+            self.get_logger().warning(self._silence, throttle_duration_sec=10.0)
+
+    def _on_diagnostics(self) -> None:
+        pipeline, engine, image_input = self._pipeline, self._engine, self._input
+        extrinsics = pipeline.base.extrinsics if pipeline else None
+        topics: tuple[tuple[str, str], ...] = ()
+        if image_input is not None:
+            topics = (
+                ("image_topic", image_input.topics.image),
+                ("camera_info_topic", image_input.topics.camera_info),
+                ("reliability", image_input.reliability.name.lower()),
+                ("incompatible_publishers", str(image_input.incompatible)),
+            )
+        health = Health(
+            state=self._state,
+            enabled=self._enabled,
+            figures=self._statistics.snapshot(),
+            silence=self._silence if image_input is not None else "",
+            info=engine.info if engine else None,
+            weights=self._settings.weights,
+            device=engine.device if engine else "",
+            scale=pipeline.scale if pipeline else None,
+            motion=pipeline.motion.value if pipeline and pipeline.motion else "",
+            base=extrinsics.base if extrinsics else "",
+            uncalibrated=bool(pipeline and pipeline.uncalibrated),
+            conflict=self._conflict,
+            topics=topics,
+        )
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: pipeline"
+        self._diagnostics.publish(diagnostic_message(name, self.get_clock().now().nanoseconds, health))
+
+    def _on_reset_odometry(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._pipeline is None:
+            response.success, response.message = False, "the node is not configured: there is no odometry to reset"
+            return response
+        self._pipeline.restart_odometry()
+        response.success, response.message = True, "odometry starts at the origin with the next image"
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = bool(request.data)
+        if self._state == "active":
+            if self._enabled:
+                self._listen()
+            else:
+                self._stop_listening()
+        response.success = True
+        response.message = f"{'on' if self._enabled else 'off'}; the node is {self._state}"
+        return response
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        reason = refusal(changes, self._state)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+        live = changed_live(self._settings, changes)
+        if live:
+            self._settings = replace(self._settings, **live)
+            if "reliability" in live and self._input is not None:
+                self._input.set_reliability(str(live["reliability"]))
+        return SetParametersResult(successful=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
+    use_shared_memory_profile()
+    rclpy.init(args=None if args is None else list(args))
+    node: DepthNode | None = None
+    code = 0
+    try:
+        node = DepthNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except StartError as error:
+        print(f"depth_node: {error}", file=sys.stderr)
+        code = 1
+    except Exception as error:  # noqa: BLE001 - told apart below
+        # A signal may also surface as RCLError out of a wait on a context that is gone.
+        if rclpy.ok():
+            if node is not None:
+                raise
+            print(f"depth_node: {error}", file=sys.stderr)
+            code = 1
+    finally:
+        _leave(node)
+    return code
+
+
+def _leave(node: DepthNode | None) -> None:
+    """Clean up undisturbed by further signals."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        if node is not None:
+            node.release()
+            node.destroy_node()
+    except Exception as error:  # noqa: BLE001 - the context may be gone already; nothing is left to do
+        print(f"depth_node: while leaving: {error}", file=sys.stderr)
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

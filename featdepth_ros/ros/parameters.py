@@ -1,0 +1,411 @@
+"""Every parameter of the node, once. The declaration, config/depth.yaml and the README's table are made from it.
+
+After a change here: ``python -m featdepth_ros.ros.parameters config/depth.yaml`` (a test compares).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RclParameter
+
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.ros.schema import Parameter, declare, to_markdown, to_yaml
+
+SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
+    (
+        "node",
+        (
+            Parameter(
+                "autostart",
+                True,
+                "Configure and activate without being asked.",
+                "One command is enough; set it to false when a lifecycle manager drives the node.",
+            ),
+            Parameter(
+                "watchdog_s",
+                3.0,
+                "Without a new image for this many seconds diagnostics turn to ERROR and name the likely cause.",
+                "Longer than any pause a camera makes on purpose; 0 switches it off.",
+                low=0.0,
+                high=3600.0,
+                live=True,
+            ),
+            Parameter(
+                "diagnostics_period_s",
+                1.0,
+                "Seconds between messages on /diagnostics.",
+                "What diagnostic_aggregator expects.",
+                low=0.1,
+                high=60.0,
+            ),
+        ),
+    ),
+    (
+        "networks",
+        (
+            Parameter(
+                "weights",
+                "compact",
+                "Path of a weights file (.safetensors, or a published .pth), or the name of a model that ships.",
+                "The compact model runs on a CPU.",
+            ),
+            Parameter(
+                "preset",
+                "",
+                "Depth range and scale a published .pth file does not carry: kitti, kitti_odom, euroc, nyu...",
+                "Empty for files that know it themselves.",
+            ),
+            Parameter(
+                "device",
+                "auto",
+                "Where the networks run: auto, cpu, cuda, cuda:0...",
+                "auto takes a GPU when PyTorch finds one.",
+            ),
+            Parameter(
+                "precision",
+                "auto",
+                "Arithmetic of the networks; geometry is always fp32.",
+                "auto takes bf16 where the processor is fast at it.",
+                choices=("auto", "fp32", "bf16", "fp16"),
+            ),
+            Parameter(
+                "input_height",
+                0,
+                "Rows the networks see, a multiple of 32; 0: as trained.",
+                "Smaller is faster and coarser.",
+                low=0,
+                high=4096,
+            ),
+            Parameter(
+                "input_width",
+                0,
+                "Columns the networks see, a multiple of 32; 0: as trained.",
+                "Set both or none.",
+                low=0,
+                high=4096,
+            ),
+            Parameter(
+                "output_size",
+                "network",
+                "Size of the depth image, cloud and image_rect: what the networks give, or that of the camera's image.",
+                "The network's own size costs least and invents no detail.",
+                choices=("network", "input"),
+            ),
+        ),
+    ),
+    (
+        "depth",
+        (
+            Parameter(
+                "min_depth",
+                0.1,
+                "Metres; nearer is published as -Inf (REP-117).",
+                "Below it the networks have learned nothing.",
+                low=0.001,
+                high=1000.0,
+            ),
+            Parameter(
+                "max_depth",
+                80.0,
+                "Metres; farther is published as +Inf (REP-117).",
+                "Lower it indoors.",
+                low=0.01,
+                high=10000.0,
+            ),
+            Parameter(
+                "depth_encoding",
+                "32FC1",
+                "32FC1: float metres. 16UC1: millimetres, 0 where there is no value, nothing beyond 65.535 m (REP-118).",
+                "Float keeps 'too far' and 'unreliable' apart.",
+                choices=("32FC1", "16UC1"),
+                live=True,
+            ),
+        ),
+    ),
+    (
+        "scale",
+        (
+            Parameter(
+                "scale",
+                "auto",
+                "How network units become metres: as the weights say, not at all, by scale_factor or by camera_height_m.",
+                "A single camera cannot see scale; while it is relative diagnostics warn.",
+                choices=("auto", "relative", "factor", "camera_height"),
+            ),
+            Parameter(
+                "scale_factor",
+                1.0,
+                "Metres per network unit, for scale: factor.",
+                "36 for the published weights trained on stereo pairs.",
+                low=1e-6,
+                high=1e6,
+            ),
+            Parameter(
+                "camera_height_m",
+                1.5,
+                "Height of the camera above the ground in metres, for scale: camera_height.",
+                "Measure it; an error of 10 % is 10 % in every distance.",
+                low=0.01,
+                high=100.0,
+            ),
+            Parameter(
+                "focal_compensation",
+                True,
+                "Correct depth for a focal length other than the training camera's.",
+                "A longer lens makes everything look nearer than it is.",
+            ),
+        ),
+    ),
+    (
+        "motion",
+        (
+            Parameter(
+                "estimate_motion",
+                True,
+                "Run the pose network and publish odometry.",
+                "Set it to false for depth alone.",
+            ),
+            Parameter(
+                "standing_gate",
+                True,
+                "Hold the pose exactly still while the picture does not move.",
+                "A standing robot must not drift.",
+            ),
+            Parameter(
+                "max_gap_s",
+                1.0,
+                "Frames further apart than this are not compared; motion in between is unknown.",
+                "The networks were trained on neighbouring frames.",
+                low=0.01,
+                high=60.0,
+            ),
+        ),
+    ),
+    (
+        "frames",
+        (
+            Parameter(
+                "base_frame",
+                "base_link",
+                "Frame whose motion is reported, connected to the camera by /tf_static.",
+                "Without a connection the root of the camera's tree, or the camera itself, takes its place.",
+            ),
+            Parameter("odom_frame", "odom", "Frame the motion is reported in (REP-105).", "Rarely changed."),
+            Parameter(
+                "camera_frame",
+                "",
+                "Optical frame of the camera; empty: the image header's frame_id.",
+                "For drivers that leave frame_id empty or wrong.",
+            ),
+            Parameter(
+                "extrinsics_timeout_s",
+                2.0,
+                "Seconds to wait for /tf_static to connect the camera to base_frame before going on without.",
+                "Discovery takes up to 3 s, but model loading has used most of that.",
+                low=0.0,
+                high=60.0,
+            ),
+            Parameter("publish_tf", True, "Publish odom_frame -> base_frame on /tf.", "One publisher only.", live=True),
+            Parameter(
+                "invert_tf",
+                False,
+                "Publish base_frame -> odom_frame instead.",
+                "For trees in which base_frame has a parent already.",
+            ),
+            Parameter(
+                "publish_relative_odometry",
+                True,
+                "Publish odometry and TF while the scale is relative: model units, and a covariance that says so.",
+                "The path's shape is right; set it to false when a filter would take it for metres.",
+                live=True,
+            ),
+        ),
+    ),
+    (
+        "input",
+        (
+            Parameter(
+                "image_transport",
+                "raw",
+                "raw subscribes to Image on image_raw, compressed to CompressedImage on image_raw/compressed.",
+                "A topic that ends in /compressed is taken as compressed anyway.",
+                choices=("raw", "compressed"),
+            ),
+            Parameter(
+                "reliability",
+                "auto",
+                "QoS of the image subscription; auto takes what the publishers offer and follows changes.",
+                "A reliable subscription to a best-effort camera stays silent.",
+                choices=("auto", "reliable", "best_effort"),
+                live=True,
+            ),
+            Parameter(
+                "rectified_input",
+                "auto",
+                "Whether the image is rectified already, so that P of camera_info is its camera and D is not applied.",
+                "auto: yes when the last part of the topic's name contains 'rect'.",
+                choices=("auto", "yes", "no"),
+            ),
+            Parameter(
+                "camera_info_timeout_s",
+                2.0,
+                "Seconds to wait for camera_info after the first image before going on uncalibrated.",
+                "Uncalibrated means a depth image only: no cloud, no odometry, no TF.",
+                low=0.0,
+                high=60.0,
+            ),
+        ),
+    ),
+    (
+        "output",
+        (
+            Parameter(
+                "publisher_reliability",
+                "reliable",
+                "QoS of images, clouds and odometry.",
+                "Reliable reaches every subscriber; best_effort never waits for a slow one.",
+                choices=("reliable", "best_effort"),
+            ),
+            Parameter(
+                "lazy",
+                True,
+                "Convert and publish images and clouds only while someone subscribes.",
+                "A cloud nobody looks at costs as much as one that is used.",
+                live=True,
+            ),
+        ),
+    ),
+)
+
+SCHEMA: dict[str, Parameter] = {p.name: p for _, parameters in SECTIONS for p in parameters}
+
+_HEAD = """Parameters of depth_node, all at their defaults. Made from featdepth_ros/ros/parameters.py; do not edit this
+file, copy it and pass yours: ros2 launch featdepth_ros depth.launch.py params_file:=/path/to/mine.yaml
+'live' parameters take effect at once (ros2 param set); the others are read by configure:
+ros2 lifecycle set /depth_node deactivate, then cleanup, set them, configure, activate."""
+
+
+def yaml_text() -> str:
+    """Return the text of config/depth.yaml."""
+    return to_yaml(SECTIONS, _HEAD)
+
+
+def markdown_table() -> str:
+    """Return the README's table."""
+    return to_markdown(SECTIONS)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; field names are the parameters' names."""
+
+    autostart: bool
+    watchdog_s: float
+    diagnostics_period_s: float
+    weights: str
+    preset: str
+    device: str
+    precision: str
+    input_height: int
+    input_width: int
+    output_size: str
+    min_depth: float
+    max_depth: float
+    depth_encoding: str
+    scale: str
+    scale_factor: float
+    camera_height_m: float
+    focal_compensation: bool
+    estimate_motion: bool
+    standing_gate: bool
+    max_gap_s: float
+    base_frame: str
+    odom_frame: str
+    camera_frame: str
+    extrinsics_timeout_s: float
+    publish_tf: bool
+    invert_tf: bool
+    publish_relative_odometry: bool
+    image_transport: str
+    reliability: str
+    rectified_input: str
+    camera_info_timeout_s: float
+    publisher_reliability: str
+    lazy: bool
+
+    def estimator_config(self) -> EstimatorConfig:
+        """Return the estimator's part.
+
+        Raises:
+            ConfigError: the values contradict each other.
+        """
+        size = (self.input_height, self.input_width)
+        shared = {f.name for f in fields(EstimatorConfig)} & {f.name for f in fields(self)}
+        values = {name: getattr(self, name) for name in shared}
+        return EstimatorConfig(**values, input_size=None if size == (0, 0) else size)
+
+
+def declare_parameters(node: Node) -> None:
+    """Declare all parameters. Overrides that do not fit raise rclpy's InvalidParameterValueException."""
+    declare(node, SCHEMA.values())
+
+
+def read_settings(node: Node) -> Settings:
+    """Return the node's present values."""
+    return Settings(**{name: node.get_parameter(name).value for name in SCHEMA})
+
+
+def refusal(changes: Sequence[RclParameter], state: str) -> str:
+    """Return why a change cannot be taken, or an empty string.
+
+    Args:
+        changes: what is to be set.
+        state: label of the lifecycle state the node is in.
+    """
+    for change in changes:
+        parameter = SCHEMA.get(change.name)
+        if parameter is None:
+            continue
+        complaint = parameter.complaint(change.value)
+        if complaint:
+            return complaint
+        if not parameter.live and state != "unconfigured":
+            return (
+                f"'{change.name}' is read by configure and the node is {state}: deactivate it, clean it up, set the "
+                "parameter, then configure and activate again"
+            )
+    return ""
+
+
+def complaints(settings: Settings) -> list[str]:
+    """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
+    found = [SCHEMA[f.name].complaint(getattr(settings, f.name)) for f in fields(settings)]
+    return [text for text in found if text]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write config/depth.yaml to the path given, or the README's table to standard output."""
+    if arguments:
+        Path(arguments[0]).write_text(yaml_text(), encoding="utf-8")
+    else:
+        sys.stdout.write(markdown_table())
+    return 0
+
+
+def changed_live(settings: Settings, changes: Sequence[RclParameter]) -> dict[str, Any]:
+    """Return the live parameters among ``changes`` whose value differs from ``settings``."""
+    return {
+        c.name: c.value
+        for c in changes
+        if c.name in SCHEMA and SCHEMA[c.name].live and getattr(settings, c.name) != c.value
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

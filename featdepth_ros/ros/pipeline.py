@@ -1,0 +1,241 @@
+"""What happens to one image, on the worker's thread: message -> picture -> estimate -> messages."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
+from featdepth_ros.ros.calibration import camera_from_info
+from featdepth_ros.ros.engine import Engine, OdometryLike
+from featdepth_ros.ros.images import stamp_ns, to_rgb
+from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.parameters import Settings
+from featdepth_ros.ros.publishers import Outputs
+from featdepth_ros.ros.statistics import Statistics
+from featdepth_ros.ros.transforms import Extrinsics, FrameTree
+
+if TYPE_CHECKING:
+    from featdepth_ros.inference.odometry import OdometryState
+
+_UNNAMED_FRAME = "camera_optical_frame"
+
+
+class _Wait:
+    """Mark of an image that came before its camera_info."""
+
+
+class Calibration:
+    """Turns camera_info into a camera, once for every different calibration."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] | None = None
+        self._camera: CameraModel | None = None
+
+    def camera(self, msg: CameraInfo, rectified: bool) -> CameraModel | None:
+        """Return the camera, None for an uncalibrated one; see `camera_from_info` for errors."""
+        roi = msg.roi
+        key = (
+            (msg.width, msg.height, msg.distortion_model, tuple(msg.d), msg.binning_x, msg.binning_y, rectified),
+            (bytes(msg.k), bytes(msg.r), bytes(msg.p), roi.x_offset, roi.y_offset, roi.width, roi.height),
+        )
+        if key != self._key:
+            self._camera = camera_from_info(msg, rectified)  # raises before the key is kept: tried again next time
+            self._key = key
+        return self._camera
+
+
+class BaseFrame:
+    """Decides which frame's motion is reported, and integrates it."""
+
+    def __init__(self, engine: Engine, tree: FrameTree, log: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._tree = tree
+        self._log = log
+        self._odometry: OdometryLike | None = None
+        self._waiting_since = time.monotonic()
+        self._camera_frame = ""
+        self.extrinsics: Extrinsics | None = None
+
+    def reset(self) -> None:
+        """Start the pose again at the identity."""
+        if self._odometry is not None:
+            self._odometry.reset()
+
+    def update(self, estimate: Estimate, camera_frame: str, settings: Settings) -> OdometryState | None:
+        """Add a frame. Returns None while extrinsics may still arrive."""
+        if camera_frame != self._camera_frame:
+            self._camera_frame, self._odometry, self.extrinsics = camera_frame, None, None
+            self._waiting_since = time.monotonic()
+        if self.extrinsics is None or self.extrinsics.base != settings.base_frame:
+            self._decide(camera_frame, settings)
+        return None if self._odometry is None else self._odometry.update(estimate)
+
+    def _decide(self, camera_frame: str, settings: Settings) -> None:
+        found = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame)
+        complete = found is not None and found.base == settings.base_frame
+        if not complete and time.monotonic() - self._waiting_since < settings.extrinsics_timeout_s:
+            return
+        chosen = found or Extrinsics(camera_frame, None)
+        if self.extrinsics is not None and chosen.base == self.extrinsics.base:
+            return
+        if complete:
+            self._log(f"extrinsics: {chosen.base} <- {camera_frame} from /tf_static")
+        else:
+            self._log(
+                f"no transform {settings.base_frame} <- {camera_frame} on /tf_static; '{chosen.base}' is the base of "
+                "odometry. Publish the camera's mounting (static_transform_publisher) or set base_frame."
+            )
+        if self.extrinsics is not None:
+            self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry starts again")
+        if chosen.moving:
+            self._log(f"{', '.join(chosen.moving)} moves on /tf; its present transform is taken as fixed")
+        self.extrinsics = chosen
+        self._odometry = self._engine.new_odometry(chosen.T_base_camera)
+
+
+class Pipeline:
+    """Processes images one after the other. `process` never raises."""
+
+    def __init__(
+        self,
+        node: Node,
+        engine: Engine,
+        outputs: Outputs,
+        tree: FrameTree,
+        statistics: Statistics,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._node = node
+        self._log = node.get_logger()
+        self._engine = engine
+        self._outputs = outputs
+        self._statistics = statistics
+        self._settings = settings
+        self._calibration = Calibration()
+        self.base = BaseFrame(engine, tree, lambda text: self._log.info(text))
+        self._input: ImageInput | None = None
+        self._first_arrival_ns = 0
+        self._last_stamp: int | None = None
+        self._forget = False
+        self._restart = False
+        # Read by diagnostics.
+        self.scale: ScaleState | None = None
+        self.motion: MotionState | None = None
+        self.uncalibrated = False
+
+    def attach(self, image_input: ImageInput) -> None:
+        """Take camera_info from this input from now on; the earlier frame, if any, is forgotten."""
+        self._input = image_input
+        self._first_arrival_ns = 0
+        self.forget_pair()
+
+    def forget_pair(self) -> None:
+        """Before the next image, forget the earlier frame; the pose stays. Any thread."""
+        self._forget = True
+
+    def restart_odometry(self) -> None:
+        """Before the next image, forget the earlier frame and set the pose to the identity. Any thread."""
+        self._restart = True
+
+    def process(self, arrival: Arrival) -> None:
+        """Take one image through; count whatever comes of it."""
+        try:
+            self._take(arrival)
+        except FeatDepthError as error:
+            self._statistics.image_rejected(str(error))
+            self._log.warning(f"image rejected: {error}", throttle_duration_sec=5.0)
+        except Exception as error:  # noqa: BLE001 - whatever one image does, the next one gets its chance
+            self._statistics.image_rejected(f"{type(error).__name__}: {error}")
+            self._log.error(f"image failed: {traceback.format_exc()}", throttle_duration_sec=5.0)
+            self._forget = True
+
+    def _take(self, arrival: Arrival) -> None:
+        settings = self._settings()
+        header = arrival.msg.header
+        stamp = stamp_ns(header.stamp)
+        if stamp == 0:
+            self._log.warning("images have no stamp; the node's clock is used", once=True)
+            stamp = self._node.get_clock().now().nanoseconds
+        if not self._prepare(stamp):
+            return
+        camera = self._camera(arrival, stamp, settings)
+        if isinstance(camera, _Wait):
+            self._statistics.image_skipped()
+            return
+        frame_id = settings.camera_frame or header.frame_id or _UNNAMED_FRAME
+        started = time.perf_counter()
+        picture = to_rgb(arrival.msg)
+        decode_ms = (time.perf_counter() - started) * 1e3
+        estimate = self._engine.estimator.step(picture, camera, stamp)
+        self._last_stamp = stamp
+        started = time.perf_counter()
+        self._outputs.publish_frame(estimate, frame_id, settings)
+        self._move(estimate, frame_id, settings)
+        publish_ms = (time.perf_counter() - started) * 1e3
+        self.scale, self.motion, self.uncalibrated = estimate.scale, estimate.motion.state, estimate.camera is None
+        age_ms = (self._node.get_clock().now().nanoseconds - stamp) / 1e6
+        latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
+        self._statistics.image_processed(
+            latency_ms, age_ms, {"decode": decode_ms, **estimate.stage_ms, "publish": publish_ms}
+        )
+
+    def _prepare(self, stamp: int) -> bool:
+        """Handle resets and steps in time. Returns False for an image that was seen already."""
+        if self._restart:
+            self._restart, self._forget = False, True
+            self.base.reset()
+        if self._last_stamp is not None and stamp < self._last_stamp:
+            self._statistics.time_jumped()
+            self._log.info(f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s; motion starts again here")
+            self._forget = True
+        elif stamp == self._last_stamp and not self._forget:
+            self._statistics.image_skipped()
+            return False
+        if self._forget:
+            self._forget = False
+            self._engine.estimator.reset()
+        return True
+
+    def _camera(self, arrival: Arrival, stamp: int, settings: Settings) -> CameraModel | _Wait | None:
+        """Return the camera, None without calibration, or `_Wait` while camera_info may still come."""
+        if self._input is None:
+            return None
+        self._first_arrival_ns = self._first_arrival_ns or arrival.arrived_ns
+        info = self._input.camera_info(stamp)
+        if info is None:
+            if arrival.arrived_ns - self._first_arrival_ns < settings.camera_info_timeout_s * 1e9:
+                return _Wait()
+            self._log.warning(
+                f"nothing on {self._input.topics.camera_info}: uncalibrated, so a depth image only, no cloud, no "
+                "odometry, no TF",
+                throttle_duration_sec=30.0,
+            )
+            return None
+        rectified = settings.rectified_input == "yes" or (
+            settings.rectified_input == "auto" and self._input.topics.rectified
+        )
+        camera = self._calibration.camera(info, rectified)
+        if camera is None:
+            self._log.warning(
+                f"{self._input.topics.camera_info} says uncalibrated (K[0] is 0): a depth image only, no cloud, no "
+                "odometry, no TF. Calibrate the camera (camera_calibration).",
+                throttle_duration_sec=30.0,
+            )
+        return camera
+
+    def _move(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
+        if estimate.camera is None or estimate.motion.state is MotionState.UNAVAILABLE:
+            return
+        state = self.base.update(estimate, frame_id, settings)
+        relative = estimate.scale.kind == "relative"
+        if state is None or self.base.extrinsics is None or (relative and not settings.publish_relative_odometry):
+            return
+        self._outputs.publish_motion(state, self.base.extrinsics.base, settings)

@@ -1,0 +1,116 @@
+"""The node's outgoing topics. Nothing is converted that nobody asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from featdepth_ros.inference.types import Estimate
+from featdepth_ros.ros.calibration import info_from_camera
+from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.conversions import (
+    CloudMaker,
+    DepthEncoding,
+    depth_image,
+    odometry_message,
+    odometry_transform,
+    sigma_image,
+)
+from featdepth_ros.ros.images import image_message, time_message
+from featdepth_ros.ros.parameters import Settings
+from featdepth_ros.ros.transforms import TransformListener
+
+if TYPE_CHECKING:
+    from featdepth_ros.inference.odometry import OdometryState
+
+
+@dataclass(frozen=True)
+class Names:
+    """Topics of one camera; a second camera would have its own."""
+
+    depth: str = "~/depth/image_rect"
+    depth_info: str = "~/depth/camera_info"
+    sigma: str = "~/depth/sigma"
+    points: str = "~/points"
+    image: str = "~/image_rect"
+
+
+class Outputs:
+    """Publishers of one camera's results, of odometry and of TF. Publishes from one thread at a time."""
+
+    def __init__(self, node: Node, settings: Settings, listener: TransformListener, names: Names | None = None) -> None:
+        names = names or Names()
+        reliability = (
+            ReliabilityPolicy.RELIABLE
+            if settings.publisher_reliability == "reliable"
+            else ReliabilityPolicy.BEST_EFFORT
+        )
+        self._node = node
+        self._listener = listener
+        self._cloud = CloudMaker()
+        newest = keep_last(1, reliability)
+        self._depth = node.create_publisher(Image, names.depth, newest)
+        self._depth_info = node.create_publisher(CameraInfo, names.depth_info, newest)
+        self._sigma = node.create_publisher(Image, names.sigma, newest)
+        self._points = node.create_publisher(PointCloud2, names.points, newest)
+        self._image = node.create_publisher(Image, names.image, newest)
+        # Filters integrate every odometry message; a few may wait.
+        self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, reliability))
+        self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in (
+            self._depth,
+            self._depth_info,
+            self._sigma,
+            self._points,
+            self._image,
+            self._odometry,
+            self._tf,
+        ):
+            self._node.destroy_publisher(publisher)
+
+    def publish_frame(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
+        """Publish depth with its camera_info, sigma, cloud and image of one frame, each only when someone listens."""
+
+        def wanted(publisher: Publisher[Any]) -> bool:
+            return not settings.lazy or publisher.get_subscription_count() > 0
+
+        depth, info = wanted(self._depth), wanted(self._depth_info)
+        if depth or info:
+            self._depth_info.publish(_depth_info(estimate, frame_id))
+        if depth:
+            encoding = cast("DepthEncoding", settings.depth_encoding)
+            self._depth.publish(depth_image(estimate, encoding, frame_id))
+        if estimate.sigma is not None and wanted(self._sigma):
+            self._sigma.publish(sigma_image(estimate, frame_id))
+        if estimate.camera is not None and wanted(self._points):
+            self._points.publish(self._cloud(estimate, estimate.camera, frame_id))
+        if wanted(self._image):
+            self._image.publish(image_message(estimate.image, "rgb8", estimate.stamp_ns, frame_id))
+
+    def publish_motion(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
+        """Publish odometry and, when wanted, the transform: once a frame, with its stamp."""
+        self._odometry.publish(odometry_message(state, settings.odom_frame, base_frame))
+        if settings.publish_tf:
+            transform = odometry_transform(state, settings.odom_frame, base_frame, settings.invert_tf)
+            self._listener.note_own(transform)
+            self._tf.publish(TFMessage(transforms=[transform]))
+
+
+def _depth_info(estimate: Estimate, frame_id: str) -> CameraInfo:
+    if estimate.camera is not None:
+        return info_from_camera(estimate.camera, estimate.stamp_ns, frame_id)
+    height, width = estimate.depth.shape
+    msg = CameraInfo(width=width, height=height)  # K[0] == 0: uncalibrated (REP-104)
+    msg.header.stamp = time_message(estimate.stamp_ns)
+    msg.header.frame_id = frame_id
+    return msg

@@ -1,0 +1,90 @@
+"""An engine without networks: a depth ramp, a steady drive forward. Exact, so that messages can be checked exactly."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from featdepth_ros.errors import CalibrationError
+from featdepth_ros.inference.odometry import Odometry
+from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.ros.engine import Engine
+
+SIZE = (24, 32)  # (height, width) of the fake network
+
+
+@dataclass
+class FakeEstimator:
+    """Moves 0.1 m forward (optical +z) and 0.01 rad to the left with every pair."""
+
+    scale: ScaleState = field(default_factory=lambda: ScaleState("metric", "model", 1.0, 0.0))
+    sigma: bool = True
+    previous: int | None = None
+    resets: int = 0
+    steps: int = 0
+    cameras: list[Any] = field(default_factory=list)
+    gate: threading.Event | None = None
+
+    def warm_up(self, delivered_size: tuple[int, int], camera: Any) -> None:
+        """Nothing to warm."""
+
+    def reset(self) -> None:
+        """Forget the earlier frame."""
+        self.resets += 1
+        self.previous = None
+
+    def step(self, image: np.ndarray, camera: Any, stamp_ns: int) -> Estimate:
+        """Return the ramp: 1 m at the top row to 100 m at the bottom row, with one unreliable pixel."""
+        if self.gate is not None:
+            self.gate.wait(5.0)
+        height, width = image.shape[:2]
+        if camera is not None and camera.delivered_size != (width, height):
+            raise CalibrationError(f"image is {width}x{height}; camera_info says {camera.delivered_size}")
+        self.steps += 1
+        self.cameras.append(camera)
+        h, w = SIZE
+        depth = np.repeat(np.geomspace(0.05, 100.0, h, dtype=np.float32)[:, None], w, axis=1)
+        valid = (depth >= 0.1) & (depth <= 80.0)
+        valid[10, 5] = False
+        inside = np.ones((h, w), bool)
+        inside[12, 0] = False
+        paired = self.previous is not None and camera is not None
+        T = np.eye(4)
+        if paired:
+            T[2, 3] = 0.1
+            T[:3, :3] = cv2.Rodrigues(np.array([0.0, -0.01, 0.0]))[0]
+        motion = Motion(
+            MotionState.TRACKED if paired else MotionState.FIRST if camera is not None else MotionState.UNAVAILABLE,
+            T,
+            stamp_ns - self.previous if self.previous is not None else 0,
+            np.eye(6) * 1e-4,
+        )
+        self.previous = stamp_ns
+        out_camera = None
+        if camera is not None:
+            plain = type(camera)(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
+            out_camera = plain.resized(w, h)
+        return Estimate(
+            stamp_ns=stamp_ns,
+            image=cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA),
+            camera=out_camera,
+            depth=depth,
+            valid=valid,
+            in_image=inside,
+            min_depth=0.1,
+            max_depth=80.0,
+            sigma=np.full((h, w), 0.25, np.float32) if self.sigma else None,
+            motion=motion,
+            scale=self.scale,
+            stage_ms={"depth": 1.0},
+        )
+
+
+def fake_engine(estimator: FakeEstimator) -> Engine:
+    """Return an engine around it, with the real odometry."""
+    return Engine(estimator, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")
