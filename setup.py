@@ -25,10 +25,10 @@ if "ROS_DISTRO" not in os.environ:
 
 EXTRAS = {
     "recordings": ["rosbags>=0.10", "rosbags-image>=0.10", "tqdm>=4.60"],
-    "simulation": ["numba>=0.57", "tqdm>=4.60"],
+    "simulation": ["numba>=0.57", "scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60"],
-    "test": ["pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.6", "mypy>=1.8", "types-PyYAML", "scipy>=1.8"],
+    "test": ["pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.6", "mypy>=1.8", "types-PyYAML"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

@@ -3,8 +3,6 @@
 usage: python3 tools/check_machine.py --ros wheels|sourced
 """
 
-from __future__ import print_function
-
 import argparse
 import os
 import platform
@@ -12,14 +10,14 @@ import shutil
 import sys
 import sysconfig
 
-# This file alone must run on the oldest Python 3, to say that it is too old.
+# This file alone must run on a Python that is too old, to say so: nothing newer than 3.6 in it.
 OLDEST = (3, 10)
 NEWEST_WITH_WHEELS = (3, 14)
 FREE_GIB = 4
 
 
 def version(pair):
-    return "%d.%d" % tuple(pair[:2])
+    return f"{pair[0]}.{pair[1]}"
 
 
 def module_problems():
@@ -28,7 +26,7 @@ def module_problems():
         try:
             __import__(name)
         except ImportError:
-            missing.append("the Python module '%s' (Debian, Ubuntu: apt install python3-venv)" % name)
+            missing.append(f"the Python module '{name}' (Debian, Ubuntu: apt install python3-venv)")
     return missing
 
 
@@ -37,19 +35,19 @@ def wheel_problems():
     problems = []
     if sys.version_info[:2] > NEWEST_WITH_WHEELS:
         problems.append(
-            "a Python up to %s: the ROS 2 wheels have none for %s (name one: make demo PYTHON=python3.12)"
-            % (version(NEWEST_WITH_WHEELS), version(sys.version_info))
+            f"a Python up to {version(NEWEST_WITH_WHEELS)}: the ROS 2 wheels have none for "
+            f"{version(sys.version_info)} (name one: make demo PYTHON=python3.12)"
         )
     if sys.platform != "linux" or platform.machine() != "x86_64":
         problems.append(
-            "Linux on x86_64, for the ROS 2 wheels; this is %s on %s. On other machines install ROS 2, source it, and "
-            "run make again" % (sys.platform, platform.machine())
+            f"Linux on x86_64, for the ROS 2 wheels; this is {sys.platform} on {platform.machine()}. On other machines "
+            "install ROS 2, source it, and run make again"
         )
     elif platform.libc_ver()[0] != "glibc":
         problems.append("a Linux with glibc (2.28 or later), for the ROS 2 wheels")
     header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
     if not os.path.isfile(header):
-        problems.append("the Python headers, %s (Debian, Ubuntu: apt install python3-dev)" % header)
+        problems.append(f"the Python headers, {header} (Debian, Ubuntu: apt install python3-dev)")
     if shutil.which("g++") is None:
         problems.append("the C++ compiler g++ (Debian, Ubuntu: apt install g++)")
     return problems
@@ -58,21 +56,20 @@ def wheel_problems():
 def found_problems(ros):
     if sys.version_info[:2] < OLDEST:
         return [
-            "Python %s or later; %s is %s (name a newer one: make demo PYTHON=python3.12)"
-            % (version(OLDEST), sys.executable, version(sys.version_info))
+            f"Python {version(OLDEST)} or later; {sys.executable} is {version(sys.version_info)} (name a newer one: "
+            "make demo PYTHON=python3.12)"
         ]
     problems = module_problems()
     if ros == "wheels":
         problems += wheel_problems()
         if os.environ.get("ROS_DISTRO"):
             problems.append(
-                "a Python that can import rclpy: ROS 2 %s is sourced, but %s cannot (use that ROS's own: "
-                "make demo PYTHON=/usr/bin/python3, or a shell in which no ROS is sourced)"
-                % (os.environ["ROS_DISTRO"], sys.executable)
+                f"a Python that can import rclpy: ROS 2 {os.environ['ROS_DISTRO']} is sourced, but {sys.executable} "
+                "cannot (use that ROS's own: make demo PYTHON=/usr/bin/python3, or a shell in which no ROS is sourced)"
             )
     free_gib = shutil.disk_usage(os.path.dirname(os.path.abspath(__file__))).free / 2.0**30
     if free_gib < FREE_GIB:
-        problems.append("%d GiB of free disk; %.1f GiB are free here" % (FREE_GIB, free_gib))
+        problems.append(f"{FREE_GIB} GiB of free disk; {free_gib:.1f} GiB are free here")
     return problems
 
 
@@ -81,7 +78,7 @@ def main():
     parser.add_argument("--ros", choices=["wheels", "sourced"], required=True)
     problems = found_problems(parser.parse_args().ros)
     if problems:
-        sys.exit("\n".join(["this machine lacks:"] + ["  - " + problem for problem in problems]))
+        sys.exit("\n".join(["this machine lacks:"] + [f"  - {problem}" for problem in problems]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Print pip constraints that keep the packages a sourced ROS brings, at the versions found.
 
 A ROS distribution's messages and cv_bridge are compiled against its own numpy and OpenCV; pip must not put newer ones
-before them. The pins of constraints.txt are for machines without a ROS, so here everything else goes by setup.py's ranges.
+before them. The pins of constraints.txt are for machines without a ROS; here everything else goes by setup.py's ranges.
 
 usage: .venv/bin/python tools/keep_found.py > FILE   (in a venv with --system-site-packages)
 """

@@ -1,0 +1,296 @@
+"""The rules of the house: who may import whom, what may load when, and that nothing unpickles."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {"featdepth_ros": ROOT / "featdepth_ros", "featdepth_training": ROOT / "training" / "featdepth_training"}
+
+#: Room of featdepth_ros -> rooms it may import, inside functions as well. A room may always import itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "resources": {"errors"},
+    "metrics": {"errors"},
+    "geometry": {"errors"},
+    "models": {"errors", "resources", "geometry"},
+    "losses": {"errors", "geometry", "models"},
+    "inference": {"errors", "resources", "geometry", "models", "losses"},
+    "recordings": {"errors", "geometry"},
+    "simulation": {"errors", "geometry", "recordings"},
+    "reporting": {"errors", "resources", "geometry", "metrics", "recordings"},
+    "weights": set(),
+    "ros": {"errors", "resources", "geometry", "models", "losses", "inference", "recordings"},
+    "cli": {"errors", "resources", "geometry", "models", "losses", "metrics", "inference", "recordings", "simulation",
+            "reporting", "weights", "ros"},
+}
+#: The package's front door names what lies behind it.
+FRONT_DOOR = {"models", "inference"}
+
+MESSAGES = ("_msgs", "_interfaces")
+ROS_MODULES = {"rclpy", "launch", "launch_ros", "tf2_ros", "ament_index_python"}
+#: Loaded only where they are used, so that the node and `featdepth --help` run without them.
+LAZY = {
+    "matplotlib", "tensorboard", "onnx", "onnxruntime", "openvino", "numba", "rosbags", "tqdm", "scipy", "PIL",
+    "pandas", "imageio",
+}
+#: What the node may load beside the standard library and ROS.
+NODE_PACKAGES = {"torch", "numpy", "cv2", "yaml", "safetensors"}
+UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: the module it names, where, and whether it runs when the file is imported."""
+
+    module: str
+    names: tuple[str, ...]
+    line: int
+    at_import: bool
+
+
+def files() -> list[Path]:
+    return sorted(path for root in SOURCES.values() for path in root.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    for package, root in SOURCES.items():
+        if path.is_relative_to(root):
+            parts = [package, *path.relative_to(root).with_suffix("").parts]
+            return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    raise AssertionError(path)
+
+
+def _is_type_checking(node: ast.If) -> bool:
+    return "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(tree: ast.AST, package: str, at_import: bool = True) -> Iterator[Import]:
+    """Yield every import below ``tree`` but those for the type checker only; ``package`` resolves relative ones."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, (), node.lineno, at_import)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, node.module] if node.module else base)
+            yield Import(module, tuple(alias.name for alias in node.names), node.lineno, at_import)
+        elif isinstance(node, ast.If) and _is_type_checking(node):
+            for branch in node.orelse:
+                yield from imports(ast.Module([branch], []), package, at_import)
+        else:
+            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from imports(node, package, at_import and not inside)
+
+
+def imports_of(path: Path) -> list[Import]:
+    name = module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package))
+
+
+def rooms_named(found: Import) -> Iterator[str]:
+    """Yield the rooms of featdepth_ros that an import names."""
+    parts = found.module.split(".")
+    if parts[0] != "featdepth_ros":
+        return
+    if len(parts) > 1:
+        yield parts[1]
+    else:
+        yield from (name for name in found.names if name in MAY_IMPORT)
+
+
+def where(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def imported(source: str, package: str = "featdepth_ros.ros") -> list[Import]:
+    return list(imports(ast.parse(source), package))
+
+
+def test_the_reader_of_imports_sees_what_it_must():
+    source = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import onnx\nelse:\n    import numba\n"
+        "from . import node\nfrom ..errors import FeatDepthError\n"
+        "def late():\n    import tqdm\nclass Now:\n    import scipy\n"
+        "try:\n    import PIL\nexcept ImportError:\n    pass\n"
+    )
+    found = {(entry.module, entry.at_import) for entry in imported(source)}
+    assert found == {
+        ("typing", True), ("numba", True), ("featdepth_ros.ros", True), ("featdepth_ros.errors", True),
+        ("tqdm", False), ("scipy", True), ("PIL", True),
+    }
+
+
+def test_every_room_has_its_rule():
+    inside = list(SOURCES["featdepth_ros"].iterdir())
+    rooms = {path.stem for path in inside if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__"} == set(MAY_IMPORT)
+
+
+def test_rooms_import_one_way():
+    wrong = []
+    for path in files():
+        parts = module_name(path).split(".")
+        if parts[0] != "featdepth_ros":
+            continue
+        room = parts[1] if len(parts) > 1 else None
+        allowed = FRONT_DOOR if room is None else MAY_IMPORT[room] | {room}
+        for found in imports_of(path):
+            forbidden = set(rooms_named(found)) - allowed
+            wrong += [f"{where(path, found.line)} imports {other}" for other in sorted(forbidden)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_training_stays_out_of_ros_and_is_imported_inside_verbs_only():
+    wrong = []
+    for path in files():
+        name = module_name(path)
+        for found in imports_of(path):
+            if name.startswith("featdepth_training"):
+                if "ros" in rooms_named(found):
+                    wrong.append(f"{where(path, found.line)}: training imports featdepth_ros.ros")
+            elif found.module.split(".")[0] == "featdepth_training":
+                if found.at_import or not name.startswith("featdepth_ros.cli."):
+                    wrong.append(f"{where(path, found.line)}: featdepth_training is imported inside cli verbs only")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_ros_room_knows_ros():
+    wrong = []
+    for path in files():
+        if module_name(path).startswith("featdepth_ros.ros"):
+            continue
+        for found in imports_of(path):
+            top = found.module.split(".")[0]
+            if top in ROS_MODULES or top.endswith(MESSAGES):
+                wrong.append(f"{where(path, found.line)} imports {top}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_metrics_need_numpy_only():
+    wrong = [
+        f"{where(path, found.line)} imports {found.module}"
+        for path in sorted((SOURCES["featdepth_ros"] / "metrics").rglob("*.py"))
+        for found in imports_of(path)
+        if found.module.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "featdepth_ros"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_optional_packages_are_imported_where_they_are_used():
+    wrong = []
+    for path in files():
+        # The renderer is nothing without these, and no other room imports it but inside functions (MAY_IMPORT).
+        room = module_name(path).split(".")[1:2]
+        allowed = {"numba", "scipy"} if room == ["simulation"] else set()
+        for found in imports_of(path):
+            top = found.module.split(".")[0]
+            if found.at_import and top in LAZY - allowed:
+                wrong.append(f"{where(path, found.line)} imports {top} when it is itself imported")
+            if found.at_import and found.module.startswith("torch.utils.tensorboard"):
+                wrong.append(f"{where(path, found.line)} imports tensorboard when it is itself imported")
+    assert not wrong, "\n".join(wrong)
+
+
+def unsafe_loads(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield (line, reason) of everything in ``tree`` that could unpickle what somebody else wrote."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, a.name) for a in node.names if a.name.split(".")[0] in UNPICKLERS)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNPICKLERS:
+            yield node.lineno, str(node.module)
+        elif isinstance(node, ast.Call):
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+            called = ast.unparse(node.func)
+            safe = isinstance(keywords.get("weights_only"), ast.Constant) and keywords["weights_only"].value is True
+            if called == "torch.load" and not safe:
+                yield node.lineno, "torch.load without weights_only=True"
+            allow = keywords.get("allow_pickle")
+            if allow is not None and not (isinstance(allow, ast.Constant) and allow.value is False):
+                yield node.lineno, f"{called} with allow_pickle"
+            if called in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+                yield node.lineno, f"{called}; use yaml.safe_load"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from dill import load", "torch.load(path)", "torch.load(path, weights_only=flag)",
+        "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "yaml.load(text, Loader=Loader)",
+    ],
+)
+def test_the_reader_of_loads_sees_what_it_must(source: str):
+    assert list(unsafe_loads(ast.parse(source)))
+
+
+def test_nothing_unpickles():
+    assert not list(unsafe_loads(ast.parse("torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text)")))
+    wrong = [
+        f"{where(path, line)}: {reason}"
+        for path in files()
+        for line, reason in unsafe_loads(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+LOADED = """
+import importlib, json, sys
+before = set(sys.modules)
+importlib.import_module(sys.argv[1])
+names = {name.split(".")[0] for name in set(sys.modules) - before}
+places = {n: getattr(sys.modules.get(n), "__file__", None) or "" for n in names}
+print(json.dumps(places))
+"""
+
+
+def loaded_by(module: str) -> dict[str, str]:
+    """Return top-level module -> file, for all that importing ``module`` in a fresh interpreter loads."""
+    command = [sys.executable, "-c", LOADED, module]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+def third_party(places: dict[str, str]) -> set[str]:
+    known = {*sys.stdlib_module_names, "featdepth_ros", "featdepth_training"}
+    return {n for n, file in places.items() if n not in known and ("site-packages" in file or "dist-packages" in file)}
+
+
+def test_importing_the_package_loads_nothing_else():
+    assert third_party(loaded_by("featdepth_ros")) == set()
+
+
+def test_the_command_line_starts_without_torch():
+    assert "torch" not in loaded_by("featdepth_ros.cli.main")
+
+
+def test_training_imports_without_ros():
+    loaded = loaded_by("featdepth_training")
+    assert not {name for name in loaded if name in ROS_MODULES or name.endswith(MESSAGES)}
+
+
+@pytest.mark.ros
+def test_the_node_loads_only_what_a_robot_has():
+    loaded = set(loaded_by("featdepth_ros.ros.node"))
+    assert {"rclpy", "torch", "cv2"} <= loaded
+    assert not loaded & (LAZY | {"featdepth_training"})
+    # torch, yaml and rclpy load packages of their own; what the node's own rooms import is what counts.
+    wrong = []
+    for room in ("geometry", "models", "losses", "inference", "ros"):
+        for path in sorted((SOURCES["featdepth_ros"] / room).rglob("*.py")):
+            for found in imports_of(path):
+                top = found.module.split(".")[0]
+                ros = room == "ros" and (top in ROS_MODULES or top.endswith(MESSAGES))
+                own = top == "featdepth_ros" or top in sys.stdlib_module_names
+                if found.at_import and not (ros or own or top in NODE_PACKAGES):
+                    wrong.append(f"{where(path, found.line)} imports {top}")
+    assert not wrong, "\n".join(wrong)
