@@ -1,7 +1,8 @@
 """What goes into the estimator and what comes out. No ROS here; `ros/` turns these into messages and back.
 
 Frames of reference: ``camera`` is the rectified camera's optical frame (x right, y down, z forward).
-``T_a_b`` maps points in b's coordinates to a's. Lengths are metres when ``scale.kind`` is "metric", model units otherwise.
+``T_a_b`` maps points in b's coordinates to a's. Lengths are metres when ``scale.kind`` is ``metric``, model units
+otherwise.
 """
 
 from __future__ import annotations

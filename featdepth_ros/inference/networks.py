@@ -1,0 +1,116 @@
+"""The networks as the estimator drives them: device, precision, memory layout, shared features.
+
+Networks may run in half precision; what leaves this module is fp32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from torch import Tensor
+
+from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_ros.models.base import FeatDepthModel
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str | None) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device; ``auto`` and None take the GPU when there is one.
+
+    Raises:
+        ConfigError: not a device, or one this machine lacks.
+    """
+    if name in (None, "", "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+    except RuntimeError as error:
+        raise ConfigError(f"device '{name}' is not known; expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' was asked for, but this torch sees no CUDA GPU; use device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device '{name}' was asked for; there are {torch.cuda.device_count()} GPUs")
+    return device
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Without matrix units bf16 on a CPU is emulated and slower than fp32.
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def resolve_precision(name: str, device: torch.device, architecture: str) -> torch.dtype:
+    """Choose the networks' arithmetic. ``auto`` keeps published architectures in fp32, so that their numbers stay.
+
+    Raises:
+        ConfigError: fp16 on a CPU.
+    """
+    if name == "auto":
+        if architecture == "compact" and _fast_bf16(device):
+            return torch.bfloat16
+        return torch.float32
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 needs a GPU; on a CPU use fp32, bf16 or auto")
+    return _DTYPES[name]
+
+
+class Networks:
+    """One model on one device.
+
+    An `observe` result is opaque: it holds what the depth and pose nets need of one frame, so that each
+    frame is encoded once where the model shares its encoder.
+
+    Args:
+        model: as `load_model` returns it; moved to ``device`` and put into eval mode.
+        device: see `resolve_device`.
+        precision: see `resolve_precision`.
+    """
+
+    def __init__(self, model: FeatDepthModel, device: torch.device, precision: str) -> None:
+        self.info = model.info
+        self.device = device
+        self.dtype = resolve_precision(precision, device, model.info.architecture)
+        if "depth" not in model.nets:
+            raise FeatDepthError(
+                f"the weights '{model.info.name}' ({model.info.architecture}) hold no depth net; an estimator needs one"
+            )
+        self.has_pose = "pose" in model.nets
+        self._shared = hasattr(model, "encode")
+        # The `Any` is for the two methods that only models with a shared encoder have.
+        self._model: Any = model.eval().to(device=device, memory_format=torch.channels_last)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def observe(self, image: Tensor) -> Any:
+        """Encode (1, 3, h, w) float32 RGB in [0, 1], on the device."""
+        if self._shared:
+            with self._autocast():
+                return self._model.encode(image.contiguous(memory_format=torch.channels_last))
+        return image
+
+    def depth(self, observation: Any) -> Tensor:
+        """Depth in network units at the finest scale, (1, 1, h / 2, w / 2) fp32."""
+        with self._autocast():
+            if self._shared:
+                disparity = self._model.depth_from_features(observation, all_scales=False)[0]
+            else:
+                disparity = self._model.depth(observation.contiguous(memory_format=torch.channels_last))[0]
+        low, high = 1.0 / self.info.max_depth, 1.0 / self.info.min_depth
+        return 1.0 / (low + (high - low) * disparity.float())
+
+    def motion(self, earlier: Any, later: Any) -> tuple[Tensor, Tensor]:
+        """Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU, network units."""
+        with self._autocast():
+            if self._shared:
+                axisangle, translation = self._model.pose_from_features(earlier, later)
+            else:
+                size = self.info.pose_input_size
+                pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (earlier, later)]
+                axisangle, translation = self._model.pose(*pair)
+        return axisangle[0].float().cpu(), translation[0].float().cpu()
