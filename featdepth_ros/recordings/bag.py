@@ -29,8 +29,10 @@ def stamp_ns_of(message: Any) -> int:
 
 
 def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
-    """Return image_pipeline's sibling of an image topic: ``/a/image_raw`` and ``/a/image_raw/compressed`` give
-    ``/a/camera_info``."""
+    """Return image_pipeline's sibling of an image topic.
+
+    ``/a/image_raw`` and ``/a/image_raw/compressed`` both give ``/a/camera_info``.
+    """
     base = image_topic
     for transport in ("/compressed", "/compressedDepth", "/theora", "/ffmpeg"):
         base = base[: -len(transport)] if base.endswith(transport) else base
@@ -67,9 +69,9 @@ class BagRecording(Recording):
         if self.camera is not None and size is not None:
             check_size(self.camera, size, self.topic)
         for note in self.source.notes:
-            self._note(note)
+            self.note(note)
         if self._log_time_stamps:
-            self._note(f"the headers on {self.topic} hold no stamps; recording times are used")
+            self.note(f"the headers on {self.topic} hold no stamps; recording times are used")
 
     def __len__(self) -> int:
         return self.source.topics[self.topic].count
@@ -97,7 +99,7 @@ class BagRecording(Recording):
             if message is None or (name != sibling and str(message.header.frame_id) != frame_id):
                 continue
             if name != sibling:
-                self._note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
+                self.note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
             rectified = "rect" in self.topic.rsplit("/image", 1)[-1]
             return camera_from_info(message, size, rectified)
         return None
@@ -107,7 +109,7 @@ class BagRecording(Recording):
             try:
                 return self.source.decode(raw)
             except RecordingError as error:
-                self._note(str(error))
+                self.note(str(error))
         return None
 
     def _frames(self) -> Iterator[Frame]:
@@ -118,7 +120,7 @@ class BagRecording(Recording):
             except (RecordingError, ImageError, CalibrationError) as error:
                 self._skip(name, str(error))
         for note in self.source.notes:
-            self._note(note)
+            self.note(note)
 
     def _frame(self, raw: RawMessage, name: str) -> Frame:
         message = self.source.decode(raw)

@@ -45,6 +45,11 @@ def write_ros2_bag(
         path: folder of the bag to create.
         frames: read once, in order; stamps must not be negative.
         storage: ``sqlite3`` or ``mcap``.
+        image_topic: topic of the images; the other camera topics are its siblings.
+        frame_id: the camera's optical frame.
+        base_frame: the robot's frame.
+        odom_frame: frame in which a node under test publishes its odometry.
+        map_frame: frame of the true poses.
         T_base_camera: (4, 4) pose of the camera's optical frame on the base; None: at its origin, looking along x.
 
     Returns:

@@ -49,8 +49,7 @@ def depth_from_message(message: Any) -> NDArray[np.float32]:
     if message.encoding not in ("32FC1", "16UC1"):
         raise ImageError(f"a depth image has encoding '{message.encoding}'; expected 32FC1 (m) or 16UC1 (mm)")
     packed = _without_padding(message, message.encoding)
-    order = ">" if message.is_bigendian else "<"
-    dtype = np.dtype(np.float32 if message.encoding == "32FC1" else np.uint16).newbyteorder(order)
+    dtype = np.dtype((">" if message.is_bigendian else "<") + ("f4" if message.encoding == "32FC1" else "u2"))
     values = np.frombuffer(packed.data.tobytes(), dtype=dtype).reshape(message.height, message.width)
     if message.encoding == "32FC1":
         return values.astype(np.float32)

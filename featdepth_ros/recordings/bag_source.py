@@ -13,7 +13,8 @@ from featdepth_ros.recordings.bag_types import require_rosbags, ros2_store, same
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
 
 
-class RawTopic(NamedTuple):
+@dataclass(frozen=True)
+class RawTopic:
     """A topic as stored: its type's definition text (empty when the bag has none) and the offered QoS, when known."""
 
     name: str

@@ -47,7 +47,7 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     path = Path(name).expanduser()
     if not path.is_file():
         raise CalibrationError(f"'{text}' is neither a calibration file nor four numbers fx,fy,cx,cy")
-    content = _load(path)
+    content = load_yaml(path)
     if entry:
         if not isinstance(content.get(entry), Mapping):
             raise CalibrationError(f"{path} has no camera '{entry}'; it has: {', '.join(map(str, content))}")
@@ -67,7 +67,8 @@ def _from_numbers(numbers: list[str], text: str, size: tuple[int, int] | None) -
         raise CalibrationError(f"'{text}' is neither a calibration file nor four numbers fx,fy,cx,cy") from error
     if len(values) != 4:
         raise CalibrationError(f"'{text}' has {len(values)} numbers; expected four: fx,fy,cx,cy in pixels of the image")
-    return CameraModel(*_needed(size), *values)
+    fx, fy, cx, cy = values
+    return CameraModel(*_needed(size), fx, fy, cx, cy)
 
 
 def _needed(size: tuple[int, int] | None) -> tuple[int, int]:
@@ -76,7 +77,16 @@ def _needed(size: tuple[int, int] | None) -> tuple[int, int]:
     return size
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _size(width: Any, height: Any, size: tuple[int, int] | None) -> tuple[int, int]:
+    return (int(width), int(height)) if width and height else _needed(size)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the content of a calibration file, OpenCV's flavour of YAML included.
+
+    Raises:
+        CalibrationError: it cannot be read, or is no YAML mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -98,14 +108,10 @@ def _from_mapping(content: Mapping[str, Any], size: tuple[int, int] | None) -> C
     if "intrinsics" in content:
         return _from_kalibr(content, size)
     if {"fx", "fy", "cx", "cy"} <= set(content):
-        width, height = content.get("width"), content.get("height")
+        width, height = _size(content.get("width"), content.get("height"), size)
+        fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
         model, coefficients = distortion_of(str(content.get("distortion_model", "")), content.get("distortion") or ())
-        return CameraModel(
-            *((int(width), int(height)) if width and height else _needed(size)),
-            *(float(content[key]) for key in ("fx", "fy", "cx", "cy")),
-            distortion_model=model,
-            distortion=coefficients,
-        )
+        return CameraModel(width, height, fx, fy, cx, cy, distortion_model=model, distortion=coefficients)
     chains = [key for key, value in content.items() if isinstance(value, Mapping) and "intrinsics" in value]
     if chains:
         return _from_kalibr(content[chains[0]], size)
@@ -128,10 +134,11 @@ def _from_camera_info_file(content: Mapping[str, Any], size: tuple[int, int] | N
     r = tuple(_data(content["rectification_matrix"])) if "rectification_matrix" in content else ()
     p = _data(content["projection_matrix"]) if "projection_matrix" in content else []
     identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-    width, height = content.get("image_width"), content.get("image_height")
+    width, height = _size(content.get("image_width"), content.get("image_height"), size)
     projection = (p[0], p[5], p[2], p[6]) if len(p) == 12 and p[0] > 0 else None
     return CameraModel(
-        *((int(width), int(height)) if width and height else _needed(size)),
+        width,
+        height,
         fx=k[0],
         fy=k[4],
         cx=k[2],
@@ -150,12 +157,8 @@ def _from_kalibr(content: Mapping[str, Any], size: tuple[int, int] | None) -> Ca
     intrinsics = _data(content["intrinsics"])
     if len(intrinsics) != 4:
         raise CalibrationError(f"intrinsics has {len(intrinsics)} numbers; expected 4: fu fv cu cv")
-    resolution = content.get("resolution")
+    width, height = _size(*(content.get("resolution") or (None, None)), size)
+    fx, fy, cx, cy = intrinsics
     d = _data(content.get("distortion_coefficients") or content.get("distortion_coeffs") or [])
     model, coefficients = distortion_of(str(content.get("distortion_model", "")), d)
-    return CameraModel(
-        *((int(resolution[0]), int(resolution[1])) if resolution else _needed(size)),
-        *intrinsics,
-        distortion_model=model,
-        distortion=coefficients,
-    )
+    return CameraModel(width, height, fx, fy, cx, cy, distortion_model=model, distortion=coefficients)

@@ -117,13 +117,19 @@ class FileRecording(Recording):
             try:
                 image = read_image(file.image)
                 self._check_size(image)
-                depth = None
-                if file.depth is not None:
-                    depth = read_depth(file.depth, self._depth_per_metre, self._depth_invalid)
             except (ImageError, CalibrationError) as error:
                 self._skip(file.image.name, str(error))
                 continue
-            yield Frame(image, file.stamp_ns, file.name, self.camera, depth, file.T_world_camera)
+            yield Frame(image, file.stamp_ns, file.name, self.camera, self._depth(file), file.T_world_camera)
+
+    def _depth(self, file: FrameFile) -> NDArray[np.float32] | None:
+        if file.depth is None:
+            return None
+        try:
+            return read_depth(file.depth, self._depth_per_metre, self._depth_invalid)
+        except ImageError as error:
+            self.note(str(error))
+            return None
 
     def _check_size(self, image: NDArray[np.uint8]) -> None:
         if self.camera is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
+from featdepth_ros.recordings.euroc import euroc_root, open_euroc
 from featdepth_ros.recordings.images import (
     IMAGE_SUFFIXES,
     FileRecording,
@@ -14,9 +15,10 @@ from featdepth_ros.recordings.images import (
     first_size,
     image_files,
 )
+from featdepth_ros.recordings.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, Recording
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv")
+from featdepth_ros.recordings.rgbd import is_seven_scenes, is_tum, open_seven_scenes, open_tum
+from featdepth_ros.recordings.video import VIDEO_SUFFIXES, VideoRecording
 
 
 def open_recording(
@@ -53,6 +55,8 @@ def open_recording(
         return _open_folder(path, topic, camera, rate_hz)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return _open_images("image", path.stem, [path], camera, rate_hz)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoRecording(path, camera, rate_hz)
     raise RecordingError(
         f"'{path}' is no recording known here; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
         f"({' '.join(VIDEO_SUFFIXES)}), a bag (.bag .db3 .mcap or a rosbag2 folder) or a folder of images or a data set"
@@ -60,18 +64,43 @@ def open_recording(
 
 
 def _open_folder(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> Recording:
+    recording = _open_data_set(path, topic, camera, rate_hz)
+    if recording is not None:
+        return recording
     files = image_files(path)
-    if not files:
-        inside = ", ".join(sorted(p.name for p in path.iterdir())[:8])
-        raise RecordingError(
-            f"folder '{path}' holds no images and no data set known here; it holds: {inside or 'nothing'}"
-        )
-    return _open_images("images", path.name, files, camera, rate_hz)
+    if files:
+        return _open_images("images", path.name, files, camera, rate_hz)
+    below = [p for p in sorted(path.rglob("*")) if p.is_dir() and _is_data_set(p)]
+    below = [p for p in below if p.parent not in below]
+    if len(below) == 1:
+        return open_recording(below[0], topic, camera, rate_hz)
+    if below:
+        found = ", ".join(str(p.relative_to(path)) for p in below[:8])
+        raise RecordingError(f"folder '{path}' holds {len(below)} recordings; name one: {found}")
+    inside = ", ".join(sorted(p.name for p in path.iterdir())[:8])
+    raise RecordingError(f"folder '{path}' holds no images and no data set known here; it holds: {inside or 'nothing'}")
 
 
-def _open_images(
-    kind: str, name: str, files: list[Path], camera: CameraArgument, rate_hz: float | None
-) -> Recording:
+def _is_data_set(path: Path) -> bool:
+    return is_kitti_odometry(path) or is_kitti_raw(path) or bool(euroc_root(path)) or is_tum(path)
+
+
+def _open_data_set(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> Recording | None:
+    if is_kitti_odometry(path):
+        return open_kitti_odometry(path, topic, camera, rate_hz)
+    if is_kitti_raw(path):
+        return open_kitti_raw(path, topic, camera, rate_hz)
+    root = euroc_root(path)
+    if root is not None:
+        return open_euroc(root, topic, camera, rate_hz)
+    if is_tum(path):
+        return open_tum(path, camera, rate_hz)
+    if is_seven_scenes(path):
+        return open_seven_scenes(path, camera, rate_hz)
+    return None
+
+
+def _open_images(kind: str, name: str, files: list[Path], camera: CameraArgument, rate_hz: float | None) -> Recording:
     rate = rate_hz or DEFAULT_RATE_HZ
     size = first_size(files)
     if size is None:

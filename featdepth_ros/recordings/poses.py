@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,3 +78,29 @@ def rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     if sine < 1e-12:
         return np.zeros(3)
     return np.asarray(q[:3] / sine * (2.0 * np.arctan2(sine, q[3])), dtype=np.float64)
+
+
+def interpolate(
+    stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]], at_ns: int, most_ns: int
+) -> NDArray[np.float64] | None:
+    """Return the pose at a stamp between two known ones, or None outside them or where they lie too far apart.
+
+    Args:
+        stamps_ns: in ascending order, nanoseconds.
+        poses: (4, 4) each; positions are interpolated linearly, rotations along the shortest arc.
+        at_ns: the stamp asked for.
+        most_ns: the longest gap between two known poses that is still bridged.
+    """
+    after = bisect_left(stamps_ns, at_ns)
+    if after < len(stamps_ns) and stamps_ns[after] == at_ns:
+        return poses[after]
+    if after == 0 or after == len(stamps_ns) or stamps_ns[after] - stamps_ns[after - 1] > most_ns:
+        return None
+    earlier, later = poses[after - 1], poses[after]
+    share = (at_ns - stamps_ns[after - 1]) / (stamps_ns[after] - stamps_ns[after - 1])
+    turn = rotation_vector(earlier[:3, :3].T @ later[:3, :3]) * share
+    angle = float(np.linalg.norm(turn))
+    axis = turn / angle if angle > 0.0 else turn
+    half = np.sin(angle / 2.0) * axis
+    step = rotation_from_quaternion(half[0], half[1], half[2], float(np.cos(angle / 2.0)))
+    return transform(earlier[:3, :3] @ step, (1.0 - share) * earlier[:3, 3] + share * later[:3, 3])

@@ -63,7 +63,8 @@ class Recording(ABC):
         self.skipped.append(SkippedFrame(name, reason))
         logger.warning("%s: frame %s skipped: %s", self.name, name, reason)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Remember, once, what a user should know about how the recording was read."""
         if text not in self.notes:
             self.notes.append(text)
             logger.warning("%s: %s", self.name, text)

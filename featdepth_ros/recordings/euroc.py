@@ -1,0 +1,85 @@
+"""EuRoC folders (ASL layout): ``mav0/cam0/{sensor.yaml,data.csv,data/}``, stamps in nanoseconds, poses of the body."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.recordings import tables
+from featdepth_ros.recordings.calibration import CameraArgument, load_yaml, parse_camera, resolve_camera
+from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size
+from featdepth_ros.recordings.kitti import choose_camera
+from featdepth_ros.recordings.poses import interpolate
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+
+#: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
+_BRIDGED_NS = 100_000_000
+
+
+def euroc_root(path: Path) -> Path | None:
+    """Return the folder that holds ``cam0``, given the recording's folder or ``mav0`` itself; None when neither is."""
+    for folder in (path / "mav0", path):
+        if any((camera / "data.csv").is_file() for camera in folder.glob("cam*")):
+            return folder
+    return None
+
+
+def open_euroc(root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+    """Open one camera (``cam0`` unless named) of an ASL folder; poses from ``state_groundtruth_estimate0`` when there.
+
+    Raises:
+        RecordingError, CalibrationError: a file is malformed, or no listed image is there.
+    """
+    names = sorted(p.name for p in root.glob("cam*") if (p / "data.csv").is_file())
+    folder = root / choose_camera(root, names, topic, "cam0")
+    listed = []
+    for line, fields in tables.rows(folder / "data.csv", ","):
+        if len(fields) < 2 or not fields[0].isdigit():
+            raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
+        listed.append((int(fields[0]), folder / "data" / fields[1]))
+    there = [(stamp, file) for stamp, file in listed if file.is_file()]
+    if not there:
+        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} is there")
+    size = first_size([file for _, file in there])
+    if size is None:
+        raise RecordingError(f"none of the {len(there)} images in '{folder / 'data'}' can be read")
+    model = resolve_camera(camera, size)
+    sensor = folder / "sensor.yaml"
+    if model is None and sensor.is_file():
+        model = parse_camera(str(sensor), size)
+    if model is not None:
+        check_size(model, size, folder.name)
+    stamps, poses = _truth(root, sensor)
+    frames = [
+        FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS)) for stamp, file in there
+    ]
+    rate = rate_hz or (median_rate_hz([stamp for stamp, _ in there]) if len(there) > 1 else DEFAULT_RATE_HZ)
+    name = root.parent.name if root.name == "mav0" else root.name
+    recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
+    if len(there) < len(listed):
+        recording.note(f"{len(listed) - len(there)} of the {len(listed)} images listed in data.csv are not there")
+    return recording
+
+
+def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
+    table = root / "state_groundtruth_estimate0" / "data.csv"
+    if not table.is_file():
+        return [], []
+    stamps, body_poses = tables.euroc_poses(table)
+    T_body_camera = _extrinsics(sensor)
+    return stamps, [pose @ T_body_camera for pose in body_poses]
+
+
+def _extrinsics(sensor: Path) -> NDArray[np.float64]:
+    if not sensor.is_file():
+        return np.eye(4)
+    content: dict[str, Any] = load_yaml(sensor)
+    try:
+        return np.array(content["T_BS"]["data"], dtype=np.float64).reshape(4, 4)
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise RecordingError(f"{sensor} has no 4x4 T_BS: {error}") from error
