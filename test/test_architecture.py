@@ -44,7 +44,9 @@ LAZY = {
 }
 #: What the node may load beside the standard library and ROS.
 NODE_PACKAGES = {"torch", "numpy", "cv2", "yaml", "safetensors"}
-UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNPICKLERS = {"dill", "cloudpickle", "joblib", "shelve", "marshal"}
+#: All of pickle that may be named: what torch raises when weights_only refuses a file.
+PICKLE_ERRORS = {"PickleError", "UnpicklingError"}
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,14 @@ def unsafe_loads(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, a.name) for a in node.names if a.name.split(".")[0] in UNPICKLERS)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNPICKLERS:
-            yield node.lineno, str(node.module)
+            yield from ((node.lineno, a.name) for a in node.names if a.name == "pickle" and a.asname)
+        elif isinstance(node, ast.ImportFrom):
+            top = (node.module or "").split(".")[0]
+            if top in UNPICKLERS or (top == "pickle" and not {a.name for a in node.names} <= PICKLE_ERRORS):
+                yield node.lineno, str(node.module)
+        elif isinstance(node, ast.Attribute):
+            if ast.unparse(node.value) == "pickle" and node.attr not in PICKLE_ERRORS:
+                yield node.lineno, f"pickle.{node.attr}"
         elif isinstance(node, ast.Call):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             called = ast.unparse(node.func)
@@ -224,7 +232,8 @@ def unsafe_loads(tree: ast.AST) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize(
     "source",
     [
-        "import pickle", "from dill import load", "torch.load(path)", "torch.load(path, weights_only=flag)",
+        "import dill", "from joblib import load", "import pickle as p", "from pickle import loads",
+        "pickle.load(file)", "torch.load(path)", "torch.load(path, weights_only=flag)",
         "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "yaml.load(text, Loader=Loader)",
     ],
 )
@@ -233,7 +242,8 @@ def test_the_reader_of_loads_sees_what_it_must(source: str):
 
 
 def test_nothing_unpickles():
-    assert not list(unsafe_loads(ast.parse("torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text)")))
+    harmless = "torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text); pickle.UnpicklingError"
+    assert not list(unsafe_loads(ast.parse(harmless)))
     wrong = [
         f"{where(path, line)}: {reason}"
         for path in files()
