@@ -1,0 +1,14 @@
+"""A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs numba."""
+
+from featdepth_ros.simulation.renderer import Renderer
+from featdepth_ros.simulation.scene import Scene
+from featdepth_ros.simulation.simulate import (
+    SCENES,
+    Simulation,
+    SimulationConfig,
+    default_camera,
+    make_scene,
+    simulate,
+)
+
+__all__ = ["SCENES", "Renderer", "Scene", "Simulation", "SimulationConfig", "default_camera", "make_scene", "simulate"]

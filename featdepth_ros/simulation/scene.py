@@ -1,0 +1,254 @@
+"""What a scene is made of, and how one is put together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.simulation import kernels
+from featdepth_ros.simulation.kernels import BOX, CONE, ELLIPSOID, SceneData
+from featdepth_ros.simulation.textures import Atlas
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Light:
+    """The scene's light: a sun (or lamp) far away, and light from above and below.
+
+    Attributes:
+        direction: towards the sun, world axes, any length.
+        sun, above, below: (red, green, blue) strength.
+    """
+
+    direction: tuple[float, float, float] = (0.3, 0.5, 0.8)
+    sun: tuple[float, float, float] = (0.75, 0.72, 0.65)
+    above: tuple[float, float, float] = (0.46, 0.49, 0.55)
+    below: tuple[float, float, float] = (0.3, 0.28, 0.26)
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The sky's colours, and its clouds (cover 0 to 1, brightness)."""
+
+    zenith: tuple[float, float, float] = (0.3, 0.5, 0.85)
+    horizon: tuple[float, float, float] = (0.8, 0.87, 0.93)
+    cover: float = 0.5
+    size: float = 0.12
+    brightness: float = 0.95
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Ground with a road: undulation, widths and paint. Lengths in metres; a width or strength of 0 leaves it out."""
+
+    road: float = 4.0
+    pavement: float = 2.5
+    tile: float = 2.0
+    centre_line: float = 0.8
+    edge_line: float = 0.0
+    dash: float = 9.0
+    crossing: float = 0.0
+    textures: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tints: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),) * 4
+    waves: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world to render.
+
+    Attributes:
+        kind, seed: what it was made from.
+        data: the arrays the kernels read.
+        path: what the trajectories need to know (a road's centreline, a room's free space).
+        far_m: primitives beyond this distance are not drawn.
+    """
+
+    kind: str
+    seed: int
+    data: SceneData
+    path: object
+    far_m: float = 160.0
+
+    def ground_height(self, x: float, y: float) -> tuple[float, float, float]:
+        """Return the ground's height (m) and slopes at a place, or zeros where the scene has no such ground."""
+        height, slope_x, slope_y = kernels.ground_height(self.data.waves, float(x), float(y))
+        return float(height), float(slope_x), float(slope_y)
+
+
+def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
+    """Return the 3x3 rotation Rz(yaw) Ry(pitch) Rx(roll); columns are the turned axes."""
+    cz, sz, cy, sy, cx, sx = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
+    return np.array(
+        [
+            [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+            [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+            [-sy, cy * sx, cy * cx],
+        ]
+    )
+
+
+class SceneBuilder:
+    """Collects primitives; `build` turns them into a `Scene`.
+
+    ``texture`` is an index of the atlas, or three of them, one per face axis; ``tile`` is metres per texture tile: one
+    number, (u, v), or "fit" to lay one tile over each face. ``tint`` is one colour or three.
+    """
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self.kind, self.seed = kind, seed
+        self.atlas = Atlas(seed)
+        self.casts: list[bool] = []
+        self._rows: list[tuple[object, ...]] = []
+
+    def pick(self, rng: np.random.Generator, *names: str) -> int:
+        """Return one texture of the named kinds."""
+        name = names[int(rng.integers(len(names)))]
+        choices = self.atlas[name]
+        return choices[int(rng.integers(len(choices)))]
+
+    def _add(
+        self,
+        kind: int,
+        centre: ArrayLike,
+        half: ArrayLike,
+        rotation: Vector,
+        texture: int | tuple[int, int, int],
+        tile: float | tuple[float, float] | str,
+        tint: ArrayLike,
+        taper: float = 1.0,
+        glow: float = 0.0,
+        casts: bool = True,
+        shift: tuple[float, float] | None = None,
+    ) -> None:
+        h = np.maximum(np.asarray(half, dtype=float), 1e-3)
+        sides = ((1, 2), (0, 2), (0, 1))
+        if tile == "fit":
+            tiles = np.array([[2.0 * h[a], 2.0 * h[b]] for a, b in sides])
+            shift = (0.5, 0.5)
+        else:
+            tiles = np.broadcast_to(np.asarray(tile, dtype=float), (3, 2)) if not isinstance(tile, str) else tile
+        # Textures stand on the primitive's foot: a storey begins at the ground.
+        shift = shift or (0.0, float(h[2] / tiles[0][1]) % 1.0)
+        textures = (texture,) * 3 if isinstance(texture, (int, np.integer)) else texture
+        tints = np.broadcast_to(np.asarray(tint, dtype=np.float32), (3, 3))
+        axes = rotation.T * h[:, None]
+        inverse = rotation.T / h[:, None]
+        self._rows.append(
+            (kind, np.asarray(centre, float), axes, inverse, h, taper, textures, tiles, shift, tints, glow)
+        )
+        self.casts.append(casts)
+
+    def box(
+        self, centre: ArrayLike, half: ArrayLike, texture: int | tuple[int, int, int], rotation: Vector | None = None,
+        tile: float | tuple[float, float] | str = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        casts: bool = True, shift: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """Add a box: centre and half extents (m), rotation of its axes."""
+        self._add(BOX, centre, half, _or_upright(rotation), texture, tile, tint, 1.0, glow, casts, shift)
+
+    def ellipsoid(
+        self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None = None,
+        tile: float | tuple[float, float] = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        shift: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """Add an ellipsoid: centre and half axes (m)."""
+        self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, 1.0, glow, True, shift)
+
+    def cone(
+        self, foot: ArrayLike, top: ArrayLike, radius: float, texture: int, radius_top: float | None = None,
+        tile: float | tuple[float, float] = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        casts: bool = True,
+    ) -> None:  # fmt: skip
+        """Add a cylinder, or a cone frustum, from ``foot`` to ``top`` (m)."""
+        a, b = np.asarray(foot, float), np.asarray(top, float)
+        axis = b - a
+        length = float(np.linalg.norm(axis))
+        z = axis / length
+        x = np.cross(z, [0.0, 0.0, 1.0] if abs(z[2]) < 0.9 else [0.0, 1.0, 0.0])
+        x /= np.linalg.norm(x)
+        rotation = np.stack([x, np.cross(z, x), z], axis=1)
+        top_radius = radius if radius_top is None else radius_top
+        widest = max(radius, top_radius)
+        if top_radius > radius:  # the wide end is the foot, so that the unit box always bounds it
+            rotation, top_radius = rotation @ np.diag([1.0, -1.0, -1.0]), radius
+        half = (widest, widest, 0.5 * length)
+        self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, top_radius / widest, glow, casts)
+
+    def build(
+        self, path: object, light: Light, sky: Sky, ground: Ground | None, arcs: Vector, grid: NDArray[np.int32],
+        frame: Vector, shadow_cell_m: float, far_m: float,
+    ) -> Scene:  # fmt: skip
+        """Pack the arrays and cast the shadows."""
+        columns = list(zip(*self._rows, strict=True))
+        sun = np.asarray(light.direction, float) / np.linalg.norm(light.direction)
+        centre, axes = np.array(columns[1]), np.array(columns[2])
+        frame_s, shape, top = _shadow_frame(sun, centre, axes, np.array(self.casts), shadow_cell_m)
+        road = ground or Ground()
+        data = SceneData(
+            kind=np.array(columns[0], np.int32),
+            centre=centre,
+            axes=axes,
+            inverse=np.array(columns[3]),
+            half=np.array(columns[4]),
+            taper=np.array(columns[5], float),
+            texture=np.array(columns[6], np.int32),
+            tile=np.array(columns[7], float),
+            shift=np.array(columns[8], float),
+            tint=np.array(columns[9], np.float32),
+            glow=np.array(columns[10], np.float32),
+            atlas=self.atlas.texels,
+            offset=self.atlas.offset,
+            ground=_ground_numbers(road, ground is not None, self.atlas["stain"][0]),
+            waves=road.waves,
+            arcs=arcs,
+            arc_grid=grid,
+            arc_frame=frame,
+            ground_texture=np.array(road.textures, np.int32),
+            ground_tint=np.array(road.tints, np.float32),
+            light=np.array([*sun, *light.sun, *light.above, *light.below]),
+            shadow=np.full(shape, -1e9, np.float32),
+            shadow_frame=frame_s,
+            sky=np.array([*sky.zenith, *sky.horizon, self.atlas["cloud"][0], sky.cover, sky.size, sky.brightness]),
+        )
+        kernels.cast_shadows(data, np.array(self.casts), top, data.shadow)
+        return Scene(self.kind, self.seed, data, path, far_m)
+
+
+def _or_upright(rotation: Vector | None) -> Vector:
+    return np.eye(3) if rotation is None else rotation
+
+
+def _ground_numbers(ground: Ground, on: bool, patch: int) -> Vector:
+    waves = ground.waves
+    # The parabolic sine rises by at most 8 per cycle.
+    slope = float(np.sum(np.abs(waves[:, 0]) * np.hypot(waves[:, 1], waves[:, 2])) * 8.0)
+    highest = float(np.abs(waves[:, 0]).sum()) + 1e-6
+    return np.array(
+        [
+            float(on), highest, slope, ground.road, ground.pavement, ground.tile, ground.centre_line,
+            ground.edge_line, ground.dash, ground.crossing, float(patch),
+        ]
+    )  # fmt: skip
+
+
+def _shadow_frame(
+    sun: Vector, centre: Vector, axes: Vector, casts: NDArray[np.bool_], cell: float
+) -> tuple[Vector, tuple[int, int], float]:
+    """Return the shadow map's frame, its (rows, columns), and a height towards the sun above every primitive."""
+    first = np.cross(sun, [0.0, 1.0, 0.0])
+    first /= np.linalg.norm(first)
+    second = np.cross(sun, first)
+    reach = {name: np.abs(axes @ axis).sum(1) for name, axis in (("a", first), ("b", second), ("c", sun))}
+    place = {name: centre @ axis for name, axis in (("a", first), ("b", second), ("c", sun))}
+    if not casts.any():
+        return np.array([*first, *second, 0.0, 0.0, cell]), (1, 1), 0.0
+    low = [float((place[k] - reach[k])[casts].min()) - 3 * cell for k in "ab"]
+    high = [float((place[k] + reach[k])[casts].max()) + 3 * cell for k in "ab"]
+    top = float((place["c"] + reach["c"]).max()) + 1.0
+    shape = (int((high[1] - low[1]) / cell) + 2, int((high[0] - low[0]) / cell) + 2)
+    return np.array([*first, *second, *low, cell]), shape, top
