@@ -121,7 +121,7 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
             Parameter(
                 "depth_encoding",
                 "32FC1",
-                "32FC1: float metres. 16UC1: millimetres, 0 where there is no value, nothing beyond 65.535 m (REP-118).",
+                "32FC1: float metres. 16UC1: millimetres, 0 for no value, at most 65.535 m (REP-118).",
                 "Float keeps 'too far' and 'unreliable' apart.",
                 choices=("32FC1", "16UC1"),
                 live=True,
@@ -134,7 +134,7 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
             Parameter(
                 "scale",
                 "auto",
-                "How network units become metres: as the weights say, not at all, by scale_factor or by camera_height_m.",
+                "How network units become metres: as the weights say, never, by scale_factor or by camera_height_m.",
                 "A single camera cannot see scale; while it is relative diagnostics warn.",
                 choices=("auto", "relative", "factor", "camera_height"),
             ),

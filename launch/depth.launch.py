@@ -1,0 +1,106 @@
+"""Starts depth_node, and RViz when asked.
+
+ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw
+ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw rviz:=true
+ros2 launch featdepth_ros depth.launch.py --show-args
+"""
+
+from __future__ import annotations
+
+import os
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from featdepth_ros.resources import config_file
+from launch import LaunchContext, LaunchDescription
+
+#: name, default, description. An empty default leaves the matter to params_file.
+ARGUMENTS = (
+    ("image", "image_raw", "Image topic of the camera; one that ends in /compressed is taken as compressed."),
+    ("camera_info", "", "CameraInfo topic; empty: the sibling of the image topic."),
+    ("weights", "", "Weights file, or the name of a model that ships; empty: as in params_file."),
+    ("params_file", "", "YAML file of parameters; empty: config/depth.yaml of the package."),
+    ("device", "", "auto, cpu, cuda, cuda:0...; empty: as in params_file."),
+    ("namespace", "", "Namespace of the node and its relative topics."),
+    ("name", "depth_node", "Name of the node; its topics are <namespace>/<name>/depth/image_rect..."),
+    ("use_sim_time", "false", "Take time from /clock: for bags played with --clock, and simulators."),
+    ("publish_tf", "", "Publish odom -> base_link, true or false; empty: as in params_file."),
+    ("base_frame", "", "Frame whose motion is reported; empty: as in params_file."),
+    ("image_transport", "", "raw or compressed; empty: as in params_file."),
+    ("autostart", "", "Configure and activate by itself, true or false; empty: as in params_file."),
+    ("log_level", "info", "debug, info, warn or error."),
+    ("rviz", "false", "Start RViz with config/depth.rviz."),
+    ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
+)
+_STRINGS = ("weights", "device", "base_frame", "image_transport")
+_SWITCHES = ("publish_tf", "autostart")
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
+
+
+def _environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    if not _switch("dds_profile", LaunchConfiguration("dds_profile").perform(context)):
+        return []
+    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+    if any(os.environ.get(name) for name in names):
+        return []
+    name = names[1] if os.environ.get("ROS_DISTRO") == "humble" else names[0]
+    return [SetEnvironmentVariable(name, str(config_file("dds/fastdds_shm.xml")))]
+
+
+def _node(context: LaunchContext) -> list[Node]:
+    def argument(name: str) -> str:
+        return LaunchConfiguration(name).perform(context).strip()
+
+    given: dict[str, object] = {
+        name: ParameterValue(argument(name), value_type=str) for name in _STRINGS if argument(name)
+    }
+    given |= {name: _switch(name, argument(name)) for name in _SWITCHES if argument(name)}
+    given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
+    remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
+    if argument("camera_info"):
+        remappings.append(("camera_info", argument("camera_info")))
+    return [
+        Node(
+            package="featdepth_ros",
+            executable="depth_node",
+            name=argument("name"),
+            namespace=argument("namespace"),
+            output="screen",
+            emulate_tty=True,
+            parameters=[argument("params_file") or str(config_file("depth.yaml")), given],
+            remappings=remappings,
+            arguments=["--ros-args", "--log-level", argument("log_level")],
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the description that ``ros2 launch`` runs."""
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", str(config_file("depth.rviz"))],
+        parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return LaunchDescription(
+        [
+            *(DeclareLaunchArgument(n, default_value=default, description=text) for n, default, text in ARGUMENTS),
+            OpaqueFunction(function=_environment),
+            OpaqueFunction(function=_node),
+            rviz,
+        ]
+    )
