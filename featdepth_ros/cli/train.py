@@ -1,0 +1,60 @@
+"""``featdepth train``: train the networks from a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = (
+    "Train the networks from a recipe (a name of config/train) or a YAML file. Writes DIR/checkpoints/, "
+    "DIR/metrics.jsonl, DIR/model.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on exactly there."
+)
+EXAMPLE = """  featdepth train --config compact_rendered --output runs/compact
+  featdepth train --config compact_rendered --output runs/compact --resume
+  featdepth train --config my.yaml --output runs/mine --finetune compact optimiser.lr=1e-4"""
+
+#: Exit code when the run was asked to stop before its end; its state is saved.
+STOPPED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--config", required=True, metavar="FILE|RECIPE", help="YAML file or name of a recipe")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
+    )
+    parser.add_argument("--finetune", metavar="W", help="weights to start from (a file, or the name of shipped ones)")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the run's last figures")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings put on top of the configuration")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the run is complete, 130 when it was stopped and saved."""
+    from featdepth_ros.errors import FeatDepthError, MissingDependencyError
+
+    try:
+        from featdepth_training.session import train
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"training needs a package that is not installed ({error.name}); install with: pip install 'featdepth_ros[train]'"
+        ) from error
+    if args.resume is not None and args.finetune:
+        raise FeatDepthError("--resume goes on with a run's own weights; --finetune starts from others. Give one of them.")
+    outcome = train(
+        config=args.config,
+        output=args.output,
+        overrides=args.overrides,
+        resume=args.resume,
+        finetune=args.finetune,
+        device=args.device,
+        json_path=args.json,
+    )
+    done = f"{outcome.steps} steps; weights: {outcome.weights}"
+    if outcome.complete:
+        print(f"training complete, {done}")
+        return 0
+    print(f"training stopped after {done}; go on with --resume", file=sys.stderr)
+    return STOPPED

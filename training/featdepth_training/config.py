@@ -1,0 +1,421 @@
+"""What a training run is made of, as frozen dataclasses; recipes are YAML files of the same shape.
+
+A key that no field knows is an error naming the nearest one. The resolved configuration travels inside every checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.resources import config_file
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The networks that are trained.
+
+    Attributes:
+        architecture: as `featdepth_ros.models.build_model` knows it.
+        name: name written into the weights.
+        initial: ``imagenet`` (encoder from the installed EfficientNet-Lite0 package), ``none`` (random), or a
+            weights file to start from.
+        min_depth, max_depth: ends of the disparity mapping, network units.
+        input_size: (height, width) of the canonical camera's image, pixels.
+        focal: (fx / width, fy / height) of the canonical camera.
+        licence: terms of the weights, written into them.
+        frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
+            and edges of photographs, which rendered pictures would only make worse.
+    """
+
+    architecture: str = "compact"
+    name: str = "compact"
+    initial: str = "imagenet"
+    min_depth: float = 0.1
+    max_depth: float = 100.0
+    input_size: tuple[int, int] = (192, 640)
+    focal: tuple[float, float] = (0.58, 1.92)
+    licence: str = "Apache-2.0"
+    frozen_blocks: int = 0
+
+
+@dataclass(frozen=True)
+class RenderedConfig:
+    """Rendered clips: a cache is written once and read from then on (see `rendered`).
+
+    Attributes:
+        cache: folder of the cache; empty: ``<output>/cache``.
+        clips, validation_clips: numbers of clips; validation clips come from other seeds than any training clip.
+        frames: frames a clip.
+        height, width: size they are rendered at, pixels.
+        scenes: kinds of scene, taken in turn.
+        shard_clips: clips a file.
+        seed: of scenes, cameras and paths.
+        max_gap: largest distance in frames between the earlier and the later frame of a pair.
+        standing: share of pairs whose two images show the same instant (differing in noise only).
+        reverse: share of pairs in reversed order of time.
+    """
+
+    cache: str = ""
+    clips: int = 1000
+    validation_clips: int = 40
+    frames: int = 3
+    height: int = 256
+    width: int = 640
+    scenes: tuple[str, ...] = ("street", "room")
+    shard_clips: int = 20
+    seed: int = 0
+    max_gap: int = 2
+    standing: float = 0.08
+    reverse: float = 0.15
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Changes to the samples; none at validation.
+
+    Attributes:
+        zoom: range of the zoom into the rendered frame (1: the whole frame as far as the aspect allows).
+        shift: largest shift of the cut-out from the centre, share of the frame's side.
+        flip: share of samples mirrored left to right.
+        stretch: largest deviation from square pixels, as a share (0.1: aspect between 1/1.1 and 1.1).
+        brightness, contrast, saturation: largest factor minus one, either way.
+        hue: largest turn of the hue circle, share of it.
+        gamma: largest factor minus one of the exponent, either way.
+        grey: share of samples turned grey.
+        blur: share of samples blurred.
+        haze: share of samples with distance-dependent haze.
+        noise: largest standard deviation of pixel noise, of 1.
+        pair_jitter: part of brightness and contrast changes that differs between the two images of a pair.
+    """
+
+    zoom: tuple[float, float] = (1.0, 1.6)
+    shift: float = 0.04
+    flip: float = 0.5
+    stretch: float = 0.12
+    brightness: float = 0.35
+    contrast: float = 0.35
+    saturation: float = 0.5
+    hue: float = 0.1
+    gamma: float = 0.3
+    grey: float = 0.15
+    blur: float = 0.2
+    haze: float = 0.15
+    noise: float = 0.03
+    pair_jitter: float = 0.15
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from.
+
+    Attributes:
+        kind: the source; ``rendered`` is the one there is.
+        rendered, augment: their settings.
+        workers: loader processes; 0 loads in the training process.
+    """
+
+    kind: Literal["rendered"] = "rendered"
+    rendered: RenderedConfig = field(default_factory=RenderedConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A stretch of the run at one batch size and one set of image sizes.
+
+    Attributes:
+        steps: optimiser steps.
+        sizes: (height, width) pairs; every batch draws one of them.
+        batch_size: pairs a step.
+    """
+
+    steps: int = 1000
+    sizes: tuple[tuple[int, int], ...] = ((128, 416),)
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the supervised terms (see `supervised`).
+
+    Attributes:
+        kind: ``supervised``: rendered depth and motion.
+        depth, gradient, rotation, translation: weights.
+        scale_weights: of the four disparity maps, finest first.
+        far_weight: weight of pixels beyond ``max_depth`` (sky) relative to the others.
+    """
+
+    kind: Literal["supervised"] = "supervised"
+    depth: float = 1.0
+    gradient: float = 0.5
+    rotation: float = 0.3
+    translation: float = 0.3
+    scale_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    far_weight: float = 0.3
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Attributes: lr of the new parts; the encoder's is ``lr * encoder_lr_factor``. ``clip_norm``: L2, 0 for none."""
+
+    kind: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-3
+    encoder_lr_factor: float = 0.3
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 10.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Learning rate over the whole run.
+
+    Attributes:
+        kind: ``cosine`` down to ``final_ratio``, ``step`` (times ``gamma`` at each milestone, shares of the run), ``constant``.
+        warmup_steps, warmup_ratio: linear warm-up from ``warmup_ratio`` times the rate.
+    """
+
+    kind: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_steps: int = 100
+    warmup_ratio: float = 0.05
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.5
+    final_ratio: float = 0.01
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the run is carried out.
+
+    Attributes:
+        precision: of the networks; losses are fp32 always.
+        channels_last: memory format of the networks.
+        compile: torch.compile the networks.
+        threads: of torch; 0 leaves its default.
+        ema_decay: of the averaged weights that are validated and shipped; 0 for none.
+        max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient before the run stops.
+        log_every, picture_every, validate_every, checkpoint_every: steps; 0 for never.
+        keep_last: checkpoints kept beside the best.
+        tensorboard: write scalars and pictures under ``<output>/tensorboard``.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    threads: int = 0
+    ema_decay: float = 0.998
+    max_nonfinite: int = 20
+    log_every: int = 20
+    picture_every: int = 250
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    keep_last: int = 3
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The whole of a run. ``seed`` decides initialisation, order, augmentation and noise."""
+
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> StageConfig:
+        """Return the stage that holds optimiser step ``step`` (from 0); the last one beyond the end."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+
+def _check(config: TrainConfig) -> None:
+    if not config.stages:
+        raise ConfigError("stages is empty; give at least one stage with steps, sizes and batch_size")
+    for number, stage in enumerate(config.stages):
+        if stage.steps < 1 or stage.batch_size < 1 or not stage.sizes:
+            raise ConfigError(
+                f"stages[{number}] has steps {stage.steps}, batch_size {stage.batch_size}, {len(stage.sizes)} sizes; "
+                "expected at least 1 of each"
+            )
+        for height, width in stage.sizes:
+            if height < 64 or width < 64 or height % 32 or width % 32:
+                raise ConfigError(
+                    f"stages[{number}].sizes holds {height}x{width}; expected height and width in multiples of 32, at least 64"
+                )
+    if not 0 < config.model.min_depth < config.model.max_depth:
+        raise ConfigError(
+            f"model depth range is {config.model.min_depth} to {config.model.max_depth}; expected 0 < min < max"
+        )
+    if config.optimiser.lr <= 0:
+        raise ConfigError(f"optimiser.lr is {config.optimiser.lr}; expected a positive number")
+    if not 0 <= config.engine.ema_decay < 1:
+        raise ConfigError(f"engine.ema_decay is {config.engine.ema_decay}; expected 0 (none) up to below 1")
+    rendered = config.data.rendered
+    if rendered.frames < 2 or not 1 <= rendered.max_gap < rendered.frames:
+        raise ConfigError(
+            f"data.rendered has frames {rendered.frames} and max_gap {rendered.max_gap}; expected frames >= 2 and "
+            "1 <= max_gap < frames"
+        )
+    if len(config.objective.scale_weights) != 4:
+        raise ConfigError(f"objective.scale_weights has {len(config.objective.scale_weights)} numbers; expected 4")
+
+
+def _convert(value: Any, annotation: Any, where: str) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return _build(annotation, value, where)  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        inner = [a for a in arguments if a is not type(None)]
+        return None if value is None else _convert(value, inner[0], where)
+    if origin is tuple:
+        return _convert_tuple(value, arguments, where)
+    if annotation is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-4 (no point) as text.
+        try:
+            return float(value)
+        except ValueError:
+            raise ConfigError(f"{where} is {value!r}; expected a number") from None
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, bool) is not (annotation is bool) or not isinstance(value, annotation):
+        raise ConfigError(f"{where} is {value!r}; expected {annotation.__name__}")
+    return value
+
+
+def _convert_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ConfigError(f"{where} is {value!r}; expected a list")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(arguments) != len(value):
+        raise ConfigError(f"{where} has {len(value)} entries; expected {len(arguments)}")
+    return tuple(_convert(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, arguments, strict=True)))
+
+
+def _build(kind: type[T], raw: Any, where: str) -> T:
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where or 'the configuration'} is {raw!r}; expected keys with values")
+    hints = get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    for key in raw:
+        if key not in hints:
+            raise ConfigError(f"unknown key '{prefix}{key}'{nearest_name(str(key), hints)}")
+    return kind(**{key: _convert(value, hints[key], f"{prefix}{key}") for key, value in raw.items()})
+
+
+def _override(raw: dict[str, Any], assignment: str) -> None:
+    key, separator, text = assignment.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override '{assignment}' has no value; expected key=value, for instance optimiser.lr=1e-4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of override '{assignment}' is not YAML: {error}") from error
+    node: Any = raw
+    *parents, last = key.split(".")
+    for depth, name in enumerate(parents):
+        if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+            node = node[int(name)]
+            continue
+        if isinstance(node, dict) and node.get(name) is None:
+            node[name] = {}
+        node = node[name] if isinstance(node, dict) else None
+        if not isinstance(node, (dict, list)):
+            raise ConfigError(f"override '{assignment}': '{'.'.join(parents[: depth + 1])}' has no keys below it")
+    if isinstance(node, list):
+        raise ConfigError(f"override '{assignment}': '{key}' is an entry of a list; override the whole list")
+    node[last] = value
+
+
+def from_dict(raw: dict[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
+    """Build a configuration from plain values, with ``key=value`` overrides (dotted keys, YAML values) on top.
+
+    Raises:
+        ConfigError: an unknown key (the nearest known one is named), a value of the wrong kind, a contradiction.
+    """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the configuration is {type(raw).__name__}; expected keys with values")
+    raw = yaml.safe_load(yaml.safe_dump(raw))  # a deep copy that also proves the values plain
+    for assignment in overrides:
+        _override(raw, assignment)
+    return _build(TrainConfig, raw, "")
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Return plain values (lists for tuples) from which `from_dict` builds an equal configuration."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result
+
+
+def find_config(name: str) -> Path:
+    """Return the file of a configuration given by path, or by recipe name (a file of ``config/train``).
+
+    Raises:
+        ConfigError: neither a file nor a recipe.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        raise ConfigError(f"no configuration file at '{name}'")
+    folder = config_file("train/compact_rendered.yaml").parent
+    recipes = {p.stem: p for p in folder.glob("*.yaml")}
+    if name not in recipes:
+        raise ConfigError(f"no recipe '{name}' and no file of that name{nearest_name(name, recipes)}")
+    return recipes[name]
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Load a configuration file or recipe and put ``key=value`` overrides on top.
+
+    Raises:
+        ConfigError: see `find_config` and `from_dict`; or the file is not YAML.
+    """
+    path = find_config(name)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    return from_dict(raw or {}, overrides)

@@ -1,0 +1,102 @@
+"""What a run tells the outside: ``metrics.jsonl``, a progress line, TensorBoard scalars and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Monitor:
+    """Writes figures as they come. One line a record in ``metrics.jsonl``; numbers that are not finite are null.
+
+    Args:
+        output: folder of the run.
+        start_step: records from this step on are dropped from an existing file, so that a resumed run has each once.
+        total_steps: for the progress line.
+        tensorboard: also write ``<output>/tensorboard``, where the package is installed.
+    """
+
+    def __init__(self, output: Path, start_step: int, total_steps: int, tensorboard: bool) -> None:
+        from tqdm import tqdm
+
+        output.mkdir(parents=True, exist_ok=True)
+        self._path = output / "metrics.jsonl"
+        self._drop_from(start_step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
+        self._bar = tqdm(total=total_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=1.0)
+        self._images = 0
+        self._since = time.monotonic()
+
+    def _drop_from(self, step: int) -> None:
+        if not self._path.is_file():
+            return
+        kept: list[str] = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if int(json.loads(line)["step"]) <= step:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut short by a kill
+        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def advance(self, images: int) -> None:
+        """Count one step of ``images`` images."""
+        self._images += images
+        self._bar.update(1)
+
+    def rate(self) -> float:
+        """Images per second since the last call."""
+        now = time.monotonic()
+        rate = self._images / max(now - self._since, 1e-9)
+        self._images, self._since = 0, now
+        return rate
+
+    def record(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Write one record and show its ``total`` and rate on the progress line."""
+        line = {"step": step, "kind": kind, **{k: _json_value(v) for k, v in values.items()}}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for key, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._writer.add_scalar(f"{kind}/{key}", value, step)
+        if kind == "train":
+            shown = f"loss {values['total']:.5f}, {values['images_per_s']:.1f} images/s"
+            self._bar.set_postfix_str(shown)
+
+    def picture(self, name: str, step: int, image: NDArray[np.uint8]) -> None:
+        """Show an (H, W, 3) uint8 RGB picture in TensorBoard."""
+        if self._writer is not None:
+            self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def say(self, text: str) -> None:
+        """Print a line above the progress line."""
+        self._bar.write(text)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self._bar.close()
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _tensorboard_writer(folder: Path, start_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None  # an optional extra: metrics.jsonl holds the same scalars
+    return SummaryWriter(str(folder), purge_step=start_step or None, flush_secs=30)

@@ -1,0 +1,136 @@
+"""From a configuration to the networks a run starts with, and their optimiser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from featdepth_ros.errors import CheckpointError, ConfigError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import architectures, build_model
+from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
+from featdepth_ros.models.info import ModelInfo
+from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
+
+#: Depth in network units that an untrained disparity head says.
+FIRST_DEPTH = 6.0
+
+
+def model_info(config: ModelConfig, training: str = "") -> ModelInfo:
+    """What the weights of a run say of themselves. Rendered truth is metric for the canonical camera."""
+    return ModelInfo(
+        name=config.name,
+        architecture=config.architecture,
+        min_depth=config.min_depth,
+        max_depth=config.max_depth,
+        input_size=config.input_size,
+        pose_input_size=config.input_size,
+        focal=config.focal,
+        scale_kind="metric",
+        licence=config.licence,
+        training=training,
+    )
+
+
+def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthModel:
+    """Build the networks with their first weights, fp32, CPU. Draws from torch's global generator.
+
+    Args:
+        config: ``model.initial`` says where the encoder's weights come from.
+        finetune: weights file (or name of a model that ships) to start from instead.
+
+    Raises:
+        ConfigError: unknown architecture.
+        CheckpointError: the weights do not fit.
+        MissingDependencyError: ImageNet weights are not installed.
+    """
+    if config.model.architecture not in architectures():
+        raise ConfigError(
+            f"model.architecture is '{config.model.architecture}'; expected one of {', '.join(architectures())}"
+        )
+    model = build_model(config.model.architecture, model_info(config.model))
+    initial = finetune or config.model.initial
+    if initial == "imagenet":
+        load_imagenet_encoder(model)
+    elif initial != "none":
+        _start_from(model, initial)
+    if initial in ("imagenet", "none"):
+        _first_disparity(model)
+    if isinstance(model, CompactModel):
+        _freeze(model, config.model.frozen_blocks)
+    elif config.model.frozen_blocks:
+        raise ConfigError("model.frozen_blocks is for the compact model; set it to 0")
+    return model
+
+
+def _start_from(model: FeatDepthModel, weights: str) -> None:
+    from featdepth_ros.models.checkpoints import load_model
+    from featdepth_ros.resources import weights_file
+
+    path: Path = weights_file(weights)
+    source = load_model(str(path))
+    if source.info.architecture != model.info.architecture:
+        raise CheckpointError(
+            f"{path} holds a {source.info.architecture} model; this run trains {model.info.architecture}"
+        )
+    model.load_state_dict(source.state_dict())
+
+
+def _first_disparity(model: FeatDepthModel) -> None:
+    """Let every disparity head begin at `FIRST_DEPTH`; a sigmoid of a half would be 20 cm."""
+    low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
+    disparity = (1 / FIRST_DEPTH - low) / (high - low)
+    if isinstance(model, CompactModel):
+        for head in model.decoder.head:
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
+            nn.init.constant_(head.bias, math.log(disparity / (1 - disparity)))
+            nn.init.normal_(head.weight, std=0.01)
+
+
+def _freeze(model: CompactModel, blocks: int) -> None:
+    if blocks <= 0:
+        return
+    parts: list[nn.Module] = [model.encoder._conv_stem, model.encoder._bn0, *model.encoder._blocks[:blocks]]
+    for part in parts:
+        part.requires_grad_(False)
+
+
+def training_mode(model: FeatDepthModel) -> None:
+    """Put the model into training mode, frozen parts into evaluation mode (their running statistics stay)."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+
+
+def build_optimiser(
+    model: FeatDepthModel, config: OptimiserConfig
+) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
+
+    The encoder has a lower rate; norms and biases are not decayed.
+    """
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith(("encoder.", "DepthEncoder.", "PoseEncoder.")), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        raise ConfigError("nothing is left to train: every parameter is frozen")
+    described = []
+    for (encoder, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        rate = config.lr * (config.encoder_lr_factor if encoder else 1.0)
+        described.append(
+            {
+                "params": parameters,
+                "lr": rate,
+                "base_lr": rate,
+                "weight_decay": config.weight_decay if decayed else 0.0,
+            }
+        )
+    kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
+    optimiser = kind(described, lr=config.lr, betas=config.betas)
+    return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]

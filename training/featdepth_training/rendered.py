@@ -1,0 +1,136 @@
+"""Rendered clips: random scenes, looks, cameras and paths into a cache (see `cache`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_training.cache import Clip, ClipCache, write_cache
+from featdepth_training.config import RenderedConfig, TrainConfig
+
+#: Clips that share one scene: putting a scene together costs as much as some frames.
+CLIPS_PER_SCENE = 10
+#: Scenes of validation are numbered from here on; no training scene reaches it.
+VALIDATION_SCENES = 1_000_000
+#: A view is drawn anew, this often at most, when something hides it.
+ATTEMPTS = 6
+#: Share of scenes whose surfaces wear random textures: shape, not only look, shall tell depth.
+SHUFFLED = 0.2
+#: Focal lengths at a width of 640 pixels, pixels.
+FOCAL_PX = (270.0, 620.0)
+
+
+class ClipRenderer:
+    """Makes clip ``n`` of one kind of scene; a pure function of the configuration's seed and ``n``.
+
+    Args:
+        config: sizes and seed.
+        kind: a key of `scenes.SCENES`.
+        group: number written into the clips.
+        first_scene: number of the first scene; sets that shall share no scene start far apart.
+    """
+
+    def __init__(self, config: RenderedConfig, kind: str, group: int, first_scene: int) -> None:
+        self.config, self.kind, self.group, self.first_scene = config, kind, group, first_scene
+        self._scene = lru_cache(maxsize=1)(self._make_scene)
+
+    def _make_scene(self, number: int) -> object:
+        from featdepth_training.scenes import SCENES
+
+        rng = np.random.default_rng([self.config.seed, 21, self.first_scene + number])
+        scene = SCENES[self.kind].make(int(rng.integers(2**31)))
+        if rng.random() < SHUFFLED:
+            data = scene.data
+            textures = rng.integers(0, len(data.atlas), data.texture.shape).astype(data.texture.dtype)
+            scene = dataclasses.replace(scene, data=data._replace(texture=textures))
+        return scene
+
+    def __call__(self, index: int) -> Clip:
+        """Render clip ``index``."""
+        from featdepth_ros.simulation.renderer import Renderer
+        from featdepth_ros.simulation.scene import Scene
+        from featdepth_training.scenes import SCENES
+        from featdepth_training.viewpoints import draw_camera
+
+        config, number = self.config, index // CLIPS_PER_SCENE
+        scene = self._scene(number)
+        assert isinstance(scene, Scene)
+        draw = SCENES[self.kind].move
+        best: tuple[float, Clip] | None = None
+        for attempt in range(ATTEMPTS):
+            rng = np.random.default_rng([config.seed, 22, self.first_scene, index, attempt])
+            scale = config.width / 640
+            camera = draw_camera(rng, config.height, config.width, (FOCAL_PX[0] * scale, FOCAL_PX[1] * scale))
+            poses = draw(scene, rng).poses(config.frames, rng)
+            renderer = Renderer(scene, camera)
+            image, depth = renderer.render(poses[0])
+            hidden = hidden_share(depth)
+            if best is not None and hidden >= best[0]:
+                continue
+            rest = [renderer.render(pose) for pose in poses[1:]]
+            worst = max([hidden, *(hidden_share(d) for _, d in rest)])
+            if best is None or worst < best[0]:
+                frames = [(image, depth), *rest]
+                images = np.stack([i for i, _ in frames])
+                depths = np.stack([d for _, d in frames])
+                # The renderer says NaN where a ray meets nothing; here NaN is unknown, and nothing is infinitely far.
+                depths = np.where(np.isnan(depths), np.inf, np.minimum(depths, 1000.0)).astype(np.float16)
+                intrinsics = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+                best = worst, Clip(images, depths, poses, intrinsics, self.group)
+            if best[0] < 0.25:
+                break
+        assert best is not None
+        return best[1]
+
+
+def hidden_share(depth: NDArray[np.floating]) -> float:
+    """Share of the picture with something right before the lens (nearer than 0.35 m); 1 when anything is at 0.1 m."""
+    known = depth[~np.isnan(depth)]
+    if known.size == 0 or float(known.min()) < 0.1:
+        return 1.0
+    return float((known < 0.35).sum() / depth.size)
+
+
+def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCache]:
+    """Render what is missing of the training and the held-out clips; return both, in this order.
+
+    The folder is ``data.rendered.cache`` (else ``<output>/cache``), with one cache for each kind of scene below
+    ``train`` and ``validation``.
+
+    Raises:
+        ConfigError: unknown scenes, too few clips, or a cache folder made from other settings.
+    """
+    from featdepth_training.scenes import SCENES
+
+    rendered = config.data.rendered
+    for name in rendered.scenes:
+        if name not in SCENES:
+            raise ConfigError(f"data.rendered.scenes holds '{name}'{nearest_name(name, SCENES)}")
+    kinds = len(rendered.scenes)
+    if kinds == 0 or rendered.clips < kinds or rendered.validation_clips < kinds:
+        raise ConfigError(
+            f"data.rendered has clips {rendered.clips}, validation_clips {rendered.validation_clips} and {kinds} kinds "
+            "of scenes; expected at least 1 kind and 1 clip of each"
+        )
+    root = Path(rendered.cache).expanduser() if rendered.cache else output / "cache"
+    held_out = _prepare(rendered, root / "validation", rendered.validation_clips, VALIDATION_SCENES)
+    return _prepare(rendered, root / "train", rendered.clips, 0), held_out
+
+
+def _prepare(rendered: RenderedConfig, root: Path, clips: int, first_scene: int) -> ClipCache:
+    from tqdm import tqdm
+
+    described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
+    folders: list[tuple[Path, int]] = []
+    for group, kind in enumerate(rendered.scenes):
+        count = clips // len(rendered.scenes) + (group < clips % len(rendered.scenes))
+        renderer = ClipRenderer(rendered, kind, group, first_scene)
+        with tqdm(total=count, unit="clip", desc=f"{root.name}/{kind}", dynamic_ncols=True) as bar:
+            write_cache(root / kind, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)
+        folders.append((root / kind, count))
+    return ClipCache(folders)

@@ -1,0 +1,104 @@
+"""What ``featdepth train`` does: configuration, data, trainer, in that order; refusals before the first step."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from featdepth_ros.errors import ConfigError
+from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
+from featdepth_training.config import TrainConfig, load_config, to_dict
+from featdepth_training.monitor import Monitor
+from featdepth_training.pairs import PairDataset
+from featdepth_training.rendered import prepare_caches
+from featdepth_training.signals import StopRequest
+from featdepth_training.trainer import Outcome, Trainer
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device '{name}' is not known to torch; expected cpu or cuda[:N]") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' was asked for, but torch finds no CUDA device; use --device cpu")
+    return device
+
+
+def _differences(old: object, new: object, prefix: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: list[str] = []
+        for key in sorted({*old, *new}):
+            found += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+        return found
+    return [] if old == new else [f"{prefix}: {old} -> {new}"]
+
+
+def _refuse_used_output(output: Path) -> None:
+    if CheckpointFolder(output / "checkpoints", 1).latest() is not None:
+        raise ConfigError(
+            f"{output} holds the checkpoints of a run; go on with --resume, or name another --output"
+        )
+
+
+def train(
+    config: str | TrainConfig,
+    output: Path,
+    overrides: Sequence[str] = (),
+    resume: str | None = None,
+    finetune: str | None = None,
+    device: str = "cpu",
+    json_path: Path | None = None,
+) -> Outcome:
+    """Train as `featdepth train` does.
+
+    Args:
+        config: file, recipe name, or a resolved configuration (then without overrides).
+        output: folder of the run.
+        overrides: ``key=value`` settings.
+        resume: None for a new run, "" for the newest checkpoint of ``output``, else a checkpoint file.
+        finetune: weights to start from.
+        device: for torch.
+        json_path: where to write the last figures.
+
+    Raises:
+        FeatDepthError: whatever is wrong with configuration, data or checkpoints, before the first step.
+    """
+    settings = load_config(config, overrides) if isinstance(config, str) else config
+    place = _device(device)
+    if resume is None:
+        _refuse_used_output(output)
+    if settings.engine.threads:
+        torch.set_num_threads(settings.engine.threads)
+    train_cache, held_out_cache = prepare_caches(settings, output)
+    rendered, augment = settings.data.rendered, settings.data.augment
+    trainer = Trainer(
+        settings,
+        output,
+        PairDataset(train_cache, rendered, augment, settings.seed),
+        PairDataset(held_out_cache, rendered, None, settings.seed),
+        place,
+        finetune,
+    )
+    notes: list[str] = []
+    if resume is not None:
+        path = trainer.resume(Path(resume) if resume else None)
+        changed = _differences(read_checkpoint(path)["config"], to_dict(settings))
+        notes = [f"resumed from {path} at step {trainer.step}", *(f"changed: {line}" for line in changed)]
+    monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard)
+    try:
+        for note in notes:
+            monitor.say(note)
+        with StopRequest() as stop:
+            outcome = trainer.run(monitor, stop)
+    finally:
+        monitor.close()
+    if json_path is not None:
+        figures = {k: v if math.isfinite(v) else None for k, v in outcome.validation.items()}
+        summary = {"steps": outcome.steps, "complete": outcome.complete, **figures}
+        json_path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return outcome

@@ -1,0 +1,268 @@
+"""The run: loads, steps, validates, saves, stops when asked, and goes on exactly where it was."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featdepth_ros.errors import CheckpointError, FeatDepthError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.augment import photometric, plain
+from featdepth_training.batch import PairBatch
+from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
+from featdepth_training.config import TrainConfig, to_dict
+from featdepth_training.ema import WeightAverage
+from featdepth_training.monitor import Monitor
+from featdepth_training.networks import build_optimiser, start_model, training_mode
+from featdepth_training.pairs import PairDataset, train_loader, validation_batches
+from featdepth_training.pictures import depth_panel
+from featdepth_training.schedule import rate_factor
+from featdepth_training.signals import StopRequest
+from featdepth_training.step import StepResult, train_step
+from featdepth_training.supervised import predict, supervised_terms
+from featdepth_training.validation import validate
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Attributes: steps done in all; whether the run is complete; last validation; newest checkpoint; weights file."""
+
+    steps: int
+    complete: bool
+    validation: dict[str, float]
+    checkpoint: Path | None
+    weights: Path
+
+
+class Trainer:
+    """One training run in one process.
+
+    Args:
+        config: resolved.
+        output: folder of the run.
+        train, held_out: pairs to learn from and to validate on.
+        device: of the networks.
+        finetune: weights to start from, see `networks.start_model`.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        output: Path,
+        train: PairDataset,
+        held_out: PairDataset,
+        device: torch.device | None = None,
+        finetune: str | None = None,
+    ) -> None:
+        self.config, self.output = config, output
+        self.train_set, self.held_out = train, held_out
+        self.device = device or torch.device("cpu")
+        torch.manual_seed(config.seed)
+        self.model: FeatDepthModel = start_model(config, finetune)
+        format_ = torch.channels_last if config.engine.channels_last else torch.contiguous_format
+        self.model.to(device=self.device, memory_format=format_)  # type: ignore[call-overload]
+        self.optimiser, self.parameters = build_optimiser(self.model, config.optimiser)
+        decay = config.engine.ema_decay
+        self.average = WeightAverage(self.model, decay) if decay > 0 else None
+        self.checkpoints = CheckpointFolder(output / "checkpoints", config.engine.keep_last)
+        self.step = 0
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+        self.best = float("inf")
+        self.validation: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on."""
+        rng: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "rng": rng,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "best": self.best,
+            "validation": self.validation,
+            "config": to_dict(self.config),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`.
+
+        Raises:
+            CheckpointError: the state is of other networks.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.average is not None and state["average"] is not None:
+                self.average.load_state_dict(state["average"])
+            self.step = int(state["step"])
+            self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
+            self.best = float(state["best"])
+            self.validation = dict(state["validation"])
+            torch.set_rng_state(state["rng"]["cpu"])
+            if self.device.type == "cuda" and "cuda" in state["rng"]:
+                torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+        except (KeyError, RuntimeError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"the checkpoint does not fit this configuration: {first}") from error
+        self._restore_rates()
+
+    def _restore_rates(self) -> None:
+        # The optimiser's state brings its old base rates; those of the present configuration count.
+        fresh, _ = build_optimiser(self.model, self.config.optimiser)
+        for group, wanted in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
+            group["base_lr"], group["weight_decay"] = wanted["base_lr"], wanted["weight_decay"]
+
+    def resume(self, checkpoint: Path | None = None) -> Path:
+        """Load ``checkpoint``, or the newest one of the run. Returns the file.
+
+        Raises:
+            CheckpointError: none there, damaged, or of other networks.
+        """
+        path = checkpoint or self.checkpoints.latest()
+        if path is None:
+            raise CheckpointError(
+                f"no checkpoint in {self.checkpoints.folder} to resume from; start without --resume, or name one"
+            )
+        self.load_state_dict(read_checkpoint(path))
+        return path
+
+    def run(self, monitor: Monitor, stop: StopRequest | None = None) -> Outcome:
+        """Train to the end of the last stage, or until ``stop`` is requested; then save and export.
+
+        Raises:
+            FeatDepthError: too many steps in a row were not finite.
+            CheckpointError: the disk refused a checkpoint.
+        """
+        engine = self.config.engine
+        training_mode(self.model)
+        for batch in train_loader(self.train_set, self.config, self.step):
+            result = self._one_step(batch.to(self.device))
+            self.step += 1
+            monitor.advance(2 * batch.earlier.shape[0])
+            self._count(result, monitor)
+            if _due(self.step, engine.log_every):
+                self._log(result, monitor)
+            if _due(self.step, engine.validate_every):
+                self.validate(monitor)
+            stopped = stop is not None and stop.requested is not None
+            if _due(self.step, engine.checkpoint_every) or stopped:
+                self.checkpoints.save(self.state_dict(), self.step)
+            if stopped:
+                break
+        return self._finish(monitor)
+
+    def _finish(self, monitor: Monitor) -> Outcome:
+        complete = self.step >= self.config.total_steps
+        if complete and not _due(self.step, self.config.engine.validate_every):
+            self.validate(monitor)
+        if complete and not _due(self.step, self.config.engine.checkpoint_every):
+            self.checkpoints.save(self.state_dict(), self.step)
+        weights = self.export()
+        return Outcome(self.step, complete, self.validation, self.checkpoints.latest(), weights)
+
+    def _one_step(self, batch: PairBatch) -> StepResult:
+        config = self.config
+        factor = rate_factor(self.step, config.total_steps, config.schedule)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        batch = photometric(batch, config.data.augment, generator)
+
+        def terms() -> dict[str, Tensor]:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.engine.precision == "bf16"):
+                prediction = predict(self.model, batch)
+            return supervised_terms(prediction, batch, self.model.info, config.objective)
+
+        result = train_step(self.model, terms, self.optimiser, self.parameters, config.optimiser.clip_norm)
+        if result.applied and self.average is not None:
+            self.average.update(self.model)
+        return result
+
+    def _count(self, result: StepResult, monitor: Monitor) -> None:
+        if result.applied:
+            self.skipped_in_a_row = 0
+            return
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        monitor.say(f"step {self.step}: loss or gradient not finite, step skipped ({self.skipped} in all)")
+        if self.skipped_in_a_row > self.config.engine.max_nonfinite:
+            raise FeatDepthError(
+                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite "
+                f"(terms of the last: {result.terms}); lower optimiser.lr, use engine.precision=fp32, or look at the "
+                "data. The newest checkpoint is from before."
+            )
+
+    def _log(self, result: StepResult, monitor: Monitor) -> None:
+        total = result.terms["total"]
+        shares = {f"share/{k}": v / total for k, v in result.terms.items() if k != "total" and total}
+        values = {
+            **result.terms,
+            **shares,
+            "gradient_norm": result.gradient_norm,
+            "lr": max(group["lr"] for group in self.optimiser.param_groups),
+            "images_per_s": monitor.rate(),
+            "skipped": self.skipped,
+        }
+        monitor.record("train", self.step, values)
+
+    def averaged_model(self) -> FeatDepthModel:
+        """A copy of the model with the averaged weights (the model's own when there is no average)."""
+        averaged = copy.deepcopy(self.model)
+        if self.average is not None:
+            averaged.load_state_dict(self.average.values)
+        return averaged.eval()
+
+    def validate(self, monitor: Monitor) -> dict[str, float]:
+        """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
+        stage = self.config.stage_at(self.step - 1)
+        size = stage.sizes[0]
+        batches = (
+            plain(batch.to(self.device)) for batch in validation_batches(self.held_out, size, stage.batch_size)
+        )
+        model = self.averaged_model()
+        groups = self.held_out.config.scenes
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.engine.precision == "bf16"
+        ):
+            self.validation, shown = validate(model, batches, groups)
+        monitor.record("validation", self.step, {**self.validation, "height": size[0], "width": size[1]})
+        keys = ("abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
+        monitor.say(
+            f"step {self.step}: " + ", ".join(f"{k} {self.validation[k]:.4f}" for k in keys if k in self.validation)
+        )
+        if shown is not None:
+            monitor.picture("validation", self.step, depth_panel(*shown, self.model.info))
+        if self.validation.get("abs_rel", float("inf")) < self.best:
+            self.best = self.validation["abs_rel"]
+            self.checkpoints.save_best(self.state_dict())
+        return self.validation
+
+    def export(self) -> Path:
+        """Write the averaged weights to ``<output>/model.safetensors``."""
+        from featdepth_ros.models.checkpoints import save_model
+
+        model = self.averaged_model().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.info = model.info.with_(
+            training=f"rendered scenes, supervised by rendered depth and motion; seed {self.config.seed}, "
+            f"{self.step} steps"
+        )
+        path = self.output / WEIGHTS
+        save_model(path, model)
+        return path
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
