@@ -71,13 +71,12 @@ def load_engine(settings: Settings) -> Engine:
     """
     from featdepth_ros.inference.estimator import Estimator
     from featdepth_ros.inference.odometry import Odometry
-    from featdepth_ros.models import load_model
+    from featdepth_ros.models.checkpoints import load_model
 
     config = settings.estimator_config()
     path = resources.weights_file(settings.weights)
     model = load_model(path, preset=settings.preset or None)
-    device = None if settings.device == "auto" else settings.device
-    estimator = Estimator(model, config, device=device)
+    estimator = Estimator(model, config, device=settings.device)
     height, width = config.input_size or model.info.input_size
     estimator.warm_up((width, height), None)
     return Engine(estimator, Odometry, model.info, str(estimator.device))
