@@ -1,0 +1,78 @@
+"""Scale: its sources, the ground plane, and the compensation of another focal length."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.scale import ScaleEstimator, focal_ratio, ground_height
+from featdepth_ros.models.info import ModelInfo
+
+CAMERA = CameraModel(320, 96, 185.6, 184.3, 159.5, 47.5)
+
+
+def street(height: float, pitch_rad: float = 0.0, noise: float = 0.0) -> NDArray[np.float32]:
+    """Depth of a flat ground under a camera ``height`` above it, with a wall 40 units ahead."""
+    v, u = np.mgrid[0:96, 0:320].astype(np.float64)
+    rays = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones_like(u)])
+    down = np.array([0.0, math.cos(pitch_rad), math.sin(pitch_rad)])
+    slope = np.tensordot(down, rays, 1)
+    depth = np.where(slope > 1e-3, height / np.maximum(slope, 1e-3), 40.0).clip(max=40.0)
+    random = np.random.default_rng(0)
+    return (depth * (1 + noise * random.standard_normal(depth.shape))).astype(np.float32)
+
+
+@pytest.mark.parametrize("pitch_deg", [-4.0, 0.0, 6.0])
+def test_ground_height_is_found(pitch_deg: float) -> None:
+    measured = ground_height(street(1.65, math.radians(pitch_deg), noise=0.02), CAMERA)
+    assert measured == pytest.approx(1.65, rel=0.03)
+
+
+def test_a_wall_is_not_ground() -> None:
+    assert ground_height(np.full((96, 320), 5.0, dtype=np.float32), CAMERA) is None
+
+
+def test_camera_height_becomes_the_scale_after_a_few_frames() -> None:
+    config = EstimatorConfig(scale="camera_height", camera_height_m=1.2)
+    scale = ScaleEstimator(ModelInfo(), config)
+    assert scale.state(CAMERA).kind == "relative"
+    for _ in range(10):
+        scale.observe(street(0.3, noise=0.02), CAMERA)
+    state = scale.state(CAMERA)
+    assert (state.kind, state.source) == ("metric", "camera_height")
+    assert state.factor == pytest.approx(4.0, rel=0.03)
+    assert 0 < state.variance < 0.01
+
+
+def test_published_stereo_weights_are_metric_by_their_factor() -> None:
+    info = ModelInfo(scale_kind="metric", scale_factor=36.0, focal=(0.58, 1.92))
+    kitti = CameraModel(640, 192, 0.58 * 640, 1.92 * 192, 319.5, 95.5)
+    state = ScaleEstimator(info, EstimatorConfig()).state(kitti)
+    assert (state.kind, state.source) == ("metric", "factor")
+    assert state.factor == pytest.approx(36.0)
+
+
+def test_relative_weights_stay_relative_until_told_a_factor() -> None:
+    assert ScaleEstimator(ModelInfo(), EstimatorConfig()).state(CAMERA).kind == "relative"
+    told = ScaleEstimator(ModelInfo(), EstimatorConfig(scale="factor", scale_factor=2.5)).state(CAMERA)
+    assert (told.kind, told.factor) == ("metric", 2.5)
+
+
+def test_focal_ratio_compares_fields_of_view_not_pixels() -> None:
+    info = ModelInfo(focal=(0.58, 1.92))
+    same = CameraModel(1280, 384, 0.58 * 1280, 1.92 * 384, 639.5, 191.5)
+    assert focal_ratio(info, same) == pytest.approx(1.0)
+    tele = CameraModel(640, 192, 2 * 0.58 * 640, 2 * 1.92 * 192, 319.5, 95.5)
+    assert focal_ratio(info, tele) == pytest.approx(2.0)
+    assert focal_ratio(info, None) == 1.0
+
+
+def test_an_unknown_camera_makes_metric_weights_less_sure() -> None:
+    info = ModelInfo(scale_kind="metric", focal=(0.58, 1.92))
+    estimator = ScaleEstimator(info, EstimatorConfig())
+    assert estimator.state(None).variance > estimator.state(CAMERA).variance > 0
