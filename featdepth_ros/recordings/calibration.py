@@ -157,7 +157,8 @@ def _from_kalibr(content: Mapping[str, Any], size: tuple[int, int] | None) -> Ca
     intrinsics = _data(content["intrinsics"])
     if len(intrinsics) != 4:
         raise CalibrationError(f"intrinsics has {len(intrinsics)} numbers; expected 4: fu fv cu cv")
-    width, height = _size(*(content.get("resolution") or (None, None)), size)
+    resolution = content.get("resolution") or (None, None)
+    width, height = _size(resolution[0], resolution[1], size)
     fx, fy, cx, cy = intrinsics
     d = _data(content.get("distortion_coefficients") or content.get("distortion_coeffs") or [])
     model, coefficients = distortion_of(str(content.get("distortion_model", "")), d)

@@ -21,6 +21,9 @@ from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size
 from featdepth_ros.recordings.poses import inverse, transform
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
 
+#: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
+DEPTH_PER_METRE = 256.0
+
 
 def is_kitti_odometry(path: Path) -> bool:
     """Tell whether a folder is an odometry sequence: ``calib.txt`` beside ``image_0`` to ``image_3``."""
@@ -77,11 +80,19 @@ def open_kitti_odometry(path: Path, topic: str | None, camera: CameraArgument, r
         if lines and max(indices) >= len(lines):
             raise RecordingError(f"'{path}': image {max(indices):06d} has no line in {what} ({len(lines)} lines)")
     T_camera0_camera = inverse(T_camera_camera0)
+    depth = path / f"depth_{name[-1]}"
     frames = [
-        FrameFile(file, stamps[index], file.stem, None, poses[index] @ T_camera0_camera if poses else None)
+        FrameFile(
+            file,
+            stamps[index],
+            file.stem,
+            depth / f"{file.stem}.png" if depth.is_dir() else None,
+            poses[index] @ T_camera0_camera if poses else None,
+        )
         for file, index in zip(files, indices, strict=True)
     ]
-    return FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, median_rate_hz(stamps))
+    rate = median_rate_hz(stamps)
+    return FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, DEPTH_PER_METRE)
 
 
 def camera_from_projection(projection: NDArray[np.float64], size: tuple[int, int]) -> CameraModel:
