@@ -1,0 +1,104 @@
+"""``featdepth demo``: the whole chain, in real time, over real DDS topics, with a report at the end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
+process of its own, play the recording in real time over DDS, record what the node answers, and write one self-contained HTML
+report: image, depth and error side by side, the trajectory against the truth, frames/s, latency, drops."""
+
+EXAMPLE = """  featdepth demo
+  featdepth demo my_recording.bag --topic /camera/image_raw --output demo_output"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("input", nargs="?", metavar="INPUT", help="a recording (default: render one)")
+    parser.add_argument("--output", default="demo_output", metavar="DIR", help="folder for report, bags, logs")
+    parser.add_argument("--scene", default="street", help="what to render: street, room... (street)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the rendered drive (20)")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second rendered (10)")
+    parser.add_argument("--seed", type=int, default=7, help="which street, which drive (7)")
+    parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda...")
+    parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
+    parser.add_argument("--camera", metavar="FILE|fx,fy,cx,cy", help="calibration, for recordings without one")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb. Returns the exit code."""
+    from featdepth_ros import resources
+    from featdepth_ros.cli import main as command
+    from featdepth_ros.cli.demo_processes import Processes
+    from featdepth_ros.recordings import open_recording
+
+    weights = resources.weights_file(args.weights)
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = Path(args.input) if args.input else _rendered(args, folder)
+    recording = open_recording(source, topic=args.topic, camera=args.camera)
+    seconds = len(recording) / recording.rate_hz
+    answers = _fresh(folder / "answers")
+    with Processes(folder / "logs") as processes:
+        _say(f"starting the node with weights '{args.weights}'")
+        parameters = [f"weights:={weights}", f"device:={args.device}"]
+        ros_args = [part for parameter in parameters for part in ("-p", parameter)]
+        processes.start(
+            "node",
+            ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", "image_raw:=/camera/image_raw", *ros_args],
+            ready="listening on",
+            within_s=90.0,
+        )
+        processes.start(
+            "record", ["-m", "featdepth_ros.cli.main", "record", "--all", "--output", str(answers)], ready="recording"
+        )
+        _say(f"playing {len(recording)} frames, {seconds:.0f} s, in real time")
+        play = ["-m", "featdepth_ros.cli.main", "play", str(source), "--image-topic", "/camera/image_raw"]
+        play += ["--start-delay", "3"]
+        for flag in ("topic", "camera"):
+            if getattr(args, flag):
+                play += [f"--{flag}", str(getattr(args, flag))]
+        processes.start("play", play)
+        processes.wait("play", seconds * 1.5 + 60.0, expected_s=seconds)
+        processes.stop("record")
+        processes.stop("node")
+    _say("writing the report")
+    report = ["recording", str(answers), "--html", str((folder / "report.html").resolve())]
+    return command.main(["eval", *report, *(["--json", args.json] if args.json else [])])
+
+
+def _say(text: str) -> None:
+    print(f"demo: {text}", flush=True)
+
+
+def _fresh(path: Path) -> Path:
+    """Clear what an earlier demo left at a path of its own."""
+    import shutil
+
+    if path.exists():
+        shutil.rmtree(path)
+    return path
+
+
+def _rendered(args: argparse.Namespace, folder: Path) -> Path:
+    """Render a drive into a bag of the demo's folder; an equal one from an earlier demo is taken again."""
+    from tqdm import tqdm
+
+    from featdepth_ros.recordings import write_ros2_bag
+    from featdepth_ros.simulation import Simulation, SimulationConfig
+
+    frames = max(int(round(args.seconds * args.rate)), 2)
+    config = SimulationConfig(scene=args.scene, seed=args.seed, frames=frames, rate_hz=args.rate)
+    path = folder / f"rendered_{args.scene}_{args.seed}_{frames}_{args.rate:g}hz"
+    if (path / "metadata.yaml").is_file():
+        _say(f"taking the drive rendered before: {path}")
+        return path
+    _say(f"rendering a drive of {args.seconds:g} s (scene {args.scene}, seed {args.seed})")
+    simulation = Simulation(config)
+    bar = tqdm(simulation, total=frames, unit="frame", desc="render", file=sys.stdout)
+    write_ros2_bag(_fresh(path), bar)
+    return path

@@ -1,0 +1,142 @@
+"""Child processes of the demo: a node, a recorder, a player on a DDS domain of their own; none outlives the demo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from featdepth_ros.errors import FeatDepthError
+
+#: Domains whose ports Linux never hands out to others.
+_DOMAINS = 101
+#: How long a child may take to leave after SIGINT before it is killed, seconds.
+_LEAVE_S = 20.0
+
+
+class _Child:
+    """One process; its output goes to a log file and is searched for the line that says it is ready."""
+
+    def __init__(self, name: str, command: list[str], log: Path, ready: str) -> None:
+        self.name, self.log, self._ready_text = name, log, ready
+        self.ready = threading.Event()
+        if not ready:
+            self.ready.set()
+        # A group of its own: Ctrl-C in the terminal reaches the demo alone, which then stops the children in order.
+        self.process = subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, "-u", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=_environment(),
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.log.open("wb") as log:
+            for line in self.process.stdout:
+                log.write(line)
+                log.flush()
+                if self._ready_text and self._ready_text.encode() in line:
+                    self.ready.set()
+
+    def tail(self, lines: int = 12) -> str:
+        """Return the end of the log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> int:
+        """Ask the process to leave, kill it when it does not; returns its exit code."""
+        for number, patience_s in ((signal.SIGINT, _LEAVE_S), (signal.SIGKILL, 5.0)):
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, number)
+                try:
+                    self.process.wait(patience_s)
+                except subprocess.TimeoutExpired:
+                    continue
+        self._reader.join(5.0)
+        return self.process.returncode if self.process.returncode is not None else -1
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    # The demo talks to itself alone, whatever else runs on this machine or its network.
+    environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    environment["ROS_LOCALHOST_ONLY"] = "1"
+    environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % _DOMAINS)
+    return environment
+
+
+class Processes:
+    """The children of one demo; a context manager that leaves none behind.
+
+    Args:
+        logs: folder for one log file a child.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._children: dict[str, _Child] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children.values():
+            child.stop()
+
+    def start(self, name: str, command: list[str], *, ready: str = "", within_s: float = 30.0) -> None:
+        """Start a child and wait until its output holds ``ready``.
+
+        Raises:
+            FeatDepthError: it ended or stayed silent; the message holds the end of its log.
+        """
+        child = self._children[name] = _Child(name, command, self._logs / f"{name}.log", ready)
+        deadline = time.monotonic() + within_s
+        while not child.ready.wait(0.1):
+            if child.process.poll() is not None:
+                raise FeatDepthError(f"the {name} process ended with code {child.process.returncode}:\n{child.tail()}")
+            if time.monotonic() > deadline:
+                raise FeatDepthError(f"the {name} process was not ready within {within_s:g} s:\n{child.tail()}")
+
+    def wait(self, name: str, within_s: float, *, expected_s: float) -> None:
+        """Wait for a child to end by itself, with a progress bar of the expected time.
+
+        Raises:
+            FeatDepthError: it failed or did not end in time, or another child died meanwhile.
+        """
+        from tqdm import tqdm
+
+        child, start = self._children[name], time.monotonic()
+        with tqdm(total=round(expected_s), unit="s", desc=name, file=sys.stdout) as bar:
+            while child.process.poll() is None:
+                elapsed = time.monotonic() - start
+                if elapsed > within_s:
+                    raise FeatDepthError(f"the {name} process did not end within {within_s:g} s:\n{child.tail()}")
+                for other in self._children.values():
+                    if other is not child and other.process.poll() is not None:
+                        raise FeatDepthError(f"the {other.name} process ended early:\n{other.tail()}")
+                bar.update(min(round(elapsed), round(expected_s)) - bar.n)
+                time.sleep(0.2)
+        if child.process.returncode != 0:
+            raise FeatDepthError(f"the {name} process failed:\n{child.tail()}")
+
+    def stop(self, name: str) -> None:
+        """Stop a child in order (SIGINT) and wait for it.
+
+        Raises:
+            FeatDepthError: it reported a failure.
+        """
+        code = self._children[name].stop()
+        if code not in (0, 130, -signal.SIGINT):
+            raise FeatDepthError(f"the {name} process ended with code {code}:\n{self._children[name].tail()}")
