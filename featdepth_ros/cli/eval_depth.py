@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featdepth_ros.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from featdepth_ros.metrics.depth import CropName
 
 DESCRIPTION = """\
 Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, RMSE, RMSE log, a1 to a3.
@@ -88,24 +91,29 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write what was asked for."""
     _check(args)
     from featdepth_ros.metrics import DepthProtocol
+    from featdepth_ros.reporting.datasets import PROTOCOLS, open_dataset
     from featdepth_ros.reporting.depth_evaluation import evaluate_pairs, folder_pairs, write_depth_report
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 
-    crop, cap = args.crop or "none", args.cap if args.cap is not None else 80.0
+    default_crop, default_cap = PROTOCOLS[args.dataset] if args.dataset else ("none", 80.0)
+    crop: CropName = args.crop or default_crop
+    cap: float = args.cap if args.cap is not None else default_cap
+    scale: Any = args.scale
     if args.weights:
-        from featdepth_ros.reporting.prediction import PROTOCOLS, dataset_pairs
+        from featdepth_ros.reporting.prediction import DepthPredictor, predicted_pairs, scale_in_metres
 
-        default_crop, default_cap = PROTOCOLS[args.dataset]
-        crop, cap = args.crop or default_crop, args.cap if args.cap is not None else default_cap
-        pairs, notes = dataset_pairs(
-            args.dataset, args.root, args.split, args.truth, args.weights, args.preset, args.device, args.flip
-        )
+        samples = open_dataset(args.dataset, args.root, args.split, args.truth)
+        predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip)
+        pairs, notes = predicted_pairs(samples, predictor), []
+        if scale == "none":
+            scale, note = scale_in_metres(predictor, args.weights)
+            notes.append(note)
     else:
         pairs, notes = folder_pairs(args.pred, args.gt, args.pred_divisor, args.gt_divisor)
-    protocol = DepthProtocol(args.min, cap, crop, args.scale, args.skip_invalid)
-    result = evaluate_pairs(pairs, protocol, pictures=bool(args.plot))
+    protocol = DepthProtocol(args.min, cap, crop, scale, args.skip_invalid)
+    result = evaluate_pairs(pairs, protocol, pictures=6 if args.plot else 0)
     figures: dict[str, Any] = result.figures()
-    print(text_table(*comparison_table({f"crop {crop}, cap {cap:g} m, scale {args.scale}": figures})))
+    print(text_table(*comparison_table({f"crop {crop}, cap {cap:g} m, scale {scale}": figures})))
     for note in (*notes, *result.notes):
         print(f"note: {note}", file=sys.stderr)
     if args.json:

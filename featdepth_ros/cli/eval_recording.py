@@ -3,19 +3,109 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featdepth_ros.reporting.recording import RecordingOptions
 
 DESCRIPTION = """\
 Judge a recording of the node: depth, odometry, rate, latency and drops, against whatever truth the bag holds.
+
+Topics are told by type and name: the node's */depth/image_rect, */image_rect and odom; the truth's names hold
+"truth", and true depth may also lie beside the camera's image (/camera/image_raw, /camera/depth/image_rect).
+Pairs are made by stamp. Depth of another size than its truth is resized in inverse depth; pixels for which the node
+gave none (NaN, +-Inf) are left out and counted as coverage. What the bag cannot tell is null, and a note says why.
 """
 EXAMPLE = """\
   featdepth eval recording out/bag --html report.html --json figures.json"""
 
 
+def _scale(text: str) -> str | float:
+    if text in ("auto", "none", "median"):
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto, none, median nor a factor") from error
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
     parser.add_argument("bag", metavar="BAG", help="ROS 1 or ROS 2 bag")
+    parser.add_argument("--truth", metavar="BAG", help="bag with the truth, when it is another one")
+    parser.add_argument("--depth", metavar="TOPIC", help="the node's depth images")
+    parser.add_argument("--image", metavar="TOPIC", help="images to show beside the depth")
+    parser.add_argument("--odometry", metavar="TOPIC", help="the node's odometry")
+    parser.add_argument("--truth-depth", metavar="TOPIC", help="true depth images")
+    parser.add_argument("--truth-odometry", metavar="TOPIC", help="true odometry")
+    parser.add_argument("--cap", type=float, default=80.0, help="largest true depth, metres (default 80)")
+    parser.add_argument("--min", type=float, default=1e-3, help="smallest true depth, metres (default 1e-3)")
+    parser.add_argument(
+        "--scale",
+        type=_scale,
+        default="auto",
+        metavar="auto|none|median|FLOAT",
+        help="of depth; auto (default): none, or median when the node says its scale is relative",
+    )
+    parser.add_argument(
+        "--align",
+        default="auto",
+        choices=("auto", "none", "scale", "6dof", "7dof", "umeyama_scale"),
+        help="of odometry; auto (default): none, or scale when the node says its scale is relative",
+    )
+    parser.add_argument(
+        "--max-difference", type=float, default=0.02, metavar="S", help="largest stamp difference of a pair (0.02)"
+    )
+    parser.add_argument("--json", metavar="OUT", help="write the figures")
+    parser.add_argument("--html", metavar="OUT", help="write one self-contained page")
+
+
+def _options(args: argparse.Namespace) -> RecordingOptions:
+    from featdepth_ros.reporting.recording import RecordingOptions
+    from featdepth_ros.reporting.recording_bag import Topics
+
+    return RecordingOptions(
+        topics=Topics(
+            depth=args.depth,
+            image=args.image,
+            odometry=args.odometry,
+            truth_depth=args.truth_depth,
+            truth_odometry=args.truth_odometry,
+        ),
+        truth_bag=args.truth,
+        cap=args.cap,
+        min_depth=args.min,
+        scale=args.scale,
+        align=args.align,
+        max_difference_s=args.max_difference,
+        pictures=12 if args.html else 0,
+    )
+
+
+def flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Flatten the figures for a table: ``latency_ms.p50``."""
+    rows: dict[str, Any] = {}
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            rows.update({f"{key}.{inner}": item for inner, item in value.items()})
+        elif key != "notes":
+            rows[key] = value
+    return rows
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write what was asked for."""
+    from featdepth_ros.reporting.recording import evaluate_recording, write_html
+    from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
+
+    result = evaluate_recording(args.bag, _options(args))
+    figures = result.figures()
+    print(text_table(*comparison_table({"recording": flat(figures)})))
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if args.json:
+        write_json(args.json, figures)
+    if args.html:
+        print(f"report: {write_html(result, args.html)}")
     return 0

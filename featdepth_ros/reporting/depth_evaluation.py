@@ -22,7 +22,6 @@ from featdepth_ros.metrics import (
 from featdepth_ros.reporting.depth_maps import listed, pair_folders, read_depth_map
 from featdepth_ros.reporting.progress import progress
 
-_MAPS_SHOWN = 6
 _ERRORS_A_FRAME = 5000
 
 
@@ -106,13 +105,13 @@ def _sample(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[:: max(1, values.size // _ERRORS_A_FRAME)]
 
 
-def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures: bool = False) -> DepthResult:
+def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures: int = 0) -> DepthResult:
     """Judge a set of images, with a progress bar.
 
     Args:
         pairs: at least one.
         protocol: limits, crop, scale.
-        pictures: keep maps of a few frames and a sample of the errors.
+        pictures: keep the maps of so many frames at most, and a sample of the errors.
 
     Raises:
         EvaluationError: no image with a pixel to compare, or see `metrics.evaluate_image`; where non-finite
@@ -120,7 +119,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
     """
     from featdepth_ros.reporting.depth_figures import chosen_frames
 
-    shown = set(chosen_frames(len(pairs), _MAPS_SHOWN)) if pictures else set()
+    shown = set(chosen_frames(len(pairs), pictures)) if pictures else set()
     images: list[ImageErrors] = []
     empty: list[str] = []
     refused: list[str] = []
@@ -139,10 +138,11 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
         images.append(figures)
         if pictures:
             scaled, mask, _, _ = scaled_prediction(prediction, truth, protocol)
-            gt = np.where(mask, truth, np.nan)
             clamped = np.clip(scaled[mask], protocol.min_depth, protocol.max_depth)
-            errors.append(_sample((clamped - gt[mask]) / gt[mask]))
+            errors.append(_sample((clamped - truth[mask]) / truth[mask]))
             if position in shown:
+                inside = (truth > protocol.min_depth) & (truth < protocol.max_depth)  # the crop is for figures only
+                gt = np.where(inside, truth, np.nan)
                 image = pair.image() if pair.image else None
                 kept.append(Picture(pair.name, scaled.astype(np.float32), gt.astype(np.float32), image))
     if refused:

@@ -117,6 +117,26 @@ def trajectory_figure(results: Sequence[OdometryResult]) -> Figure:
     return figure
 
 
+def path_figure(poses: ArrayLike, unit: str = "m") -> Figure:
+    """Plot a path without truth, from above and from the side. ``poses`` is (N, 4, 4)."""
+    path = np.asarray(poses, dtype=np.float64)[:, :3, 3]
+    figure = new_figure(12, 5.5)
+    top_view, side_view, labels = _views(path)
+    for axes, (across, along, sign), title, xlabel, ylabel in zip(
+        figure.subplots(1, 2),
+        (top_view, side_view),
+        ("from above", "from the side"),
+        labels[::2],
+        labels[1::2],
+        strict=True,
+    ):
+        axes.plot(path[:, across], sign * path[:, along], color=COLOURS[0], linewidth=1.5)
+        axes.plot(path[:1, across], sign * path[:1, along], "o", color=TRUTH_COLOUR, markersize=6)
+        _plain(axes, xlabel.replace("(m)", f"({unit})"), ylabel.replace("(m)", f"({unit})"), title)
+        axes.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
 def drift_figure(results: Sequence[OdometryResult]) -> Figure:
     """Plot the position error and its part of the path, against the path travelled."""
     figure = new_figure(12, 3.6)
@@ -156,7 +176,7 @@ def segment_figure(results: Sequence[OdometryResult]) -> Figure | None:
         _plain(grid[row, 0], "segment length (m)", ylabel)
         _plain(grid[row, 1], "speed (km/h)", ylabel)
         for axes in grid[row]:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     grid[0, 0].legend(frameon=False, fontsize=9)
     return figure
 

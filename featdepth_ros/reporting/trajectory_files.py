@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -157,9 +156,8 @@ def _from_file(path: Path, name: str, times: Path | None) -> Trajectory:
 def _from_bag(path: Path, topic: str | None, name: str) -> Trajectory:
     from featdepth_ros.recordings import read_trajectory
 
-    reader: Callable[..., tuple[NDArray[np.int64], NDArray[np.float64]]] = read_trajectory
-    stamps, poses = reader(path, topic)
-    return make_trajectory(stamps, poses, stamped=True, name=name)
+    stamps, poses = zip(*read_trajectory(path, topic), strict=True)
+    return make_trajectory(stamps, np.stack(poses), stamped=True, name=name)
 
 
 def read_trajectory_file(

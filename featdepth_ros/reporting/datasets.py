@@ -1,0 +1,291 @@
+"""Image and true depth of the data sets depth is judged on, as the field's protocols pair them.
+
+Only folders that a user has are read; nothing is downloaded. The layouts are the data sets' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics import associate, kitti_velodyne_projection, lidar_depth_map, parse_kitti_calibration
+from featdepth_ros.metrics.depth import CropName
+from featdepth_ros.reporting.depth_maps import listed, read_depth_map
+
+KittiTruth = Literal["eigen", "eigen_laser", "improved"]
+
+#: Crop and cap (metres) that belong to each data set.
+PROTOCOLS: dict[str, tuple[CropName, float]] = {
+    "kitti_raw": ("garg", 80.0),
+    "kitti_odom": ("garg", 80.0),
+    "tum": ("none", 10.0),
+    "nyu": ("nyu", 10.0),
+    "seven_scenes": ("none", 10.0),
+    "make3d": ("none", 70.0),
+}
+_IMAGES = (".png", ".jpg", ".jpeg")
+_TUM_DIVISOR, _MILLIMETRES = 5000.0, 1000.0
+_TUM_DIFFERENCE_NS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its truth, read when asked for.
+
+    Attributes:
+        name: what messages call it.
+        image: returns (H, W, 3) uint8 RGB.
+        truth: returns (H', W') metres, 0 or NaN where unknown.
+    """
+
+    name: str
+    image: Callable[[], NDArray[np.uint8]]
+    truth: Callable[[], NDArray[np.float64]]
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        EvaluationError: it cannot be read.
+    """
+    import cv2
+
+    data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.zeros(0, dtype=np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise EvaluationError(f"{path} cannot be read as an image")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _existing(base: Path, suffixes: Sequence[str] = _IMAGES) -> Path | None:
+    return next((p for p in (base.with_name(base.name + suffix) for suffix in suffixes) if p.is_file()), None)
+
+
+def _lines(split: Path | None) -> list[list[str]] | None:
+    if split is None:
+        return None
+    try:
+        rows = [line.split() for line in split.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"the split {split} cannot be read: {error}") from error
+    if not rows:
+        raise EvaluationError(f"the split {split} names no frame")
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"the calibration {path} cannot be read: {error}") from error
+
+
+def _points(path: Path) -> NDArray[np.float32]:
+    values = np.fromfile(path, dtype=np.float32)
+    if values.size % 4:
+        raise EvaluationError(f"{path} holds {values.size} numbers; expected 4 a point (x y z reflectance)")
+    return values.reshape(-1, 4)
+
+
+def _frame(words: Sequence[str], split: Path | None) -> tuple[int, str]:
+    if len(words) < 2 or not words[1].isdigit() or (words[2:] and words[2] not in ("l", "r")):
+        raise EvaluationError(f"{split}: '{' '.join(words)}' is no line of the form 'folder frame l|r'")
+    return int(words[1]), words[2] if len(words) > 2 else "l"
+
+
+def _kitti_raw(root: Path, split: Path | None, kind: KittiTruth) -> list[Sample]:
+    def improved(folder: str, camera: int, number: int) -> Path:
+        drive = Path(folder).name
+        inside = Path(f"proj_depth/groundtruth/image_0{camera}/{number:010d}.png")
+        places = (root / folder / inside, root / drive / inside, root / "train" / drive / inside)
+        return next((p for p in (*places, root / "val" / drive / inside) if p.is_file()), places[0])
+
+    def truth_path(folder: str, camera: int, number: int) -> Path:
+        if kind == "improved":
+            return improved(folder, camera, number)
+        return root / folder / f"velodyne_points/data/{number:010d}.bin"
+
+    def read_truth(path: Path, folder: str, camera: int) -> NDArray[np.float64]:
+        if kind == "improved":
+            return read_depth_map(path)
+        day = root / Path(folder).parent
+        texts = (_text(day / "calib_cam_to_cam.txt"), _text(day / "calib_velo_to_cam.txt"))
+        projection, shape = kitti_velodyne_projection(*texts, camera)
+        return lidar_depth_map(_points(path), projection, shape, kind == "eigen_laser").astype(np.float64)
+
+    lines = _lines(split)
+    if lines is None:
+        images = sorted(root.glob("*/*_sync/image_02/data/*"))
+        found = [(p.parents[2].relative_to(root).as_posix(), p.stem) for p in images if p.suffix in _IMAGES]
+        lines = [[f, stem, "l"] for f, stem in found if stem.isdigit() and truth_path(f, 2, int(stem)).is_file()]
+    samples = []
+    for words in lines:
+        number, side = _frame(words, split)
+        folder, camera = words[0], {"l": 2, "r": 3}[side]
+        image = _existing(root / folder / f"image_0{camera}/data/{number:010d}")
+        truth = truth_path(folder, camera, number)
+        samples.append(_sample(f"{folder} {number} {side}", image, truth, read_truth, folder, camera))
+    return samples
+
+
+def _kitti_odom(root: Path, split: Path | None) -> list[Sample]:
+    sequences = root / "sequences" if (root / "sequences").is_dir() else root
+
+    def read_truth(path: Path, folder: Path, image: Path) -> NDArray[np.float64]:
+        entries = parse_kitti_calibration(_text(folder / "calib.txt"))
+        P, laser = entries.get(f"P{image.parent.name[-1]}"), entries.get("Tr")
+        if P is None or laser is None or P.size != 12 or laser.size != 12:
+            raise EvaluationError(f"{folder / 'calib.txt'} lacks the camera's P or the laser's Tr, 12 numbers each")
+        T_camera_laser = np.vstack([laser.reshape(3, 4), [0, 0, 0, 1]])
+        shape = read_rgb(image).shape
+        return lidar_depth_map(_points(path), P.reshape(3, 4) @ T_camera_laser, (shape[0], shape[1])).astype(float)
+
+    lines = _lines(split)
+    if lines is None:
+        clouds = sorted(sequences.glob("*/velodyne/*.bin"))
+        lines = [[p.parents[1].name, p.stem, "l"] for p in clouds if p.stem.isdigit()]
+    samples = []
+    for words in lines:
+        number, side = _frame(words, split)
+        folder = sequences / (f"{int(words[0]):02d}" if words[0].isdigit() else words[0])
+        cameras = ("image_2", "image_0") if side == "l" else ("image_3", "image_1")
+        image = next((p for c in cameras if (p := _existing(folder / c / f"{number:06d}"))), None)
+        truth = folder / f"velodyne/{number:06d}.bin"
+        samples.append(_sample(f"{folder.name} {number} {side}", image, truth, read_truth, folder, image))
+    return samples
+
+
+def _seven_scenes(root: Path, split: Path | None) -> list[Sample]:
+    def read_truth(path: Path) -> NDArray[np.float64]:
+        metres = read_depth_map(path, _MILLIMETRES)
+        return np.where(metres < 65.535, metres, np.nan)  # 65535: no measurement
+
+    images = _chosen(sorted(root.rglob("frame-*.color.*")), root, split, strip=".color")
+    return [
+        _sample(str(p.relative_to(root)), p, p.with_name(f"{p.name.split('.')[0]}.depth.png"), read_truth)
+        for p in images
+    ]
+
+
+def _tum(root: Path, split: Path | None) -> list[Sample]:
+    def table(name: str) -> tuple[NDArray[np.int64], list[Path]]:
+        rows = [row for row in _lines(root / name) or [] if not row[0].startswith("#")]
+        stamps = np.array([round(float(row[0]) * 1e9) for row in rows], dtype=np.int64)
+        order = np.argsort(stamps, kind="stable")
+        return stamps[order], [root / rows[i][1] for i in order]
+
+    colour_stamps, colour = table("rgb.txt")
+    depth_stamps, depth = table("depth.txt")
+    of_depth, of_colour = associate(depth_stamps, colour_stamps, _TUM_DIFFERENCE_NS)
+    pairs = {colour[c]: depth[d] for c, d in zip(of_colour, of_depth, strict=True)}
+    images = _chosen(list(pairs), root, split)
+    return [_sample(p.name, p, pairs[p], lambda path: read_depth_map(path, _TUM_DIVISOR)) for p in images]
+
+
+def _nyu(root: Path, split: Path | None) -> list[Sample]:
+    lines = _lines(split)
+    if lines is not None and all(len(words) >= 2 for words in lines):
+        pairs = [(root / words[0].lstrip("/"), root / words[1].lstrip("/")) for words in lines]
+    else:
+        images = _chosen(sorted(root.rglob("rgb_*")), root, split)
+        pairs = [(p, p.with_name(f"sync_depth_{p.stem.removeprefix('rgb_')}.png")) for p in images]
+    return [
+        _sample(str(image.relative_to(root)), image, depth, lambda path: read_depth_map(path, _MILLIMETRES))
+        for image, depth in pairs
+    ]
+
+
+def _make3d(root: Path, split: Path | None) -> list[Sample]:
+    """Test images ``Test134/img-*.jpg`` and ``Gridlaserdata/depth_sph_corr-*.mat``, the central 2:1 of each."""
+
+    def middle(values: NDArray[np.generic], rows: int) -> slice:
+        start = (values.shape[0] - rows) // 2
+        return slice(start, start + rows)
+
+    def read_truth(path: Path) -> NDArray[np.float64]:
+        try:
+            from scipy.io import loadmat
+        except ImportError as error:
+            raise EvaluationError("Make3D's .mat files need scipy: pip install scipy") from error
+        grid = np.asarray(loadmat(path)["Position3DGrid"], dtype=np.float64)[..., 3]
+        # 21 of 55 rows belong to half the image's width in rows of the picture, as the field crops it.
+        return grid[middle(grid, 21)]
+
+    def read_image(path: Path) -> NDArray[np.uint8]:
+        image = read_rgb(path)
+        return image[middle(image, image.shape[1] // 2)]
+
+    folder = next(p for p in (root / "Test134", root) if p.is_dir())
+    truth = next(p for p in (root / "Gridlaserdata", root) if p.is_dir())
+    images = _chosen(sorted(folder.glob("img-*.jpg")), root, split)
+    samples = []
+    for path in images:
+        mat = truth / f"depth_sph_corr-{path.stem.removeprefix('img-')}.mat"
+        sample = _sample(path.name, path, mat, read_truth)
+        samples.append(Sample(sample.name, lambda path=path: read_image(path), sample.truth))  # type: ignore[misc]
+    return samples
+
+
+def _chosen(images: Sequence[Path], root: Path, split: Path | None, strip: str = "") -> list[Path]:
+    """Images in order, or those a split names by relative path, file name or stem."""
+    usable = [p for p in images if p.suffix in _IMAGES]
+    lines = _lines(split)
+    if lines is None:
+        return list(usable)
+    names: dict[str, Path] = {}
+    for path in usable:
+        relative = path.relative_to(root).as_posix()
+        for name in (relative, path.name, path.stem, path.stem.removesuffix(strip)):
+            names.setdefault(name, path)
+    unknown = [words[0] for words in lines if words[0] not in names]
+    if unknown:
+        raise EvaluationError(f"{split} names {len(unknown)} images that {root} lacks: {listed(unknown)}")
+    return [names[words[0]] for words in lines]
+
+
+def _sample(
+    name: str, image: Path | None, truth: Path, read_truth: Callable[..., NDArray[np.float64]], *extra: object
+) -> Sample:
+    if image is None or not image.is_file():
+        raise EvaluationError(f"{name}: no image" + (f" at {image}" if image else " (.png, .jpg)"))
+    if not truth.is_file():
+        raise EvaluationError(f"{name}: no true depth at {truth}")
+    return Sample(name, lambda: read_rgb(image), lambda: read_truth(truth, *extra))
+
+
+def open_dataset(name: str, root: str | Path, split: str | Path | None, truth: KittiTruth = "eigen") -> list[Sample]:
+    """Return the samples of a data set.
+
+    Args:
+        name: a key of `PROTOCOLS`.
+        root: the data set's folder.
+        split: file with a line a frame: ``date/drive frame l|r`` (kitti_raw), ``sequence frame l|r`` (kitti_odom),
+            image and depth path (nyu), else an image's relative path, file name or stem. None: every frame with truth.
+        truth: of kitti_raw: projected laser points, or the accumulated maps of the depth benchmark.
+
+    Raises:
+        EvaluationError: no such folder, a malformed split, an image or truth that is missing, or no frame at all.
+    """
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise EvaluationError(f"no folder at {folder}")
+    lines = Path(split).expanduser() if split else None
+    if name == "kitti_raw":
+        samples = _kitti_raw(folder, lines, truth)
+    else:
+        readers = {
+            "kitti_odom": _kitti_odom, "tum": _tum, "nyu": _nyu, "seven_scenes": _seven_scenes, "make3d": _make3d
+        }  # fmt: skip
+        if name not in readers:
+            raise EvaluationError(f"data set '{name}' is not known; expected one of {', '.join(PROTOCOLS)}")
+        samples = readers[name](folder, lines)
+    if not samples:
+        raise EvaluationError(f"{folder} holds no image with true depth in the layout of {name}")
+    return samples

@@ -1,0 +1,380 @@
+"""A recording of the node against the truth in it: depth, odometry, rate, latency, drops. The demo's report.
+
+>>> from featdepth_ros.reporting.recording import evaluate_recording, write_html
+>>> write_html(evaluate_recording("out/bag"), "report.html")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import EvaluationError, FeatDepthError
+from featdepth_ros.metrics import (
+    KITTI_LENGTHS,
+    DepthProtocol,
+    OdometryResult,
+    Trajectory,
+    associate,
+    evaluate_odometry,
+    make_trajectory,
+    path_distances,
+    rebase,
+)
+from featdepth_ros.reporting.depth_evaluation import DepthPair, DepthResult, Picture, evaluate_pairs
+from featdepth_ros.reporting.depth_figures import chosen_frames
+from featdepth_ros.reporting.recording_bag import (
+    Diagnosis,
+    InOrder,
+    Stamps,
+    Topics,
+    decoded_at,
+    find_topics,
+    open_bag,
+    read_diagnosis,
+    read_odometry,
+    read_stamps,
+)
+from featdepth_ros.reporting.recording_page import write_html
+from featdepth_ros.reporting.recording_timing import frame_rate, latencies, missed_frames, percentiles
+
+if TYPE_CHECKING:
+    from featdepth_ros.recordings.bag_source import BagSource
+
+__all__ = ["RecordingOptions", "RecordingResult", "evaluate_recording", "write_html"]
+
+#: Segments for paths too short for KITTI's.
+SHORT_LENGTHS = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What to compare, and how.
+
+    Attributes:
+        topics: topics the caller names; the others are found.
+        truth_bag: bag that holds the truth, when it is not the recording itself.
+        cap, min_depth: metres, see `metrics.DepthProtocol`.
+        scale: of depth: ``auto`` is none when the node says its scale is metric (or says nothing), else median.
+        align: of odometry: ``auto`` is none or scale, likewise.
+        lengths: of segments, metres; None: KITTI's, or 5 to 80 m when the true path is shorter than 100 m.
+        max_difference_s: largest stamp difference of a pair.
+        pictures: frames that are shown, at most.
+    """
+
+    topics: Topics = field(default_factory=Topics)
+    truth_bag: str | Path | None = None
+    cap: float = 80.0
+    min_depth: float = 1e-3
+    scale: Literal["auto", "none", "median"] | float = "auto"
+    align: Literal["auto", "none", "scale", "6dof", "7dof", "umeyama_scale"] = "auto"
+    lengths: Sequence[float] | None = None
+    max_difference_s: float = 0.02
+    pictures: int = 12
+
+
+@dataclass(frozen=True)
+class RecordingResult:
+    """Everything a report says; None and empty where the recording could not tell.
+
+    Attributes:
+        bag: path of the recording.
+        topics: which topic was taken for what.
+        frames: depth images (or odometry messages, without depth) of the node.
+        input_frames: images the node was given, as far as they were recorded.
+        missed: of these, images between the node's first and last frame that have none of its frames.
+        duration_s, rate_hz: from the first to the last of the node's frames, by recording time.
+        latency_ms: (N,) of each frame, see ``latency_source``.
+        latency_source: ``stamp`` (recording time minus header stamp) or ``image`` (recording time of the frame minus
+            that of its image, where stamps and the recorder's clock differ); empty when neither is possible.
+        diagnosis: what the node said of itself.
+        relative: the node said that its scale is relative.
+        depth: against truth.
+        coverage: share of pixels with truth in the protocol's range for which the node gave a depth.
+        odometry: against truth.
+        alignment: of the odometry.
+        path: (N, 4, 4) the estimated poses, based at the first.
+        pictures: frames to look at.
+        notes: what a reader should know.
+    """
+
+    bag: str
+    topics: Topics
+    frames: int
+    input_frames: int | None
+    missed: int | None
+    duration_s: float | None
+    rate_hz: float | None
+    latency_ms: NDArray[np.float64]
+    latency_source: str
+    diagnosis: Diagnosis
+    relative: bool
+    depth: DepthResult | None
+    coverage: float | None
+    odometry: OdometryResult | None
+    alignment: str
+    path: NDArray[np.float64] | None
+    pictures: tuple[Picture, ...]
+    notes: tuple[str, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """All figures, as the command line's JSON; what could not be measured is None."""
+        said = self.diagnosis.values
+        depth = None
+        if self.depth is not None:
+            depth = {**self.depth.figures(), "scale": self.depth.protocol.scale, "coverage": self.coverage}
+        odometry = None if self.odometry is None else {**self.odometry.figures(), "align": self.alignment}
+        return {
+            "frames": self.frames,
+            "input_frames": self.input_frames,
+            "missed_frames": self.missed,
+            "dropped": _whole(said.get("dropped")),
+            "rejected": _whole(said.get("rejected")),
+            "duration_s": self.duration_s,
+            "rate_hz": self.rate_hz,
+            "latency_ms": percentiles(self.latency_ms),
+            "latency_source": self.latency_source or None,
+            "age_at_publish_ms": percentiles(self.diagnosis.ages_ms),
+            "scale_kind": said.get("scale") or None,
+            "weights": said.get("weights") or None,
+            "device": said.get("device") or None,
+            "depth": depth,
+            "odometry": odometry,
+            "path_m": None if self.path is None else float(path_distances(self.path)[-1]),
+            "notes": list(self.notes),
+        }
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = None) -> RecordingResult:
+    """Judge what the node wrote into a bag against the truth in it.
+
+    Works with whatever is there: without truth, figures of depth and odometry are None and the notes say so.
+
+    Args:
+        bag_path: ROS 1 or ROS 2 bag with the node's depth images or odometry, or both.
+        options: see `RecordingOptions`.
+
+    Raises:
+        FeatDepthError: no bag, neither depth nor odometry of the node in it, or topics that cannot be told apart.
+    """
+    chosen = options or RecordingOptions()
+    bag = open_bag(bag_path)
+    truth_bag = open_bag(chosen.truth_bag) if chosen.truth_bag else bag
+    topics = _find(bag, truth_bag, chosen.topics)
+    notes: list[str] = []
+    lead = topics.depth or topics.odometry
+    assert lead is not None  # _find refuses a bag with neither
+    stamps = read_stamps(bag, lead)
+    inputs = read_stamps(bag, topics.input_image) if topics.input_image else None
+    diagnosis = read_diagnosis(bag, topics.diagnostics) if topics.diagnostics else Diagnosis()
+    relative = diagnosis.values.get("scale") == "relative"
+    latency, source = latencies(stamps, inputs)
+    missed = missed_frames(stamps, inputs)
+    duration, rate = frame_rate(stamps)
+    depth, coverage, pictures = _depth(bag, truth_bag, topics, stamps, chosen, relative, notes)
+    odometry, path, alignment = _odometry(bag, truth_bag, topics, chosen, relative, notes)
+    if relative:
+        notes.append("the node says its scale is relative: depth and odometry are in model units, not metres")
+    return RecordingResult(
+        bag=str(bag_path),
+        topics=topics,
+        frames=len(stamps),
+        input_frames=None if inputs is None else len(inputs),
+        missed=missed,
+        duration_s=duration,
+        rate_hz=rate,
+        latency_ms=latency,
+        latency_source=source,
+        diagnosis=diagnosis,
+        relative=relative,
+        depth=depth,
+        coverage=coverage,
+        odometry=odometry,
+        alignment=alignment,
+        path=path,
+        pictures=pictures,
+        notes=(*notes, *bag.notes),
+    )
+
+
+def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
+    if truth_bag is bag:
+        topics = find_topics(bag, given)
+    else:
+        theirs = Topics(truth_depth=given.truth_depth, truth_odometry=given.truth_odometry)
+        ours = Topics(depth=given.depth, image=given.image, odometry=given.odometry)
+        topics = find_topics(bag, ours)
+        truth = find_topics(truth_bag, theirs)
+        # Alone in its bag, a camera's own depth and an odometry are the truth whatever they are called.
+        topics = Topics(
+            topics.depth,
+            topics.image,
+            topics.input_image,
+            topics.odometry,
+            truth.truth_depth or truth.depth,
+            truth.truth_odometry or truth.odometry,
+            topics.diagnostics,
+        )
+    if topics.depth is None and topics.odometry is None:
+        found = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in bag.topics.values())
+        raise EvaluationError(
+            f"{bag.path} holds neither depth images nor odometry of the node; topics: {found or 'none'}. "
+            "Name them with --depth and --odometry, or record again"
+        )
+    return topics
+
+
+def _picture(message: Any) -> NDArray[np.uint8]:
+    from featdepth_ros.recordings.bag_image import rgb_from_message
+
+    return rgb_from_message(message)
+
+
+def _map(message: Any) -> NDArray[np.float64]:
+    from featdepth_ros.recordings.bag_image import depth_from_message
+
+    return depth_from_message(message).astype(np.float64)
+
+
+def _pair_positions(truth: Stamps, frames: Stamps, max_difference_ns: int) -> list[tuple[int, int]]:
+    """Positions (in true depth, in the node's depth) of matching messages, in the order of the bag."""
+    true_stamps, true_first = np.unique(truth.header_ns, return_index=True)
+    stamps, first = np.unique(frames.header_ns, return_index=True)
+    of_truth, of_frames = associate(true_stamps, stamps, max_difference_ns)
+    pairs = zip(true_first[of_truth].tolist(), first[of_frames].tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _depth(
+    bag: BagSource,
+    truth_bag: BagSource,
+    topics: Topics,
+    frames: Stamps,
+    options: RecordingOptions,
+    relative: bool,
+    notes: list[str],
+) -> tuple[DepthResult | None, float | None, tuple[Picture, ...]]:
+    if topics.depth is None:
+        notes.append("the recording holds no depth image of the node")
+        return None, None, ()
+    pairs: list[tuple[int, int]] = []
+    if topics.truth_depth is None:
+        notes.append("the recording holds no true depth: the depth is shown, not judged")
+    else:
+        truth = read_stamps(truth_bag, topics.truth_depth)
+        pairs = _pair_positions(truth, frames, round(options.max_difference_s * 1e9))
+        if not pairs:
+            notes.append(f"no true depth on {topics.truth_depth} within {options.max_difference_s:g} s of a frame")
+        elif len(pairs) < len(frames):
+            notes.append(f"{len(frames) - len(pairs)} of {len(frames)} depth images have no true depth")
+    if not pairs:
+        return None, None, _pictures_without_truth(bag, topics, frames, options.pictures)
+    assert topics.truth_depth is not None
+    scale: Any = ("median" if relative else "none") if options.scale == "auto" else options.scale
+    protocol = DepthProtocol(options.min_depth, options.cap, "none", scale, skip_invalid=True)
+    next_map = InOrder(bag, topics.depth, [position for _, position in pairs])
+    next_truth = InOrder(truth_bag, topics.truth_depth, [position for position, _ in pairs])
+    images = _images_at(bag, topics, frames, [pairs[i][1] for i in chosen_frames(len(pairs), options.pictures)])
+    judged = [_pair(next_map, next_truth, images, frames, *positions) for positions in pairs]
+    try:
+        result = evaluate_pairs(judged, protocol, pictures=options.pictures)
+    except EvaluationError as error:
+        notes.append(f"depth cannot be judged: {error}")
+        return None, None, _pictures_without_truth(bag, topics, frames, options.pictures)
+    compared, skipped = result.summary.pixels, sum(image.skipped for image in result.images)
+    notes += [note for note in result.notes if "not finite" not in note]
+    return result, compared / (compared + skipped), result.pictures
+
+
+def _pair(
+    next_map: InOrder,
+    next_truth: InOrder,
+    images: dict[int, NDArray[np.uint8]],
+    frames: Stamps,
+    truth_position: int,
+    position: int,
+) -> DepthPair:
+    seconds = (frames.header_ns[position] - frames.header_ns[0]) * 1e-9
+    image = images.get(position)
+    return DepthPair(
+        name=f"frame {position}, {seconds:.2f} s",
+        prediction=lambda: _map(next_map(position)),
+        truth=lambda: _map(next_truth(truth_position)),
+        image=None if image is None else (lambda: image),
+    )
+
+
+def _images_at(
+    bag: BagSource, topics: Topics, frames: Stamps, positions: Sequence[int]
+) -> dict[int, NDArray[np.uint8]]:
+    """Pictures that have the stamps of the given frames, by the frames' position."""
+    if topics.image is None or not positions:
+        return {}
+    stamps = read_stamps(bag, topics.image)
+    place = {int(stamp): i for i, stamp in enumerate(stamps.header_ns)}
+    wanted = {place[s]: p for p in positions if (s := int(frames.header_ns[p])) in place}
+    found = {}
+    for position, message in decoded_at(bag, topics.image, list(wanted)):
+        try:
+            found[wanted[position]] = _picture(message)
+        except FeatDepthError:  # a picture that cannot be shown does not stop the figures
+            continue
+    return found
+
+
+def _pictures_without_truth(bag: BagSource, topics: Topics, frames: Stamps, count: int) -> tuple[Picture, ...]:
+    assert topics.depth is not None
+    positions = chosen_frames(len(frames), count)
+    images = _images_at(bag, topics, frames, positions)
+    pictures = []
+    for position, message in decoded_at(bag, topics.depth, positions):
+        seconds = (frames.header_ns[position] - frames.header_ns[0]) * 1e-9
+        name = f"frame {position}, {seconds:.2f} s"
+        pictures.append(Picture(name, _map(message).astype(np.float32), None, images.get(position)))
+    return tuple(pictures)
+
+
+def _odometry(
+    bag: BagSource,
+    truth_bag: BagSource,
+    topics: Topics,
+    options: RecordingOptions,
+    relative: bool,
+    notes: list[str],
+) -> tuple[OdometryResult | None, NDArray[np.float64] | None, str]:
+    alignment: Any = ("scale" if relative else "none") if options.align == "auto" else options.align
+    if topics.odometry is None:
+        notes.append("the recording holds no odometry of the node")
+        return None, None, alignment
+    estimate, child = _trajectory(bag, topics.odometry, "estimate")
+    path = rebase(estimate.poses)
+    if topics.truth_odometry is None:
+        notes.append("the recording holds no true odometry: the path is shown, not judged")
+        return None, path, alignment
+    truth, true_child = _trajectory(truth_bag, topics.truth_odometry, "ground truth")
+    if child != true_child:
+        notes.append(f"odometry tells of frame '{child}', its truth of '{true_child}'; they are compared as one")
+    lengths = options.lengths
+    if not lengths:
+        lengths = KITTI_LENGTHS if path_distances(truth.poses)[-1] > KITTI_LENGTHS[0] else SHORT_LENGTHS
+    try:
+        result = evaluate_odometry(truth, estimate, alignment, lengths, round(options.max_difference_s * 1e9))
+    except EvaluationError as error:
+        notes.append(f"odometry cannot be judged: {error}")
+        return None, path, alignment
+    notes += result.notes
+    return result, path, alignment
+
+
+def _trajectory(bag: BagSource, topic: str, name: str) -> tuple[Trajectory, str]:
+    stamps, poses, child = read_odometry(bag, topic)
+    return make_trajectory(stamps, poses, stamped=True, name=name), child

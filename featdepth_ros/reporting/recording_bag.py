@@ -1,0 +1,218 @@
+"""What a recording of the node holds: which topic is what, and its messages as a stream.
+
+Stamps are read from the messages' first bytes, so that a large bag is only decoded where a map is looked at.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import EvaluationError, FeatDepthError, nearest_name
+
+if TYPE_CHECKING:
+    from featdepth_ros.recordings.bag_source import BagSource
+
+_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_ODOMETRY = "nav_msgs/msg/Odometry"
+_DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+_DEPTH_SUFFIX = "depth/image_rect"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topics of a recording by their part in it; None: not there.
+
+    Attributes:
+        depth: depth images the node wrote.
+        image: pictures the depth belongs to (the node's ``~/image_rect``), else the camera's.
+        input_image: pictures the node was given.
+        odometry: odometry the node wrote.
+        truth_depth: true depth images.
+        truth_odometry: true odometry.
+        diagnostics: the node's diagnostics.
+    """
+
+    depth: str | None = None
+    image: str | None = None
+    input_image: str | None = None
+    odometry: str | None = None
+    truth_depth: str | None = None
+    truth_odometry: str | None = None
+    diagnostics: str | None = None
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Header stamps and recording times of one topic, nanoseconds, in the order of the bag, (N,) each."""
+
+    header_ns: NDArray[np.int64]
+    log_ns: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.header_ns)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the node said of itself: the last values, and the ages it measured, milliseconds."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    ages_ms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    levels: Mapping[str, int] = field(default_factory=dict)
+
+
+def open_bag(path: str | Path) -> BagSource:
+    """Open a bag.
+
+    Raises:
+        FeatDepthError: no bag there, or it cannot be read.
+    """
+    from featdepth_ros.recordings.bag_source import BagSource, is_bag
+
+    source = Path(path).expanduser()
+    if not source.exists() or not is_bag(source):
+        raise EvaluationError(f"no bag at {source}; expected a .bag, .db3 or .mcap file, or the folder of a ROS 2 bag")
+    return BagSource(source)
+
+
+def _parent(topic: str, levels: int = 1) -> str:
+    return topic.rsplit("/", levels)[0]
+
+
+def find_topics(bag: BagSource, given: Topics) -> Topics:
+    """Tell the topics' parts from types and names; what is given stands.
+
+    The truth's names hold ``truth``, or, for depth, it lies beside the camera's own image
+    (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is what is left.
+
+    Raises:
+        EvaluationError: a given topic is not in the bag, or more than one could be the node's.
+    """
+    names = {topic.name: topic.msgtype for topic in bag.topics.values() if topic.count}
+    for asked in (given.depth, given.image, given.odometry, given.truth_depth, given.truth_odometry):
+        if asked is not None and asked not in names:
+            raise EvaluationError(f"no topic '{asked}' with messages in {bag.path}{nearest_name(asked, names)}")
+    pictures = [n for n, kind in names.items() if kind in _IMAGE_TYPES and "depth" not in n and "sigma" not in n]
+    depths = [n for n, kind in names.items() if kind == _IMAGE_TYPES[0] and n.endswith(_DEPTH_SUFFIX)]
+    beside = {f"{_parent(n)}/{_DEPTH_SUFFIX}" for n in pictures if not n.endswith("/image_rect")}
+    truths = [n for n in depths if "truth" in n] or [n for n in depths if n in beside and len(depths) > 1]
+    odometries = [n for n, kind in names.items() if kind == _ODOMETRY]
+    true_odometries = [n for n in odometries if "truth" in n]
+
+    truth_depth = given.truth_depth or _only(truths, "true depth", "--truth-depth", bag)
+    depth = given.depth or _only([n for n in depths if n not in (*truths, truth_depth)], "depth", "--depth", bag)
+    truth_odometry = given.truth_odometry or _only(true_odometries, "true odometry", "--truth-odometry", bag)
+    estimated = [n for n in odometries if n not in (*true_odometries, truth_odometry)]
+    odometry = given.odometry or _only(estimated, "odometry", "--odometry", bag)
+    own = f"{_parent(depth, 2)}/image_rect" if depth else None
+    inputs = [n for n in pictures if n != own]
+    input_image = given.image or (inputs[0] if len(inputs) == 1 else _raw(inputs))
+    diagnostics = [n for n, kind in names.items() if kind == _DIAGNOSTICS]
+    return Topics(
+        depth=depth,
+        image=given.image or (own if own in pictures else input_image),
+        input_image=input_image,
+        odometry=odometry,
+        truth_depth=truth_depth,
+        truth_odometry=truth_odometry,
+        diagnostics=diagnostics[0] if diagnostics else None,
+    )
+
+
+def _raw(topics: Sequence[str]) -> str | None:
+    raws = [topic for topic in topics if topic.endswith("/image_raw")]
+    return raws[0] if len(raws) == 1 else None
+
+
+def _only(candidates: Sequence[str], what: str, flag: str, bag: BagSource) -> str | None:
+    if len(candidates) > 1:
+        raise EvaluationError(f"{bag.path} holds several topics of {what}: {', '.join(candidates)}; name one: {flag}")
+    return candidates[0] if candidates else None
+
+
+def read_stamps(bag: BagSource, topic: str) -> Stamps:
+    """Read a topic's header stamps without decoding its messages; the type must begin with a std_msgs/Header."""
+    header, log = [], []
+    for message in bag.messages([topic]):
+        order = "<" if bytes(message.data[1:2]) == b"\x01" else ">"  # the CDR encapsulation names the byte order
+        seconds, nanoseconds = struct.unpack_from(f"{order}iI", message.data, 4)
+        header.append(seconds * 1_000_000_000 + nanoseconds)
+        log.append(message.log_ns)
+    return Stamps(np.array(header, dtype=np.int64), np.array(log, dtype=np.int64))
+
+
+def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+    """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
+    from featdepth_ros.reporting.trajectory_files import poses_of
+
+    stamps, positions, quaternions, child = [], [], [], ""
+    for raw in bag.messages([topic]):
+        message = bag.decode(raw)
+        stamp, pose = message.header.stamp, message.pose.pose
+        stamps.append(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec))
+        positions.append((pose.position.x, pose.position.y, pose.position.z))
+        quaternions.append((pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w))
+        child = str(message.child_frame_id)
+    if not stamps:
+        raise EvaluationError(f"topic {topic} of {bag.path} holds no message")
+    return np.array(stamps, dtype=np.int64), poses_of(positions, quaternions), child
+
+
+def read_diagnosis(bag: BagSource, topic: str) -> Diagnosis:
+    """Collect the node's own statuses: those that report ``age_at_publish_ms``."""
+    values: dict[str, str] = {}
+    ages: list[float] = []
+    levels: dict[str, int] = {}
+    previous = ""
+    for raw in bag.messages([topic]):
+        for status in bag.decode(raw).status:
+            entries = {entry.key: entry.value for entry in status.values}
+            if "age_at_publish_ms" not in entries:
+                continue
+            values = entries
+            levels[str(status.message)] = levels.get(str(status.message), 0) + 1
+            if entries["age_at_publish_ms"] and entries.get("processed", "") != previous:
+                ages.append(float(entries["age_at_publish_ms"]))
+            previous = entries.get("processed", "")
+    return Diagnosis(values, np.array(ages), levels)
+
+
+def decoded_at(bag: BagSource, topic: str, positions: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Yield (position, message) of the messages at the given positions of a topic, in the order of the bag."""
+    wanted = set(positions)
+    last = max(wanted, default=-1)
+    for position, raw in enumerate(bag.messages([topic])):
+        if position in wanted:
+            yield position, bag.decode(raw)
+        if position >= last:
+            return
+
+
+class InOrder:
+    """Hands out decoded messages by position, reading the bag once; positions are asked for mostly in order."""
+
+    def __init__(self, bag: BagSource, topic: str, positions: Sequence[int]) -> None:
+        self._stream = decoded_at(bag, topic, positions)
+        self._ahead: dict[int, Any] = {}
+        self._topic = topic
+
+    def __call__(self, position: int) -> Any:
+        """Return the message at a position; it is forgotten afterwards.
+
+        Raises:
+            FeatDepthError: the bag ends before it.
+        """
+        while position not in self._ahead:
+            try:
+                found, message = next(self._stream)
+            except StopIteration:
+                raise FeatDepthError(f"message {position} of {self._topic} cannot be read a second time") from None
+            self._ahead[found] = message
+        return self._ahead.pop(position)

@@ -1,0 +1,58 @@
+"""Rate, latency and missed frames of a recording, from stamps alone. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.reporting.recording_bag import Stamps
+
+_PERCENTILES = (50, 95, 99)
+#: Beyond this the header stamps and the recorder's clock have nothing to do with each other.
+_ONE_CLOCK_NS = 60_000_000_000
+
+
+def frame_rate(stamps: Stamps) -> tuple[float | None, float | None]:
+    """Return seconds from the first to the last message by recording time, and messages per second; None if unknown."""
+    if len(stamps) < 2:
+        return None, None
+    seconds = float(np.ptp(stamps.log_ns)) * 1e-9
+    return seconds, (len(stamps) - 1) / seconds if seconds > 0 else None
+
+
+def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64], str]:
+    """Return (N,) milliseconds and how they were measured.
+
+    ``stamp``: recording time minus header stamp. ``image``: recording time minus that of the image with the same
+    stamp, for recordings whose stamps come from another clock than the recorder's. Empty when neither is possible.
+    """
+    if not len(frames):
+        return np.zeros(0), ""
+    age = frames.log_ns - frames.header_ns
+    if 0 <= np.median(age) < _ONE_CLOCK_NS and np.any(age):
+        return age.astype(np.float64) * 1e-6, "stamp"
+    if images is None or not len(images):
+        return np.zeros(0), ""
+    unique, first = np.unique(images.header_ns, return_index=True)
+    place = np.clip(np.searchsorted(unique, frames.header_ns), 0, len(unique) - 1)
+    same = unique[place] == frames.header_ns
+    if not same.any():
+        return np.zeros(0), ""
+    delay = frames.log_ns[same] - images.log_ns[first[place[same]]]
+    return delay.astype(np.float64) * 1e-6, "image"
+
+
+def missed_frames(frames: Stamps, images: Stamps | None) -> int | None:
+    """Count the images between the first and the last frame that have no frame of the same stamp; None if unknown."""
+    if images is None or not len(frames):
+        return None
+    stamps = np.unique(images.header_ns)
+    between = stamps[(stamps >= frames.header_ns.min()) & (stamps <= frames.header_ns.max())]
+    return int((~np.isin(between, frames.header_ns)).sum())
+
+
+def percentiles(values: NDArray[np.float64]) -> dict[str, float] | None:
+    """Return p50, p95 and p99 of (N,) values; None without any."""
+    if not values.size:
+        return None
+    return {f"p{p}": float(v) for p, v in zip(_PERCENTILES, np.percentile(values, _PERCENTILES), strict=True)}

@@ -1,0 +1,97 @@
+"""A small recording of the node, written by the tests themselves: truth, input, output and diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the helper wrote; every part can be left out."""
+
+    frames: int = 12
+    start_ns: int = 1_700_000_000_000_000_000
+    log_offset_ns: int = 0
+    latency_ns: int = 80_000_000
+    depth_factor: float = 1.1
+    odometry_factor: float = 0.9
+    truth: bool = True
+    depth: bool = True
+    odometry: bool = True
+    images: bool = True
+    diagnostics: bool = True
+    drop: tuple[int, ...] = (5,)
+    scale: str = "metric"
+
+
+def true_depth(index: int, shape: tuple[int, int] = (48, 96)) -> NDArray[np.float32]:
+    rows, columns = np.mgrid[: shape[0], : shape[1]] / np.array(shape)[:, None, None]
+    depth = 4 + 30 * (1 - rows) ** 2 + 3 * np.sin(6 * columns + 0.2 * index)
+    return depth.astype(np.float32)
+
+
+def true_pose(index: int) -> NDArray[np.float64]:
+    angle = 0.03 * index
+    pose = np.eye(4)
+    pose[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    pose[:3, 3] = [1.0 * index, 0.02 * index**2, 0.0]
+    return pose
+
+
+def write_recording(path: Path, what: Recorded) -> Path:
+    from featdepth_ros.recordings.bag_messages import Messages
+    from featdepth_ros.recordings.bag_writer import BagWriter
+
+    make = Messages()
+    rng = np.random.default_rng(3)
+    with BagWriter(path) as bag:
+        known: set[str] = set()
+
+        def put(topic: str, log_ns: int, message: object) -> None:
+            if topic not in known:
+                known.add(topic)
+                bag.add_topic(topic, message.__msgtype__)
+            bag.write_message(topic, log_ns, message)
+
+        for index in range(what.frames):
+            stamp = what.start_ns + index * STEP_NS
+            log = stamp + what.log_offset_ns
+            done = log + what.latency_ns + index * 1_000_000
+            header, base = make.header(stamp, "camera"), make.header(stamp, "odom")
+            depth = true_depth(index)
+            if what.images:
+                grey = np.clip(255 / depth * 4, 0, 255)[..., None] + rng.normal(0, 6, (48, 96, 3))
+                picture = np.clip(grey, 0, 255).astype(np.uint8)
+                put("/camera/image_raw", log, make.image(header, picture, "rgb8"))
+            if what.truth:
+                put("/camera/depth/image_rect", log, make.image(header, depth, "32FC1"))
+                pose = true_pose(index)
+                put("/ground_truth/odom", log, make.odometry(base, "base_link", pose, np.zeros(6)))
+            if index in what.drop:
+                continue
+            if what.depth:
+                small = (depth[::2, ::2] * what.depth_factor).astype(np.float32)
+                small[:2] = np.inf
+                put("/depth_node/depth/image_rect", done, make.image(header, small, "32FC1"))
+            if what.odometry:
+                pose = true_pose(index)
+                pose[:3, 3] *= what.odometry_factor
+                put("/odom", done, make.odometry(base, "base_link", pose, np.zeros(6)))
+            if what.diagnostics and index % 4 == 3:
+                values = {
+                    "age_at_publish_ms": f"{what.latency_ns * 1e-6:.1f}", "processed": str(index),
+                    "dropped": str(len(what.drop)), "rejected": "0", "scale": what.scale, "weights": "compact",
+                    "device": "cpu", "stage_depth_ms": "31.50",
+                }  # fmt: skip
+                pairs = [make.diagnostic_msgs__KeyValue(key=key, value=value) for key, value in values.items()]
+                status = make.diagnostic_msgs__DiagnosticStatus(
+                    level=0, name="depth_node", message="ok", hardware_id="", values=pairs
+                )
+                put("/diagnostics", done, make.diagnostic_msgs__DiagnosticArray(header=header, status=[status]))
+    return path
