@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,22 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-
-DOMAIN = 61
-
-
-def isolate(domain: int = DOMAIN) -> dict[str, str]:
-    """Return the environment of a graph that nobody else sees; Fast DDS with the shipped profile."""
-    from featdepth_ros import resources
-
-    profile = str(resources.config_file("dds/fastdds_shm.xml"))
-    return {
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1" if os.environ.get("ROS_DISTRO") == "humble" else "0",
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-    }
 
 
 class Graph:
@@ -36,7 +19,7 @@ class Graph:
         from rclpy.executors import SingleThreadedExecutor
 
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Any] = []
         self.failure: BaseException | None = None

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_engine import SIZE, FakeEstimator
+from scipy.spatial.transform import Rotation
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.odometry import Odometry
+from featdepth_ros.inference.types import Estimate
+from featdepth_ros.ros.conversions import (
+    CloudMaker,
+    depth_image,
+    masked_depth,
+    odometry_message,
+    odometry_transform,
+    sigma_image,
+)
+from featdepth_ros.ros.transforms import matrix_from_transform
+
+CAMERA = CameraModel(64, 48, 50.0, 55.0, 30.0, 25.0)
+
+
+@pytest.fixture
+def estimate() -> Estimate:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    return FakeEstimator().step(pixels, CAMERA, 1_500_000_000)
+
+
+def pixels(msg: object, kind: str) -> np.ndarray:
+    return np.frombuffer(msg.data, kind).reshape(msg.height, msg.width)
+
+
+def test_depth_image_marks_of_rep_117(estimate: Estimate) -> None:
+    msg = depth_image(estimate, "32FC1", "camera")
+    depth = pixels(msg, "<f4")
+    assert (msg.encoding, msg.step, msg.is_bigendian) == ("32FC1", 4 * SIZE[1], 0)
+    assert (msg.header.frame_id, msg.header.stamp.sec, msg.header.stamp.nanosec) == ("camera", 1, 500_000_000)
+    assert np.isneginf(depth[estimate.depth < 0.1]).all()
+    far = estimate.depth > 80.0
+    assert far.any() and np.isposinf(depth[far]).all()
+    assert np.isnan(depth[10, 5]) and np.isnan(depth[12, 0])
+    good = np.isfinite(depth)
+    np.testing.assert_array_equal(depth[good], estimate.depth[good])
+    assert good.sum() == (estimate.valid & estimate.in_image).sum()
+
+
+def test_millimetres(estimate: Estimate) -> None:
+    msg = depth_image(estimate, "16UC1", "camera")
+    depth, metres = pixels(msg, "<u2"), masked_depth(estimate)
+    assert (msg.encoding, msg.step) == ("16UC1", 2 * SIZE[1])
+    assert (depth[~np.isfinite(metres)] == 0).all()
+    assert ((metres > 65.536) & np.isfinite(metres)).any()
+    assert (depth[metres > 65.536] == 0).all()
+    inside = np.isfinite(metres) & (metres < 65.5)
+    assert np.abs(depth[inside] / 1000.0 - metres[inside]).max() <= 0.000501
+
+
+def test_sigma_is_nan_where_depth_has_no_value(estimate: Estimate) -> None:
+    sigma = pixels(sigma_image(estimate, "camera"), "<f4")
+    np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(masked_depth(estimate)))
+    assert sigma[8, 8] == np.float32(0.25)
+
+
+def cloud_arrays(msg: object) -> tuple[np.ndarray, np.ndarray]:
+    """Return (h, w, 3) points and (h, w, 3) colours, read as any PointCloud2 consumer does: by the fields."""
+    assert [(f.name, f.datatype, f.count) for f in msg.fields] == [(n, 7, 1) for n in ("x", "y", "z", "rgb")]
+    kind = np.dtype(
+        {
+            "names": [f.name for f in msg.fields],
+            "formats": ["<f4", "<f4", "<f4", "<u4"],
+            "offsets": [f.offset for f in msg.fields],
+            "itemsize": msg.point_step,
+        }
+    )
+    table = np.frombuffer(msg.data, kind).reshape(msg.height, msg.width)
+    rgb = table["rgb"]
+    colours = np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=-1)
+    return np.stack([table["x"], table["y"], table["z"]], axis=-1), colours
+
+
+def test_cloud_is_organised_coloured_and_projects_back(estimate: Estimate) -> None:
+    camera = estimate.camera
+    assert camera is not None
+    msg = CloudMaker()(estimate, camera, "camera")
+    assert (msg.height, msg.width, msg.point_step, msg.row_step) == (*SIZE, 16, 16 * SIZE[1])
+    assert not msg.is_dense and not msg.is_bigendian and len(msg.data) == msg.row_step * msg.height
+    points, colours = cloud_arrays(msg)
+    np.testing.assert_array_equal(colours, estimate.image)
+    good = np.isfinite(masked_depth(estimate))
+    np.testing.assert_array_equal(np.isfinite(points).all(axis=-1), good)
+    np.testing.assert_array_equal(np.isnan(points).all(axis=-1), ~good)
+    v, u = np.nonzero(good)
+    x, y, z = points[good].T
+    np.testing.assert_allclose(camera.fx * x / z + camera.cx, u, atol=1e-3)
+    np.testing.assert_allclose(camera.fy * y / z + camera.cy, v, atol=1e-3)
+
+
+def test_cloud_follows_a_change_of_camera(estimate: Estimate) -> None:
+    make = CloudMaker()
+    first = cloud_arrays(make(estimate, estimate.camera, "camera"))[0]
+    shifted = CameraModel(SIZE[1], SIZE[0], 30.0, 30.0, 0.0, 0.0)
+    second = cloud_arrays(make(estimate, shifted, "camera"))[0]
+    assert not np.array_equal(first, second, equal_nan=True)
+    np.testing.assert_allclose(second[8, 15, 0], 15 / 30.0 * second[8, 15, 2], rtol=1e-6)
+
+
+def test_agrees_with_sensor_msgs_py(estimate: Estimate) -> None:
+    point_cloud2 = pytest.importorskip("sensor_msgs_py.point_cloud2")
+    msg = CloudMaker()(estimate, estimate.camera, "camera")
+    read = point_cloud2.read_points(msg, field_names=("x", "y", "z"), reshape_organized_cloud=True)
+    points, _ = cloud_arrays(msg)
+    for index, name in enumerate("xyz"):
+        np.testing.assert_array_equal(read[name], points[..., index])
+
+
+def two_frames(T_base_camera: np.ndarray | None) -> object:
+    fake, odometry = FakeEstimator(), Odometry(T_base_camera)
+    image = np.zeros((48, 64, 3), np.uint8)
+    odometry.update(fake.step(image, CAMERA, 0))
+    return odometry.update(fake.step(image, CAMERA, 50_000_000))
+
+
+MOUNTED = np.array([[0, 0, 1, 1.0], [-1, 0, 0, 0.0], [0, -1, 0, 0.5], [0, 0, 0, 1]])
+
+
+def test_odometry_has_pose_in_odom_and_twist_in_the_child_frame() -> None:
+    state = two_frames(MOUNTED)
+    msg = odometry_message(state, "odom", "base_link")
+    assert (msg.header.frame_id, msg.child_frame_id) == ("odom", "base_link")
+    assert msg.header.stamp.nanosec == 50_000_000
+    # Forward is +x (REP-103); turning left is +z. Numbers: 0.1 m and 0.01 rad in 0.05 s, seen 1 m behind the camera.
+    assert msg.pose.pose.position.x == pytest.approx(0.1, abs=1e-3)
+    assert msg.twist.twist.linear.x == pytest.approx(2.0, abs=0.02)
+    assert msg.twist.twist.angular.z == pytest.approx(0.2, abs=1e-3)
+    q = msg.pose.pose.orientation
+    assert Rotation.from_quat([q.x, q.y, q.z, q.w]).as_rotvec() == pytest.approx([0, 0, 0.01], abs=1e-6)
+    for covariance in (msg.pose.covariance, msg.twist.covariance):
+        assert (np.diag(np.reshape(covariance, (6, 6))) > 0).all()
+
+
+def test_transform_and_its_inverse() -> None:
+    state = two_frames(MOUNTED)
+    forward = odometry_transform(state, "odom", "base_link")
+    back = odometry_transform(state, "odom", "base_link", invert=True)
+    assert (forward.header.frame_id, forward.child_frame_id) == ("odom", "base_link")
+    assert (back.header.frame_id, back.child_frame_id) == ("base_link", "odom")
+    np.testing.assert_allclose(matrix_from_transform(forward), state.T_odom_base, atol=1e-12)
+    np.testing.assert_allclose(matrix_from_transform(forward) @ matrix_from_transform(back), np.eye(4), atol=1e-12)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.ros.diagnostics import Health, assess, diagnostic_message
+from featdepth_ros.ros.statistics import Snapshot
+
+METRIC = ScaleState("metric", "factor", 36.0, 0.0)
+GOOD = Health(
+    state="active",
+    enabled=True,
+    figures=Snapshot(received=10, processed=9, dropped=1, rate_hz=9.5, age_ms=40.0, stage_ms={"depth": 30.0}),
+    info=ModelInfo(name="compact", licence="Apache-2.0"),
+    weights="compact",
+    device="cpu",
+    scale=METRIC,
+    motion="tracked",
+    base="base_link",
+)
+RELATIVE = ScaleState("relative", "none", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("health", "level", "says"),
+    [
+        (GOOD, DiagnosticStatus.OK, "9.5 frames/s"),
+        (replace(GOOD, scale=RELATIVE), DiagnosticStatus.WARN, "not metres"),
+        (replace(GOOD, uncalibrated=True), DiagnosticStatus.WARN, "uncalibrated"),
+        (replace(GOOD, conflict="someone else publishes"), DiagnosticStatus.WARN, "someone else"),
+        (replace(GOOD, silence="nobody publishes /x", scale=RELATIVE), DiagnosticStatus.ERROR, "nobody publishes"),
+        (replace(GOOD, figures=Snapshot(last_error="bad step")), DiagnosticStatus.ERROR, "bad step"),
+        (replace(GOOD, figures=Snapshot()), DiagnosticStatus.OK, "waiting"),
+        (replace(GOOD, enabled=False, silence="x"), DiagnosticStatus.OK, "switched off"),
+        (replace(GOOD, state="inactive", silence="x"), DiagnosticStatus.OK, "inactive"),
+    ],
+)
+def test_the_worst_is_told(health: Health, level: bytes, says: str) -> None:
+    got, message = assess(health)
+    assert got == level and says in message
+
+
+def test_message_holds_scale_weights_licence_and_stages() -> None:
+    status = diagnostic_message("depth_node: pipeline", 2_000_000_000, GOOD).status[0]
+    values = {v.key: v.value for v in status.values}
+    assert values["scale"] == "metric" and values["scale_source"] == "factor" and values["scale_factor"] == "36"
+    assert values["licence"] == "Apache-2.0" and values["weights"] == "compact" and values["device"] == "cpu"
+    assert values["stage_depth_ms"] == "30.00" and values["age_at_publish_ms"] == "40.0" and values["dropped"] == "1"
+    assert status.hardware_id == "compact"
+
+
+def test_message_before_anything_happened() -> None:
+    empty = Health(state="unconfigured", enabled=True, figures=Snapshot())
+    array = diagnostic_message("depth_node: pipeline", 0, empty)
+    assert array.status[0].message == "unconfigured"

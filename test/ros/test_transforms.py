@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TransformStamped
+from scipy.spatial.transform import Rotation
+
+from featdepth_ros.ros.transforms import (
+    Edge,
+    FrameTree,
+    matrix_from_quaternion,
+    matrix_from_transform,
+    quaternion_from_matrix,
+    transform_message,
+)
+
+
+def rotations() -> list[np.ndarray]:
+    axes = np.vstack([np.eye(3), -np.eye(3), np.random.default_rng(1).normal(size=(40, 3))])
+    angles = [0.0, 1e-9, 1e-4, 1.0, np.pi / 2, np.pi - 1e-7, np.pi]
+    return [Rotation.from_rotvec(a / np.linalg.norm(a) * t).as_matrix() for a in axes for t in angles]
+
+
+def test_quaternions_are_xyzw_and_agree_with_scipy() -> None:
+    for rotation in rotations():
+        q = np.array(quaternion_from_matrix(rotation))
+        assert np.linalg.norm(q) == pytest.approx(1.0, abs=1e-12)
+        expected = Rotation.from_matrix(rotation).as_quat()
+        assert min(np.abs(q - expected).max(), np.abs(q + expected).max()) < 1e-7
+        np.testing.assert_allclose(matrix_from_quaternion(*q), rotation, atol=1e-12)
+
+
+def test_w_is_not_negative() -> None:
+    assert all(quaternion_from_matrix(rotation)[3] >= 0 for rotation in rotations())
+
+
+def test_agrees_with_tf_transformations() -> None:
+    reference = pytest.importorskip("tf_transformations")
+    for rotation in rotations():
+        T = np.eye(4)
+        T[:3, :3] = rotation
+        q = quaternion_from_matrix(T)
+        expected = reference.quaternion_from_matrix(T)
+        assert min(np.abs(q - expected).max(), np.abs(q + expected).max()) < 1e-7
+        np.testing.assert_allclose(reference.quaternion_matrix(q), T, atol=1e-7)
+
+
+def test_unnormalised_quaternions_are_normalised_and_zero_is_refused() -> None:
+    np.testing.assert_allclose(matrix_from_quaternion(0, 0, 2, 2), Rotation.from_euler("z", 90, True).as_matrix())
+    for bad in ((0, 0, 0, 0), (float("nan"), 0, 0, 1)):
+        with pytest.raises(ValueError, match="no rotation"):
+            matrix_from_quaternion(*bad)
+
+
+def pose(x: float, degrees: float = 0.0) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_euler("z", degrees, True).as_matrix()
+    T[0, 3] = x
+    return T
+
+
+def test_transform_message_round_trip() -> None:
+    msg = transform_message(pose(2.0, 30.0), 5, "parent", "child")
+    assert (msg.header.frame_id, msg.child_frame_id, msg.header.stamp.nanosec) == ("parent", "child", 5)
+    np.testing.assert_allclose(matrix_from_transform(msg), pose(2.0, 30.0), atol=1e-12)
+
+
+def test_malformed_transforms_are_refused() -> None:
+    empty = TransformStamped()
+    empty.transform.rotation.w = 0.0
+    with pytest.raises(ValueError, match="no rotation"):
+        matrix_from_transform(empty)
+    msg = transform_message(np.eye(4), 0, "a", "b")
+    msg.transform.translation.x = float("inf")
+    with pytest.raises(ValueError, match="not finite"):
+        matrix_from_transform(msg)
+
+
+def tree(*edges: tuple[str, str, np.ndarray, bool]) -> FrameTree:
+    made = FrameTree()
+    for child, parent, T, static in edges:
+        made.set(child, Edge(parent, T, static))
+    return made
+
+
+def test_extrinsics_chain_transforms_in_order() -> None:
+    frames = tree(("optical", "mount", pose(0.1, 90.0), True), ("mount", "base_link", pose(1.0, 90.0), True))
+    found = frames.extrinsics("optical", "base_link", "odom")
+    assert found is not None and found.base == "base_link" and found.moving == ()
+    np.testing.assert_allclose(found.T_base_camera, pose(1.0, 90.0) @ pose(0.1, 90.0), atol=1e-12)
+
+
+def test_extrinsics_name_what_moves() -> None:
+    frames = tree(("optical", "tilt", pose(0.1), True), ("tilt", "base_link", pose(1.0), False))
+    found = frames.extrinsics("optical", "base_link", "odom")
+    assert found is not None and found.moving == ("tilt",)
+
+
+def test_without_base_the_root_of_the_cameras_tree_stands_in() -> None:
+    found = tree(("optical", "camera_link", pose(0.1), True)).extrinsics("optical", "base_link", "odom")
+    assert found is not None and found.base == "camera_link"
+    np.testing.assert_allclose(found.T_base_camera, pose(0.1))
+
+
+def test_camera_without_parent_has_no_extrinsics() -> None:
+    assert tree(("other", "base_link", pose(0.1), True)).extrinsics("optical", "base_link", "odom") is None
+    itself = tree().extrinsics("base_link", "base_link", "odom")
+    assert itself is not None and itself.T_base_camera is None
+
+
+def test_odometry_of_others_and_loops_end_the_way_up() -> None:
+    frames = tree(("optical", "camera_link", pose(0.1), True), ("camera_link", "odom", pose(3.0), False))
+    found = frames.extrinsics("optical", "base_link", "odom")
+    assert found is not None and found.base == "camera_link"
+    loop = tree(("a", "b", pose(1.0), True), ("b", "a", pose(1.0), True)).extrinsics("a", "base_link", "odom")
+    assert loop is not None and loop.base == "b"

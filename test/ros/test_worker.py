@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import threading
+
+from featdepth_ros.ros.statistics import Statistics
+from featdepth_ros.ros.worker import NewestItemWorker
+
+
+def test_only_the_newest_waits() -> None:
+    started, go, seen = threading.Event(), threading.Event(), []
+
+    def process(item: int) -> None:
+        seen.append(item)
+        started.set()
+        go.wait(5.0)
+
+    worker: NewestItemWorker[int] = NewestItemWorker(process, "test")
+    worker.start()
+    assert worker.offer(0) is False
+    assert started.wait(5.0)
+    dropped = [worker.offer(i) for i in range(1, 6)]
+    assert dropped == [False, True, True, True, True]
+    started.clear()
+    go.set()
+    assert started.wait(5.0)
+    assert worker.stop(5.0)
+    assert seen == [0, 5]
+
+
+def test_stop_forgets_what_waits_and_reports_a_hang() -> None:
+    started, go, seen = threading.Event(), threading.Event(), []
+
+    def process(item: int) -> None:
+        seen.append(item)
+        started.set()
+        go.wait(5.0)
+
+    worker: NewestItemWorker[int] = NewestItemWorker(process, "test")
+    worker.start()
+    worker.offer(1)
+    assert started.wait(5.0)
+    worker.offer(2)
+    assert worker.stop(0.05) is False
+    go.set()
+    assert worker.stop(5.0) is True
+    assert seen == [1]
+
+
+def test_statistics_count_and_measure() -> None:
+    statistics = Statistics()
+    for _ in range(3):
+        statistics.image_arrived(replaced=False)
+    statistics.image_arrived(replaced=True)
+    statistics.image_rejected("bad step")
+    assert statistics.snapshot().last_error == "bad step"
+    for latency in (10.0, 30.0, 20.0):
+        statistics.image_processed(latency, 50.0, {"depth": 8.0})
+    statistics.image_skipped()
+    statistics.time_jumped()
+    now = statistics.snapshot()
+    assert (now.received, now.processed, now.dropped, now.rejected) == (4, 3, 1, 1)
+    assert (now.skipped, now.time_jumps, now.last_error) == (1, 1, "")
+    assert (now.latency_ms, now.age_ms, now.stage_ms) == (20.0, 50.0, {"depth": 8.0})
+    assert now.rate_hz > 0 and now.silent_s < 5.0
