@@ -36,17 +36,17 @@ help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile | expand -t 16
 	@echo "  options: PYTHON=python3.12, TORCH='pip arguments', make demo BAG=path, make test ARGS='test/geometry -x'"
 
-demo: $(STAMPS)/demo  ## the whole chain on a rendered recording (or BAG=path), ending in a report
+demo: $(STAMPS)/demo $(STAMPS)/links  ## the whole chain on a rendered recording (or BAG=path), ending in a report
 	@$(BIN)/featdepth demo $(if $(BAG),"$(BAG)")
 
 test: $(STAMPS)/test lint  ## ruff, mypy, pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMPS)/test  ## ruff and mypy
+lint: $(STAMPS)/test $(STAMPS)/links  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-setup: $(STAMPS)/demo  ## .venv/ with everything the demo needs, and no more
+setup: $(STAMPS)/demo $(STAMPS)/links  ## .venv/ with everything the demo needs, and no more
 	@echo "ready: $(BIN)/featdepth --help"
 
 clean:  ## remove .venv/ and everything built
@@ -78,14 +78,17 @@ ifeq ($(ROS),wheels)
 endif
 	@touch $@
 
-$(STAMPS)/demo: $(STAMPS)/ros setup.py tools/link_prefix.py
+$(STAMPS)/demo: $(STAMPS)/ros setup.py
 	@echo "installing featdepth_ros ..."
 	@$(PIP) install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[recordings,simulation,plots]"
-	@$(BIN)/python tools/link_prefix.py
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/ros setup.py tools/link_prefix.py
+$(STAMPS)/test: $(STAMPS)/ros setup.py
 	@echo "installing featdepth_ros and what its tests need ..."
 	@$(PIP) install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[all]"
-	@$(BIN)/python tools/link_prefix.py
 	@touch $(STAMPS)/demo $@
+
+# An editable install brings no share/ and lib/: links, made anew when a file comes or goes.
+$(STAMPS)/links: $(STAMPS)/venv tools/link_prefix.py package.xml resource $(shell find launch config -type d)
+	@$(BIN)/python tools/link_prefix.py
+	@touch $@

@@ -17,29 +17,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def links(prefix: Path) -> dict[Path, Path]:
-    """Return link -> file or folder of the source tree."""
+    """Return link -> file of the source tree. Folders are real ones: `ros2 launch` does not look behind linked folders."""
     share = prefix / "share" / PACKAGE
-    return {
-        prefix / "share/ament_index/resource_index/packages" / PACKAGE: ROOT / "resource" / PACKAGE,
-        share / "package.xml": ROOT / "package.xml",
-        share / "launch": ROOT / "launch",
-        share / "config": ROOT / "config",
+    found = {
+        prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE: ROOT / "resource" / PACKAGE,
         prefix / "lib" / PACKAGE / "depth_node": ROOT / "resource" / "depth_node",
+        share / "package.xml": ROOT / "package.xml",
     }
+    for folder in ("launch", "config"):
+        files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        found.update({share / path.relative_to(ROOT): path for path in files})
+    return found
 
 
 def main() -> None:
     """Make the links, in the place of whatever an earlier install left there."""
     if sys.prefix == sys.base_prefix:
         sys.exit("run this with the Python of a virtual environment")
-    for link, target in links(Path(sys.prefix)).items():
-        if not target.exists():
-            sys.exit(f"{target} is missing from the source tree")
+    prefix = Path(sys.prefix)
+    for folder in (prefix / "share" / PACKAGE, prefix / "lib" / PACKAGE):
+        shutil.rmtree(folder, ignore_errors=True)
+    for link, target in links(prefix).items():
         link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_dir() and not link.is_symlink():
-            shutil.rmtree(link)
-        elif link.exists() or link.is_symlink():
-            link.unlink()
+        link.unlink(missing_ok=True)
         link.symlink_to(target)
 
 
