@@ -52,7 +52,8 @@ def model_from_weights(
 ) -> FeatDepthModel:
     """Build the model that a file's tensors belong to; see `load_model`."""
     facts = _facts(weights, preset)
-    model = _empty_model(weights, facts)
+    with torch.device("meta"):  # no time for initial values that are replaced at once
+        model = _empty_model(weights, facts)
     _load_strictly(model, weights)
     try:
         return model.to(device).eval()
@@ -113,6 +114,8 @@ def _empty_model(weights: WeightsFile, facts: ModelInfo) -> FeatDepthModel:
             f"expected {', '.join(PARTS)} (FeatDepth), or encoder, decoder, pose_head (compact)"
         )
     nets = tuple(dict.fromkeys(net for part, net in PARTS.items() if part in parts))
+    if "reconstruction" in nets and "features" not in nets:  # an image decoder alone is half a net
+        nets = ("features", *nets)
     if "extractor" in parts:
         kind = "mono_fm"
     elif parts & {"Encoder", "Decoder"}:
@@ -155,4 +158,4 @@ def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
     ]
     if problems:
         raise CheckpointError(f"'{weights.path}' does not fit {model.info.architecture}: {'; '.join(problems)}")
-    model.load_state_dict(weights.state, strict=True)
+    model.load_state_dict(weights.state, strict=True, assign=True)
