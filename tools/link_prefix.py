@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def links(prefix: Path) -> dict[Path, Path]:
-    """Return link -> file of the source tree. Folders are real ones: `ros2 launch` does not look behind linked folders."""
+    """Return link -> file of the source tree. Folders are real: `ros2 launch` does not look behind linked ones."""
     share = prefix / "share" / PACKAGE
     found = {
         prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE: ROOT / "resource" / PACKAGE,
