@@ -8,7 +8,7 @@ from pathlib import Path
 
 DESCRIPTION = (
     "Train the networks from a recipe (a name of config/train) or a YAML file. Writes DIR/checkpoints/, "
-    "DIR/metrics.jsonl, DIR/model.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on exactly there."
+    "DIR/metrics.jsonl, DIR/model.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on there."
 )
 EXAMPLE = """  featdepth train --config compact_rendered --output runs/compact
   featdepth train --config compact_rendered --output runs/compact --resume
@@ -39,15 +39,20 @@ def run(args: argparse.Namespace) -> int:
         from featdepth_training.session import train
     except ImportError as error:
         raise MissingDependencyError(
-            f"training needs a package that is not installed ({error.name}); install with: pip install 'featdepth_ros[train]'"
+            f"training needs a package that is not installed ({error.name}); "
+            "install it with: pip install 'featdepth_ros[train]'"
         ) from error
-    if args.resume is not None and args.finetune:
-        raise FeatDepthError("--resume goes on with a run's own weights; --finetune starts from others. Give one of them.")
+    resume, overrides = args.resume, list(args.overrides)
+    if resume and "=" in resume and not Path(resume).exists():
+        # ``--resume key=value``: argparse took the first override for the checkpoint.
+        resume, overrides = "", [resume, *overrides]
+    if resume is not None and args.finetune:
+        raise FeatDepthError("--resume goes on with a run's weights; --finetune starts from others. Give one of them.")
     outcome = train(
         config=args.config,
         output=args.output,
-        overrides=args.overrides,
-        resume=args.resume,
+        overrides=overrides,
+        resume=resume,
         finetune=args.finetune,
         device=args.device,
         json_path=args.json,

@@ -21,8 +21,6 @@ VALIDATION_SCENES = 1_000_000
 ATTEMPTS = 6
 #: Share of scenes whose surfaces wear random textures: shape, not only look, shall tell depth.
 SHUFFLED = 0.2
-#: Focal lengths at a width of 640 pixels, pixels.
-FOCAL_PX = (270.0, 620.0)
 
 
 class ClipRenderer:
@@ -60,13 +58,13 @@ class ClipRenderer:
         config, number = self.config, index // CLIPS_PER_SCENE
         scene = self._scene(number)
         assert isinstance(scene, Scene)
-        draw = SCENES[self.kind].move
+        kind = SCENES[self.kind]
+        low, high = (f * config.width / 640 for f in kind.focal_px)
         best: tuple[float, Clip] | None = None
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([config.seed, 22, self.first_scene, index, attempt])
-            scale = config.width / 640
-            camera = draw_camera(rng, config.height, config.width, (FOCAL_PX[0] * scale, FOCAL_PX[1] * scale))
-            poses = draw(scene, rng).poses(config.frames, rng)
+            camera = draw_camera(rng, config.height, config.width, (low, high))
+            poses = kind.move(scene, rng).poses(config.frames, rng)
             renderer = Renderer(scene, camera)
             image, depth = renderer.render(poses[0])
             hidden = hidden_share(depth)

@@ -7,19 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featdepth_ros.simulation.room import make_room
 from featdepth_ros.simulation.scene import Scene
 from featdepth_ros.simulation.street import make_street
-from featdepth_training.viewpoints import Movement, drive
+from featdepth_training.viewpoints import Movement, drive, hold
 
 
 @dataclass(frozen=True)
 class SceneKind:
-    """Attributes: ``make``: seed -> scene; ``move``: scene and generator -> movement of one clip."""
+    """A kind of scene.
+
+    Attributes:
+        make: seed -> scene.
+        move: scene and generator -> movement of one clip.
+        focal_px: range of focal lengths, pixels at a width of 640.
+    """
 
     make: Callable[[int], Scene]
     move: Callable[[Scene, np.random.Generator], Movement]
+    focal_px: tuple[float, float]
 
 
 SCENES: dict[str, SceneKind] = {
-    "street": SceneKind(lambda seed: make_street(seed, 180.0), drive),
+    "room": SceneKind(make_room, hold, (200.0, 470.0)),
+    "street": SceneKind(lambda seed: make_street(seed, 180.0), drive, (270.0, 620.0)),
 }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.simulation.road import Road
+from featdepth_ros.simulation.room import FreeSpace
 from featdepth_ros.simulation.scene import Scene
 
 Rng = np.random.Generator
@@ -100,4 +101,27 @@ def drive(scene: Scene, rng: Rng) -> Movement:
         roll=float(rng.normal(0.0, 0.05 if on_foot else 0.015)),
         rates=rates + [bend, 0.0, 0.0],
         shake=(0.004, 0.002) if on_foot else (0.003, 0.001),
+    )
+
+
+def hold(scene: Scene, rng: Rng) -> Movement:
+    """A camera in a hand, on a robot or a drone, anywhere in the free space of a room and a little beyond."""
+    free = scene.path
+    assert isinstance(free, FreeSpace)
+    low, high = np.array(free.low), np.array(free.high)
+    middle, reach = 0.5 * (low + high), 0.5 * (high - low)
+    place = middle + reach * rng.uniform(-1.25, 1.25, 3)
+    direction = rng.normal(0.0, 1.0, 3) * [1.0, 1.0, 0.4]
+    yaw = float(rng.uniform(-math.pi, math.pi))
+    if rng.random() < 0.4:  # straight ahead, as a robot goes
+        direction = np.array([math.cos(yaw), math.sin(yaw), 0.0])
+    turning = float(rng.choice([0.005, 0.015, 0.04]))
+    return Movement(
+        place=place,
+        velocity=direction / np.linalg.norm(direction) * float(rng.uniform(0.0, 0.12)),
+        yaw=yaw,
+        pitch=float(rng.normal(-0.2, 0.25)),
+        roll=float(rng.normal(0.0, 0.08)),
+        rates=rng.normal(0.0, 1.0, 3) * [turning, 0.6 * turning, 0.4 * turning],
+        shake=(0.003, 0.002),
     )

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SIZE, drawn_clip, tiny_config
+
+from featdepth_ros.errors import ConfigError, RecordingError
+from featdepth_training.cache import Clip, ClipCache, write_cache
+from featdepth_training.config import AugmentConfig, RenderedConfig
+from featdepth_training.pairs import PairDataset, SampleKey, keys_of_step, train_loader
+
+PAIR = RenderedConfig(frames=2, max_gap=1, standing=0.0, reverse=0.0)
+
+
+def test_cache_goes_on_after_a_stop_and_refuses_other_settings(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make(index: int) -> Clip:
+        made.append(index)
+        return drawn_clip(index)
+
+    def stop_at(index: int) -> Clip:
+        if index == 3:
+            raise KeyboardInterrupt
+        return make(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_cache(tmp_path, {"a": 1}, 5, 2, stop_at)
+    write_cache(tmp_path, {"a": 1}, 5, 2, make)
+    assert made == [0, 1, 2, 2, 3, 4]  # the second shard was not whole, the first was
+    cache = ClipCache([(tmp_path, 5)])
+    for index in range(5):
+        np.testing.assert_array_equal(cache[index].images, drawn_clip(index).images)
+        np.testing.assert_array_equal(cache[index].poses, drawn_clip(index).poses)
+    with pytest.raises(ConfigError, match="another a"):
+        write_cache(tmp_path, {"a": 2}, 5, 2, make)
+    with pytest.raises(RecordingError, match="expected 6"):
+        ClipCache([(tmp_path, 6)])
+
+
+def test_every_clip_once_an_epoch_across_stages() -> None:
+    config = tiny_config()
+    keys = [k for step in range(config.total_steps) for k in keys_of_step(step, config, 5)]
+    assert [k.number for k in keys] == list(range(10))  # 4 steps of 2, 2 steps of 1
+    assert sorted(k.clip for k in keys[:5]) == list(range(5)) == sorted(k.clip for k in keys[5:])
+    assert {(k.height, k.width) for k in keys[:8]} == {(64, 96)}
+    assert {(k.height, k.width) for k in keys[8:]} == {(64, 64)}
+
+
+def test_samples_do_not_depend_on_where_loading_began(clips: ClipCache) -> None:
+    config = tiny_config()
+    dataset = PairDataset(clips, config.data.rendered, config.data.augment, config.seed)
+    whole, late = list(train_loader(dataset, config, 0)), list(train_loader(dataset, config, 3))
+    assert len(whole) == 6 and len(late) == 3
+    for a, b in zip(whole[3:], late, strict=True):
+        assert all(torch.equal(vars(a)[k], vars(b)[k]) for k in vars(a))
+    before = torch.get_rng_state()
+    next(iter(train_loader(dataset, config, 0)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
+    pair = PairDataset(clips, PAIR, None, 0)[SampleKey(0, 2, *SIZE)]
+    torch.testing.assert_close(pair.camera, torch.tensor([80.0, 80.0, 63.5, 35.5]))
+    # The camera went 0.5 m ahead and 0.1 m right: points of the earlier frame come nearer and go left.
+    torch.testing.assert_close(pair.motion[:3, 3], torch.tensor([-0.1, 0.0, -0.5]))
+    assert float(pair.depth_earlier[0, 40, 64]) == 6.0 and float(pair.depth_later[0, 40, 64]) == 5.5
+    assert torch.isinf(pair.depth_earlier[0, 3, 5])
+
+
+def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None:
+    """Points at true depth, moved by the sample's motion, land where the clip's own camera would see them, mirrored."""
+    augment = AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=1.0, stretch=0.1)
+    key = SampleKey(7, 1, 64, 96)
+    mirrored = PairDataset(clips, PAIR, augment, 5)[key]
+    upright = PairDataset(clips, PAIR, AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=0.0, stretch=0.1), 5)[key]
+    assert torch.equal(mirrored.earlier, upright.earlier.flip(-1))
+
+    def lands(pair: object, u: float, v: float, z: float) -> np.ndarray:
+        fx, fy, cx, cy = vars(pair)["camera"].double().numpy()
+        point = np.array([(u - cx) / fx * z, (v - cy) / fy * z, z, 1.0])
+        moved = vars(pair)["motion"].double().numpy() @ point
+        return np.array([fx * moved[0] / moved[2] + cx, fy * moved[1] / moved[2] + cy])
+
+    one, two = lands(upright, 20.0, 30.0, 5.0), lands(mirrored, 96 - 1 - 20.0, 30.0, 5.0)
+    np.testing.assert_allclose(two, [96 - 1 - one[0], one[1]], atol=1e-4)
+    # Zoomed: the same field of view covers more pixels.
+    assert float(upright.camera[0]) > 1.2 * 80 * 96 / 128
+
+
+def test_standing_and_reversed_pairs(clips: ClipCache) -> None:
+    key = SampleKey(0, 0, 64, 96)
+    standing = RenderedConfig(frames=2, max_gap=1, standing=1.0)
+    still = PairDataset(clips, standing, AugmentConfig(), 0)[key]
+    assert torch.equal(still.earlier, still.later)
+    torch.testing.assert_close(still.motion, torch.eye(4))
+    back = RenderedConfig(frames=2, max_gap=1, standing=0.0, reverse=1.0)
+    assert float(PairDataset(clips, back, AugmentConfig(), 0)[key].motion[2, 3]) == pytest.approx(0.5)

@@ -1,0 +1,155 @@
+"""Schedule, average, step, units, objective: the parts of the engine by themselves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from featdepth_ros.models.info import ModelInfo
+from featdepth_training.augment import photometric, plain
+from featdepth_training.batch import PairBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
+from featdepth_training.config import AugmentConfig, ObjectiveConfig, ScheduleConfig
+from featdepth_training.ema import WeightAverage
+from featdepth_training.schedule import rate_factor
+from featdepth_training.step import train_step
+from featdepth_training.supervised import Prediction, gradient_term, supervised_terms
+
+INFO = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
+
+
+def test_schedules() -> None:
+    cosine = ScheduleConfig(kind="cosine", warmup_steps=10, warmup_ratio=0.1, final_ratio=0.01)
+    assert rate_factor(0, 100, cosine) == pytest.approx(0.1, rel=1e-3)
+    assert rate_factor(50, 100, cosine) == pytest.approx(0.505)
+    assert rate_factor(100, 100, cosine) == pytest.approx(0.01)
+    rates = [rate_factor(s, 100, cosine) for s in range(10, 101)]
+    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    steps = ScheduleConfig(kind="step", warmup_steps=0, milestones=(0.5, 0.75), gamma=0.5)
+    assert [rate_factor(s, 100, steps) for s in (0, 49, 50, 75)] == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_average_follows_the_weights() -> None:
+    net = nn.Linear(2, 2, bias=False)
+    average = WeightAverage(net, 0.9)
+    first = net.weight.detach().clone()
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    average.update(net)
+    decay = min(0.9, 2 / 11)
+    torch.testing.assert_close(average.values["weight"], decay * first + (1 - decay) * net.weight.detach())
+
+
+class _Odd(nn.Module):
+    """A weight and a running statistic that the forward pass changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("seen", torch.zeros(1))
+
+    def terms(self, factor: float) -> dict[str, torch.Tensor]:
+        assert isinstance(self.seen, torch.Tensor)
+        self.seen += 1
+        return {"total": (self.weight * factor).sum()}
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_a_step_that_is_not_finite_changes_nothing(factor: float) -> None:
+    net = _Odd()
+    optimiser = torch.optim.Adam(net.parameters(), 0.1)
+    result = train_step(net, lambda: net.terms(factor), optimiser, list(net.parameters()), 1.0)
+    assert not result.applied
+    assert torch.equal(net.weight.detach(), torch.ones(3))
+    assert torch.equal(net.seen, torch.zeros(1))  # type: ignore[arg-type]
+    assert train_step(net, lambda: net.terms(1.0), optimiser, list(net.parameters()), 1.0).applied
+    assert not torch.equal(net.weight.detach(), torch.ones(3))
+
+
+def test_axisangle_is_the_inverse_of_rodrigues() -> None:
+    vectors = torch.tensor([[0.0, 0.0, 0.0], [0.1, -0.2, 0.3], [1e-5, 0.0, 0.0], [0.0, 1.5, 0.0]], dtype=torch.float64)
+    x, y, z = vectors.unbind(1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)
+    torch.testing.assert_close(axisangle_of(torch.linalg.matrix_exp(skew)), vectors, atol=1e-9, rtol=1e-7)
+
+
+def test_network_units_move_the_pixels_as_the_live_camera_does() -> None:
+    """Flow of the canonical camera with depth / r and the converted motion equals the live camera's flow."""
+    camera = torch.tensor([[200.0, 200.0, 100.0, 60.0]])
+    ratio = focal_ratio(camera, INFO)
+    depth, translation = 7.0, torch.tensor([[0.02, -0.01, 0.05]])
+    axisangle = torch.tensor([[0.002, -0.003, 0.004]])
+    turned, shifted = motion_in_network_units(axisangle, translation, ratio)
+
+    def flow(focal: float, z: float, w: torch.Tensor, t: torch.Tensor) -> np.ndarray:
+        offsets = np.array([[-40.0, 20.0], [30.0, -15.0], [5.0, 25.0]])  # pixels from the principal point
+        points = np.concatenate([offsets / focal, np.ones((3, 1))], 1) * z
+        moved = points + np.cross(w[0].numpy(), points) + t[0].numpy()
+        return moved[:, :2] / moved[:, 2:] * focal - offsets
+
+    live = flow(200.0, depth, axisangle, translation)
+    canonical = flow(canonical_focal_px(INFO), depth / float(ratio), turned, shifted)
+    np.testing.assert_allclose(canonical, live, atol=0.02 * np.abs(live).max())
+
+
+def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> PairBatch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, count, 3, *size), generator=generator, dtype=torch.uint8)
+    depth = 2 + 10 * torch.rand(2, count, 1, *size, generator=generator)
+    motion = torch.eye(4).repeat(count, 1, 1)
+    motion[:, 2, 3] = -0.5
+    focal = canonical_focal_px(INFO)
+    camera = torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1)
+    return PairBatch(images[0], images[1], depth[0], depth[1], camera, motion, torch.zeros(count, dtype=torch.int64))
+
+
+def _prediction(batch: PairBatch, factor: float) -> Prediction:
+    low, high = 1 / INFO.max_depth, 1 / INFO.min_depth
+    depth = factor * torch.cat((batch.depth_earlier, batch.depth_later))
+    disparity = (1 / depth - low) / (high - low)
+    maps = [disparity] + [disparity[..., 2**k // 2 :: 2**k, 2**k // 2 :: 2**k] for k in (1, 2, 3)]
+    return Prediction(maps, torch.zeros(2, 3), batch.motion[:, :3, 3].clone())
+
+
+def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:
+    batch = _batch()
+    exact = supervised_terms(_prediction(batch, 1.0), batch, INFO, ObjectiveConfig())
+    assert all(abs(float(v)) < 1e-4 for v in exact.values())
+    twice = supervised_terms(_prediction(batch, 2.0), batch, INFO, ObjectiveConfig())
+    assert float(twice["depth"]) == pytest.approx(math.log(2.0), rel=1e-3)
+    assert float(twice["gradient"]) < 1e-4
+    assert float(twice["total"]) == pytest.approx(sum(float(v) for k, v in twice.items() if k != "total"))
+
+
+def test_unknown_pixels_do_not_count_and_the_sky_is_far() -> None:
+    batch = _batch()
+    prediction = _prediction(batch, 1.0)
+    batch.depth_earlier[..., :20, :] = float("nan")
+    assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) < 1e-4
+    batch.depth_earlier[..., 30:40, :] = float("inf")
+    assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) > 0.01
+
+
+def test_gradient_term_finds_a_missing_edge() -> None:
+    flat = torch.zeros(1, 1, 16, 16)
+    edge = flat.clone()
+    edge[..., 8:] = 1.0
+    weight = torch.ones_like(flat)
+    assert float(gradient_term(flat + 3.0, weight)) == 0.0
+    assert float(gradient_term(edge, weight)) > 0.05
+
+
+def test_photometric_is_seeded_stays_in_range_and_off_means_off() -> None:
+    batch = _batch()
+    one, two, other = (photometric(batch, AugmentConfig(), torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(one.earlier, two.earlier) and not torch.equal(one.earlier, other.earlier)
+    assert 0.0 <= float(one.later.min()) and float(one.later.max()) <= 1.0
+    off = AugmentConfig(
+        brightness=0, contrast=0, saturation=0, hue=0, gamma=0, grey=0, blur=0, haze=0, noise=0, pair_jitter=0
+    )
+    unchanged = photometric(batch, off, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(unchanged.earlier, plain(batch).earlier, atol=2e-4, rtol=0)
