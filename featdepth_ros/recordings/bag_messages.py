@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.errors import ImageError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.bag_types import ros2_store
 from featdepth_ros.recordings.camera_info import info_fields
@@ -40,6 +42,17 @@ class Messages:
             is_bigendian=0,
             step=data.nbytes // height,
             data=data.reshape(-1).view(np.uint8),
+        )
+
+    def jpeg(self, header: Any, image: NDArray[np.uint8], quality: int = 90) -> Any:
+        """Return a sensor_msgs/CompressedImage of an (H, W, 3) uint8 RGB image."""
+        encoded, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        if not encoded:
+            raise ImageError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+        return self.sensor_msgs__CompressedImage(
+            header=header, format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
         )
 
     def camera_info(self, header: Any, camera: CameraModel) -> Any:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError, nearest_name
 from featdepth_ros.recordings.bag import stamp_ns_of
-from featdepth_ros.recordings.bag_export import GROUND_TRUTH_TOPIC
 from featdepth_ros.recordings.bag_source import BagSource
 from featdepth_ros.recordings.bag_types import ODOMETRY, POSE_STAMPED, TF_MESSAGE
+from featdepth_ros.recordings.frame_messages import GROUND_TRUTH_TOPIC
 from featdepth_ros.recordings.poses import rotation_from_quaternion, transform
 
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"

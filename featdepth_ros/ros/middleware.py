@@ -7,8 +7,9 @@ import os
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.resources import config_file
 
-#: Newer Fast DDS reads the first, the one of Humble the second.
+#: Fast DDS reads the first; that of older distributions only the second, which newer ones warn about.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+OLDER_DISTRIBUTIONS = ("humble", "iron")
 PROFILE = "dds/fastdds_shm.xml"
 
 
@@ -27,6 +28,5 @@ def use_shared_memory_profile() -> bool:
         path = str(config_file(PROFILE))
     except FeatDepthError:
         return False
-    for name in PROFILE_VARIABLES:
-        os.environ[name] = path
+    os.environ[PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in OLDER_DISTRIBUTIONS]] = path
     return True

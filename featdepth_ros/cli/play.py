@@ -1,0 +1,112 @@
+"""``featdepth play``: a recording onto ROS 2 topics."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """Put a recording onto ROS 2 topics at the rate it was recorded.
+
+Every topic of a ROS 1 or ROS 2 bag whose type is installed is played message for message. Any other INPUT (an image, a
+folder of images, a video, a KITTI, EuRoC, TUM or 7-Scenes folder) becomes images with camera_info and, where the
+recording has them, depth, true odometry and transforms. Stamps are the recording's own; a recording that only counts
+from its start is stamped from now on."""
+EXAMPLE = """  featdepth play drive.bag --topic /camera/image_raw --loop
+  featdepth play kitti/sequences/00 --rate 0.5 --wait-for-subscriber 10
+  featdepth play photos/ --rate-hz 5 --camera 718.9,718.9,607.2,185.2"""
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0.0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("input", metavar="INPUT", type=Path, help="bag, folder, video or image")
+    parser.add_argument("--rate", type=_positive, default=1.0, metavar="FACTOR", help="speed, 1 is as recorded")
+    parser.add_argument("--loop", action="store_true", help="start again at the end; stamps jump back")
+    parser.add_argument("--clock", action="store_true", help="publish the recording's time on /clock")
+    parser.add_argument("--topic", help="image topic of a bag with several, or camera of a data set (image_2, cam1)")
+    parser.add_argument(
+        "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration to publish instead of the recorded one"
+    )
+    parser.add_argument(
+        "--image-topic", help="name to play the images under (default: the bag's, else /camera/image_raw)"
+    )
+    parser.add_argument("--frame-id", default="camera_optical_frame", help="frame of the images, bags excepted")
+    parser.add_argument(
+        "--rate-hz", type=_positive, help="frames per second of a recording without stamps (default 10)"
+    )
+    parser.add_argument(
+        "--compressed", action="store_true", help="images as JPEG on IMAGE_TOPIC/compressed, bags excepted"
+    )
+    reliability = parser.add_mutually_exclusive_group()
+    reliability.add_argument("--reliable", dest="reliable", action="store_true", default=None, help="reliable topics")
+    reliability.add_argument("--best-effort", dest="reliable", action="store_false", help="best-effort topics")
+    parser.add_argument(
+        "--start-delay", type=_not_negative, default=0.0, metavar="S", help="wait before the first message"
+    )
+    parser.add_argument(
+        "--wait-for-subscriber", type=_not_negative, default=0.0, metavar="S", help="wait at most S s for one"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was played as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play until the end or a signal."""
+    import time
+
+    from tqdm import tqdm
+
+    from featdepth_ros.recordings.stream import StreamOptions, open_stream
+    from featdepth_ros.ros.player import Player, PlayOptions
+    from featdepth_ros.ros.session import message_class, ros_session
+
+    what = StreamOptions(args.topic, args.camera, args.image_topic, args.frame_id, args.compressed, args.rate_hz)
+    how = PlayOptions(args.rate, args.loop, args.clock, args.reliable, args.start_delay, args.wait_for_subscriber)
+    with ros_session("featdepth_player") as (node, stop):
+        stream = open_stream(args.input, what, lambda name: message_class(name) is not None, time.time_ns())
+        for note in stream.notes:
+            print(f"note: {note}")
+        told = len(stream.notes)
+        topics = ", ".join(f"{t.name} [{t.msgtype}]" for t in stream.topics)
+        print(f"playing {args.input} on {topics}", flush=True)
+        with tqdm(total=None if args.loop else stream.total, unit="msg", disable=None) as bar:
+            report = Player(node, stream, how, bar.update).play(stop)
+        for note in stream.notes[told:]:
+            print(f"note: {note}")
+    _tell(report, args.json)
+    return 0
+
+
+def _tell(report: Any, json_file: Path | None) -> None:
+    import json
+    from dataclasses import asdict
+
+    from featdepth_ros.errors import FeatDepthError
+
+    if report.subscribers_found is False:
+        print("note: no subscriber appeared in time; played all the same")
+    rate = "" if report.frame_rate_hz is None else f" at {report.frame_rate_hz:.2f} frames/s"
+    print(
+        f"played {sum(report.messages.values())} messages, {report.frames} frames{rate}, in {report.elapsed_s:.2f} s; "
+        f"{report.late} late, the latest by {report.latest_s * 1e3:.1f} ms"
+        + (" (interrupted)" if report.interrupted else "")
+    )
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise FeatDepthError(f"'{json_file}' cannot be written: {error.strerror}") from error

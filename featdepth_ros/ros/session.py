@@ -1,0 +1,60 @@
+"""A ROS node for a command: with the shipped transport profile, stopped in good order by SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.ros.middleware import use_shared_memory_profile
+
+
+def message_class(msgtype: str) -> Any | None:
+    """Return the Python class of ``package/msg/Name``, or None when that type is not installed."""
+    package, _, name = msgtype.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name, None)
+    except (ImportError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def ros_session(name: str) -> Iterator[tuple[Any, threading.Event]]:
+    """Yield (node, stop event); signals set the event, and further ones do not disturb the clean-up.
+
+    Must be entered on the main thread. Domain, discovery and middleware are the environment's.
+
+    Raises:
+        MissingDependencyError: there is no rclpy in this environment.
+    """
+    use_shared_memory_profile()
+    try:
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"ROS 2 (rclpy) is not available: {error}. Source a ROS 2 installation, or run in the environment that "
+            "'make demo' sets up"
+        ) from error
+    stop = threading.Event()
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    earlier = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node(name, enable_rosout=False, start_parameter_services=False)
+        try:
+            yield node, stop
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
