@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -85,7 +86,6 @@ def load_engine(settings: Settings) -> Engine:
 def free_memory() -> None:
     """Give back what a dropped engine held."""
     gc.collect()
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # absent when the engine was not built on it
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
