@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     cap: float = args.cap if args.cap is not None else default_cap
     scale: Any = args.scale
     if args.weights:
-        from featdepth_ros.reporting.prediction import DepthPredictor, predicted_pairs, scale_in_metres
+        from featdepth_ros.cli.eval_prediction import DepthPredictor, predicted_pairs, scale_in_metres
 
         samples = open_dataset(args.dataset, args.root, args.split, args.truth)
         predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip)

@@ -133,7 +133,8 @@ def segment_errors(
     its length further along the true path. Its error is inv(estimated motion) @ true motion.
 
     Args:
-        truth, estimate: (N, 4, 4) poses of the same frames.
+        truth: (N, 4, 4) poses.
+        estimate: (N, 4, 4) poses of the same frames.
         lengths: metres.
         frame_numbers: (N,) numbers of the frames in their recording; counted from 0 by default.
         seconds: (N,) time of each frame, for speeds; by default 0.1 s times frame number, as KITTI's kit assumes.
@@ -198,7 +199,8 @@ def snippet_ate(truth: ArrayLike, estimate: ArrayLike, frames: int = SNIPPET_FRA
     scale gives the same points, so the error is the truth's own.
 
     Args:
-        truth, estimate: (N, 4, 4) poses of the same frames.
+        truth: (N, 4, 4) poses.
+        estimate: (N, 4, 4) poses of the same frames.
         frames: points a snippet has.
     """
     gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
@@ -256,7 +258,8 @@ def evaluate_odometry(
     Frames are those the estimate has; both trajectories are based at the first of them, then aligned.
 
     Args:
-        truth, estimate: both with stamps or both with frame numbers, and of the same frame on the vehicle.
+        truth: the true poses.
+        estimate: of the same frame on the vehicle; both have stamps, or both frame numbers.
         alignment: see `trajectory.align`.
         lengths: segment lengths, metres, above 0.
         max_difference_ns: see `trajectory.associate`.
