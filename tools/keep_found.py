@@ -12,20 +12,26 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
+PINS = Path(__file__).resolve().parent / "constraints.txt"
+#: Pinned on every machine: no build of torch that pulls in CUDA, no setuptools that colcon cannot use.
+CARRY = {"torch", "setuptools"}
 KEEP = ("numpy", "torch", "PyYAML", "matplotlib", "scipy", "opencv-python", "opencv-python-headless")
 
 
 def main() -> None:
     """Print one pin for each package of KEEP that lies outside this virtual environment."""
     own = Path(sys.prefix).resolve()
-    print("setuptools<80")
+    pins = PINS.read_text(encoding="utf-8").splitlines()
+    found = {}
     for name in KEEP:
         try:
-            found = importlib.metadata.distribution(name)
+            distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        if own not in Path(str(found.locate_file(""))).resolve().parents:
-            print(f"{name}=={found.version}")
+        if own not in Path(str(distribution.locate_file(""))).resolve().parents:
+            found[name] = f"{name}=={distribution.version}"
+    carried = (line for line in pins if line.partition("==")[0] in CARRY and line.partition("==")[0] not in found)
+    print("\n".join([*found.values(), *carried]))
 
 
 if __name__ == "__main__":
