@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,14 +110,19 @@ class BagSource:
         except Exception as error:  # noqa: BLE001 - the reader raises anything from damaged files, assertions included
             reason = str(error) or type(error).__name__
         files = [self.path] if self.path.is_file() else _storage_files(self.path)
-        backend = salvage(files)
-        if backend is None:
+        if len(files) == 1 and not (self.path / "metadata.yaml").is_file() and self.path.is_dir():
+            with contextlib.suppress(Exception):  # a recorder that was killed leaves no metadata; the file may be whole
+                backend: BagBackend = RosbagsBackend(files[0])
+                self.notes.append("the bag has no metadata.yaml; its one file is read directly")
+                return backend
+        salvaged = salvage(files)
+        if salvaged is None:
             raise RecordingError(f"bag '{self.path}' cannot be read: {reason}")
         self.notes.append(
-            f"the bag is damaged ({reason.rstrip('.')}); its {sum(t.count for t in backend.topics())} readable "
+            f"the bag is damaged ({reason.rstrip('.')}); its {sum(t.count for t in salvaged.topics())} readable "
             "messages are used, in the order they were written"
         )
-        return backend
+        return salvaged
 
     def _add(self, raw: RawTopic) -> None:
         if raw.name in self.topics:  # several publishers of one topic
