@@ -5,21 +5,21 @@ Incoming pictures are in `images`, calibrations in `calibration`, rotations in `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import cv2
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.ros.images import byte_array, image_message, time_message
 from featdepth_ros.ros.transforms import fill_pose, transform_message
-
-if TYPE_CHECKING:
-    from featdepth_ros.inference.odometry import OdometryState
 
 DepthEncoding = Literal["32FC1", "16UC1"]
 
@@ -67,7 +67,7 @@ def sigma_image(estimate: Estimate, frame_id: str) -> Image:
 
 
 class CloudMaker:
-    """Turns depth into organised clouds; keeps the viewing rays of the last camera."""
+    """Turns depth into organised clouds. Rays and message are kept: 2 MB of fresh memory cost 5 ms of page faults."""
 
     FIELDS = tuple(
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
@@ -76,17 +76,23 @@ class CloudMaker:
 
     def __init__(self) -> None:
         self._camera: CameraModel | None = None
-        self._rays: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._ray_x = self._ray_y = np.zeros((1, 1), np.float32)
+        self._points = np.zeros((1, 1, 4), np.float32)
+        self._msg = PointCloud2()
 
-    def _rays_of(self, camera: CameraModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        if self._rays is None or camera != self._camera:
-            x = (np.arange(camera.width) - camera.cx) / camera.fx
-            y = (np.arange(camera.height) - camera.cy) / camera.fy
-            self._camera, self._rays = camera, (x.astype(np.float32)[None, :], y.astype(np.float32)[:, None])
-        return self._rays
+    def _prepare(self, camera: CameraModel) -> None:
+        height, width = camera.height, camera.width
+        self._camera = camera
+        self._ray_x = ((np.arange(width) - camera.cx) / camera.fx).astype(np.float32)[None, :]
+        self._ray_y = ((np.arange(height) - camera.cy) / camera.fy).astype(np.float32)[:, None]
+        msg = PointCloud2(height=height, width=width, fields=list(self.FIELDS), is_bigendian=False, is_dense=False)
+        msg.point_step, msg.row_step = 16, 16 * width
+        msg.data = byte_array(np.zeros((height, width, 4), np.float32))
+        self._msg = msg
+        self._points = np.frombuffer(msg.data, np.float32).reshape(height, width, 4)  # the message's own memory
 
     def __call__(self, estimate: Estimate, camera: CameraModel, frame_id: str) -> PointCloud2:
-        """Return the cloud of one frame.
+        """Return the cloud of one frame; the next call overwrites it, so publish (or copy) it first.
 
         Args:
             estimate: depth and image of (h, w).
@@ -97,23 +103,17 @@ class CloudMaker:
             h x w points of x, y, z (float32, depth's unit, optical axes) and rgb (packed as PCL does); NaN without
             value.
         """
+        if camera != self._camera:
+            self._prepare(camera)
         depth = masked_depth(estimate)
-        depth[~np.isfinite(depth)] = np.nan
-        ray_x, ray_y = self._rays_of(camera)
-        points = np.empty((*depth.shape, 4), np.float32)
-        np.multiply(depth, ray_x, out=points[..., 0])
-        np.multiply(depth, ray_y, out=points[..., 1])
-        points[..., 2] = depth
-        colour = points.view(np.uint8).reshape(*depth.shape, 16)[..., 12:]
-        colour[..., :3] = estimate.image[..., ::-1]  # 0x00RRGGBB, little-endian
+        depth[np.isinf(depth)] = np.nan
+        colour = cv2.cvtColor(estimate.image, cv2.COLOR_RGB2BGRA)  # 0x00RRGGBB, little-endian
         colour[..., 3] = 0
-        height, width = depth.shape
-        msg = PointCloud2(height=height, width=width, fields=list(self.FIELDS), is_bigendian=False, is_dense=False)
-        msg.header.stamp = time_message(estimate.stamp_ns)
-        msg.header.frame_id = frame_id
-        msg.point_step, msg.row_step = 16, 16 * width
-        msg.data = byte_array(points)
-        return msg
+        packed = colour.view(np.float32)[..., 0]
+        cv2.merge((depth * self._ray_x, depth * self._ray_y, depth, packed), self._points)
+        self._msg.header.stamp = time_message(estimate.stamp_ns)
+        self._msg.header.frame_id = frame_id
+        return self._msg
 
 
 def odometry_message(state: OdometryState, odom_frame: str, base_frame: str) -> Odometry:
@@ -135,5 +135,5 @@ def odometry_transform(
 ) -> TransformStamped:
     """Return odom -> base (parent -> child), or the other way round for trees whose base has a parent already."""
     if invert:
-        return transform_message(np.linalg.inv(state.T_odom_base), state.stamp_ns, base_frame, odom_frame)
+        return transform_message(se3.inverse(state.T_odom_base), state.stamp_ns, base_frame, odom_frame)
     return transform_message(state.T_odom_base, state.stamp_ns, odom_frame, base_frame)

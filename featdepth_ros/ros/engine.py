@@ -6,19 +6,17 @@ import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros import resources
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.parameters import Settings
-
-if TYPE_CHECKING:
-    from featdepth_ros.inference.odometry import OdometryState
 
 
 class EstimatorLike(Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.ros.calibration import camera_from_info
 from featdepth_ros.ros.engine import Engine, OdometryLike
@@ -21,9 +21,6 @@ from featdepth_ros.ros.parameters import Settings
 from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.transforms import Extrinsics, FrameTree
-
-if TYPE_CHECKING:
-    from featdepth_ros.inference.odometry import OdometryState
 
 _UNNAMED_FRAME = "camera_optical_frame"
 

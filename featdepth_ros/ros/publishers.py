@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -12,6 +12,7 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
@@ -26,9 +27,6 @@ from featdepth_ros.ros.conversions import (
 from featdepth_ros.ros.images import image_message, time_message
 from featdepth_ros.ros.parameters import Settings
 from featdepth_ros.ros.transforms import TransformListener
-
-if TYPE_CHECKING:
-    from featdepth_ros.inference.odometry import OdometryState
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ base.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,57 +18,16 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from tf2_msgs.msg import TFMessage
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.images import stamp_ns, time_message
 
 Matrix = NDArray[np.float64]
 
 
-def quaternion_from_matrix(rotation: Matrix) -> tuple[float, float, float, float]:
-    """Return the unit quaternion (x, y, z, w), w >= 0, of a 3x3 (or the upper left of a 4x4) rotation matrix.
-
-    The component of largest magnitude is taken first (Shepperd 1978), so that no case loses digits.
-    """
-    m = np.asarray(rotation, dtype=np.float64)
-    trace = m[0, 0] + m[1, 1] + m[2, 2]
-    squares = (m[0, 0], m[1, 1], m[2, 2], trace)
-    k = int(np.argmax(squares))
-    if k == 3:
-        x, y, z, w = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace
-    else:
-        i, j = (k + 1) % 3, (k + 2) % 3
-        q = [0.0, 0.0, 0.0]
-        q[k] = 1.0 + 2.0 * m[k, k] - trace
-        q[i] = m[i, k] + m[k, i]
-        q[j] = m[j, k] + m[k, j]
-        x, y, z = q
-        w = m[j, i] - m[i, j]
-    norm = math.copysign(math.sqrt(x * x + y * y + z * z + w * w), w if w != 0 else 1.0)
-    return float(x / norm), float(y / norm), float(z / norm), float(w / norm)
-
-
-def matrix_from_quaternion(x: float, y: float, z: float, w: float) -> Matrix:
-    """Return the 3x3 rotation matrix of a quaternion in (x, y, z, w) order; it is normalised first.
-
-    Raises:
-        ValueError: the quaternion is zero or not finite.
-    """
-    norm = math.sqrt(x * x + y * y + z * z + w * w)
-    if not math.isfinite(norm) or norm < 1e-9:
-        raise ValueError(f"({x}, {y}, {z}, {w}) is no rotation")
-    x, y, z, w = x / norm, y / norm, z / norm, w / norm
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 def fill_quaternion(msg: Quaternion, rotation: Matrix) -> None:
     """Write a rotation matrix into a quaternion message."""
-    msg.x, msg.y, msg.z, msg.w = quaternion_from_matrix(rotation)
+    msg.x, msg.y, msg.z, msg.w = (float(v) for v in se3.quaternion_from_matrix(rotation))
 
 
 def fill_pose(msg: Pose, pose: Matrix) -> None:
@@ -96,9 +54,7 @@ def matrix_from_transform(msg: TransformStamped) -> Matrix:
         ValueError: the rotation is zero or not finite.
     """
     q, t = msg.transform.rotation, msg.transform.translation
-    T = np.eye(4)
-    T[:3, :3] = matrix_from_quaternion(q.x, q.y, q.z, q.w)
-    T[:3, 3] = (t.x, t.y, t.z)
+    T = se3.from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
     if not np.isfinite(T).all():
         raise ValueError("the translation is not finite")
     return T

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from featdepth_ros.resources import config_file, launch_file
+from featdepth_ros.ros.parameters import SCHEMA
+
+#: What design and README promise.
+PROMISED = {
+    "image",
+    "camera_info",
+    "weights",
+    "params_file",
+    "device",
+    "namespace",
+    "use_sim_time",
+    "rviz",
+    "publish_tf",
+}
+
+
+def arguments() -> list[tuple[str, str, str]]:
+    """Return ARGUMENTS of the launch file without importing launch."""
+    for statement in ast.parse(launch_file("depth.launch.py").read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == "ARGUMENTS":
+            return list(ast.literal_eval(statement.value))
+    raise AssertionError("no ARGUMENTS")
+
+
+def test_arguments_are_unique_explained_and_complete() -> None:
+    names = [name for name, _, _ in arguments()]
+    assert len(names) == len(set(names))
+    assert set(names) >= PROMISED
+    assert all(text.endswith(".") for _, _, text in arguments())
+
+
+def test_arguments_that_set_parameters_name_real_ones() -> None:
+    parameters = {"weights", "device", "publish_tf", "base_frame", "image_transport", "autostart"}
+    assert parameters <= set(SCHEMA)
+    assert all(default == "" for name, default, _ in arguments() if name in parameters), "params_file decides"
+
+
+def load() -> types.ModuleType:
+    pytest.importorskip("launch.actions")
+    pytest.importorskip("launch_ros.actions")
+    spec = importlib.util.spec_from_file_location("depth_launch", launch_file("depth.launch.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["depth_launch"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def description(**given: str) -> tuple[Any, Any, dict[str, str]]:
+    """Return the module, the node action and the environment it would get."""
+    module = load()
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for name, default, _ in module.ARGUMENTS:
+        context.launch_configurations[name] = given.get(name, default)
+    environment = {}
+    for action in module._environment(context):
+        environment["".join(s.text for s in action.name)] = "".join(s.text for s in action.value)
+    (node,) = module._node(context)
+    return module, node, environment
+
+
+def test_description_visits() -> None:
+    module = load()
+    entities = module.generate_launch_description().entities
+    assert len(entities) == len(module.ARGUMENTS) + 3
+
+
+def test_node_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    _, node, environment = description(image="/camera/image_raw", publish_tf="false")
+    assert node.node_package == "featdepth_ros" and node.node_executable == "depth_node"
+    assert list(environment.values()) == [str(config_file("dds/fastdds_shm.xml"))]
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    assert description()[2] == {}
+
+
+def test_a_switch_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="publish_tf.*expected true or false"):
+        description(publish_tf="perhaps")
+
+
+def test_rviz_configuration_shows_the_nodes_topics_in_odom() -> None:
+    config = yaml.safe_load(config_file("depth.rviz").read_text(encoding="utf-8"))
+    manager = config["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "odom"
+    topics = {d["Class"].split("/")[1]: d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d}
+    assert topics["PointCloud2"] == "/depth_node/points" and topics["Odometry"] == "/odom"
+    images = {d["Topic"]["Value"] for d in manager["Displays"] if d["Class"].endswith("/Image")}
+    assert "/depth_node/depth/image_rect" in images
+    assert any(d["Class"].endswith("/TF") for d in manager["Displays"])
+
+
+def test_dds_profile_is_well_formed() -> None:
+    from xml.etree import ElementTree
+
+    root = ElementTree.parse(Path(config_file("dds/fastdds_shm.xml"))).getroot()
+    space = "{http://www.eprosima.com}"
+    sizes = [int(e.text or 0) for e in root.iter() if e.tag in (f"{space}segment_size", f"{space}maxMessageSize")]
+    assert sizes == [64 * 2**20] * 2

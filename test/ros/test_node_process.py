@@ -1,0 +1,106 @@
+"""The node as a user starts it: its own process, networks and all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from ros_graph import Graph, Probe, graph, wait
+from sensor_msgs.msg import Image
+
+pytestmark = pytest.mark.ros
+
+START = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def ros() -> Iterator[Graph]:
+    with graph() as made:
+        yield made
+        assert made.failure is None, made.failure
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights: numbers without meaning, shapes and types with."""
+    import torch
+
+    from featdepth_ros.models.build import build_model
+    from featdepth_ros.models.checkpoints import save_model
+
+    torch.manual_seed(0)
+    return Path(save_model(tmp_path_factory.mktemp("weights") / "random.safetensors", build_model("compact")))
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "featdepth_ros.ros.node", "--ros-args", *arguments]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    process.send_signal(number)
+    try:
+        out, err = process.communicate(timeout=20.0)
+    finally:
+        process.kill()
+    return process.returncode, out + err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_runs_on_its_own_and_leaves_cleanly(
+    ros: Graph, ros_environment: dict[str, str], weights: Path, number: int
+) -> None:
+    probe = Probe(ros)
+    depths, odoms = probe.hear(Image, "/robot/depth_node/depth/image_rect"), probe.hear(Odometry, "/robot/odom")
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    arguments = ("-r", "__ns:=/robot", "-r", "image_raw:=/camera/image_raw", "-p", f"weights:={weights}")
+    sizes = ("-p", "input_height:=64", "-p", "input_width:=96", "-p", "extrinsics_timeout_s:=0.0")
+    process = start(ros_environment, *arguments, *sizes)
+    try:
+        wait(lambda: reports or process.poll() is not None, "the node", 30.0)
+        probe.send_until(lambda: len(depths) >= 3 and len(odoms) >= 3, "depth and odometry", START)
+    finally:
+        code, text = finish(process, number)
+    assert code == 0, text
+    assert "Traceback" not in text
+    assert "licence of the weights" in text
+    depth = np.frombuffer(depths[-1].data, "<f4").reshape(depths[-1].height, depths[-1].width)
+    assert depth.shape == (64, 96)
+    finite = depth[np.isfinite(depth)]
+    assert ((finite >= 0.1) & (finite <= 80.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-p", "weights:=/nowhere/w.safetensors"), "no weights at '/nowhere/w.safetensors'"),
+        (("-p", "max_depth:=-1.0"), "max_depth"),
+        (("-p", "scale:=metres"), "expected one of auto, relative, factor, camera_height"),
+    ],
+)
+def test_a_node_that_cannot_start_says_why_and_ends(
+    ros_environment: dict[str, str], arguments: tuple[str, ...], says: str
+) -> None:
+    process = start({**ros_environment, "PYTHONUNBUFFERED": "1"}, *arguments)
+    try:
+        out, err = process.communicate(timeout=40.0)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert says in out + err
+    assert "Traceback" not in out + err
+
+
+def test_importing_the_node_loads_nothing_heavy() -> None:
+    heavy = ("torch", "matplotlib", "tensorboard", "scipy", "numba", "rosbags", "tqdm")
+    code = f"import sys, featdepth_ros.ros.node; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
