@@ -12,6 +12,7 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel, correlation, load_imagenet_encoder, motion_of_twist
+from featdepth_ros.models.fold import fold_batch_norms
 from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, SameConv2d
 
 
@@ -95,15 +96,16 @@ def test_twist_is_the_matrix_exponential() -> None:
     torch.testing.assert_close(_matrix(*motion_of_twist(twist)), expected, atol=2e-6, rtol=0)
 
 
-def test_correlation_finds_the_shifted_partner() -> None:
-    maps = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(8))
-    other = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(9))
+@pytest.mark.parametrize("width", [7, 16, 37])
+def test_correlation_finds_the_shifted_partner(width: int) -> None:
+    maps = torch.randn(2, 5, 6, width, generator=torch.Generator().manual_seed(8))
+    other = torch.randn(2, 5, 6, width, generator=torch.Generator().manual_seed(9))
     volume = correlation(maps, other, radius=2)
-    assert volume.shape == (2, 25, 6, 7)
+    assert volume.shape == (2, 25, 6, width)
     for dy in range(-2, 3):
         for dx in range(-2, 3):
-            for y, x in ((0, 0), (2, 3), (5, 6), (1, 6)):
-                inside = 0 <= y + dy < 6 and 0 <= x + dx < 7
+            for y, x in ((0, 0), (2, 3), (5, width - 1), (1, width // 2)):
+                inside = 0 <= y + dy < 6 and 0 <= x + dx < width
                 expected = (maps[:, :, y, x] * other[:, :, y + dy, x + dx]).mean(1) if inside else torch.zeros(2)
                 torch.testing.assert_close(volume[:, (dy + 2) * 5 + dx + 2, y, x], expected)
 
@@ -170,6 +172,47 @@ def test_pair_of_two_sizes_is_refused(model: CompactModel) -> None:
 def test_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(FeatDepthError, match="did you mean 'compact'"):
         build_model("compakt")
+
+
+def test_folded_batch_norms_change_nothing_but_the_time(model: CompactModel) -> None:
+    folded = fold_batch_norms(model)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
+    first, second = _image(13), _image(14)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded.depth(first), model.depth(first), atol=1e-4, rtol=0)
+        torch.testing.assert_close(folded.pose(first, second), model.pose(first, second), atol=1e-4, rtol=1e-3)
+    with pytest.raises(FeatDepthError, match="eval mode only"):
+        fold_batch_norms(build_model("compact"))
+
+
+def test_folding_covers_the_reference_networks() -> None:
+    reference = build_model("baseline_r18").eval()
+    for module in reference.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features) * 0.1
+            module.running_var = torch.rand(module.num_features) + 0.5
+    folded = fold_batch_norms(reference)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    image = _image(15)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded.depth(image), reference.depth(image), atol=1e-5, rtol=0)
+
+
+def test_all_methods_can_be_exported(model: CompactModel) -> None:
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, earlier: torch.Tensor, later: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            maps = [self.model.encode(earlier), self.model.encode(later)]
+            return (self.model.depth_from_features(maps[1])[0], *self.model.pose_from_features(*maps))
+
+    pair = (_image(16), _image(17))
+    exported = torch.export.export(Whole().eval(), pair).module()
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(*pair), Whole()(*pair), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.skipif(importlib.util.find_spec(IMAGENET_PACKAGE) is None, reason="optional ImageNet package missing")
