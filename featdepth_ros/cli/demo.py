@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     answers = _fresh(folder / "answers")
     with Processes(folder / "logs") as processes:
         _say(f"starting the node with weights '{args.weights}'")
-        parameters = [f"weights:={weights}", f"device:={args.device}"]
+        parameters = [f"weights:={weights}", f"device:={args.device}", "use_sim_time:=true"]
         ros_args = [part for parameter in parameters for part in ("-p", parameter)]
         processes.start(
             "node",
@@ -58,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         )
         _say(f"playing {len(recording)} frames, {seconds:.0f} s, in real time")
         play = ["-m", "featdepth_ros.cli.main", "play", str(source), "--image-topic", "/camera/image_raw"]
-        play += ["--start-delay", "3"]
+        # The recording's stamps are of another day: with its clock, ages of messages mean something.
+        play += ["--clock", "--start-delay", "3"]
         for flag in ("topic", "camera"):
             if getattr(args, flag):
                 play += [f"--{flag}", str(getattr(args, flag))]
@@ -99,6 +99,6 @@ def _rendered(args: argparse.Namespace, folder: Path) -> Path:
         return path
     _say(f"rendering a drive of {args.seconds:g} s (scene {args.scene}, seed {args.seed})")
     simulation = Simulation(config)
-    bar = tqdm(simulation, total=frames, unit="frame", desc="render", file=sys.stdout)
+    bar = tqdm(simulation, total=frames, unit="frame", desc="render", disable=None)
     write_ros2_bag(_fresh(path), bar)
     return path

@@ -118,7 +118,7 @@ class Processes:
         from tqdm import tqdm
 
         child, start = self._children[name], time.monotonic()
-        with tqdm(total=round(expected_s), unit="s", desc=name, file=sys.stdout) as bar:
+        with tqdm(total=round(expected_s), unit="s", desc=name, disable=None) as bar:
             while child.process.poll() is None:
                 elapsed = time.monotonic() - start
                 if elapsed > within_s:

@@ -67,7 +67,7 @@ class BagStream:
     Args:
         path: the bag.
         known_type: tells whether a message type can be published here.
-        topic: with several image topics, the one to forward; the others stay away.
+        topic: with several image topics, the one to forward; the others stay away. Not named, all are played.
         camera: calibration to publish beside the images in place of what the bag holds.
         image_topic: new name for the image topic; its CameraInfo sibling moves along.
     """
@@ -91,17 +91,19 @@ class BagStream:
         else:
             source = BagSource(path)
         self._source = source
-        self._choose(known_type, chosen, image_topic)
+        self._choose(known_type, chosen, image_topic, alone=topic is not None)
         images = [t for t in self.topics if t.msgtype in IMAGE_TYPES]
         self.image_topic = self._names.get(chosen, chosen) if chosen else (images[0].name if images else "")
         self.total = sum(t.count for name, t in source.topics.items() if name in self._names)
 
-    def _choose(self, known_type: Callable[[str], bool], chosen: str | None, image_topic: str | None) -> None:
+    def _choose(
+        self, known_type: Callable[[str], bool], chosen: str | None, image_topic: str | None, *, alone: bool
+    ) -> None:
         unknown = []
         for name, found in self._source.topics.items():
             if not known_type(found.msgtype) or (self._source.ros1 and not found.convertible):
                 unknown.append(f"{name} ({found.msgtype})")
-            elif chosen is None or found.msgtype not in IMAGE_TYPES or name == chosen:
+            elif not alone or found.msgtype not in IMAGE_TYPES or name == chosen:
                 self._names[name] = name
         if chosen is not None:
             info = sibling_topic(chosen)
