@@ -19,7 +19,7 @@ CLIPS_PER_SCENE = 10
 VALIDATION_SCENES = 1_000_000
 #: A view is drawn anew, this often at most, when something hides it.
 ATTEMPTS = 6
-#: Share of scenes whose surfaces wear random textures: shape, not only look, shall tell depth.
+#: Share of scenes whose textures have changed places: shape, not only look, shall tell depth.
 SHUFFLED = 0.2
 
 
@@ -44,8 +44,8 @@ class ClipRenderer:
         scene = SCENES[self.kind].make(int(rng.integers(2**31)))
         if rng.random() < SHUFFLED:
             data = scene.data
-            textures = rng.integers(0, len(data.atlas), data.texture.shape).astype(data.texture.dtype)
-            scene = dataclasses.replace(scene, data=data._replace(texture=textures))
+            shuffled = data._replace(atlas=np.ascontiguousarray(data.atlas[rng.permutation(len(data.atlas))]))
+            scene = dataclasses.replace(scene, data=shuffled)
         return scene
 
     def __call__(self, index: int) -> Clip:

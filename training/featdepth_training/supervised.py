@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.batch import (
     PairBatch,
@@ -38,9 +39,9 @@ class Prediction:
 
 
 def predict(model: FeatDepthModel, batch: PairBatch) -> Prediction:
-    """Run the networks on both images of each pair; models with ``encode`` run their encoder once an image."""
+    """Run the networks on both images of each pair; the compact model encodes each image once."""
     both = torch.cat((batch.earlier, batch.later))
-    if not hasattr(model, "encode"):
+    if not isinstance(model, CompactModel):
         return Prediction(model.depth(both), *model.pose(batch.earlier, batch.later))
     features = model.encode(both)
     halves = [f.chunk(2) for f in features]
