@@ -36,6 +36,8 @@ PARTS: dict[str, str] = {
 #: Reflection padding at stride 32 needs two pixels there.
 DECODER_MIN_SIDE_PX = 64
 _WIDTH = 256
+#: Levels of the depth decoder, deepest first; level i is fed by the encoder's map at stride 2^(i + 1).
+_LEVELS = (4, 3, 2, 1)
 
 
 class Encoder(nn.Module):
@@ -123,19 +125,23 @@ class DepthDecoder(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        for level in (4, 3, 2, 1):
-            inner = 512 if level == 4 else _WIDTH
-            setattr(self, f"reduce{level}", Conv1x1(channels[level], inner))
+        # Kind by kind as in the published code: Adam's state in its checkpoints counts parameters in this order.
+        for level in _LEVELS:
+            setattr(self, f"reduce{level}", Conv1x1(channels[level], 512 if level == 4 else _WIDTH))
+        for level in _LEVELS:
             setattr(self, f"iconv{level}", Conv3x3(512 if level == 4 else 2 * _WIDTH + 1, _WIDTH))
+        for level in _LEVELS:
             setattr(self, f"crp{level}", nn.Sequential(ChainedPooling(_WIDTH)))
+        for level in _LEVELS:
             setattr(self, f"merge{level}", Conv3x3(_WIDTH, _WIDTH))
+        for level in _LEVELS:
             setattr(self, f"disp{level}", nn.Sequential(Conv3x3(_WIDTH, 1), nn.Sigmoid()))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps at strides 2..32 in (the first is not used), disparities at strides 2, 4, 8, 16 out."""
         disparities: list[Tensor] = []
         below: tuple[Tensor, ...] = ()
-        for level in (4, 3, 2, 1):
+        for level in _LEVELS:
             skip = F.dropout(maps[level], 0.5, self.training) if level >= 3 else maps[level]
             x = getattr(self, f"reduce{level}")(skip)
             x = torch.cat((x, *below), 1) if below else x
@@ -174,14 +180,13 @@ class ImageDecoder(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        inputs = channels[-1]
+        inputs = (channels[-1], *reversed(self.widths))
+        for level, before in zip((5, 4, 3, 2, 1), inputs, strict=False):
+            setattr(self, f"upconv{level}", ConvElu(before, self.widths[level - 1]))
         for level in (5, 4, 3, 2, 1):
-            width = self.widths[level - 1]
-            setattr(self, f"upconv{level}", ConvElu(inputs, width))
-            setattr(self, f"iconv{level}", ConvElu(width, width))
-            if level < 5:
-                setattr(self, f"disp{level}", Conv3x3(width, 3))
-            inputs = width
+            setattr(self, f"iconv{level}", ConvElu(self.widths[level - 1], self.widths[level - 1]))
+        for level in (4, 3, 2, 1):
+            setattr(self, f"disp{level}", Conv3x3(self.widths[level - 1], 3))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps at strides 2..32 in (only the last is used), images at strides 1, 2, 4, 8 out."""
