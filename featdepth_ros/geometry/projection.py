@@ -26,8 +26,11 @@ def intrinsics_3x3(K: Tensor) -> Tensor:
     return at_least_fp32(K)[..., :3, :3]
 
 
-def pixel_rays(K: Tensor, height: int, width: int) -> Tensor:
-    """Directions (B, 3, H, W) with z = 1 of every pixel centre of a pinhole camera; K is (B, 3, 3) or (B, 4, 4)."""
+def pixel_rays(K: Tensor, height: int, width: int, inverse_K: Tensor | None = None) -> Tensor:
+    """Directions (B, 3, H, W) with z = 1 of every pixel centre of a pinhole camera.
+
+    K is (B, 3, 3) or (B, 4, 4); its inverse may be given, else it is computed.
+    """
     K = intrinsics_3x3(K)
     v, u = torch.meshgrid(
         torch.arange(height, dtype=K.dtype, device=K.device),
@@ -35,23 +38,25 @@ def pixel_rays(K: Tensor, height: int, width: int) -> Tensor:
         indexing="ij",
     )
     pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
-    inverse, _ = torch.linalg.inv_ex(K)  # `inv` would wait for the device to report singular matrices
+    # `inv` would wait for the device to report singular matrices
+    inverse = torch.linalg.inv_ex(K)[0] if inverse_K is None else intrinsics_3x3(inverse_K).to(K.dtype)
     return (inverse @ pixels).reshape(K.shape[0], 3, height, width)
 
 
-def backproject(depth: Tensor, K: Tensor) -> Tensor:
+def backproject(depth: Tensor, K: Tensor, inverse_K: Tensor | None = None) -> Tensor:
     """Lift a z-depth map into space.
 
     Args:
         depth: (B, 1, H, W), any floating type.
         K: (B, 3, 3) or (B, 4, 4), pixels of the depth map, pixel centres at integers.
+        inverse_K: inverse of K where it is at hand.
 
     Returns:
         (B, 3, H, W) points in the camera's optical frame, unit of the depth, fp32 (fp64 for fp64 input).
     """
     with autocast_off(depth):
         depth = at_least_fp32(depth)
-        return depth * pixel_rays(K.to(depth.dtype), *depth.shape[-2:])
+        return depth * pixel_rays(K.to(depth.dtype), *depth.shape[-2:], inverse_K)
 
 
 def project(points: Tensor, K: Tensor, T: Tensor, epsilon: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -71,8 +76,8 @@ def project(points: Tensor, K: Tensor, T: Tensor, epsilon: float = 0.0) -> tuple
         points = at_least_fp32(points)
         batch, _, height, width = points.shape
         K, T = intrinsics_3x3(K).to(points.dtype), at_least_fp32(T).to(points.dtype)
-        matrix = K @ T[..., :3, :]
-        moved = matrix[..., :3] @ points.reshape(batch, 3, -1) + matrix[..., 3:]
+        homogeneous = torch.cat([points.reshape(batch, 3, -1), points.new_ones(batch, 1, height * width)], 1)
+        moved = K @ T[..., :3, :] @ homogeneous  # in the reference's order of operations, to the last bit
         z = moved[:, 2:]
         divisor = z + epsilon if epsilon else z.clamp(min=NEAREST_Z)
         pixels = (moved[:, :2] / divisor).reshape(batch, 2, height, width).permute(0, 2, 3, 1)

@@ -1,0 +1,236 @@
+"""The training objective: everything the paper adds up, as one pure function of images, disparities and motions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from featdepth_ros.errors import ConfigError
+from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
+from featdepth_ros.geometry.warp import resize_bilinear, scaled_intrinsics, warp_points
+from featdepth_ros.losses.config import ObjectiveConfig
+from featdepth_ros.losses.photometric import TargetImage, feature_metric
+from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoothness
+
+#: Levels of the feature net that are regularised.
+FEATURE_LEVELS = 5
+TIE_BREAK_SIGMA = 1e-5
+
+Tensors = Mapping[Any, Tensor]
+
+
+def depth_from_disparity(disparity: Tensor, min_depth: float, max_depth: float) -> Tensor:
+    """Sigmoid disparity in [0, 1] to depth in [min_depth, max_depth] (spec section 2, disp_to_depth)."""
+    near, far = 1 / min_depth, 1 / max_depth
+    return 1 / (far + (near - far) * at_least_fp32(disparity))
+
+
+def objective(
+    inputs: Tensors,
+    outputs: Tensors,
+    config: ObjectiveConfig,
+    tie_break_noise: Tensor | Mapping[int, Tensor] | None = None,
+    pictures: MutableMapping[Any, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Add up the terms of spec section 3.
+
+    The keys are the reference's. A key is looked for in ``outputs``, then in ``inputs``; f is a source of
+    ``config.frame_ids`` (-1, 1, "s", ...), s a scale, H x W the size of the images.
+
+    =======================  ================  ==================================================================
+    key                      shape             what
+    =======================  ================  ==================================================================
+    ("color", f, 0)          (B, 3, H, W)      images of frame 0 and the sources, [0, 1], no colour augmentation
+    "K"                      (B, 3|4, 3|4)     intrinsics in pixels of H x W; its inverse "inv_K" is used when there
+    "stereo_T"               (B, 4, 4)         T_partner_target; with "s" among the sources
+    ("cam_T_cam", 0, f)      (B, 4, 4)         T_source_target of the other sources (`geometry.se3.pose_matrix`)
+    ("disp", 0, s)           (B, 1, any size)  sigmoid disparities of frame 0
+    ("feature", f, 0)        (B, C, H/2, W/2)  finest map of the feature net for frame 0 and the sources, unwarped
+                                               (`feature_maps`); with feature_weight
+    ("feature", 0, i)        (B, C_i, any)     all 5 maps of frame 0, i = 0..4; with discriminative_weight or
+                                               convergent_weight
+    ("res_img", 0, s)        (B, 3, any size)  reconstructions of frame 0; with reconstruction_weight. A ("disp",
+                                               0, s) of three channels stands in: the reference's autoencoder
+                                               calls its images so
+    =======================  ================  ==================================================================
+
+    Args:
+        inputs: see the table.
+        outputs: see the table.
+        config: weights and options.
+        tie_break_noise: added to the automask's identity losses so that equal values do not tie: (B, n, H, W) for the
+            n sources in order, or such a tensor for each scale. None draws 1e-5 * randn, one draw for all scales
+            unless ``config.noise_per_scale``.
+        pictures: filled with detached tensors to look at: ("warped", f, s) (B, 3, H, W), ("depth", s) (B, 1, H, W),
+            ("winner", s) (B, H, W), an index into the sources, unwarped ones first when automasking, and
+            ("feature_winner",).
+
+    Returns:
+        every weighted term, a scalar in fp32 or better, and their sum under "total": ``photometric/s``, ``feature``
+        (the reference counts a quarter of it at each of four scales), ``smoothness/s``, ``reconstruction/s``,
+        ``discriminative/i`` (negative), ``convergent/i``.
+
+    Raises:
+        ConfigError: a tensor that the configuration needs is missing.
+    """
+    lookup = _Lookup(inputs, outputs, config)
+    target = lookup["color", 0, 0]
+    with autocast_off(target):
+        terms: dict[str, Tensor] = {}
+        edges = ImageEdges(target)
+        pictures = {} if pictures is None else pictures
+        if config.photometric_weight > 0:
+            terms.update(_photometric_terms(lookup, config, tie_break_noise, pictures))
+        if config.feature_weight > 0:
+            terms["feature"] = _feature_term(lookup, config, pictures)
+        if config.smoothness_weight > 0:
+            terms.update(_smoothness_terms(lookup, config, edges))
+        if config.reconstruction_weight > 0:
+            terms.update(_reconstruction_terms(lookup, config))
+        if config.discriminative_weight > 0 or config.convergent_weight > 0:
+            terms.update(_regulariser_terms(lookup, config, edges))
+        terms["total"] = torch.stack(list(terms.values())).sum() if terms else target.new_zeros(())
+    return terms
+
+
+class _Lookup:
+    """Tensors by key from the outputs, else the inputs; a missing one is reported with what asked for it."""
+
+    def __init__(self, inputs: Tensors, outputs: Tensors, config: ObjectiveConfig) -> None:
+        self._places = (outputs, inputs)
+        self._config = config
+
+    def get(self, key: Any) -> Tensor | None:
+        return next((place[key] for place in self._places if key in place), None)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        found = self.get(key)
+        if found is None:
+            raise ConfigError(
+                f"the objective needs {key!r}, which neither outputs nor inputs hold; provide it, or set the weight of "
+                f"its term to 0 (frame_ids {list(self._config.frame_ids)}, scales {list(self._config.scales)})"
+            )
+        return found
+
+    def motion(self, source: int | str) -> Tensor:
+        return at_least_fp32(self["stereo_T"] if source == "s" else self["cam_T_cam", 0, source])
+
+
+def _photometric_terms(
+    lookup: _Lookup,
+    config: ObjectiveConfig,
+    tie_break_noise: Tensor | Mapping[int, Tensor] | None,
+    pictures: MutableMapping[Any, Tensor],
+) -> dict[str, Tensor]:
+    """Minimum over the warped sources (and, automasking, the unwarped ones) of the photometric difference."""
+    target = TargetImage(lookup["color", 0, 0])
+    images = [at_least_fp32(lookup["color", f, 0]) for f in config.sources]
+    height, width = target.image.shape[-2:]
+    K, stacked = lookup["K"], torch.cat(images)
+    identity = _by_source(target.photometric(stacked), len(images)) if config.uses_automask else None
+    motions = torch.cat([lookup.motion(f) for f in config.sources])
+    K_sources = K.repeat(len(images), 1, 1)
+    shared_noise: Tensor | None = None
+    terms = {}
+    for scale in config.scales:
+        disparity = resize_bilinear(at_least_fp32(lookup["disp", 0, scale]), height, width)
+        depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
+        points = backproject(depth, K, lookup.get("inv_K")).repeat(len(images), 1, 1, 1)
+        warped, _ = warp_points(stacked, points, K_sources, motions, config.convention)
+        candidates = _by_source(target.photometric(warped), len(images))
+        if identity is not None:
+            if isinstance(tie_break_noise, Mapping):
+                noise = tie_break_noise[scale]
+            elif tie_break_noise is not None:
+                noise = tie_break_noise
+            else:
+                if shared_noise is None or config.noise_per_scale:
+                    shared_noise = _draw_noise(identity)
+                noise = shared_noise
+            candidates = torch.cat([identity + noise, candidates], 1)
+        least, winner = candidates.min(1)
+        terms[f"photometric/{scale}"] = config.photometric_weight * least.mean() / len(config.scales)
+        pictures["depth", scale], pictures["winner", scale] = depth.detach(), winner
+        for source, image in zip(config.sources, warped.detach().chunk(len(images)), strict=True):
+            pictures["warped", source, scale] = image
+    return terms
+
+
+def _by_source(losses: Tensor, sources: int) -> Tensor:
+    """(n B, 1, H, W), blocks of B, to (B, n, H, W)."""
+    return torch.cat(losses.chunk(sources), 1)
+
+
+def _draw_noise(identity: Tensor) -> Tensor:
+    """1e-5 * randn, drawn source by source: the same seed then gives the reference's numbers."""
+    draws = [torch.randn_like(identity[:, :1]) for _ in range(identity.shape[1])]
+    return torch.cat(draws, 1) * TIE_BREAK_SIGMA
+
+
+def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor]) -> Tensor:
+    """Minimum over the warped sources of the feature difference. Depth is that of scale 0, at the features' size."""
+    target = lookup["feature", 0, 0]
+    sources = [lookup["feature", f, 0] for f in config.sources]
+    if config.detach_features:
+        target, sources = target.detach(), [source.detach() for source in sources]
+    height, width = target.shape[-2:]
+    full_height, full_width = lookup["color", 0, 0].shape[-2:]
+    K = scaled_intrinsics(at_least_fp32(lookup["K"]), width / full_width, height / full_height, config.convention)
+    disparity = resize_bilinear(at_least_fp32(lookup["disp", 0, 0]), height, width)
+    points = backproject(depth_from_disparity(disparity, config.min_depth, config.max_depth), K)
+    losses = [
+        feature_metric(target, warp_points(source, points, K, lookup.motion(f), config.convention)[0])
+        for f, source in zip(config.sources, sources, strict=True)
+    ]
+    least, winner = torch.cat(losses, 1).min(1)
+    pictures[("feature_winner",)] = winner
+    return config.feature_weight * least.mean()
+
+
+def _smoothness_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:
+    terms = {}
+    for scale in config.scales:
+        disparity = lookup["disp", 0, scale]
+        if config.uses_disp_norm:
+            disparity = normalised_by_mean(disparity)
+        first, second = smoothness(disparity, edges, 0.5, config.tiny_maps)
+        terms[f"smoothness/{scale}"] = config.smoothness_weight * (first + second) / 2**scale / len(config.scales)
+    return terms
+
+
+def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """Photometric difference of the autoencoder's images from frame 0 at their size (spec section 7, D20)."""
+    original = at_least_fp32(lookup["color", 0, 0])
+    terms, target = {}, original
+    for scale in config.scales:
+        image = lookup.get(("res_img", 0, scale))
+        if image is None:
+            image = lookup["disp", 0, scale]
+        if image.shape[1] != original.shape[1]:
+            raise ConfigError(
+                f"('res_img', 0, {scale}) is missing and ('disp', 0, {scale}) has {image.shape[1]} channel(s), so it "
+                "is no image; provide the reconstruction, or set reconstruction_weight to 0"
+            )
+        size = image.shape[-2:]
+        if config.reconstruction_target == "area":
+            target = original if original.shape[-2:] == size else functional.interpolate(original, size, mode="area")
+        else:
+            target = resize_bilinear(target if config.reconstruction_target == "cascade" else original, *size)
+        difference = TargetImage(target).photometric(image).mean()
+        terms[f"reconstruction/{scale}"] = config.reconstruction_weight * difference / len(config.scales)
+    return terms
+
+
+def _regulariser_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:
+    """Large first and small second differences of the features, wherever the image has no edge (spec section 3)."""
+    terms = {}
+    for level in range(FEATURE_LEVELS):
+        first, second = smoothness(lookup["feature", 0, level], edges, 1.0, config.tiny_maps)
+        share = 1 / 2**level / FEATURE_LEVELS
+        terms[f"discriminative/{level}"] = -config.discriminative_weight * first * share
+        terms[f"convergent/{level}"] = config.convergent_weight * second * share
+    return terms
