@@ -111,10 +111,10 @@ def _plain_ticks(bar: Any, low: float, high: float) -> None:
 
 
 def chosen_frames(count: int, wanted: int = 12) -> list[int]:
-    """Return at most ``wanted`` positions spread evenly over ``count`` frames, first and last among them."""
+    """Return at most ``wanted`` positions spread evenly over ``count`` frames, from the first to the last."""
     if count <= wanted:
         return list(range(count))
-    return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
+    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})
 
 
 def joined_errors(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

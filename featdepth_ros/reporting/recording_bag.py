@@ -90,7 +90,8 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     """Tell the topics' parts from types and names; what is given stands.
 
     The truth's names hold ``truth``, or, for depth, it lies beside the camera's own image
-    (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is what is left.
+    (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is what is left, in doubt that in the
+    namespace of a node (``/depth_node``).
 
     Raises:
         EvaluationError: a given topic is not in the bag, or more than one could be the node's.
@@ -102,7 +103,10 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     pictures = [n for n, kind in names.items() if kind in _IMAGE_TYPES and "depth" not in n and "sigma" not in n]
     depths = [n for n, kind in names.items() if kind == _IMAGE_TYPES[0] and n.endswith(_DEPTH_SUFFIX)]
     beside = {f"{_parent(n)}/{_DEPTH_SUFFIX}" for n in pictures if not n.endswith("/image_rect")}
-    truths = [n for n in depths if "truth" in n] or [n for n in depths if n in beside and len(depths) > 1]
+    truths = [n for n in depths if "truth" in n] or [n for n in depths if n in beside]
+    nodes = [n for n in depths if "node" in _parent(n, 2)]
+    if not truths and len(nodes) == 1:  # the camera's images were not recorded
+        truths = [n for n in depths if n not in nodes]
     odometries = [n for n, kind in names.items() if kind == _ODOMETRY]
     true_odometries = [n for n in odometries if "truth" in n]
 
