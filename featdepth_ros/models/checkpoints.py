@@ -55,6 +55,7 @@ def model_from_weights(
     with torch.device("meta"):  # no time for initial values that are replaced at once
         model = _empty_model(weights, facts)
     _load_strictly(model, weights)
+    _log.info("'%s' (%s), licence: %s", model.info.name, model.info.architecture, model.info.licence)
     try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:

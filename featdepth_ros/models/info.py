@@ -54,7 +54,7 @@ class ModelInfo:
         """Read back `to_json`. Keys of a newer version are ignored.
 
         Raises:
-            CheckpointError: not JSON, or a field of the wrong kind.
+            CheckpointError: not JSON, or a field of the wrong kind or out of range.
         """
         try:
             raw = json.loads(text)
@@ -62,6 +62,12 @@ class ModelInfo:
             for key in ("input_size", "pose_input_size", "focal"):
                 if known.get(key) is not None:
                     known[key] = tuple(known[key])
-            return cls(**known)
+            info = cls(**known)
+            sound = 0 < info.min_depth < info.max_depth and info.scale_factor > 0
+            sound = sound and all(len(size) == 2 and min(size) > 0 for size in (info.input_size, info.pose_input_size))
+            sound = sound and (info.focal is None or (len(info.focal) == 2 and min(info.focal) > 0))
+            if not sound or info.scale_kind not in ("relative", "metric"):
+                raise ValueError(f"a value is out of range in {text}")
+            return info
         except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the model description in the file's header cannot be read: {error}") from error

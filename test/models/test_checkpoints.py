@@ -293,5 +293,7 @@ def test_description_of_another_version_or_damaged(tmp_path: Path) -> None:
     text = INFO.to_json()
     assert ModelInfo.from_json(text) == INFO
     assert ModelInfo.from_json(text[:-1] + ', "later": 1}') == INFO
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        ModelInfo.from_json("{")
+    broken = ["{", "[]", '{"min_depth": 0}', '{"max_depth": "far"}', '{"input_size": [192]}', '{"scale_kind": "big"}']
+    for damaged in broken:
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            ModelInfo.from_json(damaged)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel, correlation, load_imagenet_encoder, motion_of_twist
 from featdepth_ros.models.fold import fold_batch_norms
-from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, SameConv2d
+from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, Lite0Encoder, SameConv2d
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +215,49 @@ def test_all_methods_can_be_exported(model: CompactModel) -> None:
     exported = torch.export.export(Whole().eval(), pair).module()
     with torch.inference_mode():
         torch.testing.assert_close(exported(*pair), Whole()(*pair), atol=1e-5, rtol=1e-4)
+
+
+#: Shape, mean, standard deviation and six samples of each map, recorded from the package efficientnet-lite-pytorch in
+#: eval mode with the formula weights below and the image as (255 x - 127) / 128.
+LITE0_GOLDEN = (
+    ((1, 16, 32, 48), -0.074244, 0.800988, (0.207378, -0.545911, -0.258878, 0.26668, 0.871263, -1.18596)),
+    ((1, 24, 16, 24), -0.151314, 2.971519, (-3.82466, -0.446566, 2.375146, 1.508872, -0.519702, -0.121634)),
+    ((1, 40, 8, 12), 0.457313, 3.541898, (3.553865, 1.210187, -3.974219, -3.530464, 4.147456, 3.637343)),
+    ((1, 112, 4, 6), 0.202511, 4.55485, (-0.159585, -6.900025, -1.317731, -4.247507, 3.111676, 1.572832)),
+    ((1, 320, 2, 3), 0.008353, 3.009675, (2.420608, 0.171704, 2.771286, 1.09066, -7.775319, 0.027203)),
+)
+
+
+def _generator(name: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+
+
+def _formula_tensor(key: str, shape: tuple[int, ...]) -> torch.Tensor:
+    random = _generator(key)
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros((), dtype=torch.int64)
+    if key.endswith("running_var") or (len(shape) == 1 and key.endswith("weight")):
+        values = random.uniform(0.5, 1.5, shape)
+    elif len(shape) > 1:
+        values = random.uniform(-1, 1, shape) * np.sqrt(6 / np.prod(shape[1:]))
+    else:
+        values = random.uniform(-0.1, 0.1, shape)
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))
+
+
+def test_encoder_equals_the_package_its_weights_come_from() -> None:
+    encoder = Lite0Encoder().eval()
+    encoder.load_state_dict({key: _formula_tensor(key, tuple(v.shape)) for key, v in encoder.state_dict().items()})
+    image = torch.from_numpy(_generator("earlier").uniform(0, 1, (1, 3, 64, 96)).astype(np.float32))
+    with torch.inference_mode():
+        maps = encoder(image)
+    for found, (shape, mean, deviation, samples) in zip(maps, LITE0_GOLDEN, strict=True):
+        flat = found.double().flatten()
+        assert tuple(found.shape) == shape
+        at = torch.stack([flat[(i * 2654435761) % flat.numel()] for i in range(len(samples))])
+        torch.testing.assert_close(at, torch.tensor(samples, dtype=torch.float64), atol=5e-5, rtol=0)
+        assert flat.mean().item() == pytest.approx(mean, abs=1e-5)
+        assert flat.std().item() == pytest.approx(deviation, abs=1e-5)
 
 
 @pytest.mark.skipif(importlib.util.find_spec(IMAGENET_PACKAGE) is None, reason="optional ImageNet package missing")
