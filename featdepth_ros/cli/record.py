@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Record until a signal, the end of the time or a full disk."""
     from tqdm import tqdm
 
+    from featdepth_ros.errors import RecordingError
     from featdepth_ros.recordings.bag_writer import BagWriter
     from featdepth_ros.ros.recorder import Recorder
     from featdepth_ros.ros.session import ros_session
@@ -44,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"recording {'all topics' if args.all else ' '.join(args.topics)} into {args.output}", flush=True)
         with tqdm(unit="msg", disable=None) as bar:
             report = Recorder(node, bag, args.topics, bar.update).record(stop, args.duration)
-        bag.close()
+        try:
+            bag.close()
+        except RecordingError as error:
+            report.ended = f"{report.ended}; {error}"
     return _tell(report, args)
 
 

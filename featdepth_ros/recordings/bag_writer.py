@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,20 @@ class BagWriter:
         self.write(topic, log_ns, ros2_store().serialize_cdr(message, message.__msgtype__))
 
     def commit(self) -> None:
-        """Bring what was written so far to the disk, so that a killed process leaves a readable bag (sqlite3)."""
+        """Bring what was written so far to the disk, so that a killed process leaves a readable bag (sqlite3).
+
+        Raises:
+            RecordingError: the disk is full or the file cannot be written.
+        """
+        import sqlite3
+
         connection = getattr(self._writer.storage, "conn", None)
-        if connection is not None:
+        if connection is None:
+            return
+        try:
             connection.commit()
+        except sqlite3.Error as error:
+            raise RecordingError(f"bag '{self.path}' cannot be written any further: {error}") from error
 
     def close(self) -> None:
         """Finish the bag. May be called twice.
@@ -108,7 +119,8 @@ class BagWriter:
         try:
             self._writer.close()
         except (OSError, sqlite3.Error) as error:
-            self._writer.abort()
+            with contextlib.suppress(OSError, sqlite3.Error):
+                self._writer.abort()
             raise RecordingError(f"bag '{self.path}' could not be finished: {error}") from error
 
 

@@ -57,4 +57,5 @@ def ros_session(name: str) -> Iterator[tuple[Any, threading.Event]]:
             rclpy.try_shutdown()
     finally:
         for number, handler in earlier.items():
-            signal.signal(number, handler)
+            # Once told to stop, an impatient second Ctrl-C must not kill the interpreter on its way out.
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)

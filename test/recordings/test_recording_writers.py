@@ -164,3 +164,34 @@ def test_layouts_refuse_what_they_cannot_hold(tmp_path: Path) -> None:
         write_euroc(tmp_path / "c", frames(camera=None))
     with pytest.raises(RecordingError, match="different numbers"):
         write_euroc(tmp_path / "d", frames(3), frames(2, right_m=0.1))
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path, storage: str) -> None:
+    """A limit on the file size stands for the full disk; it needs a process of its own."""
+    import subprocess
+    import sys
+
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from known_frames import START_NS, frames
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.recordings.bag_messages import Messages
+from featdepth_ros.recordings.bag_writer import BagWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+make = Messages()
+try:
+    with BagWriter({str(tmp_path / "bag")!r}, {storage!r}) as bag:
+        bag.add_topic("/camera/image_raw", "sensor_msgs/msg/Image")
+        for index, frame in enumerate(frames(1000)):
+            image = make.image(make.header(START_NS, "c"), frame.image, "rgb8")
+            bag.write_message("/camera/image_raw", START_NS + index, image)
+            if index % 20 == 0:
+                bag.commit()
+except RecordingError as error:
+    print("told:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert "told: bag '" in done.stdout and not done.stderr, done.stdout + done.stderr
+    assert len(list(open_recording(tmp_path / "bag"))) >= 100
