@@ -24,7 +24,7 @@ if "ROS_DISTRO" not in os.environ:
     RUNTIME.append("opencv-python-headless>=4.5")
 
 EXTRAS = {
-    "recordings": ["rosbags>=0.10", "rosbags-image>=0.10", "tqdm>=4.60"],
+    "recordings": ["rosbags>=0.11", "rosbags-image>=0.10", "tqdm>=4.60"],
     "simulation": ["numba>=0.57", "scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60"],
