@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -37,6 +36,7 @@ ARGUMENTS = (
     ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
 )
 _STRINGS = ("weights", "device", "base_frame", "image_transport")
+_SHOWN = ("points", "depth/image_rect", "image_rect")
 _SWITCHES = ("publish_tf", "autostart")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -59,7 +59,7 @@ def _environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, str(config_file("dds/fastdds_shm.xml")))]
 
 
-def _node(context: LaunchContext) -> list[Node]:
+def _nodes(context: LaunchContext) -> list[Node]:
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context).strip()
 
@@ -71,7 +71,19 @@ def _node(context: LaunchContext) -> list[Node]:
     remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
     if argument("camera_info"):
         remappings.append(("camera_info", argument("camera_info")))
+    full_name = "/".join(("", *argument("namespace").strip("/").split("/"), argument("name"))).replace("//", "/")
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", str(config_file("depth.rviz"))],
+        parameters=[{"use_sim_time": given["use_sim_time"]}],
+        # The configuration names the topics of a depth_node without namespace.
+        remappings=[(f"/depth_node/{topic}", f"{full_name}/{topic}") for topic in _SHOWN]
+        + [("/odom", full_name.rsplit("/", 1)[0] + "/odom")],
+    )
     return [
+        *([rviz] if _switch("rviz", argument("rviz")) else []),
         Node(
             package="featdepth_ros",
             executable="depth_node",
@@ -82,25 +94,16 @@ def _node(context: LaunchContext) -> list[Node]:
             parameters=[argument("params_file") or str(config_file("depth.yaml")), given],
             remappings=remappings,
             arguments=["--ros-args", "--log-level", argument("log_level")],
-        )
+        ),
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the description that ``ros2 launch`` runs."""
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        name="rviz2",
-        arguments=["-d", str(config_file("depth.rviz"))],
-        parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
     return LaunchDescription(
         [
             *(DeclareLaunchArgument(n, default_value=default, description=text) for n, default, text in ARGUMENTS),
             OpaqueFunction(function=_environment),
-            OpaqueFunction(function=_node),
-            rviz,
+            OpaqueFunction(function=_nodes),
         ]
     )

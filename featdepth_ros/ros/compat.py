@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,16 +15,10 @@ except ImportError:  # Humble
 
 __all__ = [
     "event_callbacks",
-    "has_discovery_range",
     "keep_last",
     "publisher_reliabilities",
     "resolved_topic",
 ]
-
-
-def has_discovery_range() -> bool:
-    """Return False on Humble, where ROS_LOCALHOST_ONLY=1 takes the place of ROS_AUTOMATIC_DISCOVERY_RANGE."""
-    return os.environ.get("ROS_DISTRO", "") != "humble"
 
 
 def keep_last(depth: int, reliability: ReliabilityPolicy, transient_local: bool = False) -> QoSProfile:

@@ -70,6 +70,16 @@ def assess(health: Health) -> tuple[bytes, str]:
     return ok, f"{figures.rate_hz:.1f} frames/s"
 
 
+def _stamps(age_ms: float | None) -> str:
+    if age_ms is None:
+        return ""
+    if age_ms < -1000.0:
+        return "in the future by the node's clock: are the machines' clocks synchronised?"
+    if age_ms > 3.6e6:
+        return "more than an hour old by the node's clock: a recording? play it with --clock and set use_sim_time"
+    return "of the node's clock"
+
+
 def _number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
@@ -89,6 +99,7 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         ("enabled", str(health.enabled).lower()),
         ("rate_hz", _number(figures.rate_hz, 2)),
         ("age_at_publish_ms", _number(figures.age_ms)),
+        ("stamps", _stamps(figures.age_ms)),
         ("latency_ms", _number(figures.latency_ms)),
         ("received", str(figures.received)),
         ("processed", str(figures.processed)),

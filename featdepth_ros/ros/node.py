@@ -212,10 +212,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             return
         self._input.follow_publishers()
         limit = self._settings.watchdog_s
-        silent_s = self._statistics.snapshot().silent_s
+        figures = self._statistics.snapshot()
         self._silence = ""
-        if limit > 0 and silent_s > limit:
-            self._silence = f"no image for {silent_s:.0f} s: {self._input.silence()}"
+        if limit > 0 and figures.silent_s > limit:
+            self._silence = f"no image for {figures.silent_s:.0f} s: {self._input.silence()}"
+        elif limit > 0 and figures.busy_s > limit:
+            self._silence = f"the image in work has been in work for {figures.busy_s:.0f} s: is the device overloaded?"
+        if self._silence:
             self.get_logger().warning(self._silence, throttle_duration_sec=10.0)
 
     def _on_diagnostics(self) -> None:

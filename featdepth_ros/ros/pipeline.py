@@ -94,8 +94,8 @@ class BaseFrame:
             self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry starts again")
         if chosen.moving:
             self._log(f"{', '.join(chosen.moving)} moves on /tf; its present transform is taken as fixed")
-        self.extrinsics = chosen
         self._odometry = self._engine.new_odometry(chosen.T_base_camera)
+        self.extrinsics = chosen
 
 
 class Pipeline:
@@ -144,15 +144,20 @@ class Pipeline:
 
     def process(self, arrival: Arrival) -> None:
         """Take one image through; count whatever comes of it."""
+        self._statistics.work_started()
         try:
             self._take(arrival)
         except FeatDepthError as error:
             self._statistics.image_rejected(str(error))
             self._log.warning(f"image rejected: {error}", throttle_duration_sec=5.0)
         except Exception as error:  # noqa: BLE001 - whatever one image does, the next one gets its chance
+            if not self._node.context.ok():
+                return  # a signal ended ROS under this image
             self._statistics.image_rejected(f"{type(error).__name__}: {error}")
             self._log.error(f"image failed: {traceback.format_exc()}", throttle_duration_sec=5.0)
             self._forget = True
+        finally:
+            self._statistics.work_ended()
 
     def _take(self, arrival: Arrival) -> None:
         settings = self._settings()
@@ -167,7 +172,8 @@ class Pipeline:
         if isinstance(camera, _Wait):
             self._statistics.image_skipped()
             return
-        frame_id = settings.camera_frame or header.frame_id or _UNNAMED_FRAME
+        # A leading slash is ROS 1's; tf2 refuses it.
+        frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
         started = time.perf_counter()
         picture = to_rgb(arrival.msg)
         decode_ms = (time.perf_counter() - started) * 1e3

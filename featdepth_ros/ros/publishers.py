@@ -102,6 +102,8 @@ class Outputs:
             transform = odometry_transform(state, settings.odom_frame, base_frame, settings.invert_tf)
             self._listener.note_own(transform)
             self._tf.publish(TFMessage(transforms=[transform]))
+        else:
+            self._listener.forget_own()
 
 
 def _depth_info(estimate: Estimate, frame_id: str) -> CameraInfo:

@@ -23,6 +23,7 @@ class Snapshot:
         time_jumps: times the stamps or the clock went back.
         last_error: text of the last rejection; empty when the last image was fine.
         silent_s: seconds since the last image arrived (or since activation).
+        busy_s: seconds the image in work has been in work; 0 when none is.
         rate_hz: estimates per second of the last seconds.
         latency_ms: median from arrival to the end of publishing.
         age_ms: stamp to the end of publishing, of the last frame, by the node's clock; None before the first.
@@ -37,6 +38,7 @@ class Snapshot:
     time_jumps: int = 0
     last_error: str = ""
     silent_s: float = 0.0
+    busy_s: float = 0.0
     rate_hz: float = 0.0
     latency_ms: float | None = None
     age_ms: float | None = None
@@ -52,6 +54,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._now = Snapshot()
         self._last_arrival = time.monotonic()
+        self._started: float | None = None
         self._finished: deque[tuple[float, float]] = deque(maxlen=512)  # (monotonic s, latency ms)
 
     def watch_from_now(self) -> None:
@@ -64,6 +67,16 @@ class Statistics:
         with self._lock:
             self._last_arrival = time.monotonic()
             self._now = replace(self._now, received=self._now.received + 1, dropped=self._now.dropped + int(replaced))
+
+    def work_started(self) -> None:
+        """An image is in work from now on."""
+        with self._lock:
+            self._started = time.monotonic()
+
+    def work_ended(self) -> None:
+        """No image is in work."""
+        with self._lock:
+            self._started = None
 
     def image_rejected(self, error: str) -> None:
         """Count a malformed image."""
@@ -97,4 +110,10 @@ class Statistics:
             if len(recent) > 1 and recent[-1][0] > recent[0][0]:
                 rate = (len(recent) - 1) / (recent[-1][0] - recent[0][0])
             latency_ms = float(np.median([latency for _, latency in recent])) if recent else None
-            return replace(self._now, silent_s=now - self._last_arrival, rate_hz=rate, latency_ms=latency_ms)
+            return replace(
+                self._now,
+                silent_s=now - self._last_arrival,
+                busy_s=0.0 if self._started is None else now - self._started,
+                rate_hz=rate,
+                latency_ms=latency_ms,
+            )

@@ -161,6 +161,11 @@ class TransformListener:
         self._own.append(_fingerprint(msg))
         self._own_child = msg.child_frame_id
 
+    def forget_own(self) -> None:
+        """This node publishes no transform (any more): whoever else does may."""
+        self._own.clear()
+        self._own_child = ""
+
     def _receive(self, msg: TFMessage, static: bool) -> None:
         for transform in msg.transforms:
             child = transform.child_frame_id.lstrip("/")

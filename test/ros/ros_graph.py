@@ -63,7 +63,7 @@ def graph() -> Iterator[Graph]:
         made.close()
 
 
-def wait(condition: Callable[[], Any], what: str, timeout_s: float = 8.0) -> Any:
+def wait(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
     """Return the first true value of a condition, polled; fail with ``what`` after the timeout."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:

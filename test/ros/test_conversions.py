@@ -108,7 +108,7 @@ def test_cloud_follows_a_change_of_camera(estimate: Estimate) -> None:
 def test_agrees_with_sensor_msgs_py(estimate: Estimate) -> None:
     point_cloud2 = pytest.importorskip("sensor_msgs_py.point_cloud2")
     msg = CloudMaker()(estimate, estimate.camera, "camera")
-    read = point_cloud2.read_points(msg, field_names=("x", "y", "z"), reshape_organized_cloud=True)
+    read = point_cloud2.read_points(msg, field_names=("x", "y", "z")).reshape(SIZE)
     points, _ = cloud_arrays(msg)
     for index, name in enumerate("xyz"):
         np.testing.assert_array_equal(read[name], points[..., index])

@@ -53,6 +53,13 @@ def test_message_holds_scale_weights_licence_and_stages() -> None:
     assert status.hardware_id == "compact"
 
 
+@pytest.mark.parametrize(("age_ms", "says"), [(40.0, "of the node"), (1e12, "use_sim_time"), (-1e5, "future")])
+def test_stamps_of_another_clock_are_told(age_ms: float, says: str) -> None:
+    health = replace(GOOD, figures=replace(GOOD.figures, age_ms=age_ms))
+    values = {v.key: v.value for v in diagnostic_message("x", 0, health).status[0].values}
+    assert says in values["stamps"]
+
+
 def test_message_before_anything_happened() -> None:
     empty = Health(state="unconfigured", enabled=True, figures=Snapshot())
     array = diagnostic_message("depth_node: pipeline", 0, empty)

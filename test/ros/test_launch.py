@@ -60,7 +60,7 @@ def load() -> types.ModuleType:
 
 
 def description(**given: str) -> tuple[Any, Any, dict[str, str]]:
-    """Return the module, the node action and the environment it would get."""
+    """Return the actions before the node's, the node's, and the environment they would get."""
     module = load()
     from launch import LaunchContext
 
@@ -70,14 +70,14 @@ def description(**given: str) -> tuple[Any, Any, dict[str, str]]:
     environment = {}
     for action in module._environment(context):
         environment["".join(s.text for s in action.name)] = "".join(s.text for s in action.value)
-    (node,) = module._node(context)
-    return module, node, environment
+    *others, node = module._nodes(context)
+    return others, node, environment
 
 
 def test_description_visits() -> None:
     module = load()
     entities = module.generate_launch_description().entities
-    assert len(entities) == len(module.ARGUMENTS) + 3
+    assert len(entities) == len(module.ARGUMENTS) + 2
 
 
 def test_node_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +88,12 @@ def test_node_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(environment.values()) == [str(config_file("dds/fastdds_shm.xml"))]
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
     assert description()[2] == {}
+
+
+def test_rviz_is_started_when_asked() -> None:
+    assert description()[0] == []
+    (rviz,) = description(rviz="true", namespace="robot")[0]
+    assert rviz.node_package == "rviz2"
 
 
 def test_a_switch_that_is_none_is_refused() -> None:

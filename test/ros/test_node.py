@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +60,7 @@ def start(ros: Graph, fake: FakeEstimator | None = None, *remaps: str, **paramet
 
 def call(probe: Probe, kind: type, name: str, request: Any) -> Any:
     client = probe.node.create_client(kind, name)
-    assert client.wait_for_service(timeout_sec=8.0), name
+    assert client.wait_for_service(timeout_sec=20.0), name
     future = client.call_async(request)
     return wait(lambda: future.result() if future.done() else None, f"an answer of {name}")
 
@@ -445,6 +446,26 @@ def test_a_second_publisher_of_the_transform_is_told(ros: Graph) -> None:
     wait(rival, "the warning")
 
 
+def test_whoever_else_may_publish_the_transform_once_this_node_does_not(ros: Graph) -> None:
+    probe = Probe(ros)
+    reports, odoms = probe.hear(DiagnosticArray, "/diagnostics"), probe.hear(Odometry, "/odom")
+    other = probe.node.create_publisher(TFMessage, "/tf", 10)
+    start(ros, publish_tf=False)
+    tfs = probe.hear(TFMessage, "/tf")
+    stamp = START
+
+    def rival() -> bool:
+        nonlocal stamp
+        other.publish(TFMessage(transforms=[transform_message(np.eye(4), stamp, "odom", "camera_optical")]))
+        probe.send(stamp := stamp + 50_000_000)
+        time.sleep(0.03)
+        return len(tfs) >= 5 and len(odoms) >= 5
+
+    wait(rival, "transforms of the other and odometry")
+    assert all(np.array_equal(matrix_from_transform(t), np.eye(4)) for m in tfs for t in m.transforms)
+    assert "someone else" not in status(reports)["message"]
+
+
 def test_inverted_transform(ros: Graph) -> None:
     probe = Probe(ros)
     tfs, odoms = probe.hear(TFMessage, "/tf"), probe.hear(Odometry, "/odom")
@@ -457,8 +478,6 @@ def test_inverted_transform(ros: Graph) -> None:
 
 
 def test_slow_networks_drop_frames_and_never_queue(ros: Graph) -> None:
-    import threading
-
     gate = threading.Event()
     gate.set()
     probe = Probe(ros)
@@ -477,3 +496,14 @@ def test_slow_networks_drop_frames_and_never_queue(ros: Graph) -> None:
     time.sleep(0.2)
     assert len(odoms) - seen == 2, "the frame in work and the newest; nothing in between"
     wait(lambda: int(status(reports)["dropped"]) >= 9, "counted drops")
+
+
+def test_networks_that_hang_are_told(ros: Graph) -> None:
+    gate = threading.Event()
+    probe = Probe(ros)
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, FakeEstimator(gate=gate), watchdog_s=0.5)
+    probe.send_until(lambda: "has been in work" in status(reports)["message"], "the word", START)
+    assert status(reports)["level"] == "02"
+    gate.set()
+    probe.send_until(lambda: status(reports)["level"] == "00", "the all-clear", START + 10**12)

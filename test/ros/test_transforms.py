@@ -40,7 +40,7 @@ def test_agrees_with_tf_transformations() -> None:
     for rotation in rotations():
         T = np.eye(4)
         T[:3, :3] = rotation
-        q = message_of(rotation)
+        q = np.array(message_of(rotation))
         expected = reference.quaternion_from_matrix(T)
         assert min(np.abs(q - expected).max(), np.abs(q + expected).max()) < 1e-7
         np.testing.assert_allclose(reference.quaternion_matrix(q), T, atol=1e-7)
