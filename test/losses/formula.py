@@ -52,7 +52,7 @@ def disparities() -> dict[tuple[str, int, int], Tensor]:
 
 
 def motions(frames: list[int | str]) -> dict[int, tuple[Tensor, Tensor]]:
-    """frame -> (axisangle, translation), (B, 3) each, for the frames that are not the stereo partner."""
+    """Frame -> (axisangle, translation), (B, 3) each, for the frames that are not the stereo partner."""
     result = {}
     for i, f in enumerate(f for f in frames[1:] if f != "s"):
         steps = torch.arange(BATCH * 3, dtype=torch.float32).reshape(BATCH, 3) + 7 * i
@@ -65,7 +65,7 @@ def reconstructions() -> dict[int, Tensor]:
 
 
 class SmallEncoder(nn.Module):
-    """Five levels, each half the size of the last, conv + BatchNorm + ReLU with formula weights: stands for a ResNet."""
+    """Five levels of conv, BatchNorm and ReLU, each half the last one's size, formula weights: stands for a ResNet."""
 
     def __init__(self) -> None:
         super().__init__()
