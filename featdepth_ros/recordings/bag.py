@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from featdepth_ros.errors import CalibrationError, ImageError, RecordingError, n
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.bag_image import DEPTH_ENCODINGS, rgb_from_message
 from featdepth_ros.recordings.bag_source import BagSource, RawMessage
-from featdepth_ros.recordings.bag_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, IMAGE_TYPES
+from featdepth_ros.recordings.bag_truth import BagTruth
+from featdepth_ros.recordings.bag_types import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMAGE_TYPES,
+    sibling_topic,
+    stamp_ns_of,
+)
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.camera_info import camera_from_info
 from featdepth_ros.recordings.frame import Frame
@@ -22,25 +31,10 @@ from featdepth_ros.recordings.recording import Recording, median_rate_hz
 _PEEK = 40
 
 
-def stamp_ns_of(message: Any) -> int:
-    """Return a message's header stamp in nanoseconds (rosbags' and rclpy's field names)."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
-def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
-    """Return image_pipeline's sibling of an image topic.
-
-    ``/a/image_raw`` and ``/a/image_raw/compressed`` both give ``/a/camera_info``.
-    """
-    base = image_topic
-    for transport in ("/compressed", "/compressedDepth", "/theora", "/ffmpeg"):
-        base = base[: -len(transport)] if base.endswith(transport) else base
-    return f"{base.rsplit('/', 1)[0]}/{name}"
-
-
 class BagRecording(Recording):
     """Images of one topic, stamped by their headers, with the calibration of the sibling CameraInfo topic.
+
+    A bag as `write_ros2_bag` writes it also gives each frame its true depth and pose (see `BagTruth`).
 
     Attributes:
         source: the whole bag.
@@ -68,6 +62,8 @@ class BagRecording(Recording):
         self.camera = resolve_camera(camera, size) or self._recorded_camera(size, frame_id)
         if self.camera is not None and size is not None:
             check_size(self.camera, size, self.topic)
+        pinhole = self.camera is not None and self.camera.is_pinhole
+        self._truth = BagTruth(self.source, self.topic, frame_id) if pinhole else None
         for note in self.source.notes:
             self.note(note)
         if self._log_time_stamps:
@@ -113,14 +109,38 @@ class BagRecording(Recording):
         return None
 
     def _frames(self) -> Iterator[Frame]:
-        for index, raw in enumerate(self.source.messages([self.topic])):
-            name = f"{index:06d}"
+        names = [self.topic]
+        if self._truth is not None and self._truth.depth_topic is not None:
+            names.append(self._truth.depth_topic)
+        index = 0
+        waiting: Frame | None = None  # for its depth, which follows it
+        for raw in self.source.messages(names):
+            if raw.topic != self.topic:
+                waiting = self._with_depth(waiting, raw)
+                continue
+            if waiting is not None:
+                yield waiting
+            waiting, name = None, f"{index:06d}"
+            index += 1
             try:
-                yield self._frame(raw, name)
+                waiting = self._frame(raw, name)
             except (RecordingError, ImageError, CalibrationError) as error:
                 self._skip(name, str(error))
+        if waiting is not None:
+            yield waiting
         for note in self.source.notes:
             self.note(note)
+
+    def _with_depth(self, frame: Frame | None, raw: RawMessage) -> Frame | None:
+        if frame is None or self._truth is None:
+            return frame
+        try:
+            message = self.source.decode(raw)
+        except RecordingError as error:
+            self.note(str(error))
+            return frame
+        depth = self._truth.depth(message, frame.stamp_ns, (frame.image.shape[1], frame.image.shape[0]))
+        return frame if depth is None else replace(frame, depth=depth)
 
     def _frame(self, raw: RawMessage, name: str) -> Frame:
         message = self.source.decode(raw)
@@ -128,7 +148,8 @@ class BagRecording(Recording):
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
         stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)
-        return Frame(image, stamp_ns, name, self.camera)
+        pose = None if self._truth is None else self._truth.pose(stamp_ns)
+        return Frame(image, stamp_ns, name, self.camera, None, pose)
 
 
 def _choose_topic(source: BagSource, topic: str | None) -> str:

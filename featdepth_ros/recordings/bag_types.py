@@ -18,6 +18,9 @@ POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
+#: Where the writer puts the true odometry.
+GROUND_TRUTH_TOPIC = "/ground_truth/odom"
+
 
 def require_rosbags() -> None:
     """Raise a message that names the package when bags cannot be read or written here.
@@ -75,3 +78,20 @@ def _message_types(fields: list[Any]) -> list[str]:
         if inner_kind == Nodetype.NAME:
             names.append(inner)
     return names
+
+
+def stamp_ns_of(message: Any) -> int:
+    """Return a message's header stamp in nanoseconds (rosbags' and rclpy's field names)."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
+    """Return image_pipeline's sibling of an image topic.
+
+    ``/a/image_raw`` and ``/a/image_raw/compressed`` both give ``/a/camera_info``.
+    """
+    base = image_topic
+    for transport in ("/compressed", "/compressedDepth", "/theora", "/ffmpeg"):
+        base = base[: -len(transport)] if base.endswith(transport) else base
+    return f"{base.rsplit('/', 1)[0]}/{name}"

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings import bag_types
-from featdepth_ros.recordings.bag import sibling_topic
 from featdepth_ros.recordings.bag_messages import Messages
+from featdepth_ros.recordings.bag_types import GROUND_TRUTH_TOPIC, sibling_topic
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.poses import R_BODY_OPTICAL, inverse, rotation_vector, transform
 
-GROUND_TRUTH_TOPIC = "/ground_truth/odom"
 #: TF child of the true pose; not ``base_link``, which the node under test publishes (a frame has one parent).
 GROUND_TRUTH_FRAME = "base_link_ground_truth"
 

@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError, nearest_name
-from featdepth_ros.recordings.bag import stamp_ns_of
 from featdepth_ros.recordings.bag_source import BagSource
-from featdepth_ros.recordings.bag_types import ODOMETRY, POSE_STAMPED, TF_MESSAGE
-from featdepth_ros.recordings.frame_messages import GROUND_TRUTH_TOPIC
+from featdepth_ros.recordings.bag_types import (
+    GROUND_TRUTH_TOPIC,
+    ODOMETRY,
+    POSE_STAMPED,
+    TF_MESSAGE,
+    stamp_ns_of,
+)
 from featdepth_ros.recordings.poses import rotation_from_quaternion, transform
 
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -54,6 +58,39 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     if not poses:
         raise RecordingError(f"topic {chosen} of '{path}' holds no valid pose")
     return sorted(poses.items(), key=lambda item: item[0])
+
+
+def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
+    """Return (moving frame, trajectory) of an Odometry topic; as `read_trajectory` otherwise."""
+    child = ""
+    poses: dict[int, NDArray[np.float64]] = {}
+    for message in _messages(source, topic):
+        child = str(message.child_frame_id)
+        pose = _pose(message)
+        if pose is not None:
+            poses.setdefault(stamp_ns_of(message), pose)
+    return child, sorted(poses.items(), key=lambda item: item[0])
+
+
+def static_transform(source: BagSource, parent: str, child: str) -> NDArray[np.float64] | None:
+    """Return T_parent_child from ``/tf_static``, through intermediate frames, or None when they are not linked."""
+    links: dict[str, tuple[str, NDArray[np.float64]]] = {}
+    if "/tf_static" in source.topics:
+        for message in _messages(source, "/tf_static"):
+            for stamped in message.transforms:
+                above, below = _link(stamped)
+                matrix = _pose(stamped)
+                if matrix is not None:
+                    links[below] = (above, matrix)
+    result, frame = np.eye(4), child.strip("/")
+    for _ in range(len(links) + 1):  # a loop of frames ends here too
+        if frame == parent.strip("/"):
+            return result
+        if frame not in links:
+            return None
+        frame, matrix = links[frame]
+        result = matrix @ result
+    return None
 
 
 def _messages(source: BagSource, topic: str) -> Iterator[Any]:

@@ -34,6 +34,11 @@ def test_bag_round_trip(tmp_path: Path, storage: str) -> None:
         assert [f.stamp_ns for f in read] == [START_NS + i * STEP_NS for i in range(6)]
         assert [f.name for f in read] == [f"{i:06d}" for i in range(6)]
         assert all(np.array_equal(f.image, frame(i).image) for i, f in enumerate(read))
+        for index, back in enumerate(read):
+            np.testing.assert_array_equal(back.depth, frame(index).depth)
+            assert back.T_world_camera is not None and read[0].T_world_camera is not None
+            moved = np.linalg.inv(read[0].T_world_camera) @ back.T_world_camera
+            np.testing.assert_allclose(moved, np.linalg.inv(pose(0)) @ pose(index), atol=1e-9)
     assert not recording.skipped and not recording.notes
 
 
@@ -195,3 +200,13 @@ except RecordingError as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert "told: bag '" in done.stdout and not done.stderr, done.stdout + done.stderr
     assert len(list(open_recording(tmp_path / "bag"))) >= 100
+
+
+def test_only_the_depth_of_the_very_image_is_taken(tmp_path: Path) -> None:
+    """A frame without depth between two with depth stays without; distorted images have none."""
+    mixed = [replace(f, depth=None) if i == 1 else f for i, f in enumerate(frames(4))]
+    write_ros2_bag(tmp_path / "bag", mixed)
+    depths = [f.depth for f in open_recording(tmp_path / "bag")]
+    assert [None if d is None else float(d[1, 1]) for d in depths] == [2.0, None, 4.0, 5.0]
+    distorted = replace(CAMERA, distortion_model="plumb_bob", distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
+    assert all(f.depth is None for f in open_recording(tmp_path / "bag", camera=distorted))
