@@ -50,7 +50,7 @@ class Estimator:
     between them, and depth never depends on the earlier frame.
 
     Args:
-        model: from `load_model`. Taken over: moved to the device, eval mode.
+        model: from `load_model`; put into eval mode, otherwise left alone.
         config: see `EstimatorConfig`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``.
 

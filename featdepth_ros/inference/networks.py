@@ -13,6 +13,7 @@ from torch import Tensor
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.fold import fold_batch_norms
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -66,7 +67,7 @@ class Networks:
     frame is encoded once where the model shares its encoder.
 
     Args:
-        model: as `load_model` returns it; moved to ``device`` and put into eval mode.
+        model: as `load_model` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
         device: see `resolve_device`.
         precision: see `resolve_precision`.
     """
@@ -82,7 +83,8 @@ class Networks:
         self.has_pose = "pose" in model.nets
         self._shared = hasattr(model, "encode")
         # The `Any` is for the two methods that only models with a shared encoder have.
-        self._model: Any = model.eval().to(device=device, memory_format=torch.channels_last)
+        folded: Any = fold_batch_norms(model.eval())
+        self._model = folded.to(device=device, memory_format=torch.channels_last)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
