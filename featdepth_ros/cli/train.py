@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run's last figures")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings put on top of the configuration")
+    # Settings may stand before, between and after the options.
+    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -56,7 +56,7 @@ def test_training_on_rendered_frames_lowers_the_loss(config: Path, tmp_path: Pat
 
     again = ["train", "--config", str(config), "--output", str(output)]
     assert main(again) == 1  # refuses to write over a run
-    assert main([*again, "--resume", "stages=[{steps: 26, sizes: [[64, 96]], batch_size: 2}]"]) == 0
+    assert main([*again, "engine.keep_last=1", "--resume", "stages=[{steps: 26, sizes: [[64, 96]], batch_size: 2}]"]) == 0
     assert json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 26
 
 

@@ -205,7 +205,6 @@ class EngineConfig:
         threads: of torch; 0 leaves its default.
         ema_decay: of the averaged weights that are validated and shipped; 0 for none.
         max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient before the run stops.
-        log_every, picture_every, validate_every, checkpoint_every: steps; 0 for never.
         keep_last: checkpoints kept beside the best.
         tensorboard: write scalars and pictures under ``<output>/tensorboard``.
     """
@@ -217,11 +216,23 @@ class EngineConfig:
     ema_decay: float = 0.998
     max_nonfinite: int = 20
     log_every: int = 20
-    picture_every: int = 250
     validate_every: int = 250
     checkpoint_every: int = 100
     keep_last: int = 3
     tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """What a run must reach to count as a success, for install checks; 0 asks for nothing.
+
+    Attributes:
+        loss_share: the loss of the last steps over that of the first ones, at most.
+        abs_rel: relative error of depth on the validation clips, at most.
+    """
+
+    loss_share: float = 0.0
+    abs_rel: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -236,6 +247,7 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
 
     def __post_init__(self) -> None:
         _check(self)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
-from featdepth_training.config import TrainConfig, load_config, to_dict
+from featdepth_training.config import CheckConfig, TrainConfig, load_config, to_dict
 from featdepth_training.monitor import Monitor
 from featdepth_training.pairs import PairDataset
 from featdepth_training.rendered import prepare_caches
@@ -43,6 +43,27 @@ def _refuse_used_output(output: Path) -> None:
         raise ConfigError(
             f"{output} holds the checkpoints of a run; go on with --resume, or name another --output"
         )
+
+
+def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
+    """Return the good news of a complete run that was asked to reach something, None when nothing was asked.
+
+    Raises:
+        FeatDepthError: the run did not reach what ``check`` asks for.
+    """
+    found: list[str] = []
+    failed: list[str] = []
+    share, abs_rel = outcome.loss_share, outcome.validation.get("abs_rel")
+    for name, value, limit in (("loss share", share, config.loss_share), ("AbsRel", abs_rel, config.abs_rel)):
+        if limit > 0:
+            text = f"{name} {'unknown' if value is None else f'{value:.3f}'} (at most {limit} expected)"
+            (found if value is not None and value <= limit else failed).append(text)
+    if failed:
+        raise FeatDepthError(
+            f"training does not work here: {', '.join(failed)}. Run the tests of the package, and check the versions "
+            "of torch and numpy."
+        )
+    return f"training works here: {', '.join(found)}" if found else None
 
 
 def train(
@@ -99,6 +120,10 @@ def train(
         monitor.close()
     if json_path is not None:
         figures = {k: v if math.isfinite(v) else None for k, v in outcome.validation.items()}
-        summary = {"steps": outcome.steps, "complete": outcome.complete, **figures}
+        summary = {"steps": outcome.steps, "complete": outcome.complete, "loss_share": outcome.loss_share, **figures}
         json_path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    if outcome.complete:
+        good_news = verdict(settings.check, outcome)
+        if good_news:
+            print(good_news)
     return outcome

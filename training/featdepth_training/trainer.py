@@ -18,7 +18,7 @@ from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
 from featdepth_training.config import TrainConfig, to_dict
 from featdepth_training.ema import WeightAverage
 from featdepth_training.monitor import Monitor
-from featdepth_training.networks import build_optimiser, start_model, training_mode
+from featdepth_training.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
 from featdepth_training.pairs import PairDataset, train_loader, validation_batches
 from featdepth_training.pictures import depth_panel
 from featdepth_training.schedule import rate_factor
@@ -28,15 +28,27 @@ from featdepth_training.supervised import predict, supervised_terms
 from featdepth_training.validation import validate
 
 WEIGHTS = "model.safetensors"
+#: Steps at the beginning and at the end whose mean losses are compared.
+COMPARED_STEPS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Attributes: steps done in all; whether the run is complete; last validation; newest checkpoint; weights file."""
+    """What a run came to.
+
+    Attributes:
+        steps: done in all.
+        complete: whether the last stage was finished.
+        validation: figures of the last validation.
+        loss_share: mean loss of the last steps over that of the first ones; None before both exist.
+        checkpoint: the newest one.
+        weights: the file written.
+    """
 
     steps: int
     complete: bool
     validation: dict[str, float]
+    loss_share: float | None
     checkpoint: Path | None
     weights: Path
 
@@ -66,6 +78,8 @@ class Trainer:
         self.device = device or torch.device("cpu")
         torch.manual_seed(config.seed)
         self.model: FeatDepthModel = start_model(config, finetune)
+        if self.device.type == "cpu" and config.engine.precision == "bf16":
+            keep_depthwise_in_fp32(self.model)
         format_ = torch.channels_last if config.engine.channels_last else torch.contiguous_format
         self.model.to(device=self.device, memory_format=format_)  # type: ignore[call-overload]
         self.optimiser, self.parameters = build_optimiser(self.model, config.optimiser)
@@ -77,6 +91,9 @@ class Trainer:
         self.skipped_in_a_row = 0
         self.best = float("inf")
         self.validation: dict[str, float] = {}
+        #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
+        self.first_losses: list[float] = []
+        self.last_losses: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the run goes on."""
@@ -93,6 +110,8 @@ class Trainer:
             "skipped_in_a_row": self.skipped_in_a_row,
             "best": self.best,
             "validation": self.validation,
+            "first_losses": self.first_losses,
+            "last_losses": self.last_losses,
             "config": to_dict(self.config),
         }
 
@@ -111,6 +130,7 @@ class Trainer:
             self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
             self.best = float(state["best"])
             self.validation = dict(state["validation"])
+            self.first_losses, self.last_losses = list(state.get("first_losses", [])), list(state.get("last_losses", []))
             torch.set_rng_state(state["rng"]["cpu"])
             if self.device.type == "cuda" and "cuda" in state["rng"]:
                 torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
@@ -171,7 +191,11 @@ class Trainer:
         if complete and not _due(self.step, self.config.engine.checkpoint_every):
             self.checkpoints.save(self.state_dict(), self.step)
         weights = self.export()
-        return Outcome(self.step, complete, self.validation, self.checkpoints.latest(), weights)
+        share = None
+        if self.first_losses and sum(self.first_losses) > 0:
+            first, last = (sum(v) / len(v) for v in (self.first_losses, self.last_losses))
+            share = last / first
+        return Outcome(self.step, complete, self.validation, share, self.checkpoints.latest(), weights)
 
     def _one_step(self, batch: PairBatch) -> StepResult:
         config = self.config
@@ -194,6 +218,10 @@ class Trainer:
     def _count(self, result: StepResult, monitor: Monitor) -> None:
         if result.applied:
             self.skipped_in_a_row = 0
+            total = result.terms["total"]
+            if len(self.first_losses) < COMPARED_STEPS:
+                self.first_losses.append(total)
+            self.last_losses = [*self.last_losses, total][-COMPARED_STEPS:]
             return
         self.skipped += 1
         self.skipped_in_a_row += 1
