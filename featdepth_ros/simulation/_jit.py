@@ -1,30 +1,51 @@
-"""One way to compile: without the GIL, cached where a cache can be written, and a clear word when numba is missing."""
+"""How the inner loops are compiled: without the GIL, cached where a cache can be written.
+
+numba's cache looks only at the file of the cached function, not at those it calls. So only the entry points are cached,
+and each holds `FINGERPRINT`, the digest of all the compiled files: numba keys its cache on such closed-over values.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from featdepth_ros.errors import MissingDependencyError
 
 try:
     import numba
-except ImportError as error:  # pragma: no cover - depends on the installation
+except ImportError as error:
     raise MissingDependencyError(
         "the simulation needs numba, which is not installed; install the extra: pip install 'featdepth_ros[simulation]'"
     ) from error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Fast, but NaN and infinity keep their meaning: sky depth is NaN and a miss is an infinite distance.
-_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+#: Fast, but NaN and infinity keep their meaning: a miss is an infinite distance.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+    "error_model": "numpy",
+    "boundscheck": False,
+}
+_FILES = ("shapes.py", "shading.py", "kernels.py")
+FINGERPRINT = hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _FILES)).hexdigest()[:16]
 
 
 def jit(function: Function) -> Function:
-    """Compile ``function`` on its first call, releasing the GIL; cached on disk unless no folder can be written."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+    """Compile a function that other compiled functions call."""
+    return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def jit_inline(function: Function) -> Function:
+    """Compile a small function into each place that calls it."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def jit_entry(function: Function) -> Function:
+    """Compile an entry point and cache it, unless neither the package's nor the user's cache folder can be written."""
     try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba: "no locator available": neither the package nor the user's cache can be written
-        compiled = numba.njit(**options)(function)
-    return compiled  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]

@@ -37,10 +37,10 @@ class Renderer:
         if not np.isfinite(self._rays).all():
             raise CalibrationError("the camera has pixels without a forward ray; use a smaller image or less distortion")
         height, width = self._rays.shape[:2]
-        self._jacobian = np.concatenate(
+        self._steps = np.concatenate(
             [np.gradient(self._rays, axis=1), np.gradient(self._rays, axis=0)], axis=2
         )
-        margin = 0.5 * np.abs(self._jacobian).max((0, 1)).reshape(2, 2).sum(0)
+        margin = 0.5 * np.abs(self._steps).max((0, 1)).reshape(2, 2).sum(0)
         areas, tiles = [], []
         for y in range(0, height, TILE):
             for x in range(0, width, TILE):
@@ -69,20 +69,18 @@ class Renderer:
         height, width = self._rays.shape[:2]
         colour = np.empty((height, width, 3), np.float32)
         depth, hits = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
-        order, bounds = kernels.cull(data, pose, self._window, self.scene.far_m)
-        starts, entries = kernels.bin_tiles(bounds, self._tiles)
-        local = kernels.local_origins(data, order, pose[:3, 3].copy())
+        order, bounds = kernels.cull(data.shapes, data.axes, pose, self._window, self.scene.far_m)
 
         def pass_over(outlines: bool, first: int, last: int) -> None:
             kernels.render_tiles(
-                data, order, bounds, local, starts, entries, pose, self._rays, self._jacobian, self._areas,
+                data, order, bounds, pose, self._rays, self._steps, self._areas, self._tiles,
                 first, last, outlines, colour, depth, hits,
             )  # fmt: skip
 
         for outlines in (False, True) if self.smooth else (False,):
             self._spread(pass_over, outlines)
         image = np.empty((height, width, 3), np.uint8)
-        kernels.quantise(colour, 0, height, image)
+        kernels.quantise(colour, image)
         return image, depth
 
     def _spread(self, work: object, outlines: bool) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from featdepth_ros.simulation import kernels
-from featdepth_ros.simulation.kernels import BOX, CONE, ELLIPSOID, SceneData
+from featdepth_ros.simulation import kernels, shapes
+from featdepth_ros.simulation.shapes import BOX, CONE, ELLIPSOID, FRUSTUM, LEAVES, SceneData
 from featdepth_ros.simulation.textures import Atlas
 
 Vector = NDArray[np.float64]
+Texture = int | tuple[int, int, int]
+Tile = float | tuple[float, float] | str
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,13 @@ class Scene:
 
     def ground_height(self, x: float, y: float) -> tuple[float, float, float]:
         """Return the ground's height (m) and slopes at a place, or zeros where the scene has no such ground."""
-        height, slope_x, slope_y = kernels.ground_height(self.data.waves, float(x), float(y))
-        return float(height), float(slope_x), float(slope_y)
+        return undulation(self.data.waves, x, y)
+
+
+def undulation(waves: Vector, x: float, y: float) -> tuple[float, float, float]:
+    """Return height (m) and slopes of an undulating ground: the very function the renderer uses."""
+    height, slope_x, slope_y = shapes.ground_height.py_func(waves, float(x), float(y))  # type: ignore[attr-defined]
+    return float(height), float(slope_x), float(slope_y)
 
 
 def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
@@ -103,7 +110,7 @@ class SceneBuilder:
         self.kind, self.seed = kind, seed
         self.atlas = Atlas(seed)
         self.casts: list[bool] = []
-        self._rows: list[tuple[object, ...]] = []
+        self._rows: list[tuple[tuple[int, ...], list[float], Vector]] = []
 
     def pick(self, rng: np.random.Generator, *names: str) -> int:
         """Return one texture of the named kinds."""
@@ -112,44 +119,31 @@ class SceneBuilder:
         return choices[int(rng.integers(len(choices)))]
 
     def _add(
-        self,
-        kind: int,
-        centre: ArrayLike,
-        half: ArrayLike,
-        rotation: Vector,
-        texture: int | tuple[int, int, int],
-        tile: float | tuple[float, float] | str,
-        tint: ArrayLike,
-        taper: float = 1.0,
-        glow: float = 0.0,
-        casts: bool = True,
+        self, kind: int, centre: ArrayLike, half: ArrayLike, rotation: Vector, texture: Texture, tile: Tile,
+        tint: ArrayLike, taper: tuple[float, float] = (1.0, 1.0), glow: float = 0.0, casts: bool = True,
         shift: tuple[float, float] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         h = np.maximum(np.asarray(half, dtype=float), 1e-3)
-        sides = ((1, 2), (0, 2), (0, 1))
-        if tile == "fit":
-            tiles = np.array([[2.0 * h[a], 2.0 * h[b]] for a, b in sides])
+        if isinstance(tile, str):
+            tiles = np.array([[2.0 * h[a], 2.0 * h[b]] for a, b in ((1, 2), (0, 2), (0, 1))])
             shift = (0.5, 0.5)
         else:
-            tiles = np.broadcast_to(np.asarray(tile, dtype=float), (3, 2)) if not isinstance(tile, str) else tile
+            tiles = np.broadcast_to(np.asarray(tile, dtype=float), (3, 2))
         # Textures stand on the primitive's foot: a storey begins at the ground.
         shift = shift or (0.0, float(h[2] / tiles[0][1]) % 1.0)
-        textures = (texture,) * 3 if isinstance(texture, (int, np.integer)) else texture
-        tints = np.broadcast_to(np.asarray(tint, dtype=np.float32), (3, 3))
-        axes = rotation.T * h[:, None]
-        inverse = rotation.T / h[:, None]
-        self._rows.append(
-            (kind, np.asarray(centre, float), axes, inverse, h, taper, textures, tiles, shift, tints, glow)
-        )
+        textures = texture if isinstance(texture, tuple) else (texture,) * 3
+        inverse, tints = rotation.T / h[:, None], np.broadcast_to(np.asarray(tint, dtype=float), (3, 3))
+        numbers = [*np.asarray(centre, float), *inverse.ravel(), *h, *taper, *tiles.ravel(), *shift, *tints.ravel(), glow]
+        self._rows.append(((kind, *textures), numbers, rotation.T * h[:, None]))
         self.casts.append(casts)
 
     def box(
-        self, centre: ArrayLike, half: ArrayLike, texture: int | tuple[int, int, int], rotation: Vector | None = None,
-        tile: float | tuple[float, float] | str = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        self, centre: ArrayLike, half: ArrayLike, texture: Texture, rotation: Vector | None = None,
+        tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
         casts: bool = True, shift: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
         """Add a box: centre and half extents (m), rotation of its axes."""
-        self._add(BOX, centre, half, _or_upright(rotation), texture, tile, tint, 1.0, glow, casts, shift)
+        self._add(BOX, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, casts, shift)
 
     def ellipsoid(
         self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None = None,
@@ -157,7 +151,7 @@ class SceneBuilder:
         shift: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
         """Add an ellipsoid: centre and half axes (m)."""
-        self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, 1.0, glow, True, shift)
+        self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, True, shift)
 
     def cone(
         self, foot: ArrayLike, top: ArrayLike, radius: float, texture: int, radius_top: float | None = None,
@@ -177,45 +171,38 @@ class SceneBuilder:
         if top_radius > radius:  # the wide end is the foot, so that the unit box always bounds it
             rotation, top_radius = rotation @ np.diag([1.0, -1.0, -1.0]), radius
         half = (widest, widest, 0.5 * length)
-        self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, top_radius / widest, glow, casts)
+        self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, (top_radius / widest, 1.0), glow, casts)
 
     def build(
         self, path: object, light: Light, sky: Sky, ground: Ground | None, arcs: Vector, grid: NDArray[np.int32],
         frame: Vector, shadow_cell_m: float, far_m: float,
     ) -> Scene:  # fmt: skip
         """Pack the arrays and cast the shadows."""
-        columns = list(zip(*self._rows, strict=True))
         sun = np.asarray(light.direction, float) / np.linalg.norm(light.direction)
-        centre, axes = np.array(columns[1]), np.array(columns[2])
-        frame_s, shape, top = _shadow_frame(sun, centre, axes, np.array(self.casts), shadow_cell_m)
+        columns = list(zip(*self._rows, strict=True))
+        packed = np.array(columns[1], float)
+        axes, casts = np.array(columns[2]), np.array(self.casts)
+        frame_s, shape, top = _shadow_frame(sun, packed[:, :3], axes, casts, shadow_cell_m)
         road = ground or Ground()
+        sky_numbers = [*sky.zenith, *sky.horizon, self.atlas["cloud"][0], sky.cover, sky.size, sky.brightness]
+        ground_numbers = _ground_numbers(road, ground is not None, self.atlas["stain"][0])
         data = SceneData(
             kind=np.array(columns[0], np.int32),
-            centre=centre,
+            shapes=packed,
             axes=axes,
-            inverse=np.array(columns[3]),
-            half=np.array(columns[4]),
-            taper=np.array(columns[5], float),
-            texture=np.array(columns[6], np.int32),
-            tile=np.array(columns[7], float),
-            shift=np.array(columns[8], float),
-            tint=np.array(columns[9], np.float32),
-            glow=np.array(columns[10], np.float32),
             atlas=self.atlas.texels,
-            offset=self.atlas.offset,
-            ground=_ground_numbers(road, ground is not None, self.atlas["stain"][0]),
+            numbers=np.array(
+                [*sun, *light.sun, *light.above, *light.below, *frame_s, *sky_numbers, *ground_numbers]
+                + [v for tint in road.tints for v in tint]
+            ),
             waves=road.waves,
-            arcs=arcs,
+            arcs=np.column_stack([arcs, np.cos(arcs[:, 2]), np.sin(arcs[:, 2])]),
             arc_grid=grid,
             arc_frame=frame,
             ground_texture=np.array(road.textures, np.int32),
-            ground_tint=np.array(road.tints, np.float32),
-            light=np.array([*sun, *light.sun, *light.above, *light.below]),
             shadow=np.full(shape, -1e9, np.float32),
-            shadow_frame=frame_s,
-            sky=np.array([*sky.zenith, *sky.horizon, self.atlas["cloud"][0], sky.cover, sky.size, sky.brightness]),
         )
-        kernels.cast_shadows(data, np.array(self.casts), top, data.shadow)
+        kernels.cast_shadows(data, casts, top, data.shadow)
         return Scene(self.kind, self.seed, data, path, far_m)
 
 

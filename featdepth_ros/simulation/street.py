@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from featdepth_ros.simulation.road import Road, make_road
-from featdepth_ros.simulation.scene import Ground, Light, Scene, SceneBuilder, Sky, turn
+from featdepth_ros.simulation.scene import Ground, Light, Scene, SceneBuilder, Sky, turn, undulation
 
 CHUNK_M = 30.0
 Rng = np.random.Generator
@@ -91,11 +91,8 @@ class _Street:
         self.setback = rng.uniform(0.3, 6.0, 2)
 
     def height(self, x: float, y: float) -> float:
-        total = 0.0
-        for amplitude, cx, cy, phase in self.ground.waves:
-            f = (cx * x + cy * y + phase) % 1.0
-            total += amplitude * (16.0 * f * (0.5 - f) if f < 0.5 else -16.0 * (f - 0.5) * (1.0 - f))
-        return total
+        """Return the ground's height (m)."""
+        return undulation(self.ground.waves, x, y)[0]
 
     def place(self, s: float, left: float) -> tuple[NDArray[np.float64], float]:
         """Return the ground point and the road's heading at road coordinates."""

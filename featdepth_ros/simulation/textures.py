@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.simulation.kernels import LEVELS, TEXTURE_SIZE
+from featdepth_ros.simulation.shapes import LEVELS, TEXTURE_SIZE
 
 Colours = NDArray[np.float64]
 SIZE = TEXTURE_SIZE
@@ -269,8 +269,7 @@ class Atlas:
     """All textures of a scene: ``atlas["bricks"]`` is the list of indices of that kind.
 
     Attributes:
-        texels: (K, texels, 3) uint8, every mip level after the other.
-        offset: (LEVELS,) int64, first texel of each level.
+        texels: (K, texels, 4) uint8, every mip level after the other: red, green, blue, opacity.
     """
 
     def __init__(self, seed: int) -> None:
@@ -282,17 +281,19 @@ class Atlas:
                 rng = np.random.default_rng([seed, 7919, order, i])
                 rows.append(_mip_levels(np.clip(maker(rng), 0.0, 1.0)))
         self.texels = np.stack(rows)
-        sizes = [(SIZE >> level) ** 2 for level in range(LEVELS)]
-        self.offset = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
 
     def __getitem__(self, name: str) -> list[int]:
         return self.indices[name]
 
 
 def _mip_levels(image: Colours) -> NDArray[np.uint8]:
+    """Return all levels of an image whose light parts are opaque: the gaps between leaves are its darkest third."""
+    light = image.mean(axis=2)
+    gaps = np.quantile(light, 0.3)
+    image = np.concatenate([image, (light > gaps).astype(float)[..., None]], axis=2)
     levels = []
     for _ in range(LEVELS):
-        levels.append(np.round(image * 255.0).astype(np.uint8).reshape(-1, 3))
+        levels.append(np.round(image * 255.0).astype(np.uint8).reshape(-1, 4))
         half = max(image.shape[0] // 2, 1)
-        image = image.reshape(half, image.shape[0] // half, half, image.shape[1] // half, 3).mean((1, 3))
+        image = image.reshape(half, image.shape[0] // half, half, image.shape[1] // half, 4).mean((1, 3))
     return np.concatenate(levels)
