@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.errors import EvaluationError
-
 if TYPE_CHECKING:
     from featdepth_ros.metrics.depth import CropName
 
@@ -36,13 +34,28 @@ def _scale(text: str) -> str | float:
         raise argparse.ArgumentTypeError(f"'{text}' is neither none, median nor a factor") from error
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
+    parser.set_defaults(wrong_usage=parser.error)
     folders = parser.add_argument_group("two folders")
     folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
     folders.add_argument("--gt", metavar="DIR", help="true depth, metres")
-    folders.add_argument("--pred-divisor", type=float, default=256.0, metavar="X", help="PNG value / X is metres (256)")
-    folders.add_argument("--gt-divisor", type=float, default=256.0, metavar="X", help="PNG value / X is metres (256)")
+    folders.add_argument(
+        "--pred-divisor", type=_positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+    )
+    folders.add_argument(
+        "--gt-divisor", type=_positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+    )
     data = parser.add_argument_group("weights on a data set")
     data.add_argument("--weights", metavar="W", help="weights, or the name of a model that ships")
     data.add_argument("--preset", metavar="NAME", help="depth range of published weights: kitti, euroc, nyu, ...")
@@ -61,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules = parser.add_argument_group("protocol")
     rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none")
     rules.add_argument(
-        "--cap", type=float, help="largest true depth, metres (default 80; nyu and rooms: 10; make3d: 70)"
+        "--cap", type=_positive, help="largest true depth, metres (default 80; nyu and rooms: 10; make3d: 70)"
     )
-    rules.add_argument("--min", type=float, default=1e-3, help="smallest true depth, metres (default 1e-3)")
+    rules.add_argument("--min", type=_positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
     rules.add_argument(
         "--scale",
         type=_scale,
@@ -77,14 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    folders, data = bool(args.pred or args.gt), bool(args.weights or args.dataset or args.root)
-    if folders == data or (folders and not (args.pred and args.gt)):
-        raise EvaluationError("expected either --pred DIR and --gt DIR, or --weights W, --dataset NAME and --root DIR")
-    if data and not (args.weights and args.dataset and args.root):
-        raise EvaluationError("--weights, --dataset and --root belong together; at least one is missing")
-    for flag in ("pred_divisor", "gt_divisor"):
-        if not 0 < getattr(args, flag) < float("inf"):
-            raise EvaluationError(f"--{flag.replace('_', '-')} is {getattr(args, flag)}; expected a number above 0")
+    folders, data = (args.pred, args.gt), (args.weights, args.dataset, args.root)
+    if any(folders) == any(data) or not (all(folders) or all(data)):
+        args.wrong_usage("expected either --pred DIR and --gt DIR, or --weights W, --dataset NAME and --root DIR")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ def _lengths(text: str) -> tuple[float, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("--gt", required=True, metavar="FILE", help="true trajectory: KITTI, TUM, EuRoC csv or bag")
     parser.add_argument(
         "--est",
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 
     if not 0 <= args.max_difference < 3600:
-        raise EvaluationError(f"--max-difference is {args.max_difference} s; expected 0 to 3600")
+        args.wrong_usage(f"--max-difference is {args.max_difference} s; expected 0 to 3600")
     truth, estimates = _read(args)
     results = [
         evaluate_odometry(truth, estimate, args.align, args.lengths or KITTI_LENGTHS, round(args.max_difference * 1e9))

@@ -32,6 +32,7 @@ def _scale(text: str) -> str | float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("bag", metavar="BAG", help="ROS 1 or ROS 2 bag")
     parser.add_argument("--truth", metavar="BAG", help="bag with the truth, when it is another one")
     parser.add_argument("--depth", metavar="TOPIC", help="the node's depth images")
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.reporting.recording import evaluate_recording, write_html
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 
+    if not 0 <= args.max_difference < 3600:
+        args.wrong_usage(f"--max-difference is {args.max_difference} s; expected 0 to 3600")
     result = evaluate_recording(args.bag, _options(args))
     figures = result.figures()
     print(text_table(*comparison_table({"recording": flat(figures)})))

@@ -59,6 +59,7 @@ class OdometryResult:
         length_m: path length of the truth over these poses, metres.
         ate5_mean_m, ate5_std_m: the reference's five-frame ATE, see `snippet_ate`.
         truth, estimate: (N, 4, 4) poses as compared: based at the first common frame, the estimate aligned.
+        T_world_base: (4, 4) pose, in the truth's own world, of the first common frame: where both paths are based.
         segment_errors: see `Segments`.
         unmatched: poses of the estimate that have no truth.
         notes: what a reader of the figures should know.
@@ -78,6 +79,7 @@ class OdometryResult:
     ate5_std_m: float
     truth: NDArray[np.float64]
     estimate: NDArray[np.float64]
+    T_world_base: NDArray[np.float64]
     segment_errors: Segments
     unmatched: int = 0
     notes: tuple[str, ...] = field(default=())
@@ -297,6 +299,7 @@ def evaluate_odometry(
         ate5_std_m=float(snippets.std()),
         truth=gt,
         estimate=est,
+        T_world_base=truth.poses[of_truth[0]],
         segment_errors=segments,
         unmatched=unmatched,
         notes=_notes(truth, estimate, unmatched, scale, segments, min(lengths), length_m),

@@ -162,7 +162,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
 
 def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | Path) -> Path:
     """Write PNGs of a few frames and of the errors' distribution, and the page that holds them; return its path."""
-    from featdepth_ros.reporting.depth_figures import depth_row
+    from featdepth_ros.reporting.depth_figures import HOW_TO_READ, depth_row
     from featdepth_ros.reporting.figures import histogram_figure, save_figures
     from featdepth_ros.reporting.html import Page
     from featdepth_ros.reporting.tables import comparison_table, number
@@ -178,11 +178,12 @@ def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | 
         page.note(note)
     worst = sorted(result.images, key=lambda image: -image.abs_rel)[:5]
     figures = {
-        f"depth_{i:02d}": depth_row(picture.depth, picture.truth, picture.image, picture.name)
+        f"depth_{i:02d}": depth_row(picture.depth, picture.truth, picture.image)
         for i, picture in enumerate(result.pictures)
     }
-    for figure in figures.values():
-        page.figure(figure, "Depth and truth share one scale; red is too far, blue too near, grey unknown")
+    page.text(HOW_TO_READ)
+    for picture, figure in zip(result.pictures, figures.values(), strict=True):
+        page.figure(figure, picture.name)
     figures["errors"] = histogram_figure(
         100 * result.errors, "relative error (%)", "pixels (%)", {"median": 100 * float(np.median(result.errors))}
     )

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DEPTH_MAP, _ERROR_MAP, _UNKNOWN = "magma_r", "RdBu_r", "#e8e8e8"
+#: Said once on every page that shows such pictures.
+HOW_TO_READ = (
+    "Depth and true depth of a row share one scale of colours, and grey is unknown. The relative error is "
+    "(depth - truth) / truth: red is too far, blue too near."
+)
 #: Relative error at the ends of the error colours.
 _ERROR_LIMIT = 0.5
 

@@ -87,15 +87,21 @@ def _views(positions: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[
 
 def _lines(axes: Axes, results: Sequence[OdometryResult], view: tuple[int, int, int]) -> None:
     across, along, sign = view
-    longest = max(results, key=lambda result: result.frames)
+    longest = _longest(results)
+    T_base_world = np.linalg.inv(longest.T_world_base)
     truth = longest.truth[:, :3, 3]
     axes.plot(truth[:, across], sign * truth[:, along], color=TRUTH_COLOUR, linewidth=2.2, label="ground truth")
     for result, colour in zip(results, _colours(len(results)), strict=True):
-        path = result.estimate[:, :3, 3]
+        # An estimate that starts at another frame is based there: bring it to where the drawn truth is based.
+        path = (T_base_world @ result.T_world_base @ result.estimate)[:, :3, 3]
         axes.plot(path[:, across], sign * path[:, along], color=colour, linewidth=1.3, label=result.name)
     axes.plot(
         truth[:1, across], sign * truth[:1, along], "o", color=TRUTH_COLOUR, markersize=6, label="start", zorder=5
     )
+
+
+def _longest(results: Sequence[OdometryResult]) -> OdometryResult:
+    return max(results, key=lambda result: result.frames)
 
 
 def _colours(count: int) -> list[str]:
@@ -106,7 +112,7 @@ def trajectory_figure(results: Sequence[OdometryResult]) -> Figure:
     """Plot all estimates over the truth, from above and from the side, each with equal scales of its axes."""
     figure = new_figure(12, 5.5)
     top, side = figure.subplots(1, 2)
-    top_view, side_view, labels = _views(np.concatenate([result.truth[:, :3, 3] for result in results]))
+    top_view, side_view, labels = _views(_longest(results).truth[:, :3, 3])
     _lines(top, results, top_view)
     _lines(side, results, side_view)
     _plain(top, labels[0], labels[1], "from above")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -284,7 +284,7 @@ def _depth(
     next_map = InOrder(bag, topics.depth, [position for _, position in pairs])
     next_truth = InOrder(truth_bag, topics.truth_depth, [position for position, _ in pairs])
     images = _images_at(bag, topics, frames, [pairs[i][1] for i in chosen_frames(len(pairs), options.pictures)])
-    judged = [_pair(next_map, next_truth, images, frames, *positions) for positions in pairs]
+    judged = [_pair(next_map, next_truth, images, frames, notes, *positions) for positions in pairs]
     try:
         result = evaluate_pairs(judged, protocol, pictures=options.pictures)
     except EvaluationError as error:
@@ -300,15 +300,24 @@ def _pair(
     next_truth: InOrder,
     images: dict[int, NDArray[np.uint8]],
     frames: Stamps,
+    notes: list[str],
     truth_position: int,
     position: int,
 ) -> DepthPair:
     seconds = (frames.header_ns[position] - frames.header_ns[0]) * 1e-9
     image = images.get(position)
+
+    def known(read: Callable[[], Any], what: str) -> NDArray[np.float64]:
+        try:
+            return _map(read())
+        except FeatDepthError as error:  # one malformed message does not cost the others
+            notes.append(f"frame {position}: {what} cannot be read: {error}")
+            return np.full((1, 1), np.nan)
+
     return DepthPair(
         name=f"frame {position}, {seconds:.2f} s",
-        prediction=lambda: _map(next_map(position)),
-        truth=lambda: _map(next_truth(truth_position)),
+        prediction=lambda: known(lambda: next_map(position), "depth"),
+        truth=lambda: known(lambda: next_truth(truth_position), "true depth"),
         image=None if image is None else (lambda: image),
     )
 
@@ -355,12 +364,20 @@ def _odometry(
     if topics.odometry is None:
         notes.append("the recording holds no odometry of the node")
         return None, None, alignment
-    estimate, child = _trajectory(bag, topics.odometry, "estimate")
+    try:
+        estimate, child = _trajectory(bag, topics.odometry, "estimate")
+    except FeatDepthError as error:
+        notes.append(f"the node's odometry cannot be read: {error}")
+        return None, None, alignment
     path = rebase(estimate.poses)
     if topics.truth_odometry is None:
         notes.append("the recording holds no true odometry: the path is shown, not judged")
         return None, path, alignment
-    truth, true_child = _trajectory(truth_bag, topics.truth_odometry, "ground truth")
+    try:
+        truth, true_child = _trajectory(truth_bag, topics.truth_odometry, "ground truth")
+    except FeatDepthError as error:
+        notes.append(f"the true odometry cannot be read: {error}")
+        return None, path, alignment
     if child != true_child:
         notes.append(f"odometry tells of frame '{child}', its truth of '{true_child}'; they are compared as one")
     lengths = options.lengths

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _ODOMETRY = "nav_msgs/msg/Odometry"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+#: CDR encapsulation, seconds, nanoseconds.
+_HEADER_BYTES = 12
 _DEPTH_SUFFIX = "depth/image_rect"
 
 
@@ -82,6 +84,12 @@ def open_bag(path: str | Path) -> BagSource:
     return BagSource(source)
 
 
+def _holds_depth(topic: str) -> bool:
+    """True for names such as ``/camera/depth/image_raw``; the node's own namespace, ``/depth_node``, says nothing."""
+    words = [word for word in topic.split("/") if "node" not in word]
+    return any("depth" in word or word == "sigma" for word in words)
+
+
 def _parent(topic: str, levels: int = 1) -> str:
     return topic.rsplit("/", levels)[0]
 
@@ -100,7 +108,7 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     for asked in (given.depth, given.image, given.odometry, given.truth_depth, given.truth_odometry):
         if asked is not None and asked not in names:
             raise EvaluationError(f"no topic '{asked}' with messages in {bag.path}{nearest_name(asked, names)}")
-    pictures = [n for n, kind in names.items() if kind in _IMAGE_TYPES and "depth" not in n and "sigma" not in n]
+    pictures = [n for n, kind in names.items() if kind in _IMAGE_TYPES and not _holds_depth(n)]
     depths = [n for n, kind in names.items() if kind == _IMAGE_TYPES[0] and n.endswith(_DEPTH_SUFFIX)]
     beside = {f"{_parent(n)}/{_DEPTH_SUFFIX}" for n in pictures if not n.endswith("/image_rect")}
     truths = [n for n in depths if "truth" in n] or [n for n in depths if n in beside]
@@ -145,10 +153,13 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
     """Read a topic's header stamps without decoding its messages; the type must begin with a std_msgs/Header."""
     header, log = [], []
     for message in bag.messages([topic]):
+        log.append(message.log_ns)
+        if len(message.data) < _HEADER_BYTES:  # cut short: no frame has this stamp, and the count stays right
+            header.append(-1)
+            continue
         order = "<" if bytes(message.data[1:2]) == b"\x01" else ">"  # the CDR encapsulation names the byte order
         seconds, nanoseconds = struct.unpack_from(f"{order}iI", message.data, 4)
         header.append(seconds * 1_000_000_000 + nanoseconds)
-        log.append(message.log_ns)
     return Stamps(np.array(header, dtype=np.int64), np.array(log, dtype=np.int64))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.reporting.depth_figures import depth_row
+from featdepth_ros.reporting.depth_figures import HOW_TO_READ, depth_row
 from featdepth_ros.reporting.figures import (
     drift_figure,
     histogram_figure,
@@ -56,6 +56,7 @@ def _tiles(result: RecordingResult) -> list[tuple[str, str]]:
         (number(result.frames), "frames"),
         (number(result.rate_hz, 1), "frames/s"),
         (" / ".join(number(latency.get(p), 0) for p in ("p50", "p95", "p99")), "latency p50 / p95 / p99, ms"),
+        (number((figures["age_at_publish_ms"] or {}).get("p50"), 0), "age at publish, by the node, ms"),
         (number(figures["dropped"] if figures["dropped"] is not None else result.missed), "dropped frames"),
         (number(depth.summary.abs_rel, 3) if depth else "-", "AbsRel"),
         (number(depth.summary.a1, 3) if depth else "-", "within 25 %"),
@@ -75,9 +76,9 @@ def _depth_section(page: Page, result: RecordingResult) -> None:
             f"scale {rules.scale}. The node gave a depth for {100 * (result.coverage or 0):.1f} % of these pixels."
         )
     unit = "model units" if result.relative and result.depth is None else "m"
+    page.text(HOW_TO_READ)
     for picture in result.pictures:
-        figure = depth_row(picture.depth, picture.truth, picture.image, picture.name, unit)
-        page.figure(figure, "Depth and truth share one scale; red is too far, blue too near, grey unknown", dpi=75)
+        page.figure(depth_row(picture.depth, picture.truth, picture.image, unit=unit), picture.name, dpi=75)
     if result.depth is not None and result.depth.errors.size:
         page.figure(_error_histogram(result), "(depth - truth) / truth over all compared pixels")
 

@@ -146,12 +146,13 @@ def test_bad_files_are_named(folders, capsys, spoil, words):
 
 def test_wrong_usage(folders, capsys, tmp_path):
     pred, gt = map(str, folders)
-    assert "either" in refused(capsys, "--pred", pred)
-    assert "either" in refused(capsys, "--pred", pred, "--gt", gt, "--weights", "w")
-    assert "belong together" in refused(capsys, "--weights", "w")
+    for flags in (["--pred", pred], ["--pred", pred, "--gt", gt, "--weights", "w"], ["--weights", "w"], []):
+        with pytest.raises(SystemExit) as stopped:
+            main(["eval", "depth", *flags])
+        assert stopped.value.code == 2 and "expected either" in capsys.readouterr().err
     assert "no folder" in refused(capsys, "--pred", str(tmp_path / "nothing"), "--gt", gt)
-    assert "expected 0 < minimum" in refused(capsys, "--pred", pred, "--gt", gt, "--cap", "0")
-    for wrong in (["--scale", "mean"], ["--crop", "centre"], ["--pred"]):
+    assert "expected 0 < minimum" in refused(capsys, "--pred", pred, "--gt", gt, "--cap", "1e-4")
+    for wrong in (["--scale", "mean"], ["--crop", "centre"], ["--pred"], ["--cap", "0"], ["--gt-divisor", "x"]):
         with pytest.raises(SystemExit) as stopped:
             main(["eval", "depth", "--pred", pred, "--gt", gt, *wrong])
         assert stopped.value.code == 2

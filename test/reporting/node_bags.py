@@ -27,6 +27,7 @@ class Recorded:
     images: bool = True
     diagnostics: bool = True
     drop: tuple[int, ...] = (5,)
+    spoiled: tuple[int, ...] = ()
     scale: str = "metric"
 
 
@@ -78,10 +79,11 @@ def write_recording(path: Path, what: Recorded) -> Path:
             if what.depth:
                 small = (depth[::2, ::2] * what.depth_factor).astype(np.float32)
                 small[:2] = np.inf
-                put("/depth_node/depth/image_rect", done, make.image(header, small, "32FC1"))
+                encoding = "rgb8" if index in what.spoiled else "32FC1"
+                put("/depth_node/depth/image_rect", done, make.image(header, small, encoding))
             if what.odometry:
                 pose = true_pose(index)
-                pose[:3, 3] *= what.odometry_factor
+                pose[:3, 3] *= np.nan if index in what.spoiled else what.odometry_factor
                 put("/odom", done, make.odometry(base, "base_link", pose, np.zeros(6)))
             if what.diagnostics and index % 4 == 3:
                 values = {

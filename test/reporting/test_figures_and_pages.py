@@ -41,6 +41,16 @@ def test_estimates_overlay_in_both_views_with_equal_scales():
     assert longest == pytest.approx(1.1 * 199)
 
 
+def test_an_estimate_that_starts_later_is_drawn_where_it_belongs():
+    poses = np.tile(np.eye(4), (50, 1, 1))
+    poses[:, 2, 3] = np.arange(50)
+    truth = make_trajectory(np.arange(50), poses, False)
+    late = make_trajectory(np.arange(20, 50), poses[20:], False, "late")
+    results = [evaluate_odometry(truth, late), evaluate_odometry(truth, truth)]
+    line = next(x for x in plots.trajectory_figure(results).axes[0].get_lines() if x.get_label() == "late")
+    assert line.get_ydata()[0] == pytest.approx(20) and line.get_ydata()[-1] == pytest.approx(49)
+
+
 def test_segment_curves_hold_the_means():
     figure = plots.segment_figure([result("a", 0.9)])
     line = figure.axes[0].get_lines()[0]

@@ -116,6 +116,15 @@ def test_works_with_whatever_is_there(tmp_path, missing):
     assert all(note.split("'")[0] in words for note in result.notes)
 
 
+def test_malformed_messages_cost_nothing_but_themselves(tmp_path):
+    bag = write_recording(tmp_path / "bag", replace(FULL, spoiled=(2,)))
+    result = evaluate_recording(bag, RecordingOptions(pictures=1))
+    assert result.depth is not None and result.depth.summary.frames == 10
+    assert any(note.startswith("frame 2: depth cannot be read") for note in result.notes)
+    assert result.odometry is None and result.path is None
+    assert any("odometry cannot be read" in note and "NaN" in note for note in result.notes)
+
+
 def test_few_pictures_of_many_frames(tmp_path):
     bag = write_recording(tmp_path / "bag", replace(FULL, frames=40))
     result = evaluate_recording(bag)
