@@ -15,6 +15,7 @@ except ImportError:  # Humble
 
 __all__ = [
     "event_callbacks",
+    "given_parameters",
     "keep_last",
     "publisher_reliabilities",
     "resolved_topic",
@@ -30,6 +31,11 @@ def keep_last(depth: int, reliability: ReliabilityPolicy, transient_local: bool 
 def event_callbacks(incompatible_qos: Callable[[Any], None]) -> Any:
     """Return subscription event callbacks that report publishers with incompatible QoS."""
     return SubscriptionEventCallbacks(incompatible_qos=incompatible_qos)
+
+
+def given_parameters(node: Node) -> list[str]:
+    """Return the names of the parameters given at start, by command line or file, known or not."""
+    return sorted(getattr(node, "_parameter_overrides", {}))  # rclpy has no public way to them
 
 
 def resolved_topic(node: Node, name: str) -> tuple[str, bool]:

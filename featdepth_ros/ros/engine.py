@@ -16,7 +16,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.ros.parameters import Settings
+from featdepth_ros.ros.settings import Settings
 
 
 class EstimatorLike(Protocol):

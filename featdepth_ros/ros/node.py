@@ -20,13 +20,21 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
 from featdepth_ros.ros.engine import Engine, EngineLoader, free_memory, load_engine
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.middleware import use_shared_memory_profile
-from featdepth_ros.ros.parameters import changed_live, complaints, declare_parameters, read_settings, refusal
 from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import Outputs
+from featdepth_ros.ros.settings import (
+    changed_live,
+    complaints,
+    declare_parameters,
+    read_settings,
+    refusal,
+    unknown_names,
+)
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.transforms import TransformListener
 from featdepth_ros.ros.worker import NewestItemWorker
@@ -50,6 +58,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
     def __init__(self, load: EngineLoader = load_engine, **options: Any) -> None:
         super().__init__(options.pop("node_name", "depth_node"), **options)
         declare_parameters(self)
+        for warning in unknown_names(given_parameters(self)):
+            self.get_logger().warning(warning)
         self._load = load
         self._settings = read_settings(self)
         self._state = "unconfigured"
@@ -68,7 +78,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self.create_service(Trigger, "~/reset_odometry", self._on_reset_odometry)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self._jump_handle = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
         )
         # Timers of the steady clock: they run even while use_sim_time waits for a /clock.
@@ -302,7 +312,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if rclpy.ok():
             if node is not None:
                 raise
-            print(f"depth_node: {error}", file=sys.stderr)
+            hint = "; write it with a decimal point" if "expecting type 'DOUBLE'" in str(error) else ""
+            print(f"depth_node: {error}{hint}", file=sys.stderr)
             code = 1
     finally:
         _leave(node)

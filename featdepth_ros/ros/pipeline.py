@@ -17,8 +17,8 @@ from featdepth_ros.ros.calibration import camera_from_info
 from featdepth_ros.ros.engine import Engine, OdometryLike
 from featdepth_ros.ros.images import stamp_ns, to_rgb
 from featdepth_ros.ros.inputs import Arrival, ImageInput
-from featdepth_ros.ros.parameters import Settings
 from featdepth_ros.ros.publishers import Outputs
+from featdepth_ros.ros.settings import Settings
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.transforms import Extrinsics, FrameTree
 

@@ -25,7 +25,7 @@ from featdepth_ros.ros.conversions import (
     sigma_image,
 )
 from featdepth_ros.ros.images import image_message, time_message
-from featdepth_ros.ros.parameters import Settings
+from featdepth_ros.ros.settings import Settings
 from featdepth_ros.ros.transforms import TransformListener
 
 

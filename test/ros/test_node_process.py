@@ -83,6 +83,8 @@ def test_runs_on_its_own_and_leaves_cleanly(
     [
         (("-p", "weights:=/nowhere/w.safetensors"), "no weights at '/nowhere/w.safetensors'"),
         (("-p", "max_depth:=-1.0"), "max_depth"),
+        (("-p", "max_depth:=80"), "write it with a decimal point"),
+        (("-p", "max_depht:=80.0", "-p", "scale:=metres"), "did you mean 'max_depth'"),
         (("-p", "scale:=metres"), "expected one of auto, relative, factor, camera_height"),
     ],
 )

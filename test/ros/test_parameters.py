@@ -9,16 +9,8 @@ from rclpy.parameter import Parameter as RclParameter
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.resources import config_file
-from featdepth_ros.ros.parameters import (
-    SCHEMA,
-    SECTIONS,
-    Settings,
-    changed_live,
-    complaints,
-    markdown_table,
-    refusal,
-    yaml_text,
-)
+from featdepth_ros.ros.parameters import SCHEMA, SECTIONS, markdown_table, yaml_text
+from featdepth_ros.ros.settings import Settings, changed_live, complaints, refusal, unknown_names
 
 DEFAULTS = Settings(**{name: p.default for name, p in SCHEMA.items()})
 
@@ -97,6 +89,11 @@ def test_changes_that_need_configure_are_refused_in_words() -> None:
 def test_live_changes_are_picked_out() -> None:
     changes = change("publish_tf", False) + change("lazy", True) + change("use_sim_time", True)
     assert changed_live(DEFAULTS, changes) == {"publish_tf": False}
+
+
+def test_misspelt_names_are_told_with_the_nearest() -> None:
+    (text,) = unknown_names(["max_depht", "use_sim_time", "lazy", "qos_overrides./tf.publisher.depth"])
+    assert "'max_depht'" in text and "did you mean 'max_depth'" in text
 
 
 def test_complaints_about_start_values() -> None:

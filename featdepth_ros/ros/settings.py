@@ -1,0 +1,119 @@
+"""The values of the parameters at one moment, and which changes can be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RclParameter
+
+from featdepth_ros.errors import nearest_name
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.ros.parameters import SCHEMA
+from featdepth_ros.ros.schema import declare
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; field names are the parameters' names."""
+
+    autostart: bool
+    watchdog_s: float
+    diagnostics_period_s: float
+    weights: str
+    preset: str
+    device: str
+    precision: str
+    input_height: int
+    input_width: int
+    output_size: str
+    min_depth: float
+    max_depth: float
+    depth_encoding: str
+    scale: str
+    scale_factor: float
+    camera_height_m: float
+    focal_compensation: bool
+    estimate_motion: bool
+    standing_gate: bool
+    max_gap_s: float
+    base_frame: str
+    odom_frame: str
+    camera_frame: str
+    extrinsics_timeout_s: float
+    publish_tf: bool
+    invert_tf: bool
+    publish_relative_odometry: bool
+    image_transport: str
+    reliability: str
+    rectified_input: str
+    camera_info_timeout_s: float
+    publisher_reliability: str
+    lazy: bool
+
+    def estimator_config(self) -> EstimatorConfig:
+        """Return the estimator's part.
+
+        Raises:
+            ConfigError: the values contradict each other.
+        """
+        size = (self.input_height, self.input_width)
+        shared = {f.name for f in fields(EstimatorConfig)} & {f.name for f in fields(self)}
+        values = {name: getattr(self, name) for name in shared}
+        return EstimatorConfig(**values, input_size=None if size == (0, 0) else size)
+
+
+def declare_parameters(node: Node) -> None:
+    """Declare all parameters. Overrides that do not fit raise rclpy's InvalidParameterValueException."""
+    declare(node, SCHEMA.values())
+
+
+def read_settings(node: Node) -> Settings:
+    """Return the node's present values."""
+    return Settings(**{name: node.get_parameter(name).value for name in SCHEMA})
+
+
+def refusal(changes: Sequence[RclParameter], state: str) -> str:
+    """Return why a change cannot be taken, or an empty string.
+
+    Args:
+        changes: what is to be set.
+        state: label of the lifecycle state the node is in.
+    """
+    for change in changes:
+        parameter = SCHEMA.get(change.name)
+        if parameter is None:
+            continue
+        complaint = parameter.complaint(change.value)
+        if complaint:
+            return complaint
+        if not parameter.live and state != "unconfigured":
+            return (
+                f"'{change.name}' is read by configure and the node is {state}: deactivate it, clean it up, set the "
+                "parameter, then configure and activate again"
+            )
+    return ""
+
+
+def unknown_names(given: Iterable[str]) -> list[str]:
+    """Return a sentence for every name given at start that this node does not have. ROS itself passes over them."""
+    known = [*SCHEMA, "use_sim_time", "start_type_description_service"]
+    strange = [n for n in given if n not in known and not n.startswith("qos_overrides.")]
+    return [f"parameter '{name}' is unknown to this node and ignored{nearest_name(name, SCHEMA)}" for name in strange]
+
+
+def complaints(settings: Settings) -> list[str]:
+    """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
+    found = [SCHEMA[f.name].complaint(getattr(settings, f.name)) for f in fields(settings)]
+    return [text for text in found if text]
+
+
+def changed_live(settings: Settings, changes: Sequence[RclParameter]) -> dict[str, Any]:
+    """Return the live parameters among ``changes`` whose value differs from ``settings``."""
+    return {
+        c.name: c.value
+        for c in changes
+        if c.name in SCHEMA and SCHEMA[c.name].live and getattr(settings, c.name) != c.value
+    }
