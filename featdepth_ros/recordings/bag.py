@@ -11,7 +11,7 @@ from typing import Any
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.bag_image import DEPTH_ENCODINGS, rgb_from_message
-from featdepth_ros.recordings.bag_source import BagSource, RawMessage
+from featdepth_ros.recordings.bag_source import BagSource, BagTopic, RawMessage
 from featdepth_ros.recordings.bag_truth import BagTruth
 from featdepth_ros.recordings.bag_types import (
     CAMERA_INFO,
@@ -164,7 +164,7 @@ def _choose_topic(source: BagSource, topic: str | None) -> str:
             raise RecordingError(f"topic {name} holds {found}, not images; image topics: {listing or 'none'}")
         hint = nearest_name(name, [t.name for t in images]) if images else ""
         raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
-    pictures = [t for t in images if t.count and _is_picture(source, t.name, t.msgtype)]
+    pictures = [t for t in images if t.count and is_picture(source, t)]
     if len(pictures) > 1:  # a raw topic beside its own compressed twin is one camera
         raws = {t.name for t in pictures if t.msgtype == IMAGE}
         pictures = [t for t in pictures if t.msgtype != COMPRESSED_IMAGE or t.name.rsplit("/", 1)[0] not in raws]
@@ -176,10 +176,13 @@ def _choose_topic(source: BagSource, topic: str | None) -> str:
     raise RecordingError(f"'{source.path}' holds several image topics; name one (--topic): {listing}")
 
 
-def _is_picture(source: BagSource, name: str, msgtype: str) -> bool:
-    if msgtype == COMPRESSED_IMAGE:
-        return not name.endswith("/compressedDepth")
-    for raw in source.messages([name]):
+def is_picture(source: BagSource, topic: BagTopic) -> bool:
+    """Tell whether a topic holds images of a camera: of an image type, and no depth by its first message's encoding."""
+    if topic.msgtype == COMPRESSED_IMAGE:
+        return not topic.name.endswith("/compressedDepth")
+    if topic.msgtype != IMAGE or not topic.convertible:
+        return False
+    for raw in source.messages([topic.name]):
         try:
             return source.decode(raw).encoding not in DEPTH_ENCODINGS
         except RecordingError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag import BagRecording
+from featdepth_ros.recordings.bag import BagRecording, is_picture
 from featdepth_ros.recordings.bag_messages import Messages
 from featdepth_ros.recordings.bag_source import BagSource
 from featdepth_ros.recordings.bag_types import CAMERA_INFO, IMAGE_TYPES, ros2_store, sibling_topic
@@ -69,7 +69,7 @@ class BagStream:
         known_type: tells whether a message type can be published here.
         topic: with several image topics, the one to forward; the others stay away. Not named, all are played.
         camera: calibration to publish beside the images in place of what the bag holds.
-        image_topic: new name for the image topic; its CameraInfo sibling moves along.
+        image_topic: new name for the image topic; its siblings, CameraInfo and depth, move along.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class BagStream:
         for name, found in self._source.topics.items():
             if not known_type(found.msgtype) or (self._source.ros1 and not found.convertible):
                 unknown.append(f"{name} ({found.msgtype})")
-            elif not alone or found.msgtype not in IMAGE_TYPES or name == chosen:
+            elif not alone or name == chosen or not is_picture(self._source, found):
                 self._names[name] = name
         if chosen is not None:
             info = sibling_topic(chosen)
@@ -111,8 +111,9 @@ class BagStream:
                 self._names.pop(info, None)
             if image_topic is not None:
                 self._names[chosen] = image_topic
-                if info in self._names:
-                    self._names[info] = sibling_topic(image_topic)
+                for sibling in ("camera_info", "depth/image_rect", "depth/camera_info"):
+                    if sibling_topic(chosen, sibling) in self._names:
+                        self._names[sibling_topic(chosen, sibling)] = sibling_topic(image_topic, sibling)
         if unknown:
             self.notes.append(f"not played, their types are not known here: {', '.join(unknown)}")
         if not self._names:

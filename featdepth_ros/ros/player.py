@@ -144,7 +144,8 @@ class Player:
         self._frame_times: list[float] = []
         self.report = PlayReport()
         for topic in stream.topics:
-            self._publisher(topic)
+            if topic.name != "/clock" or not options.clock:
+                self._publisher(topic)
         self._clock = self._clock_publisher() if options.clock else None
         self._clock_due = 0.0
 
@@ -250,6 +251,8 @@ class Player:
         self._clock_due = time.monotonic() + CLOCK_PERIOD_S
 
     def _publish(self, message: StreamMessage, due: float) -> None:
+        if message.topic == "/clock" and self._clock is not None:
+            return  # the player's own takes its place
         publisher = self._publishers.get(message.topic)
         if publisher is None:
             publisher = self._publisher(next(t for t in self._stream.topics if t.name == message.topic))
