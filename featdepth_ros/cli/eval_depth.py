@@ -15,7 +15,8 @@ Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, R
 Either two folders of <stem>.npy (float) or 16-bit PNG, or weights that predict a data set on the fly. Truth strictly
 between --min and --cap and inside the crop counts; predictions are scaled, then clamped to these limits; figures are
 means over images. A prediction of another size is resized bilinearly in inverse depth. In PNG files 0 is unknown.
-Images without a pixel to compare are left out and named. scale_median is the median over images of
+With --dataset the defaults are the set's own: garg and 80 m for KITTI, nyu and 10 m for NYU, 10 m for rooms, 70 m for
+Make3D; with --scale none, metric weights bring their own factor. Images without a pixel to compare are left out and named. scale_median is the median over images of
 median truth / median prediction, whatever scale was applied; scale_std is the ratios' relative spread.
 """
 EXAMPLE = """\
@@ -72,10 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--flip", action="store_true", help="average with the mirrored image's prediction")
     data.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     rules = parser.add_argument_group("protocol")
-    rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none")
-    rules.add_argument(
-        "--cap", type=_positive, help="largest true depth, metres (default 80; nyu and rooms: 10; make3d: 70)"
-    )
+    rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none, with --dataset its own")
+    rules.add_argument("--cap", type=_positive, help="largest true depth, metres (default 80, with --dataset its own)")
     rules.add_argument("--min", type=_positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
     rules.add_argument(
         "--scale",
