@@ -15,8 +15,9 @@ Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, R
 Either two folders of <stem>.npy (float) or 16-bit PNG, or weights that predict a data set on the fly. Truth strictly
 between --min and --cap and inside the crop counts; predictions are scaled, then clamped to these limits; figures are
 means over images. A prediction of another size is resized bilinearly in inverse depth. In PNG files 0 is unknown.
-With --dataset the defaults are the set's own: garg and 80 m for KITTI, nyu and 10 m for NYU, 10 m for rooms, 70 m for
-Make3D; with --scale none, metric weights bring their own factor. Images without a pixel to compare are left out and named. scale_median is the median over images of
+With --dataset the defaults are the set's own: garg and 80 m for KITTI, nyu and 10 m for NYU, 10 m for rooms, 70 m
+for Make3D; with --scale none, metric weights bring their own factor.
+Images without a pixel to compare are left out and named. scale_median is the median over images of
 median truth / median prediction, whatever scale was applied; scale_std is the ratios' relative spread.
 """
 EXAMPLE = """\
