@@ -16,9 +16,10 @@ CONFIG = {
     "model": {"initial": "none", "name": "tiny"},
     "data": {
         "rendered": {
-            "clips": 2, "validation_clips": 1, "frames": 2, "max_gap": 1, "height": 64, "width": 128,
-            "scenes": ["street"], "shard_clips": 2, "standing": 0.0, "reverse": 0.0,
+            "clips": 2, "validation_clips": 1, "frames": 2, "height": 64, "width": 128,
+            "scenes": ["street"], "shard_clips": 2,
         },
+        "sequence": {"standing": 0.0, "reverse": 0.0},
         "augment": {
             "zoom": [1.0, 1.0], "shift": 0.0, "flip": 0.0, "stretch": 0.0, "brightness": 0.0, "contrast": 0.0,
             "saturation": 0.0, "hue": 0.0, "gamma": 0.0, "grey": 0.0, "blur": 0.0, "haze": 0.0, "noise": 0.0,
@@ -56,7 +57,9 @@ def test_training_on_rendered_frames_lowers_the_loss(config: Path, tmp_path: Pat
 
     again = ["train", "--config", str(config), "--output", str(output)]
     assert main(again) == 1  # refuses to write over a run
-    assert main([*again, "engine.keep_last=1", "--resume", "stages=[{steps: 26, sizes: [[64, 96]], batch_size: 2}]"]) == 0
+    assert (
+        main([*again, "engine.keep_last=1", "--resume", "stages=[{steps: 26, sizes: [[64, 96]], batch_size: 2}]"]) == 0
+    )
     assert json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 26
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from featdepth_training.cache import Clip, ClipCache, write_cache
 from featdepth_training.config import TrainConfig, from_dict
-from featdepth_training.pairs import PairDataset
+from featdepth_training.samples import ClipDataset
 from featdepth_training.trainer import Trainer
 
 SIZE = (72, 128)
@@ -33,7 +33,7 @@ def tiny_config(**changes: object) -> TrainConfig:
     raw: dict[str, object] = {
         "seed": 3,
         "model": {"initial": "none"},
-        "data": {"rendered": {"clips": 5, "validation_clips": 2, "frames": 2, "max_gap": 1, "scenes": ["street"]}},
+        "data": {"rendered": {"clips": 5, "validation_clips": 2, "frames": 2, "scenes": ["street"]}},
         "stages": [
             {"steps": 4, "sizes": [[64, 96]], "batch_size": 2},
             {"steps": 2, "sizes": [[64, 64]], "batch_size": 1},
@@ -53,12 +53,12 @@ def clips(tmp_path: Path) -> ClipCache:
 def make_trainer(clips: ClipCache, tmp_path: Path) -> Callable[..., Trainer]:
     def make(output: str, config: TrainConfig | None = None) -> Trainer:
         settings = config or tiny_config()
-        rendered = settings.data.rendered
+        sequence = settings.data.sequence
         return Trainer(
             settings,
             tmp_path / output,
-            PairDataset(clips, rendered, settings.data.augment, settings.seed),
-            PairDataset(clips, rendered, None, settings.seed),
+            ClipDataset(clips, sequence, settings.data.augment, settings.seed),
+            ClipDataset(clips, sequence, None, settings.seed),
         )
 
     return make

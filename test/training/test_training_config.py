@@ -40,7 +40,7 @@ def _with_stage(raw: dict[str, object]) -> dict[str, object]:
         ({"engine": {"threads": True}}, [], "engine.threads is True; expected int"),
         ({"stages": []}, [], "stages is empty"),
         (_with_stage({"sizes": [[100, 64]]}), [], "100x64"),
-        ({"data": {"rendered": {"frames": 2, "max_gap": 2}}}, [], "max_gap"),
+        ({"data": {"sequence": {"frames": 3, "max_gap": 2}}}, [], "render longer clips"),
         ({}, ["optimiser.lr"], "expected key=value"),
         ({}, ["seed.x=1"], "'seed' has no keys below it"),
         ({"model": {"min_depth": 5, "max_depth": 1}}, [], "0 < min < max"),

@@ -9,10 +9,10 @@ from conftest import SIZE, drawn_clip, tiny_config
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.cache import Clip, ClipCache, write_cache
-from featdepth_training.config import AugmentConfig, RenderedConfig
-from featdepth_training.pairs import PairDataset, SampleKey, keys_of_step, train_loader
+from featdepth_training.config import AugmentConfig, SequenceConfig
+from featdepth_training.samples import ClipDataset, SampleKey, keys_of_step, train_loader
 
-PAIR = RenderedConfig(frames=2, max_gap=1, standing=0.0, reverse=0.0)
+PAIR = SequenceConfig(standing=0.0, reverse=0.0)
 
 
 def test_cache_goes_on_after_a_stop_and_refuses_other_settings(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_every_clip_once_an_epoch_across_stages() -> None:
 
 def test_samples_do_not_depend_on_where_loading_began(clips: ClipCache) -> None:
     config = tiny_config()
-    dataset = PairDataset(clips, config.data.rendered, config.data.augment, config.seed)
+    dataset = ClipDataset(clips, config.data.sequence, config.data.augment, config.seed)
     whole, late = list(train_loader(dataset, config, 0)), list(train_loader(dataset, config, 3))
     assert len(whole) == 6 and len(late) == 3
     for a, b in zip(whole[3:], late, strict=True):
@@ -63,26 +63,26 @@ def test_samples_do_not_depend_on_where_loading_began(clips: ClipCache) -> None:
 
 
 def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
-    pair = PairDataset(clips, PAIR, None, 0)[SampleKey(0, 2, *SIZE)]
+    pair = ClipDataset(clips, PAIR, None, 0)[SampleKey(0, 2, *SIZE)]
     torch.testing.assert_close(pair.camera, torch.tensor([80.0, 80.0, 63.5, 35.5]))
     # The camera went 0.5 m ahead and 0.1 m right: points of the earlier frame come nearer and go left.
-    torch.testing.assert_close(pair.motion[:3, 3], torch.tensor([-0.1, 0.0, -0.5]))
-    assert float(pair.depth_earlier[0, 40, 64]) == 6.0 and float(pair.depth_later[0, 40, 64]) == 5.5
-    assert torch.isinf(pair.depth_earlier[0, 3, 5])
+    torch.testing.assert_close(pair.motions[0, :3, 3], torch.tensor([-0.1, 0.0, -0.5]))
+    assert float(pair.depth[0, 0, 40, 64]) == 6.0 and float(pair.depth[1, 0, 40, 64]) == 5.5
+    assert torch.isinf(pair.depth[0, 0, 3, 5])
 
 
 def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None:
     """Points at true depth, moved by the sample's motion, land where the clip's own camera would see them, mirrored."""
     augment = AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=1.0, stretch=0.1)
     key = SampleKey(7, 1, 64, 96)
-    mirrored = PairDataset(clips, PAIR, augment, 5)[key]
-    upright = PairDataset(clips, PAIR, AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=0.0, stretch=0.1), 5)[key]
-    assert torch.equal(mirrored.earlier, upright.earlier.flip(-1))
+    mirrored = ClipDataset(clips, PAIR, augment, 5)[key]
+    upright = ClipDataset(clips, PAIR, AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=0.0, stretch=0.1), 5)[key]
+    assert torch.equal(mirrored.images, upright.images.flip(-1))
 
     def lands(pair: object, u: float, v: float, z: float) -> np.ndarray:
         fx, fy, cx, cy = vars(pair)["camera"].double().numpy()
         point = np.array([(u - cx) / fx * z, (v - cy) / fy * z, z, 1.0])
-        moved = vars(pair)["motion"].double().numpy() @ point
+        moved = vars(pair)["motions"][0].double().numpy() @ point
         return np.array([fx * moved[0] / moved[2] + cx, fy * moved[1] / moved[2] + cy])
 
     one, two = lands(upright, 20.0, 30.0, 5.0), lands(mirrored, 96 - 1 - 20.0, 30.0, 5.0)
@@ -93,9 +93,9 @@ def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None
 
 def test_standing_and_reversed_pairs(clips: ClipCache) -> None:
     key = SampleKey(0, 0, 64, 96)
-    standing = RenderedConfig(frames=2, max_gap=1, standing=1.0)
-    still = PairDataset(clips, standing, AugmentConfig(), 0)[key]
-    assert torch.equal(still.earlier, still.later)
-    torch.testing.assert_close(still.motion, torch.eye(4))
-    back = RenderedConfig(frames=2, max_gap=1, standing=0.0, reverse=1.0)
-    assert float(PairDataset(clips, back, AugmentConfig(), 0)[key].motion[2, 3]) == pytest.approx(0.5)
+    standing = SequenceConfig(standing=1.0)
+    still = ClipDataset(clips, standing, AugmentConfig(), 0)[key]
+    assert torch.equal(still.images[0], still.images[1])
+    torch.testing.assert_close(still.motions, torch.eye(4)[None])
+    back = SequenceConfig(standing=0.0, reverse=1.0)
+    assert float(ClipDataset(clips, back, AugmentConfig(), 0)[key].motions[0, 2, 3]) == pytest.approx(0.5)

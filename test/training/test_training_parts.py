@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.augment import photometric, plain
-from featdepth_training.batch import PairBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
+from featdepth_training.augment import photometric
+from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
 from featdepth_training.config import AugmentConfig, ObjectiveConfig, ScheduleConfig
 from featdepth_training.ema import WeightAverage
+from featdepth_training.prediction import Prediction
 from featdepth_training.schedule import rate_factor
 from featdepth_training.step import train_step
-from featdepth_training.supervised import Prediction, gradient_term, supervised_terms
+from featdepth_training.supervised import gradient_term, supervised_terms
 
 INFO = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
 
@@ -96,23 +97,23 @@ def test_network_units_move_the_pixels_as_the_live_camera_does() -> None:
     np.testing.assert_allclose(canonical, live, atol=0.02 * np.abs(live).max())
 
 
-def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> PairBatch:
+def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (2, count, 3, *size), generator=generator, dtype=torch.uint8)
-    depth = 2 + 10 * torch.rand(2, count, 1, *size, generator=generator)
-    motion = torch.eye(4).repeat(count, 1, 1)
-    motion[:, 2, 3] = -0.5
+    images = torch.randint(0, 256, (count, 2, 3, *size), generator=generator, dtype=torch.uint8)
+    depth = 2 + 10 * torch.rand(count, 2, 1, *size, generator=generator)
+    motions = torch.eye(4).repeat(count, 1, 1, 1)
+    motions[..., 2, 3] = -0.5
     focal = canonical_focal_px(INFO)
     camera = torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1)
-    return PairBatch(images[0], images[1], depth[0], depth[1], camera, motion, torch.zeros(count, dtype=torch.int64))
+    return FrameBatch(images, depth, camera, motions, torch.zeros(count, dtype=torch.int64)).in_floats()
 
 
-def _prediction(batch: PairBatch, factor: float) -> Prediction:
+def _prediction(batch: FrameBatch, factor: float) -> Prediction:
     low, high = 1 / INFO.max_depth, 1 / INFO.min_depth
-    depth = factor * torch.cat((batch.depth_earlier, batch.depth_later))
+    depth = factor * batch.depth.flatten(0, 1)
     disparity = (1 / depth - low) / (high - low)
     maps = [disparity] + [disparity[..., 2**k // 2 :: 2**k, 2**k // 2 :: 2**k] for k in (1, 2, 3)]
-    return Prediction(maps, torch.zeros(2, 3), batch.motion[:, :3, 3].clone())
+    return Prediction(maps, torch.zeros(2, 1, 3), batch.motions[..., :3, 3].clone())
 
 
 def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:
@@ -128,9 +129,9 @@ def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:
 def test_unknown_pixels_do_not_count_and_the_sky_is_far() -> None:
     batch = _batch()
     prediction = _prediction(batch, 1.0)
-    batch.depth_earlier[..., :20, :] = float("nan")
+    batch.depth[:, 0, :, :20] = float("nan")
     assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) < 1e-4
-    batch.depth_earlier[..., 30:40, :] = float("inf")
+    batch.depth[:, 0, :, 30:40] = float("inf")
     assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) > 0.01
 
 
@@ -146,10 +147,10 @@ def test_gradient_term_finds_a_missing_edge() -> None:
 def test_photometric_is_seeded_stays_in_range_and_off_means_off() -> None:
     batch = _batch()
     one, two, other = (photometric(batch, AugmentConfig(), torch.Generator().manual_seed(s)) for s in (1, 1, 2))
-    assert torch.equal(one.earlier, two.earlier) and not torch.equal(one.earlier, other.earlier)
-    assert 0.0 <= float(one.later.min()) and float(one.later.max()) <= 1.0
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert 0.0 <= float(one.min()) and float(one.max()) <= 1.0
     off = AugmentConfig(
         brightness=0, contrast=0, saturation=0, hue=0, gamma=0, grey=0, blur=0, haze=0, noise=0, pair_jitter=0
     )
     unchanged = photometric(batch, off, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(unchanged.earlier, plain(batch).earlier, atol=2e-4, rtol=0)
+    torch.testing.assert_close(unchanged, batch.images, atol=2e-4, rtol=0)

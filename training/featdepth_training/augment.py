@@ -1,6 +1,6 @@
 """Photometric changes, batched, on the device of the batch. Geometry is changed while loading (see `rendered`).
 
-One draw a pair, with a small difference between its two images, as exposure control makes it.
+One draw a sample, with a small difference between its images, as exposure control makes it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featdepth_training.batch import PairBatch
+from featdepth_training.batch import FrameBatch
 from featdepth_training.config import AugmentConfig
 
 
@@ -64,10 +64,10 @@ def _haze(image: Tensor, depth_m: Tensor, density: Tensor, colour: Tensor) -> Te
     return image * clear + colour * (1 - clear)
 
 
-def photometric(batch: PairBatch, config: AugmentConfig, generator: torch.Generator) -> PairBatch:
-    """Return the batch with float32 images in [0, 1], changed as ``config`` says."""
-    count = batch.earlier.shape[0]
-    draws = _Draws(count, generator, batch.earlier.device)
+def photometric(batch: FrameBatch, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return what the networks see: the images (B, F, 3, H, W) of ``batch`` in floats, changed as ``config`` says."""
+    count = batch.images.shape[0]
+    draws = _Draws(count, generator, batch.images.device)
     exposure, contrast = draws.around_one(config.brightness), draws.around_one(config.contrast)
     saturation = torch.where(draws.chance(config.grey), 0.0, draws.around_one(config.saturation))
     hue, gamma = draws.uniform(-config.hue, config.hue), draws.around_one(config.gamma)
@@ -75,9 +75,9 @@ def photometric(batch: PairBatch, config: AugmentConfig, generator: torch.Genera
     density = torch.where(draws.chance(config.haze), draws.uniform(0.002, 0.03), 0.0)
     air = draws.uniform(0.4, 0.95)
     sigma = draws.uniform(0.0, config.noise)
-    images: list[Tensor] = []
-    for image, depth in ((batch.earlier, batch.depth_earlier), (batch.later, batch.depth_later)):
-        x = image.float() / 255.0
+    seen: list[Tensor] = []
+    for image, depth in zip(batch.images.unbind(1), batch.depth.unbind(1), strict=True):
+        x = image
         if config.haze > 0:
             x = _haze(x, depth, density, air)
         if config.hue > 0:
@@ -93,10 +93,5 @@ def photometric(batch: PairBatch, config: AugmentConfig, generator: torch.Genera
             x = torch.where(blurred, _blur(x), x)
         if config.noise > 0:
             x = x + draws.normal_like(x) * sigma
-        images.append(x.clamp(0.0, 1.0))
-    return batch.with_images(images[0], images[1])
-
-
-def plain(batch: PairBatch) -> PairBatch:
-    """Return the batch with float32 images in [0, 1], otherwise unchanged."""
-    return batch.with_images(batch.earlier.float() / 255.0, batch.later.float() / 255.0)
+        seen.append(x.clamp(0.0, 1.0))
+    return torch.stack(seen, 1)

@@ -1,4 +1,4 @@
-"""A batch of image pairs with truth, and the change of units between a live camera and the canonical one."""
+"""A batch of short image sequences with what is known of them, and the change of units between a live camera and the canonical one."""
 
 from __future__ import annotations
 
@@ -12,37 +12,45 @@ from featdepth_ros.models.info import ModelInfo
 
 
 @dataclass(frozen=True)
-class PairBatch:
-    """Legend of shapes: B pairs, H and W in pixels.
+class FrameBatch:
+    """Legend of shapes: B samples, F frames of each in order of time, H and W in pixels.
 
     Attributes:
-        earlier, later: (B, 3, H, W) RGB; uint8 from the loader, float32 in [0, 1] once augmented.
-        depth_earlier, depth_later: (B, 1, H, W) float32 z-depth, metres; inf: nothing there (sky), NaN: unknown.
+        images: (B, F, 3, H, W) RGB; uint8 from the loader, float32 in [0, 1] in training. Never colour-augmented.
+        depth: (B, F, 1, H, W) float32 z-depth, metres; inf: nothing there (sky), NaN: unknown.
         camera: (B, 4) float32 fx, fy, cx, cy, pixels of H x W.
-        motion: (B, 4, 4) float32 T_later_earlier, metres.
+        motions: (B, F - 1, 4, 4) float32 T_next_frame between neighbours, metres; NaN: unknown.
         group: (B,) int64, index of the kind of scene (for validation by kind).
     """
 
-    earlier: Tensor
-    later: Tensor
-    depth_earlier: Tensor
-    depth_later: Tensor
+    images: Tensor
+    depth: Tensor
     camera: Tensor
-    motion: Tensor
+    motions: Tensor
     group: Tensor
 
-    def to(self, device: torch.device) -> PairBatch:
+    @property
+    def frames(self) -> int:
+        """F."""
+        return self.images.shape[1]
+
+    @property
+    def image_count(self) -> int:
+        """B times F."""
+        return self.images.shape[0] * self.images.shape[1]
+
+    def to(self, device: torch.device) -> FrameBatch:
         """Move every tensor to ``device``."""
-        return PairBatch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+        return FrameBatch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
 
-    def with_images(self, earlier: Tensor, later: Tensor) -> PairBatch:
-        """The same batch with other pictures."""
-        return PairBatch(**{**vars(self), "earlier": earlier, "later": later})
+    def in_floats(self) -> FrameBatch:
+        """The same batch with float32 images in [0, 1]."""
+        return FrameBatch(**{**vars(self), "images": self.images.float() / 255.0})
 
 
-def collate(samples: Sequence[PairBatch]) -> PairBatch:
+def collate(samples: Sequence[FrameBatch]) -> FrameBatch:
     """Stack samples whose tensors lack the B dimension."""
-    return PairBatch(**{k: torch.stack([vars(s)[k] for s in samples]) for k in vars(samples[0])})
+    return FrameBatch(**{k: torch.stack([vars(s)[k] for s in samples]) for k in vars(samples[0])})
 
 
 def canonical_focal_px(info: ModelInfo) -> float:

@@ -60,9 +60,6 @@ class RenderedConfig:
         scenes: kinds of scene, taken in turn.
         shard_clips: clips a file.
         seed: of scenes, cameras and paths.
-        max_gap: largest distance in frames between the earlier and the later frame of a pair.
-        standing: share of pairs whose two images show the same instant (differing in noise only).
-        reverse: share of pairs in reversed order of time.
     """
 
     cache: str = ""
@@ -74,7 +71,21 @@ class RenderedConfig:
     scenes: tuple[str, ...] = ("street", "room")
     shard_clips: int = 20
     seed: int = 0
-    max_gap: int = 2
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """How samples are taken out of clips.
+
+    Attributes:
+        frames: images of a sample, in order of time.
+        max_gap: largest distance in frames of the clip between neighbours of a sample.
+        standing: share of samples whose images all show the same instant (differing in noise only).
+        reverse: share of samples in reversed order of time.
+    """
+
+    frames: int = 2
+    max_gap: int = 1
     standing: float = 0.08
     reverse: float = 0.15
 
@@ -120,12 +131,13 @@ class DataConfig:
 
     Attributes:
         kind: the source; ``rendered`` is the one there is.
-        rendered, augment: their settings.
+        rendered, sequence, augment: their settings.
         workers: loader processes; 0 loads in the training process.
     """
 
     kind: Literal["rendered"] = "rendered"
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: int = 0
 
@@ -137,7 +149,7 @@ class StageConfig:
     Attributes:
         steps: optimiser steps.
         sizes: (height, width) pairs; every batch draws one of them.
-        batch_size: pairs a step.
+        batch_size: samples a step.
     """
 
     steps: int = 1000
@@ -288,11 +300,15 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(f"optimiser.lr is {config.optimiser.lr}; expected a positive number")
     if not 0 <= config.engine.ema_decay < 1:
         raise ConfigError(f"engine.ema_decay is {config.engine.ema_decay}; expected 0 (none) up to below 1")
-    rendered = config.data.rendered
-    if rendered.frames < 2 or not 1 <= rendered.max_gap < rendered.frames:
+    sequence = config.data.sequence
+    if sequence.frames < 2 or sequence.max_gap < 1:
         raise ConfigError(
-            f"data.rendered has frames {rendered.frames} and max_gap {rendered.max_gap}; expected frames >= 2 and "
-            "1 <= max_gap < frames"
+            f"data.sequence has frames {sequence.frames} and max_gap {sequence.max_gap}; expected at least 2 and 1"
+        )
+    if (sequence.frames - 1) * sequence.max_gap >= config.data.rendered.frames:
+        raise ConfigError(
+            f"data.sequence takes {sequence.frames} frames up to {sequence.max_gap} apart, the clips of data.rendered "
+            f"have {config.data.rendered.frames}; render longer clips or take fewer, nearer frames"
         )
     if len(config.objective.scale_weights) != 4:
         raise ConfigError(f"objective.scale_weights has {len(config.objective.scale_weights)} numbers; expected 4")

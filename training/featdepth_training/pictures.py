@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.batch import PairBatch, depth_in_network_units, focal_ratio
-from featdepth_training.supervised import Prediction, log_depth
+from featdepth_training.batch import FrameBatch, depth_in_network_units, focal_ratio
+from featdepth_training.prediction import Prediction
+from featdepth_training.supervised import log_depth
 
 
 def colour_log_depth(log_depth_map: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
@@ -20,17 +21,18 @@ def colour_log_depth(log_depth_map: NDArray[np.floating], low: float, high: floa
     return np.ascontiguousarray(coloured[..., ::-1])
 
 
-def depth_panel(batch: PairBatch, prediction: Prediction, info: ModelInfo, rows: int = 4) -> NDArray[np.uint8]:
-    """Rows of image | predicted depth | true depth | error of log depth (0 to 0.5), earlier images of the batch."""
-    count = min(rows, batch.earlier.shape[0])
-    size = batch.earlier.shape[-2:]
+def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows: int = 4) -> NDArray[np.uint8]:
+    """Rows of image | predicted depth | true depth | error of log depth (0 to 0.5), first frames of the batch."""
+    count = min(rows, batch.images.shape[0])
+    size = batch.images.shape[-2:]
+    first = prediction.disparities[0][:: batch.frames][:count]
     maps = torch.nn.functional.interpolate(
-        prediction.disparities[0][:count].detach().float(), size, mode="bilinear", align_corners=False
+        first.detach().float(), size, mode="bilinear", align_corners=False
     )
     predicted = log_depth(maps, info)[:, 0].cpu().numpy()
-    truth_units = depth_in_network_units(batch.depth_earlier, focal_ratio(batch.camera, info))[:count, 0]
+    truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.camera, info))[:count, 0]
     truth = truth_units.clamp(info.min_depth, info.max_depth).log().cpu().numpy()
-    images = (batch.earlier[:count].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    images = (batch.images[:count, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     panels: list[NDArray[np.uint8]] = []
     for image, guess, right in zip(images, predicted, truth, strict=True):
         low, high = np.nanpercentile(right, [1, 99])

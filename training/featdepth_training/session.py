@@ -13,7 +13,7 @@ from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
 from featdepth_training.config import CheckConfig, TrainConfig, load_config, to_dict
 from featdepth_training.monitor import Monitor
-from featdepth_training.pairs import PairDataset
+from featdepth_training.samples import ClipDataset
 from featdepth_training.rendered import prepare_caches
 from featdepth_training.signals import StopRequest
 from featdepth_training.trainer import Outcome, Trainer
@@ -96,12 +96,12 @@ def train(
     if settings.engine.threads:
         torch.set_num_threads(settings.engine.threads)
     train_cache, held_out_cache = prepare_caches(settings, output)
-    rendered, augment = settings.data.rendered, settings.data.augment
+    sequence, augment = settings.data.sequence, settings.data.augment
     trainer = Trainer(
         settings,
         output,
-        PairDataset(train_cache, rendered, augment, settings.seed),
-        PairDataset(held_out_cache, rendered, None, settings.seed),
+        ClipDataset(train_cache, sequence, augment, settings.seed),
+        ClipDataset(held_out_cache, sequence, None, settings.seed),
         place,
         finetune,
     )

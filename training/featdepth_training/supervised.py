@@ -6,47 +6,25 @@ Everything is compared in logarithms of network units, so that rooms and streets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.batch import (
-    PairBatch,
+    FrameBatch,
     axisangle_of,
     depth_in_network_units,
     focal_ratio,
     motion_in_network_units,
 )
 from featdepth_training.config import ObjectiveConfig
+from featdepth_training.prediction import Prediction
 
 #: Motions below these are compared absolutely, above relatively (radians; network units).
 ROTATION_FLOOR_RAD = 0.005
 TRANSLATION_FLOOR = 0.05
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Attributes: disparities of the earlier then the later images (2B, 1, h, w), finest first; motion (B, 3) each."""
-
-    disparities: list[Tensor]
-    axisangle: Tensor
-    translation: Tensor
-
-
-def predict(model: FeatDepthModel, batch: PairBatch) -> Prediction:
-    """Run the networks on both images of each pair; the compact model encodes each image once."""
-    both = torch.cat((batch.earlier, batch.later))
-    if not isinstance(model, CompactModel):
-        return Prediction(model.depth(both), *model.pose(batch.earlier, batch.later))
-    features = model.encode(both)
-    halves = [f.chunk(2) for f in features]
-    motion = model.pose_from_features([h[0] for h in halves], [h[1] for h in halves])
-    return Prediction(model.depth_from_features(features), *motion)
 
 
 def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
@@ -55,10 +33,9 @@ def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
     return -torch.log(low + (high - low) * disparity.float())
 
 
-def depth_target(batch: PairBatch, info: ModelInfo, far_weight: float) -> tuple[Tensor, Tensor]:
-    """Return log depth (2B, 1, H, W) in network units, clamped to the model's range, and weights of the same shape."""
-    ratio = focal_ratio(batch.camera, info)
-    depth = depth_in_network_units(torch.cat((batch.depth_earlier, batch.depth_later)), torch.cat((ratio, ratio)))
+def depth_target(batch: FrameBatch, info: ModelInfo, far_weight: float) -> tuple[Tensor, Tensor]:
+    """Return log depth (B F, 1, H, W) in network units, clamped to the model's range, and weights of the same shape."""
+    depth = depth_in_network_units(batch.depth, focal_ratio(batch.camera, info)).flatten(0, 1)
     known = ~torch.isnan(depth)
     weight = known.float() * torch.where(depth >= info.max_depth, far_weight, 1.0)
     depth = torch.where(known, depth, torch.ones_like(depth))
@@ -91,17 +68,23 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
     return total
 
 
-def motion_terms(prediction: Prediction, batch: PairBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
-    """Errors of rotation and translation, relative to the motion with a floor: (B,) each, no unit."""
-    rotation = axisangle_of(batch.motion[:, :3, :3])
-    axisangle, translation = motion_in_network_units(rotation, batch.motion[:, :3, 3], focal_ratio(batch.camera, info))
-    turn = (prediction.axisangle - axisangle).norm(dim=1) / (ROTATION_FLOOR_RAD + axisangle.norm(dim=1))
-    shift = (prediction.translation - translation).norm(dim=1) / (TRANSLATION_FLOOR + translation.norm(dim=1))
-    return turn, shift
+def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
+    """Errors of rotation and translation, relative to the motion with a floor: (B (F - 1),) each, no unit."""
+    axisangle, translation = motion_target(batch, info)
+    turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1) / (ROTATION_FLOOR_RAD + axisangle.norm(dim=1))
+    shift = prediction.translation.flatten(0, 1) - translation
+    return turn, shift.norm(dim=1) / (TRANSLATION_FLOOR + translation.norm(dim=1))
+
+
+def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
+    """True motions between neighbours in network units: axisangle and translation, (B (F - 1), 3) each."""
+    motions = batch.motions.flatten(0, 1)
+    ratio = focal_ratio(batch.camera, info).repeat_interleave(batch.frames - 1)
+    return motion_in_network_units(axisangle_of(motions[:, :3, :3]), motions[:, :3, 3], ratio)
 
 
 def supervised_terms(
-    prediction: Prediction, batch: PairBatch, info: ModelInfo, config: ObjectiveConfig
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig
 ) -> dict[str, Tensor]:
     """Return every weighted term and ``total`` (scalars, float32).
 

@@ -12,19 +12,20 @@ from torch import Tensor
 
 from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_training.augment import photometric, plain
-from featdepth_training.batch import PairBatch
+from featdepth_training.augment import photometric
+from featdepth_training.batch import FrameBatch
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
 from featdepth_training.config import TrainConfig, to_dict
 from featdepth_training.ema import WeightAverage
 from featdepth_training.monitor import Monitor
 from featdepth_training.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
-from featdepth_training.pairs import PairDataset, train_loader, validation_batches
+from featdepth_training.samples import ClipDataset, train_loader, validation_batches
 from featdepth_training.pictures import depth_panel
+from featdepth_training.prediction import predict
 from featdepth_training.schedule import rate_factor
 from featdepth_training.signals import StopRequest
 from featdepth_training.step import StepResult, train_step
-from featdepth_training.supervised import predict, supervised_terms
+from featdepth_training.supervised import supervised_terms
 from featdepth_training.validation import validate
 
 WEIGHTS = "model.safetensors"
@@ -59,7 +60,7 @@ class Trainer:
     Args:
         config: resolved.
         output: folder of the run.
-        train, held_out: pairs to learn from and to validate on.
+        train, held_out: clips to learn from and to validate on.
         device: of the networks.
         finetune: weights to start from, see `networks.start_model`.
     """
@@ -68,8 +69,8 @@ class Trainer:
         self,
         config: TrainConfig,
         output: Path,
-        train: PairDataset,
-        held_out: PairDataset,
+        train: ClipDataset,
+        held_out: ClipDataset,
         device: torch.device | None = None,
         finetune: str | None = None,
     ) -> None:
@@ -169,9 +170,9 @@ class Trainer:
         engine = self.config.engine
         training_mode(self.model)
         for batch in train_loader(self.train_set, self.config, self.step):
-            result = self._one_step(batch.to(self.device))
+            result = self._one_step(batch.to(self.device).in_floats())
             self.step += 1
-            monitor.advance(2 * batch.earlier.shape[0])
+            monitor.advance(batch.image_count)
             self._count(result, monitor)
             if _due(self.step, engine.log_every):
                 self._log(result, monitor)
@@ -197,17 +198,17 @@ class Trainer:
             share = last / first
         return Outcome(self.step, complete, self.validation, share, self.checkpoints.latest(), weights)
 
-    def _one_step(self, batch: PairBatch) -> StepResult:
+    def _one_step(self, batch: FrameBatch) -> StepResult:
         config = self.config
         factor = rate_factor(self.step, config.total_steps, config.schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        batch = photometric(batch, config.data.augment, generator)
+        seen = photometric(batch, config.data.augment, generator)
 
         def terms() -> dict[str, Tensor]:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.engine.precision == "bf16"):
-                prediction = predict(self.model, batch)
+                prediction = predict(self.model, seen)
             return supervised_terms(prediction, batch, self.model.info, config.objective)
 
         result = train_step(self.model, terms, self.optimiser, self.parameters, config.optimiser.clip_norm)
@@ -257,11 +258,10 @@ class Trainer:
         """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
         stage = self.config.stage_at(self.step - 1)
         size = stage.sizes[0]
-        batches = (
-            plain(batch.to(self.device)) for batch in validation_batches(self.held_out, size, stage.batch_size)
-        )
+        held_out = validation_batches(self.held_out, size, stage.batch_size)
+        batches = (batch.to(self.device).in_floats() for batch in held_out)
         model = self.averaged_model()
-        groups = self.held_out.config.scenes
+        groups = self.config.data.rendered.scenes
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.engine.precision == "bf16"
         ):

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_training.batch import PairBatch, axisangle_of, focal_ratio, motion_in_network_units
-from featdepth_training.supervised import Prediction, log_depth, predict
+from featdepth_training.batch import FrameBatch, focal_ratio
+from featdepth_training.prediction import Prediction, predict
+from featdepth_training.supervised import log_depth, motion_target
 
 #: Metres between which depth is compared.
 NEAR_M, FAR_M = 0.1, 80.0
@@ -52,8 +53,8 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 
 @torch.no_grad()
 def validate(
-    model: FeatDepthModel, batches: Iterable[PairBatch], groups: tuple[str, ...]
-) -> tuple[dict[str, float], tuple[PairBatch, Prediction] | None]:
+    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: tuple[str, ...]
+) -> tuple[dict[str, float], tuple[FrameBatch, Prediction] | None]:
     """Return figures (means over images, with ``<group>/`` in front for each kind of scene) and one batch with its prediction.
 
     ``rotation_deg`` and ``translation_percent``: errors of the motion of each pair, the latter relative to its length.
@@ -62,21 +63,20 @@ def validate(
     model.eval()
     sums, shown = _Sums(), None
     for batch in batches:
-        prediction = predict(model, batch)
+        prediction = predict(model, batch.images)
         shown = shown or (batch, prediction)
         ratio = focal_ratio(batch.camera, model.info)
-        count, size = batch.earlier.shape[0], batch.earlier.shape[-2:]
-        finest = F.interpolate(prediction.disparities[0][:count].float(), size, mode="bilinear", align_corners=False)
+        count, size = batch.images.shape[0], batch.images.shape[-2:]
+        first = prediction.disparities[0][:: batch.frames].float()
+        finest = F.interpolate(first, size, mode="bilinear", align_corners=False)
         guess = log_depth(finest, model.info).exp() * ratio.view(-1, 1, 1, 1)
-        axisangle, shift = motion_in_network_units(
-            axisangle_of(batch.motion[:, :3, :3]), batch.motion[:, :3, 3], ratio
-        )
-        turn_deg = torch.rad2deg((prediction.axisangle - axisangle).norm(dim=1)).tolist()
-        relative = (prediction.translation - shift).norm(dim=1) / shift.norm(dim=1).clamp_min(1e-3)
+        axisangle, shift = (v.unflatten(0, (count, -1))[:, 0] for v in motion_target(batch, model.info))
+        turn_deg = torch.rad2deg((prediction.axisangle[:, 0] - axisangle).norm(dim=1)).tolist()
+        relative = (prediction.translation[:, 0] - shift).norm(dim=1) / shift.norm(dim=1).clamp_min(1e-3)
         percent = (100 * relative).tolist()
         for i in range(count):
             group = groups[int(batch.group[i])]
-            figures = _depth_figures(guess[i, 0], batch.depth_earlier[i, 0]) or {}
+            figures = _depth_figures(guess[i, 0], batch.depth[i, 0, 0]) or {}
             figures = {**figures, "rotation_deg": turn_deg[i], "translation_percent": percent[i]}
             for name, value in figures.items():
                 sums.add(name, [value])

@@ -1,4 +1,4 @@
-"""From clips to pairs of images at training size, and which sample comes when.
+"""From clips to short sequences of images at training size, and which sample comes when.
 
 Everything is a pure function of the seed and of the sample's number: a resumed run goes on with the very sample that
 an uninterrupted one would have taken, with any number of loader processes.
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from featdepth_ros.errors import ConfigError
-from featdepth_training.batch import PairBatch, collate
+from featdepth_training.batch import FrameBatch, collate
 from featdepth_training.cache import ClipCache
-from featdepth_training.config import AugmentConfig, RenderedConfig, TrainConfig
+from featdepth_training.config import AugmentConfig, SequenceConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -74,58 +74,56 @@ def _depth(depth: NDArray[np.floating], cut: _Cut, key: SampleKey, mirrored: boo
     return torch.from_numpy(np.ascontiguousarray(part[None]))
 
 
-class PairDataset(Dataset[PairBatch]):
-    """Pairs (earlier, later) from a cache, with geometric augmentation; pictures stay uint8.
+class ClipDataset(Dataset[FrameBatch]):
+    """Sequences from a cache, with geometric augmentation; images stay uint8. Tensors lack the B dimension.
 
     Args:
         cache: of clips.
-        config: gap, shares of standing and reversed pairs.
-        augment: None for validation: the first and the ``max_gap``-th frame, the central cut-out.
+        config: number of frames, gap, shares of standing and reversed sequences.
+        augment: None for validation: ``max_gap`` between frames, the central cut-out.
         seed: of the augmentation.
     """
 
-    def __init__(self, cache: ClipCache, config: RenderedConfig, augment: AugmentConfig | None, seed: int) -> None:
+    def __init__(self, cache: ClipCache, config: SequenceConfig, augment: AugmentConfig | None, seed: int) -> None:
         self.cache, self.config, self.augment, self.seed = cache, config, augment, seed
 
     def __len__(self) -> int:
         return len(self.cache)
 
-    def __getitem__(self, key: SampleKey) -> PairBatch:
+    def __getitem__(self, key: SampleKey) -> FrameBatch:
         clip = self.cache[key.clip]
         rng = np.random.default_rng([self.seed, 11, key.number])
-        earlier, later = self._frames(len(clip.poses), rng)
+        chosen = self._frames(len(clip.poses), rng)
         cut = _cut(clip.images.shape[1:3], key, self.augment, rng)
         mirrored = self.augment is not None and bool(rng.random() < self.augment.flip)
         sx, sy = key.width / cut.width, key.height / cut.height
         fx, fy, cx, cy = clip.camera
         camera = [fx * sx, fy * sy, (cx - cut.x + 0.5) * sx - 0.5, (cy - cut.y + 0.5) * sy - 0.5]
-        motion = np.linalg.inv(clip.poses[later]) @ clip.poses[earlier]
+        poses = clip.poses[chosen]
+        motions = np.linalg.inv(poses[1:]) @ poses[:-1]
         if mirrored:
             camera[2] = key.width - 1 - camera[2]
             mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-            motion = mirror @ motion @ mirror
-        return PairBatch(
-            earlier=_image(clip.images[earlier], cut, key, mirrored),
-            later=_image(clip.images[later], cut, key, mirrored),
-            depth_earlier=_depth(clip.depth[earlier], cut, key, mirrored),
-            depth_later=_depth(clip.depth[later], cut, key, mirrored),
+            motions = mirror @ motions @ mirror
+        return FrameBatch(
+            images=torch.stack([_image(clip.images[i], cut, key, mirrored) for i in chosen]),
+            depth=torch.stack([_depth(clip.depth[i], cut, key, mirrored) for i in chosen]),
             camera=torch.tensor(camera, dtype=torch.float32),
-            motion=torch.from_numpy(motion).float(),
+            motions=torch.from_numpy(motions).float(),
             group=torch.tensor(clip.group),
         )
 
-    def _frames(self, count: int, rng: np.random.Generator) -> tuple[int, int]:
-        gap = self.config.max_gap
+    def _frames(self, count: int, rng: np.random.Generator) -> list[int]:
+        wanted, gap = self.config.frames, self.config.max_gap
         if self.augment is None:
-            return 0, min(gap, count - 1)
+            return [k * gap for k in range(wanted)]
         gap = int(rng.integers(1, gap + 1))
-        first = int(rng.integers(0, count - gap))
+        first = int(rng.integers(0, count - gap * (wanted - 1)))
         draw = rng.random()
         if draw < self.config.standing:
-            return first, first
-        if draw < self.config.standing + self.config.reverse:
-            return first + gap, first
-        return first, first + gap
+            return [first] * wanted
+        chosen = [first + k * gap for k in range(wanted)]
+        return chosen[::-1] if draw < self.config.standing + self.config.reverse else chosen
 
 
 @lru_cache(maxsize=2)
@@ -163,7 +161,7 @@ class StepSampler(Sampler[list[SampleKey]]):
             yield keys_of_step(step, self.config, self.clips)
 
 
-def train_loader(dataset: PairDataset, config: TrainConfig, first_step: int) -> DataLoader[PairBatch]:
+def train_loader(dataset: ClipDataset, config: TrainConfig, first_step: int) -> DataLoader[FrameBatch]:
     """Batches of steps ``first_step`` to the end of the run."""
     return DataLoader(
         dataset,
@@ -175,7 +173,7 @@ def train_loader(dataset: PairDataset, config: TrainConfig, first_step: int) -> 
     )
 
 
-def validation_batches(dataset: PairDataset, size: tuple[int, int], batch_size: int) -> Iterator[PairBatch]:
+def validation_batches(dataset: ClipDataset, size: tuple[int, int], batch_size: int) -> Iterator[FrameBatch]:
     """Every clip once, in order, at ``size`` (height, width)."""
     if len(dataset) == 0:
         raise ConfigError("there are no validation clips; set data.rendered.validation_clips to at least 1")
