@@ -1,5 +1,6 @@
 """A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs numba."""
 
+from featdepth_ros.simulation.look import Look, random_look
 from featdepth_ros.simulation.renderer import Renderer
 from featdepth_ros.simulation.scene import Scene
 from featdepth_ros.simulation.simulate import (
@@ -8,7 +9,20 @@ from featdepth_ros.simulation.simulate import (
     SimulationConfig,
     default_camera,
     make_scene,
+    random_scene_config,
     simulate,
 )
 
-__all__ = ["SCENES", "Renderer", "Scene", "Simulation", "SimulationConfig", "default_camera", "make_scene", "simulate"]
+__all__ = [
+    "SCENES",
+    "Look",
+    "Renderer",
+    "Scene",
+    "Simulation",
+    "SimulationConfig",
+    "default_camera",
+    "make_scene",
+    "random_look",
+    "random_scene_config",
+    "simulate",
+]

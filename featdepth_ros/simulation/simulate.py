@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.simulation.look import Look, random_look
 from featdepth_ros.simulation.renderer import Renderer
 from featdepth_ros.simulation.road import Road
 from featdepth_ros.simulation.room import make_room
-from featdepth_ros.simulation.scene import Scene
+from featdepth_ros.simulation.scene import Scene, turn
 from featdepth_ros.simulation.street import make_street
-from featdepth_ros.simulation.trajectories import DriveStyle, HandStyle, drive, hand_held
+from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held, pose
 
 NANOSECONDS = 1_000_000_000
 
@@ -26,9 +27,19 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
 }
 
 
+#: How often `random_scene_config` draws each kind.
+SCENE_SHARES: dict[str, float] = {"street": 0.5, "room": 0.5}
+
+
 def default_camera(width: int = 640, height: int = 192) -> CameraModel:
-    """Return a KITTI-like pinhole: the reference's normalised intrinsics (fx 0.58, fy 1.92) at a size."""
-    return CameraModel(width, height, 0.58 * width, 1.92 * height, 0.5 * width - 0.5, 0.5 * height - 0.5)
+    """Return a KITTI-like pinhole: the reference's normalised intrinsics (fx 0.58, fy 1.92).
+
+    At other aspect ratios than KITTI's, where 1.92 would make long pixels, they are square instead.
+    """
+    fx, fy = 0.58 * width, 1.92 * height
+    if abs(fy / fx - 1.0) > 0.05:
+        fy = fx
+    return CameraModel(width, height, fx, fy, 0.5 * width - 0.5, 0.5 * height - 0.5)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class SimulationConfig:
         start_ns: stamp of the first frame.
         driving, holding: the motion, for scenes with a road and for the others.
         smooth: average rays on outlines.
+        look: effects of a real camera on the images; None leaves them as rendered. Truth does not change.
     """
 
     scene: str = "street"
@@ -57,6 +69,7 @@ class SimulationConfig:
     driving: DriveStyle = DriveStyle()
     holding: HandStyle = HandStyle()
     smooth: bool = True
+    look: Look | None = None
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:
@@ -114,7 +127,28 @@ class Simulation:
         T = self.poses[index].copy()  # noqa: N806 - a transform
         T[:3, 3] += offset_m * T[:3, 0]
         image, depth = self.renderer.render(T)
+        if self.config.look is not None:
+            image = self.config.look.apply(image, depth, index, view=int(offset_m != 0.0))
         return Frame(image, self.stamps_ns[index], f"{index:06d}", self.config.camera, depth, T)
+
+    def right(self) -> Iterator[Frame]:
+        """Iterate over the right camera's frames; it stands ``baseline_m`` along the left one's x axis."""
+        return (self.frame(index, self.config.baseline_m) for index in range(len(self)))
+
+    @property
+    def T_base_camera(self) -> NDArray[np.float64]:  # noqa: N802 - the house's names of transforms
+        """(4, 4) pose of the camera on its base: above the road for a drive, at the base's origin in a hand."""
+        height = self.config.driving.height_m if isinstance(self.scene.path, Road) else 0.0
+        return pose(turn(0.0, self._pitch_rad()) @ R_BODY_OPTICAL, np.array([0.0, 0.0, height]))
+
+    def _pitch_rad(self) -> float:
+        return self.config.driving.pitch_rad if isinstance(self.scene.path, Road) else 0.0
+
+    @property
+    def path_length_m(self) -> float:
+        """Length of the camera's way, metres."""
+        places = np.array([T[:3, 3] for T in self.poses])
+        return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
 
     def stereo(self) -> Iterator[tuple[Frame, Frame]]:
         """Iterate over (left, right) pairs; the right camera stands ``baseline_m`` along the left one's x axis."""
@@ -127,6 +161,36 @@ def simulate(config: SimulationConfig) -> Iterator[Frame]:
     return iter(Simulation(config))
 
 
-def relative_motion(T_world_a: NDArray[np.float64], T_world_b: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: N803
-    """Return ``T_a_b``: takes points of camera b to camera a. (4, 4) float64."""
-    return np.linalg.inv(T_world_a) @ T_world_b
+def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (192, 640)) -> SimulationConfig:
+    """Draw a recording for training: scene, camera height and pitch, focal length, speed, rate, light and look vary.
+
+    Args:
+        seed: decides everything; also the seed of the scene.
+        frames: how many.
+        size: (height, width) of the images, pixels.
+    """
+    rng = np.random.default_rng([seed, 51])
+    kind = str(rng.choice(sorted(SCENES), p=[SCENE_SHARES[name] for name in sorted(SCENES)]))
+    height, width = size
+    focal = width * float(np.exp(rng.uniform(np.log(0.45), np.log(1.2))))
+    cx, cy = 0.5 * width - 0.5 + width * rng.normal(0, 0.02), 0.5 * height - 0.5 + height * rng.normal(0, 0.03)
+    slow = float(rng.uniform(2.0, 8.0))
+    driving = DriveStyle(
+        speed_mps=(slow, slow + float(rng.uniform(1.0, 8.0))),
+        height_m=float(rng.uniform(1.1, 2.2)),
+        pitch_rad=float(rng.normal(0.0, 0.04)),
+        jitter=float(rng.uniform(0.0, 2.0)),
+        stops=0.5,
+    )
+    indoor = kind in ("room", "corridor")
+    return SimulationConfig(
+        scene=kind,
+        seed=seed,
+        frames=frames,
+        rate_hz=float(rng.uniform(8.0, 20.0)) if indoor else float(rng.uniform(7.0, 12.0)),
+        camera=CameraModel(width, height, focal, focal * float(rng.uniform(0.98, 1.02)), float(cx), float(cy)),
+        baseline_m=float(rng.uniform(0.06, 0.2)) if indoor else float(rng.uniform(0.2, 0.6)),
+        driving=driving,
+        holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2))),
+        look=random_look(seed),
+    )

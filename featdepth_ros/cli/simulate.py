@@ -1,0 +1,139 @@
+"""``featdepth simulate``: render a recording with known depth, motion, calibration and stamps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featdepth_ros.errors import ConfigError, RecordingError
+
+if TYPE_CHECKING:
+    from featdepth_ros.geometry.cameras import CameraModel
+    from featdepth_ros.recordings.frame import Frame
+    from featdepth_ros.simulation import Simulation
+
+DESCRIPTION = "Render a recording with true depth and motion, as a ROS 2 bag or a KITTI or EuRoC folder."
+EXAMPLE = "  featdepth simulate --scene street --frames 100 --output drive        # a ROS 2 bag\n" + (
+    "  featdepth simulate --scene room --rate 20 --stereo --format euroc --output room"
+)
+
+#: Coefficients of a lens with a clear but ordinary distortion.
+DISTORTIONS: dict[str, tuple[float, ...]] = {
+    "none": (),
+    "plumb_bob": (-0.16, 0.03, 0.0004, -0.0003, 0.0),
+    "equidistant": (-0.012, 0.006, -0.004, 0.0008),
+}
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(map(int, match.groups())) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HxW, for instance 192x640, at least 16 each")
+    return int(match[1]), int(match[2])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
+    parser.add_argument("--scene", default="street", help="street, room, corridor or clutter (default: street)")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="number of frames (default: 100)")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second (default: 10)")
+    parser.add_argument("--size", type=_size, default=(192, 640), metavar="HxW", help="image size (default: 192x640)")
+    parser.add_argument("--seed", type=int, default=0, help="decides scene and motion (default: 0)")
+    parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
+                        help="bag: ROS 2, sqlite3; mcap: ROS 2, mcap; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
+    parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
+    parser.add_argument("--distortion", choices=tuple(DISTORTIONS), default="none", help="lens model (default: none)")
+    parser.add_argument("--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera")
+    parser.add_argument("--threads", type=int, default=None, help="render threads (default: the processors, at most 8)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render and write. Returns 0."""
+    from featdepth_ros.simulation import Simulation, SimulationConfig, random_look
+
+    if args.stereo and args.format in ("bag", "mcap"):
+        raise ConfigError("a bag holds one camera; use --format kitti or euroc with --stereo")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads is {args.threads}; expected at least 1")
+    if args.output.exists() and args.format in ("bag", "mcap"):
+        raise RecordingError(f"'{args.output}' exists already; name another output or remove it")
+    config = SimulationConfig(
+        scene=args.scene,
+        seed=args.seed,
+        frames=args.frames,
+        rate_hz=args.rate,
+        camera=_camera(args.size, args.distortion),
+        look=random_look(args.seed) if args.effects else None,
+    )
+    print(f"building the {args.scene} (the first run compiles the renderer, up to a minute)", flush=True)
+    begin = time.perf_counter()
+    simulation = Simulation(config, threads=args.threads)
+    ready = time.perf_counter()
+    count = _write(simulation, args)
+    seconds = time.perf_counter() - ready
+    summary = {
+        "output": str(args.output),
+        "format": args.format,
+        "scene": args.scene,
+        "seed": args.seed,
+        "frames": count,
+        "rate_hz": args.rate,
+        "height": args.size[0],
+        "width": args.size[1],
+        "stereo": args.stereo,
+        "length_m": simulation.path_length_m,
+        "setup_s": ready - begin,
+        "fps": count / seconds if seconds > 0 else None,
+    }
+    print(f"{count} frames, {simulation.path_length_m:.1f} m, {count / seconds:.1f} frames/s: {args.output}")
+    if args.json:
+        try:
+            args.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RecordingError(f"'{args.json}' cannot be written: {error.strerror}") from error
+    return 0
+
+
+def _camera(size: tuple[int, int], distortion: str) -> CameraModel:
+    from featdepth_ros.simulation import default_camera
+
+    camera = default_camera(size[1], size[0])
+    if distortion == "none":
+        return camera
+    return replace(camera, distortion_model=distortion, distortion=DISTORTIONS[distortion])
+
+
+def _write(simulation: Simulation, args: argparse.Namespace) -> int:
+    from featdepth_ros.recordings.bag_export import write_ros2_bag
+    from featdepth_ros.recordings.euroc_writer import write_euroc
+    from featdepth_ros.recordings.kitti_writer import write_kitti_odometry
+
+    left = _with_progress(simulation, len(simulation))
+    right = simulation.right() if args.stereo else None
+    try:
+        if args.format == "kitti":
+            return write_kitti_odometry(args.output, left, right)
+        if args.format == "euroc":
+            return write_euroc(args.output, left, right)
+        storage = "sqlite3" if args.format == "bag" else "mcap"
+        return write_ros2_bag(args.output, left, storage, T_base_camera=simulation.T_base_camera)
+    except OSError as error:
+        raise RecordingError(f"writing '{args.output}' failed: {error.strerror or error}") from error
+
+
+def _with_progress(frames: Iterable[Frame], total: int) -> Iterator[Frame]:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield from frames
+        return
+    bar: Callable[..., Any] = tqdm
+    yield from bar(frames, total=total, unit="frame", desc="rendering")

@@ -1,0 +1,42 @@
+"""``featdepth simulate`` writes what the readers read, and refuses to overwrite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from featdepth_ros.cli.main import main
+from featdepth_ros.recordings.open import open_recording
+
+SMALL = ["--frames", "3", "--size", "48x160", "--seed", "2"]
+
+
+@pytest.mark.parametrize("layout", ["bag", "mcap", "kitti", "euroc"])
+def test_written_recordings_are_read_back(layout: str, tmp_path: Path) -> None:
+    output, figures = tmp_path / "made", tmp_path / "made.json"
+    stereo = ["--stereo"] if layout in ("kitti", "euroc") else []
+    assert main(["simulate", "--format", layout, "--output", str(output), "--json", str(figures), *SMALL, *stereo]) == 0
+    assert json.loads(figures.read_text())["frames"] == 3
+    frames = list(open_recording(output))
+    assert len(frames) == 3
+    assert frames[0].image.shape == (48, 160, 3)
+    assert frames[0].camera is not None and frames[0].camera.fx == pytest.approx(0.58 * 160)
+    assert np.diff([f.stamp_ns for f in frames]) == pytest.approx([1e8, 1e8], abs=2)
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").mkdir()
+    assert main(["simulate", "--output", str(tmp_path / "there"), *SMALL]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--scene", "strete", "--output", str(tmp_path / "a"), *SMALL]) == 1
+    assert "did you mean 'street'" in capsys.readouterr().err
+    assert main(["simulate", "--stereo", "--output", str(tmp_path / "b"), *SMALL]) == 1
+    assert "--format kitti" in capsys.readouterr().err
