@@ -41,6 +41,8 @@ def _with_stage(raw: dict[str, object]) -> dict[str, object]:
         ({"stages": []}, [], "stages is empty"),
         (_with_stage({"sizes": [[100, 64]]}), [], "100x64"),
         ({"data": {"sequence": {"frames": 3, "max_gap": 2}}}, [], "render longer clips"),
+        ({"objective": {"smoothness": 1e-3}}, [], "no term to learn from"),
+        ({"objective": {"photometric": -1}}, [], "objective.photometric is -1"),
         ({}, ["optimiser.lr"], "expected key=value"),
         ({}, ["seed.x=1"], "'seed' has no keys below it"),
         ({"model": {"min_depth": 5, "max_depth": 1}}, [], "0 < min < max"),

@@ -12,7 +12,7 @@ from torch import nn
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
-from featdepth_training.config import AugmentConfig, ObjectiveConfig, ScheduleConfig
+from featdepth_training.config import SUPERVISED, AugmentConfig, ScheduleConfig
 from featdepth_training.ema import WeightAverage
 from featdepth_training.prediction import Prediction
 from featdepth_training.schedule import rate_factor
@@ -118,9 +118,9 @@ def _prediction(batch: FrameBatch, factor: float) -> Prediction:
 
 def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:
     batch = _batch()
-    exact = supervised_terms(_prediction(batch, 1.0), batch, INFO, ObjectiveConfig())
+    exact = supervised_terms(_prediction(batch, 1.0), batch, INFO, SUPERVISED)
     assert all(abs(float(v)) < 1e-4 for v in exact.values())
-    twice = supervised_terms(_prediction(batch, 2.0), batch, INFO, ObjectiveConfig())
+    twice = supervised_terms(_prediction(batch, 2.0), batch, INFO, SUPERVISED)
     assert float(twice["depth"]) == pytest.approx(math.log(2.0), rel=1e-3)
     assert float(twice["gradient"]) < 1e-4
     assert float(twice["total"]) == pytest.approx(sum(float(v) for k, v in twice.items() if k != "total"))
@@ -130,9 +130,9 @@ def test_unknown_pixels_do_not_count_and_the_sky_is_far() -> None:
     batch = _batch()
     prediction = _prediction(batch, 1.0)
     batch.depth[:, 0, :, :20] = float("nan")
-    assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) < 1e-4
+    assert float(supervised_terms(prediction, batch, INFO, SUPERVISED)["depth"]) < 1e-4
     batch.depth[:, 0, :, 30:40] = float("inf")
-    assert float(supervised_terms(prediction, batch, INFO, ObjectiveConfig())["depth"]) > 0.01
+    assert float(supervised_terms(prediction, batch, INFO, SUPERVISED)["depth"]) > 0.01
 
 
 def test_gradient_term_finds_a_missing_edge() -> None:

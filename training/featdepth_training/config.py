@@ -159,22 +159,41 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of the supervised terms (see `supervised`).
+    """Weights of the terms; 0 leaves a term out.
 
     Attributes:
-        kind: ``supervised``: rendered depth and motion.
-        depth, gradient, rotation, translation: weights.
-        scale_weights: of the four disparity maps, finest first.
+        depth, gradient, rotation, translation: supervised by truth (see `supervised`).
+        scale_weights: of the four disparity maps in ``depth``, finest first.
         far_weight: weight of pixels beyond ``max_depth`` (sky) relative to the others.
+        photometric, features, smoothness: without truth (see `selfsupervised`). The map that ``features`` compares is
+            the model's own; it is not trained by this term.
+        automask: leave out what does not move relative to the camera; None: as the reference does.
     """
 
-    kind: Literal["supervised"] = "supervised"
-    depth: float = 1.0
-    gradient: float = 0.5
-    rotation: float = 0.3
-    translation: float = 0.3
+    depth: float = 0.0
+    gradient: float = 0.0
+    rotation: float = 0.0
+    translation: float = 0.0
     scale_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     far_weight: float = 0.3
+    photometric: float = 0.0
+    features: float = 0.0
+    smoothness: float = 0.0
+    automask: bool | None = None
+
+    @property
+    def supervised(self) -> bool:
+        """Whether any term needs truth."""
+        return max(self.depth, self.gradient, self.rotation, self.translation) > 0
+
+    @property
+    def selfsupervised(self) -> bool:
+        """Whether any term warps neighbouring frames."""
+        return max(self.photometric, self.features) > 0
+
+
+#: What a configuration without an ``objective`` trains with.
+SUPERVISED = ObjectiveConfig(depth=1.0, gradient=0.5, rotation=1.0, translation=1.0)
 
 
 @dataclass(frozen=True)
@@ -255,7 +274,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     stages: tuple[StageConfig, ...] = (StageConfig(),)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=lambda: SUPERVISED)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -309,6 +328,14 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(
             f"data.sequence takes {sequence.frames} frames up to {sequence.max_gap} apart, the clips of data.rendered "
             f"have {config.data.rendered.frames}; render longer clips or take fewer, nearer frames"
+        )
+    objective = config.objective
+    for name, value in vars(objective).items():
+        if isinstance(value, float) and value < 0:
+            raise ConfigError(f"objective.{name} is {value}; expected 0 or more")
+    if not objective.supervised and not objective.selfsupervised:
+        raise ConfigError(
+            "objective has no term to learn from; set objective.depth (rendered truth) or objective.photometric above 0"
         )
     if len(config.objective.scale_weights) != 4:
         raise ConfigError(f"objective.scale_weights has {len(config.objective.scale_weights)} numbers; expected 4")

@@ -23,6 +23,7 @@ from featdepth_training.samples import ClipDataset, train_loader, validation_bat
 from featdepth_training.pictures import depth_panel
 from featdepth_training.prediction import predict
 from featdepth_training.schedule import rate_factor
+from featdepth_training.selfsupervised import selfsupervised_terms
 from featdepth_training.signals import StopRequest
 from featdepth_training.step import StepResult, train_step
 from featdepth_training.supervised import supervised_terms
@@ -209,7 +210,14 @@ class Trainer:
         def terms() -> dict[str, Tensor]:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.engine.precision == "bf16"):
                 prediction = predict(self.model, seen)
-            return supervised_terms(prediction, batch, self.model.info, config.objective)
+            found: dict[str, Tensor] = {}
+            if config.objective.supervised:
+                found.update(supervised_terms(prediction, batch, self.model.info, config.objective))
+            if config.objective.selfsupervised:
+                without_truth = selfsupervised_terms(self.model, prediction, batch, config.objective)
+                without_truth["total"] = without_truth["total"] + found.get("total", 0.0)
+                found.update(without_truth)
+            return found
 
         result = train_step(self.model, terms, self.optimiser, self.parameters, config.optimiser.clip_norm)
         if result.applied and self.average is not None:

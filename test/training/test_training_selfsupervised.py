@@ -1,0 +1,85 @@
+"""The objective without truth, on rendered frames whose depth and motion are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from featdepth_ros.models.build import build_model
+from featdepth_training.batch import FrameBatch, collate, depth_in_network_units, focal_ratio
+from featdepth_training.cache import Clip
+from featdepth_training.config import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig
+from featdepth_training.networks import model_info
+from featdepth_training.prediction import Prediction
+from featdepth_training.rendered import ClipRenderer
+from featdepth_training.samples import ClipDataset, SampleKey
+from featdepth_training.selfsupervised import selfsupervised_terms, targets_and_sources
+from featdepth_training.supervised import motion_target
+
+INFO = model_info(ModelConfig())
+PHOTOMETRIC = ObjectiveConfig(photometric=1.0, automask=False)
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return ClipRenderer(RenderedConfig(frames=3, height=96, width=224), "room", 0, 0)(3)
+
+
+def sample(clip: Clip, frames: int) -> FrameBatch:
+    dataset = ClipDataset([clip], SequenceConfig(frames=frames), None, 0)  # type: ignore[arg-type]
+    return collate([dataset[SampleKey(0, 0, 96, 224)]]).in_floats()
+
+
+def truth(batch: FrameBatch, depth_factor: float = 1.0) -> Prediction:
+    """What perfect networks would say, in network units; depth times ``depth_factor``."""
+    ratio = focal_ratio(batch.camera, INFO)
+    assert abs(float(ratio) - 1.0) > 0.2  # otherwise the conversion of units is not tested
+    depth = depth_in_network_units(batch.depth, ratio).flatten(0, 1) * depth_factor
+    low, high = 1 / INFO.max_depth, 1 / INFO.min_depth
+    disparity = ((1 / depth - low) / (high - low)).clamp(0, 1)
+    axisangle, translation = (v[None] for v in motion_target(batch, INFO))
+    return Prediction([disparity] * 4, axisangle, translation)
+
+
+@pytest.mark.parametrize("frames", [2, 3])
+def test_truth_explains_the_neighbours_at_any_focal_length(clip: Clip, frames: int) -> None:
+    batch = sample(clip, frames)
+    model = build_model("compact", INFO)
+    right = selfsupervised_terms(model, truth(batch), batch, PHOTOMETRIC)
+    wrong = selfsupervised_terms(model, truth(batch, 2.0), batch, PHOTOMETRIC)
+    still = Prediction(truth(batch).disparities, *(torch.zeros(1, frames - 1, 3) for _ in range(2)))
+    unmoved = selfsupervised_terms(model, still, batch, PHOTOMETRIC)
+    assert float(right["total"]) < 0.7 * float(unmoved["total"])
+    assert float(right["total"]) < float(wrong["total"])
+
+
+def test_terms_are_named_and_add_up_and_reach_both_networks(clip: Clip) -> None:
+    batch = sample(clip, 3)
+    model = build_model("compact", INFO)
+    prediction = truth(batch)
+    disparity = prediction.disparities[0].clone().requires_grad_()
+    translation = prediction.translation.clone().requires_grad_()
+    config = ObjectiveConfig(photometric=1.0, features=1e-3, smoothness=1e-3)
+    guess = Prediction([disparity] * 4, prediction.axisangle, translation)
+    terms = selfsupervised_terms(model, guess, batch, config)
+    assert sorted(terms) == ["features", "photometric", "smoothness", "total"]
+    assert float(terms["total"]) == pytest.approx(sum(float(v) for k, v in terms.items() if k != "total"), rel=1e-5)
+    terms["total"].backward()
+    assert disparity.grad is not None and bool(disparity.grad.abs().sum() > 0)
+    assert translation.grad is not None and bool(translation.grad.abs().sum() > 0)
+    assert all(p.grad is None for p in model.parameters())  # the features' own net is not trained by them
+
+
+def test_every_inner_frame_is_a_target() -> None:
+    assert targets_and_sources(2) == [(0, (1,)), (1, (0,))]
+    assert targets_and_sources(4) == [(1, (0, 2)), (2, (1, 3))]
+
+
+def test_rendered_clips_are_a_function_of_seed_and_number(clip: Clip) -> None:
+    again = ClipRenderer(RenderedConfig(frames=3, height=96, width=224), "room", 0, 0)
+    other = again(12)  # another scene in between
+    same = again(3)
+    np.testing.assert_array_equal(same.images, clip.images)
+    np.testing.assert_array_equal(same.poses, clip.poses)
+    assert not np.array_equal(other.images, clip.images)
