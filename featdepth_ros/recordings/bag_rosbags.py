@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,36 @@ from featdepth_ros.recordings.bag_source import RawMessage, RawTopic
 class RosbagsBackend:
     """Reads ROS 1 bags and ROS 2 bags (folder, ``.db3``, ``.mcap``) with an intact index.
 
+    Opening parses metadata and index, which costs far more than a message: readers are kept open and used again, each by
+    one iteration at a time.
+
     Raises:
         Exception: whatever the library raises on a bag without index, or a damaged one.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._reader() as reader:
-            self._topics = [_raw_topic(c) for c in reader.connections]
+        self._idle: deque[Any] = deque()
+        reader = self._opened()
+        self._topics = [_raw_topic(c) for c in reader.connections]
+        self._idle.append(reader)
 
-    def _reader(self) -> Any:
+    def __del__(self) -> None:
+        for reader in getattr(self, "_idle", ()):
+            with contextlib.suppress(Exception):
+                reader.close()
+
+    def _opened(self) -> Any:
         if self._path.suffix.lower() == ".bag":
             from rosbags.rosbag1 import Reader as Reader1
 
-            return Reader1(self._path)
-        from rosbags.rosbag2 import Reader as Reader2
+            reader: Any = Reader1(self._path)
+        else:
+            from rosbags.rosbag2 import Reader as Reader2
 
-        return Reader2(self._path)
+            reader = Reader2(self._path)
+        reader.open()
+        return reader
 
     def topics(self) -> list[RawTopic]:
         """Return the stored topics."""
@@ -37,13 +51,24 @@ class RosbagsBackend:
 
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:
         """Yield the messages of the named topics in order of recording time."""
-        with self._reader() as reader:
+        try:
+            reader = self._idle.pop()
+        except IndexError:
+            reader = self._opened()
+        try:
             connections = [c for c in reader.connections if c.topic in names]
-            if not connections:
-                return
-            with closing(reader.messages(connections=connections)) as messages:
-                for connection, log_ns, data in messages:
-                    yield RawMessage(connection.topic, log_ns, data)
+            if connections:
+                with contextlib.closing(reader.messages(connections=connections)) as messages:
+                    for connection, log_ns, data in messages:
+                        yield RawMessage(connection.topic, log_ns, data)
+        except GeneratorExit:
+            self._idle.append(reader)
+            raise
+        except Exception:
+            with contextlib.suppress(Exception):
+                reader.close()
+            raise
+        self._idle.append(reader)
 
 
 def _raw_topic(connection: Any) -> RawTopic:

@@ -5,6 +5,7 @@ Formats: ROS 1 bag 2.0 (wiki.ros.org/Bags/Format/2.0), MCAP (mcap.dev/spec), ros
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from featdepth_ros.recordings.bag_scan_mcap import scan_mcap
 from featdepth_ros.recordings.bag_scan_ros1 import scan_ros1
 from featdepth_ros.recordings.bag_scan_sqlite import scan_sqlite
 from featdepth_ros.recordings.bag_source import BagBackend, RawMessage, RawTopic
+
+logger = logging.getLogger(__name__)
 
 Scan: TypeAlias = "Callable[[Path], Iterator[RawTopic | RawMessage]]"
 
@@ -42,7 +45,10 @@ class ScanBackend:
 
     def _records(self) -> Iterator[RawTopic | RawMessage]:
         for file, scan in self._parts:
-            yield from scan(file)
+            try:
+                yield from scan(file)
+            except Exception as error:  # noqa: BLE001 - damaged bytes read as lengths, times or names raise anything
+                logger.debug("%s: the walk through the records ended: %r", file, error)
 
     def topics(self) -> list[RawTopic]:
         """Return the topics seen, with the number of readable messages."""

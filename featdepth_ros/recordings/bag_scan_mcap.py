@@ -19,23 +19,29 @@ def scan_mcap(path: Path) -> Iterator[RawTopic | RawMessage]:
     """Yield topics and messages up to where the file ends or stops making sense."""
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
-            yield from _records(file, {}, {})
+            yield from _records(file, path.stat().st_size, {}, {})
 
 
-def _records(file: BinaryIO, schemas: dict[int, str], names: dict[int, str]) -> Iterator[RawTopic | RawMessage]:
+def _records(
+    file: BinaryIO, end: int, schemas: dict[int, str], names: dict[int, str]
+) -> Iterator[RawTopic | RawMessage]:
     while True:
         head = file.read(9)
         if len(head) < 9:
             return
         operation, size = struct.unpack("<BQ", head)
+        available = end - file.tell()
         if operation == _DATA_END:
             return
         if operation not in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
+            if size > available:
+                return
             file.seek(size, 1)
             continue
-        data = file.read(min(size, 1 << 40))
+        data = file.read(min(size, available))
         if operation == _CHUNK:
-            yield from _records(io.BytesIO(_chunk(data, len(data) == size)), schemas, names)
+            plain = _chunk(data, len(data) == size)
+            yield from _records(io.BytesIO(plain), len(plain), schemas, names)
         if len(data) < size:
             return
         if operation == _SCHEMA:
@@ -43,11 +49,11 @@ def _records(file: BinaryIO, schemas: dict[int, str], names: dict[int, str]) -> 
             schemas[schema] = _text(data, 2)[0]
         elif operation == _CHANNEL:
             channel, schema = struct.unpack_from("<HH", data)
-            name, end = _text(data, 4)
-            _, end = _text(data, end)
+            name, after = _text(data, 4)
+            _, after = _text(data, after)
             if channel not in names:
                 names[channel] = name
-                latched = b"transient_local" in data[end:] or b"durability: 1" in data[end:]
+                latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
                 yield RawTopic(name, schemas.get(schema, ""), 0, "", latched)
         elif operation == _MESSAGE:
             channel, _, log_ns, _ = struct.unpack_from("<HIQQ", data)

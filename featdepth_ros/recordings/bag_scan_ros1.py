@@ -31,7 +31,7 @@ def scan_ros1(path: Path) -> Iterator[RawTopic | RawMessage]:
             (data_size,) = struct.unpack("<I", length)
             operation = header.get(b"op", b"\0")[0]
             if operation in (_CHUNK, _CONNECTION, _MESSAGE):
-                data = file.read(data_size)
+                data = file.read(min(data_size, size - file.tell()))
                 if operation == _CHUNK:
                     plain = _decompress(data, header.get(b"compression", b"none"), len(data) == data_size)
                     yield from _chunk(plain, names)
