@@ -56,7 +56,8 @@ def backproject(depth: Tensor, K: Tensor, inverse_K: Tensor | None = None) -> Te
     """
     with autocast_off(depth):
         depth = at_least_fp32(depth)
-        return depth * pixel_rays(K.to(depth.dtype), *depth.shape[-2:], inverse_K)
+        height, width = depth.shape[-2:]
+        return depth * pixel_rays(K.to(depth.dtype), height, width, inverse_K)
 
 
 def project(points: Tensor, K: Tensor, T: Tensor, epsilon: float = 0.0) -> tuple[Tensor, Tensor]:

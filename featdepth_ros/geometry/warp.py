@@ -45,10 +45,10 @@ def check_convention(convention: str) -> None:
 
 def grid_from_pixels(pixels: Tensor, width: int, height: int, convention: Convention = "exact") -> Tensor:
     """Turn pixel coordinates (..., 2) of a ``width`` x ``height`` image into the grid that `sample_grid` takes."""
-    size = torch.tensor([width, height], dtype=pixels.dtype, device=pixels.device)
+    x, y = pixels.unbind(-1)
     if convention == "exact":
-        return (2 * pixels + 1) / size - 1
-    return (pixels / (size - 1) - 0.5) * 2
+        return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
+    return torch.stack([(x / (width - 1) - 0.5) * 2, (y / (height - 1) - 0.5) * 2], -1)
 
 
 def sample_grid(image: Tensor, grid: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:

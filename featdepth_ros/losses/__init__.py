@@ -3,7 +3,7 @@
 from featdepth_ros.losses.config import ObjectiveConfig
 from featdepth_ros.losses.features import batch_norm_mode, feature_maps
 from featdepth_ros.losses.objective import depth_from_disparity, objective
-from featdepth_ros.losses.photometric import TargetImage, charbonnier, feature_metric, photometric
+from featdepth_ros.losses.photometric import TargetImage, feature_metric, photometric
 from featdepth_ros.losses.smoothness import ImageEdges, smoothness
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "ObjectiveConfig",
     "TargetImage",
     "batch_norm_mode",
-    "charbonnier",
     "depth_from_disparity",
     "feature_maps",
     "feature_metric",

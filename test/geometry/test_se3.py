@@ -65,7 +65,7 @@ def test_twists_go_to_motions_and_back(length: float) -> None:
 def test_gradients_are_finite_and_right_at_zero_and_near_the_series_switch() -> None:
     for scale in (0.0, 5e-3, 1.1e-2, 0.7):
         twist = (
-            scale * torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+            scale * torch.randn(1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         ).requires_grad_()
         assert torch.autograd.gradcheck(se3.se3_exp, (twist,), atol=1e-6)
         assert torch.autograd.gradcheck(lambda t: se3.se3_log(se3.se3_exp(t)), (twist,), atol=1e-6)

@@ -12,9 +12,9 @@ from featdepth_ros.losses import (
     ImageEdges,
     TargetImage,
     batch_norm_mode,
-    charbonnier,
     depth_from_disparity,
     feature_maps,
+    feature_metric,
     photometric,
     smoothness,
 )
@@ -35,8 +35,38 @@ def test_ssim_by_hand() -> None:
     """Two flat images: variances vanish, only the means' term stays."""
     a, b = torch.full((1, 1, 5, 5), 0.2), torch.full((1, 1, 5, 5), 0.6)
     expected = (1 - (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)) / 2
-    torch.testing.assert_close(TargetImage(b).dissimilarity(a), torch.full((1, 1, 5, 5), expected), atol=1e-4, rtol=0)
-    assert float(charbonnier(a, b)[0, 0, 0, 0]) == pytest.approx(math.sqrt(0.16 + 1e-6))
+    whole = 0.85 * expected + 0.15 * math.sqrt(0.16 + 1e-6)
+    torch.testing.assert_close(photometric(a, b), torch.full((1, 1, 5, 5), whole), atol=1e-4, rtol=0)
+
+
+def plain_photometric(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The formula as the paper writes it, left to autograd."""
+    distance = torch.sqrt((y - x) ** 2 + 1e-6).mean(1, keepdim=True)
+    x, y = (nn.functional.pad(t, (1, 1, 1, 1), mode="reflect") for t in (x, y))
+    mx, my, mxx, myy, mxy = (nn.functional.avg_pool2d(t, 3, 1) for t in (x, y, x * x, y * y, x * y))
+    ssim = (2 * mx * my + 1e-4) * (2 * (mxy - mx * my) + 9e-4)
+    ssim = ssim / ((mx * mx + my * my + 1e-4) * (mxx - mx * mx + myy - my * my + 9e-4))
+    return 0.85 * ((1 - ssim) / 2).clamp(0, 1).mean(1, keepdim=True) + 0.15 * distance
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (17, 24)])
+def test_written_out_gradients_equal_autograds(size: tuple[int, int]) -> None:
+    target, image = noise(2, 3, *size, dtype=torch.float64), noise(2, 3, *size, seed=1, dtype=torch.float64)
+    weight = noise(2, 1, *size, seed=2, dtype=torch.float64)
+    results = []
+    for function in (photometric, plain_photometric):
+        leaf = image.clone().requires_grad_()
+        value = function(leaf, target)
+        (weight * value).sum().backward()
+        results.append((value.detach(), leaf.grad))
+    torch.testing.assert_close(results[0], results[1], atol=1e-12, rtol=1e-10)
+
+
+def test_feature_difference_and_its_gradients() -> None:
+    a = noise(2, 5, 4, 6, dtype=torch.float64).requires_grad_()
+    b = noise(2, 5, 4, 6, seed=1, dtype=torch.float64).requires_grad_()
+    torch.testing.assert_close(feature_metric(a, b), torch.sqrt((a - b) ** 2 + 1e-6).mean(1, keepdim=True))
+    assert torch.autograd.gradcheck(feature_metric, (a, b))
 
 
 def test_several_images_at_once_equal_one_at_a_time() -> None:

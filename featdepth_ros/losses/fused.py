@@ -1,0 +1,110 @@
+"""The two expensive differences with their gradients written out: fewer passes over memory, fewer tensors kept.
+
+Equal to letting autograd differentiate the plain formulas (which the tests do), first derivatives only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+SSIM_C1 = 0.01**2
+SSIM_C2 = 0.03**2
+SSIM_SHARE = 0.85
+CHARBONNIER_EPSILON = 1e-3
+
+
+def box(values: Tensor) -> Tensor:
+    """Mean over 3x3 windows of (..., H, W), valid places only: (..., H - 2, W - 2). Not differentiable."""
+    rows = values[..., 2:] + values[..., 1:-1]
+    rows += values[..., :-2]
+    sums = rows[..., 2:, :] + rows[..., 1:-1, :]
+    sums += rows[..., :-2, :]
+    return sums.mul_(1 / 9)
+
+
+def reflected(image: Tensor) -> Tensor:
+    """(N, C, H, W) with one reflected pixel around."""
+    return functional.pad(image, (1, 1, 1, 1), mode="reflect")
+
+
+class PhotometricDifference(torch.autograd.Function):
+    """0.85 mean_c (1 - SSIM) / 2 + 0.15 mean_c Charbonnier, of k images for each of B targets."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, prediction: Tensor, target: Tensor, target_reflected: Tensor, mean_y: Tensor, variance_y: Tensor
+    ) -> Tensor:
+        """Compare (k B, C, H, W) with (B, C, H, W) and its statistics (same shape); returns (k B, 1, H, W)."""
+        batch, channels = target.shape[:2]
+        x = reflected(prediction).unflatten(0, (-1, batch))
+        mean_x = box(x)
+        d = box(x * x).addcmul_(mean_x, mean_x, value=-1).add_(variance_y).add_(SSIM_C2)
+        b = box(x * target_reflected).addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(SSIM_C2)
+        a = (mean_x * mean_y).mul_(2).add_(SSIM_C1)
+        c = (mean_x * mean_x).addcmul_(mean_y, mean_y).add_(SSIM_C1)
+        reciprocal = (c * d).reciprocal_()
+        similarity = (a * b).mul_(reciprocal)
+        structure = (1 - similarity).mul_(0.5)
+        difference = prediction.unflatten(0, (-1, batch)) - target
+        distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
+        loss = structure.clamp(0, 1).mean(2, keepdim=True).mul_(SSIM_SHARE)
+        loss.add_(distance.mean(2, keepdim=True), alpha=1 - SSIM_SHARE)
+        if ctx.needs_input_grad[0]:
+            # derivatives of the loss by the windows' means of x, x^2 and x y; 0 where the clamp holds
+            weight = ((structure >= 0) & (structure <= 1)).to(a.dtype).mul_(-0.5 * SSIM_SHARE / channels)
+            reciprocal.mul_(weight)
+            similarity.mul_(weight)
+            by_square = (similarity / d).neg_()
+            by_product = (a * reciprocal).mul_(2)
+            by_mean = b.sub_(a).mul_(reciprocal).mul_(mean_y)
+            by_mean.sub_(mean_x.mul_(similarity.div_(c).add_(by_square))).mul_(2)
+            slope = difference.div_(distance).mul_((1 - SSIM_SHARE) / channels)
+            ctx.save_for_backward(x, target_reflected, by_mean, by_square, by_product, slope)
+        return loss.flatten(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradient for the prediction only: targets are images."""
+        x, y, by_mean, by_square, by_product, slope = ctx.saved_tensors
+        gradient = gradient.unflatten(0, (-1, y.shape[0]))
+        whole = _spread(by_square * gradient).mul_(x).mul_(2)
+        whole.addcmul_(_spread(by_product * gradient), y).add_(_spread(by_mean * gradient))
+        # a reflected border pixel passes its gradient on to the pixel it copies
+        whole[..., 2, :] += whole[..., 0, :]
+        whole[..., -3, :] += whole[..., -1, :]
+        whole[..., 2] += whole[..., 0]
+        whole[..., -3] += whole[..., -1]
+        return torch.addcmul(whole[..., 1:-1, 1:-1], slope, gradient).flatten(0, 1), None, None, None, None
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Adjoint of `box`: (..., H, W) to (..., H + 2, W + 2)."""
+    return box(functional.pad(values, (2, 2, 2, 2)))
+
+
+class CharbonnierMean(torch.autograd.Function):
+    """mean_c sqrt((a - b)^2 + 1e-6) of two (B, C, H, W), for maps of many channels: one tensor is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        """Returns (B, 1, H, W)."""
+        difference = first - second
+        distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
+        loss = distance.mean(1, keepdim=True)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(difference.div_(distance).mul_(1 / first.shape[1]))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Opposite gradients for the two, each only where it is needed."""
+        (slope,) = ctx.saved_tensors
+        product = slope * gradient
+        return product if ctx.needs_input_grad[0] else None, product.neg() if ctx.needs_input_grad[1] else None
