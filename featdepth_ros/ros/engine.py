@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros import resources
+from featdepth_ros.errors import MissingDependencyError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.odometry import OdometryState
+from featdepth_ros.inference.odometry import Odometry, OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.settings import Settings
@@ -68,12 +69,15 @@ def load_engine(settings: Settings) -> Engine:
     Raises:
         FeatDepthError: weights, device or settings do not work; the message says what to do.
     """
-    from featdepth_ros.inference.estimator import Estimator
-    from featdepth_ros.inference.odometry import Odometry
-    from featdepth_ros.models.checkpoints import load_model
-
     config = settings.estimator_config()
     path = resources.weights_file(settings.weights)
+    try:
+        from featdepth_ros.inference.estimator import Estimator
+        from featdepth_ros.models.checkpoints import load_model
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the networks need '{error.name}', which is not installed for {sys.executable}; install it with pip"
+        ) from error
     model = load_model(path, preset=settings.preset or None)
     estimator = Estimator(model, config, device=settings.device)
     height, width = config.input_size or model.info.input_size

@@ -124,16 +124,16 @@ class Probe:
         self.infos.publish(self.info(stamp_ns))
         self.images.publish(self.image(stamp_ns))
 
-    def send_until(self, condition: Callable[[], Any], what: str, start_ns: int, step_ns: int = 50_000_000) -> int:
+    def send_until(self, condition: Callable[[], Any], what: str, start_ns: int, timeout_s: float = 20.0) -> int:
         """Publish frames until a condition holds. Returns the next stamp."""
         stamp = start_ns
 
         def once() -> Any:
             nonlocal stamp
             self.send(stamp)
-            stamp += step_ns
+            stamp += 50_000_000
             time.sleep(0.03)
             return condition()
 
-        wait(once, what)
+        wait(once, what, timeout_s)
         return stamp
