@@ -199,7 +199,7 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
             ),
             Parameter(
                 "extrinsics_timeout_s",
-                2.0,
+                1.0,
                 "Seconds to wait for /tf_static to connect the camera to base_frame before going on without.",
                 "Discovery takes up to 3 s, but model loading has used most of that.",
                 low=0.0,
