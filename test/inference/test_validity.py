@@ -1,0 +1,46 @@
+"""The validity rule, piece by piece, and its precision on rendered truth with the weights that ship."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from featdepth_ros.inference.validity import agrees, off_edges
+
+
+def test_a_depth_step_is_an_edge_and_a_slope_is_not() -> None:
+    step = torch.full((1, 1, 8, 8), 10.0)
+    step[..., 4:] = 20.0
+    mask = off_edges(step)[0, 0]
+    assert not mask[:, 3:5].any()
+    assert mask[:, :3].all() and mask[:, 5:].all()
+    slope = torch.linspace(10.0, 12.0, 8).expand(1, 1, 8, 8)
+    assert off_edges(slope).all()
+
+
+def test_disagreement_counts_only_where_the_other_frame_saw_the_point() -> None:
+    predicted = torch.tensor([[[[10.0, 10.0, 10.0]]]])
+    seen = torch.tensor([[[[11.0, 20.0, 20.0]]]])
+    covered = torch.tensor([[[[True, True, False]]]])
+    assert agrees(predicted, seen, covered).flatten().tolist() == [True, False, True]
+
+
+def _benchmark() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "validity.py"
+    spec = importlib.util.spec_from_file_location("validity_benchmark", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_valid_depths_are_better_than_the_others_on_rendered_truth() -> None:
+    pytest.importorskip("numba")
+    precision = _benchmark().measure("street", (901,), frames=8)
+    assert precision.kept > 0.5
+    assert precision.after > precision.before > precision.rejected
+    assert precision.after > 0.7
