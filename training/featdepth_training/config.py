@@ -193,16 +193,26 @@ class ObjectiveConfig:
 
 
 #: What a configuration without an ``objective`` trains with.
-SUPERVISED = ObjectiveConfig(depth=1.0, gradient=0.5, rotation=1.0, translation=1.0)
+SUPERVISED = ObjectiveConfig(depth=1.0, gradient=0.5, rotation=0.1, translation=0.1)
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Attributes: lr of the new parts; the encoder's is ``lr * encoder_lr_factor``. ``clip_norm``: L2, 0 for none."""
+    """The optimiser.
+
+    Attributes:
+        kind: ``adam`` or ``adamw``.
+        lr: learning rate of the decoder; the encoder's is ``lr * encoder_lr_factor``, that of the compact model's pose
+            head ``lr * pose_lr_factor``.
+        weight_decay: of matrices and kernels; norms and biases are not decayed.
+        betas: of Adam.
+        clip_norm: largest L2 norm of the gradient; 0 for none.
+    """
 
     kind: Literal["adam", "adamw"] = "adamw"
     lr: float = 1e-3
     encoder_lr_factor: float = 0.3
+    pose_lr_factor: float = 1.0
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 10.0

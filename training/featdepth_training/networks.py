@@ -130,18 +130,20 @@ def build_optimiser(
 ) -> tuple[torch.optim.Optimizer, list[Tensor]]:
     """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
 
-    The encoder has a lower rate; norms and biases are not decayed.
+    Encoder and pose head have rates of their own; norms and biases are not decayed.
     """
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    factors = {"encoder": config.encoder_lr_factor, "pose_head": config.pose_lr_factor}
+    parts = {"DepthEncoder": "encoder", "PoseEncoder": "encoder"}
+    groups: dict[tuple[str, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(("encoder.", "DepthEncoder.", "PoseEncoder.")), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
+            part = name.split(".")[0]
+            groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
     if not groups:
         raise ConfigError("nothing is left to train: every parameter is frozen")
     described = []
-    for (encoder, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        rate = config.lr * (config.encoder_lr_factor if encoder else 1.0)
+    for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        rate = config.lr * factors.get(part, 1.0)
         described.append(
             {
                 "params": parameters,

@@ -22,9 +22,8 @@ from featdepth_training.batch import (
 from featdepth_training.config import ObjectiveConfig
 from featdepth_training.prediction import Prediction
 
-#: Motions below these are compared absolutely, above relatively (radians; network units).
-ROTATION_FLOOR_RAD = 0.005
-TRANSLATION_FLOOR = 0.05
+#: Unit of the errors of motion: about 7 pixels of the canonical camera.
+MOTION_UNIT_RAD = 0.02
 
 
 def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
@@ -69,11 +68,17 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
 
 
 def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
-    """Errors of rotation and translation, relative to the motion with a floor: (B (F - 1),) each, no unit."""
+    """Errors of rotation and translation in units of `MOTION_UNIT_RAD`: (B (F - 1),) each.
+
+    A translation is divided by the median depth: that many radians of rotation move the picture as much. Relative
+    errors would let the centimetres of a hand drown the metres of a car.
+    """
     axisangle, translation = motion_target(batch, info)
-    turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1) / (ROTATION_FLOOR_RAD + axisangle.norm(dim=1))
-    shift = prediction.translation.flatten(0, 1) - translation
-    return turn, shift.norm(dim=1) / (TRANSLATION_FLOOR + translation.norm(dim=1))
+    turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
+    shift = (prediction.translation.flatten(0, 1) - translation).norm(dim=1)
+    depth = depth_in_network_units(batch.depth[:, :-1], focal_ratio(batch.camera, info)).flatten(0, 1).flatten(1)
+    distance = depth.clamp(info.min_depth, info.max_depth).nanmedian(dim=1).values
+    return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
 
 
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
@@ -109,8 +114,7 @@ def supervised_terms(
     terms = {
         "depth": config.depth * depth,
         "gradient": config.gradient * gradient,
-        # log1p: a pair seen wholly wrong shall not drown the others.
-        "rotation": config.rotation * torch.log1p(turn).mean(),
-        "translation": config.translation * torch.log1p(shift).mean(),
+        "rotation": config.rotation * turn.mean(),
+        "translation": config.translation * shift.mean(),
     }
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
