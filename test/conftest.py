@@ -20,7 +20,6 @@ ROS_ENVIRONMENT = {
     "ROS_LOCALHOST_ONLY": "1",  # Humble does not know the variable above
     "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
     "FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "dds" / "fastdds_shm.xml"),
-    "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "dds" / "fastdds_shm.xml"),
 }
 
 os.environ.update(ROS_ENVIRONMENT)
