@@ -11,7 +11,7 @@ import numpy as np
 from featdepth_ros.simulation._jit import FINGERPRINT, jit, jit_entry, jit_inline
 from featdepth_ros.simulation.shading import colour_ground, colour_primitive, colour_sky
 from featdepth_ros.simulation.shapes import (
-    C_BOUNDS, C_COLUMNS, C_INDEX, C_INVERSE, C_KIND, C_ORIGIN, C_TAPER, CENTRE, GROUND, GROUND_HIGHEST, GROUND_ON,
+    C_BOUNDS, C_INDEX, C_INVERSE, C_KIND, C_ORIGIN, C_TAPER, CENTRE, GROUND, GROUND_HIGHEST, GROUND_ON,
     GROUND_SLOPE, HALF, INVERSE, NEAR_M, SHADOW, SKY, SUN, TAPER, hit_ground, hit_shape, trace,
 )  # fmt: skip
 
@@ -47,11 +47,12 @@ def corner_bounds(corner: Any, bounds: Any, row: int) -> None:
 
 
 @jit
-def cull_all(shapes: Any, axes: Any, pose: Any, window: Any, far: float) -> tuple[Any, Any]:
+def cull_all(
+    shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any
+) -> int:
     """See `cull`."""
-    count = shapes.shape[0]
-    order, bounds, corner, seen = np.empty(count, np.int64), np.empty((count, 5)), np.empty((8, 3)), 0
-    for i in range(count):
+    seen = 0
+    for i in range(shapes.shape[0]):
         dx, dy, dz = (
             shapes[i, CENTRE] - pose[0, 3],
             shapes[i, CENTRE + 1] - pose[1, 3],
@@ -77,34 +78,36 @@ def cull_all(shapes: Any, axes: Any, pose: Any, window: Any, far: float) -> tupl
         ):
             order[seen] = i
             seen += 1
-    ranks = np.argsort(bounds[:seen, 4], kind="mergesort")
-    return order[:seen][ranks], bounds[:seen][ranks]
+    return seen
 
 
 @jit
-def gather(scene: Any, order: Any, bounds: Any, pose: Any, tile: Any, near: Any) -> int:
+def gather(
+    kinds: Any, shapes: Any, order: Any, bounds: Any, pose: Any, tiles: Any, tile: int, near: Any
+) -> int:
     """Collect the primitives that may show in a tile, nearest first, and what a ray needs of them, into ``near``."""
     count = 0
+    x0, x1, y0, y1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2], tiles[tile, 3]
     for k in range(order.shape[0]):
-        if bounds[k, 0] > tile[1] or bounds[k, 1] < tile[0] or bounds[k, 2] > tile[3] or bounds[k, 3] < tile[2]:
+        if bounds[k, 0] > x1 or bounds[k, 1] < x0 or bounds[k, 2] > y1 or bounds[k, 3] < y0:
             continue
         i = order[k]
         for e in range(5):
             near[count, C_BOUNDS + e] = bounds[k, e]
         ox, oy, oz = (
-            pose[0, 3] - scene.shapes[i, CENTRE],
-            pose[1, 3] - scene.shapes[i, CENTRE + 1],
-            pose[2, 3] - scene.shapes[i, CENTRE + 2],
+            pose[0, 3] - shapes[i, CENTRE],
+            pose[1, 3] - shapes[i, CENTRE + 1],
+            pose[2, 3] - shapes[i, CENTRE + 2],
         )
         for r in range(3):
-            a, b = scene.shapes[i, INVERSE + 3 * r], scene.shapes[i, INVERSE + 3 * r + 1]
-            c = scene.shapes[i, INVERSE + 3 * r + 2]
+            a, b = shapes[i, INVERSE + 3 * r], shapes[i, INVERSE + 3 * r + 1]
+            c = shapes[i, INVERSE + 3 * r + 2]
             near[count, C_INVERSE + 3 * r] = a
             near[count, C_INVERSE + 3 * r + 1] = b
             near[count, C_INVERSE + 3 * r + 2] = c
             near[count, C_ORIGIN + r] = a * ox + b * oy + c * oz
-        near[count, C_TAPER], near[count, C_TAPER + 1] = scene.shapes[i, TAPER], scene.shapes[i, TAPER + 1]
-        near[count, C_KIND], near[count, C_INDEX] = scene.kind[i, 0], i
+        near[count, C_TAPER], near[count, C_TAPER + 1] = shapes[i, TAPER], shapes[i, TAPER + 1]
+        near[count, C_KIND], near[count, C_INDEX] = kinds[i, 0], i
         count += 1
     return count
 
@@ -161,40 +164,39 @@ def on_outline(hits: Any, y: int, x: int) -> bool:
 @jit
 def render_range(
     scene: Any, order: Any, bounds: Any, pose: Any, rays: Any, steps: Any, areas: Any, tiles: Any,
-    first: int, last: int, outlines: bool, image: Any, depth: Any, hits: Any,
+    first: int, last: int, outlines: bool, image: Any, depth: Any, hits: Any, near: Any,
 ) -> None:  # fmt: skip
     """See `render_tiles`."""
-    near = np.empty((order.shape[0] + 1, C_COLUMNS))
-    # Taken out of the tuple once: each use of a tuple's array would count a reference, with a lock.
     kinds, shapes, atlas, q, waves = scene.kind, scene.shapes, scene.atlas, scene.numbers, scene.waves
     arcs, arc_grid, arc_frame = scene.arcs, scene.arc_grid, scene.arc_frame
     ground_texture, shadow = scene.ground_texture, scene.shadow
     for tile in range(first, last):
-        count = gather(scene, order, bounds, pose, tiles[tile], near)
+        count = gather(kinds, shapes, order, bounds, pose, tiles, tile, near)
         for y in range(areas[tile, 0], areas[tile, 1]):
             for x in range(areas[tile, 2], areas[tile, 3]):
                 ax, ay, bx, by = steps[y, x, 0], steps[y, x, 1], steps[y, x, 2], steps[y, x, 3]
                 if outlines and not on_outline(hits, y, x):
                     continue
                 red, green, blue, t, hit = 0.0, 0.0, 0.0, 0.0, 0
-                rays_here = 4 if outlines else 1
-                for k in range(rays_here):
-                    # Four rays of a turned grid lie in four different rows and four different columns.
-                    sx = (k - 1.5) / 4.0 if outlines else 0.0
-                    sy = ((k * 2 + 1) % 5 - 1.5) / 4.0 if outlines else 0.0
+                if outlines:  # the centre's ray, seen before, is the third
+                    red, green, blue = image[y, x, 0], image[y, x, 1], image[y, x, 2]
+                for k in range(2 if outlines else 1):
+                    # The three lie in three different rows and three different columns of the pixel.
+                    sx = (2 * k - 1) / 3.0 if outlines else 0.0
+                    sy = -sx
                     t, hit, r, g, b = see(
                         kinds, shapes, atlas, q, waves, arcs, arc_grid, arc_frame, ground_texture, shadow, near, count,
                         pose, rays[y, x, 0] + sx * ax + sy * bx, rays[y, x, 1] + sx * ay + sy * by, ax, ay, bx, by,
                     )  # fmt: skip
                     red, green, blue = red + r, green + g, blue + b
-                share = 1.0 / rays_here
+                share = 1.0 / 3.0 if outlines else 1.0
                 image[y, x, 0], image[y, x, 1], image[y, x, 2] = share * red, share * green, share * blue
                 if not outlines:
                     depth[y, x], hits[y, x] = t, hit
 
 
 @jit
-def cast_one(scene: Any, i: int, top: float, shadow: Any) -> None:
+def cast_one(scene: Any, i: int, top: float, shadow: Any, o: Any, d: Any) -> None:
     """Raise the shadow map to where one primitive meets the sun first."""
     q, shapes, axes = scene.numbers, scene.shapes, scene.axes
     rows, columns = shadow.shape
@@ -210,7 +212,6 @@ def cast_one(scene: Any, i: int, top: float, shadow: Any) -> None:
         ra, rb = ra + abs(pa), rb + abs(pb)
     x0, x1 = max(int((a - ra - q[SHADOW + 6]) / cell), 0), min(int((a + ra - q[SHADOW + 6]) / cell) + 2, columns)
     y0, y1 = max(int((b - rb - q[SHADOW + 7]) / cell), 0), min(int((b + rb - q[SHADOW + 7]) / cell) + 2, rows)
-    d, o = np.empty(3), np.empty(3)
     for r in range(3):
         d[r] = 0.0
         for c in range(3):
@@ -233,29 +234,30 @@ def cast_one(scene: Any, i: int, top: float, shadow: Any) -> None:
 
 def _entry_points(
     fingerprint: str,
-) -> tuple[Callable[..., tuple[Any, Any]], Callable[..., None], Callable[..., None], Callable[..., None]]:
+) -> tuple[Callable[..., int], Callable[..., None], Callable[..., None], Callable[..., None]]:
     """Make the cached entry points; naming ``fingerprint`` in each makes it part of its cache's key."""
 
     @jit_entry
-    def cull(shapes: Any, axes: Any, pose: Any, window: Any, far: float) -> tuple[Any, Any]:
-        """Return the primitives that can be seen, nearest first, and where.
+    def cull(
+        shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any
+    ) -> int:
+        """Find the primitives that can be seen, and where; returns how many.
 
         Args:
             shapes, axes: of the scene.
             pose: (4, 4) camera to world.
             window: (4,) lowest and highest x, then y, of the camera's rays in its normalised plane.
             far: metres beyond which primitives are left out.
-
-        Returns:
-            order (V,) int64, and bounds (V, 5): x and y range in the normalised plane, nearest depth.
+            order, bounds: written: (N,) int64 and (N, 5) x and y range in the normalised plane, nearest depth.
+            corner: (8, 3) float64, room to work in.
         """
         _ = fingerprint
-        return cull_all(shapes, axes, pose, window, far)
+        return int(cull_all(shapes, axes, pose, window, far, order, bounds, corner))
 
     @jit_entry
     def render_tiles(
         scene: Any, order: Any, bounds: Any, pose: Any, rays: Any, steps: Any, areas: Any, tiles: Any,
-        first: int, last: int, outlines: bool, image: Any, depth: Any, hits: Any,
+        first: int, last: int, outlines: bool, image: Any, depth: Any, hits: Any, near: Any,
     ) -> None:  # fmt: skip
         """Render tiles ``first`` to ``last`` (exclusive), or smooth the outlines in them.
 
@@ -264,21 +266,25 @@ def _entry_points(
             pose: (4, 4) camera to world.
             rays: (H, W, 2) x/z and y/z of each pixel's ray; steps (H, W, 4): to the next pixel's in x, then y.
             areas: (T, 4) int64 rows and columns of each tile; tiles (T, 4): range of its rays in x, then y.
-            outlines: replace the colour of pixels on an outline by the mean of four rays; depth stays.
+            outlines: replace the colour of pixels on an outline by the mean of three rays; depth stays.
             image, depth, hits: written: float32 colour 0 to 1, float32 z-depth (NaN: sky), int32 surface.
+            near: (V, C_COLUMNS) float64, room to work in.
         """
         _ = fingerprint
         render_range(
-            scene, order, bounds, pose, rays, steps, areas, tiles, first, last, outlines, image, depth, hits
+            scene, order, bounds, pose, rays, steps, areas, tiles, first, last, outlines, image, depth, hits, near
         )
 
     @jit_entry
-    def cast_shadows(scene: Any, casts: Any, top: float, shadow: Any) -> None:
-        """Fill the shadow map: for each cell the greatest height towards the sun that a casting primitive reaches."""
+    def cast_shadows(scene: Any, casts: Any, top: float, shadow: Any, o: Any, d: Any) -> None:
+        """Fill the shadow map: for each cell the greatest height towards the sun that a casting primitive reaches.
+
+        ``o`` and ``d`` are (3,) float64, room to work in.
+        """
         _ = fingerprint
         for i in range(casts.shape[0]):
             if casts[i]:
-                cast_one(scene, i, top, shadow)
+                cast_one(scene, i, top, shadow, o, d)
 
     @jit_entry
     def quantise(image: Any, out: Any) -> None:

@@ -13,6 +13,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.simulation import kernels
 from featdepth_ros.simulation.rays import ray_table
 from featdepth_ros.simulation.scene import Scene
+from featdepth_ros.simulation.shapes import C_COLUMNS
 
 TILE = 16
 
@@ -24,7 +25,7 @@ class Renderer:
         scene: what to render.
         camera: the camera, distorted or not; every pixel's ray must point forwards.
         threads: worker threads; None takes the number of processors, at most 8. Results do not depend on it.
-        smooth: average four rays on outlines, so that edges have no stairs. Depth is that of the pixel's centre.
+        smooth: average three rays on outlines, so that edges have no stairs. Depth is that of the pixel's centre.
 
     Raises:
         CalibrationError: a pixel of the camera has no forward ray.
@@ -69,12 +70,13 @@ class Renderer:
         height, width = self._rays.shape[:2]
         colour = np.empty((height, width, 3), np.float32)
         depth, hits = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
-        order, bounds = kernels.cull(data.shapes, data.axes, pose, self._window, self.scene.far_m)
+        order, bounds = self._visible(pose)
 
         def pass_over(outlines: bool, first: int, last: int) -> None:
+            near = np.empty((len(order) + 1, C_COLUMNS))
             kernels.render_tiles(
                 data, order, bounds, pose, self._rays, self._steps, self._areas, self._tiles,
-                first, last, outlines, colour, depth, hits,
+                first, last, outlines, colour, depth, hits, near,
             )  # fmt: skip
 
         for outlines in (False, True) if self.smooth else (False,):
@@ -82,6 +84,16 @@ class Renderer:
         image = np.empty((height, width, 3), np.uint8)
         kernels.quantise(colour, image)
         return image, depth
+
+    def _visible(self, pose: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the primitives that can be seen, nearest first, and their bounds."""
+        data = self.scene.data
+        order, bounds = np.empty(len(data.kind), np.int64), np.empty((len(data.kind), 5))
+        seen = kernels.cull(
+            data.shapes, data.axes, pose, self._window, self.scene.far_m, order, bounds, np.empty((8, 3))
+        )
+        ranks = np.argsort(bounds[:seen, 4], kind="stable")
+        return order[:seen][ranks], bounds[:seen][ranks]
 
     def _spread(self, work: object, outlines: bool) -> None:
         count = len(self._areas)

@@ -40,13 +40,44 @@ def make_room(seed: int) -> Scene:
     light = Light(
         (float(lamp[0]), float(lamp[1]), 1.0),
         (dim, 0.96 * dim, 0.85 * dim),
-        (0.5, 0.5, 0.5),
-        (0.44, 0.42, 0.4),
+        (0.72, 0.72, 0.72),
+        (0.62, 0.6, 0.57),
     )
     free = FreeSpace((-size[0] / 2 + 1.25, -size[1] / 2 + 1.25, 1.18), (size[0] / 2 - 1.25, size[1] / 2 - 1.25, 1.7))
     return b.build(
         free, light, Sky(cover=0.6), None, np.zeros((1, 6)), np.zeros((1, 1), np.int32), np.array([0.0, 0.0, 1.0]),
         shadow_cell_m=0.03, far_m=60.0,
+    )  # fmt: skip
+
+
+def make_corridor(seed: int) -> Scene:
+    """Build a corridor: long and narrow, with doors, pictures, lamps, pipes and what stands against its walls."""
+    rng = np.random.default_rng([seed, 12])
+    b = SceneBuilder("corridor", seed)
+    size = np.array([rng.uniform(14.0, 30.0), rng.uniform(2.3, 3.4), rng.uniform(2.3, 3.0)])
+    shell(b, rng, size)
+    for wall in (1, 3):
+        foot, r, length = _wall_frame(size, wall)
+        at = -length / 2 + 0.4
+        while at < length / 2 - 1.2:
+            piece = (door, door, pictures, radiator, plant, cupboard, window)[int(rng.integers(7))]
+            at += piece(b, rng, foot + r @ np.array([at, 0.0, 0.0]), r, 0.9 if piece is cupboard else 1.3, size[2])
+            at += rng.uniform(0.1, 1.2)
+        for _ in range(int(rng.integers(0, 4))):  # pipes and cables under the ceiling
+            y, z, radius = rng.uniform(0.06, 0.3), size[2] - rng.uniform(0.06, 0.35), rng.uniform(0.01, 0.07)
+            ends = [foot + r @ np.array([x, y, z]) for x in (-length / 2, length / 2)]
+            b.cone(ends[0], ends[1], radius, b.pick(rng, "metal", "paint"), None, 0.8, rng.uniform(0.3, 1.0, 3), casts=False)
+    for x in np.arange(-size[0] / 2 + 1.0, size[0] / 2, rng.uniform(2.0, 4.0)):
+        b.box((x, 0, size[2] - 0.03), (0.5, 0.12, 0.03), b.pick(rng, "paint"), glow=0.9, casts=False)
+    for side, wall in ((1.0, 0), (-1.0, 2)):
+        foot, r, length = _wall_frame(size, wall)
+        door(b, rng, foot + r @ np.array([-0.5, 0.0, 0.0]), r, length, size[2])
+    light = Light((0.1, float(rng.uniform(-0.3, 0.3)), 1.0), (0.4, 0.39, 0.36), (0.7, 0.7, 0.7), (0.62, 0.6, 0.57))
+    half = size[1] / 2 - 0.75
+    free = FreeSpace((-size[0] / 2 + 1.6, -half, 0.7), (size[0] / 2 - 1.6, half, 1.6))
+    return b.build(
+        free, light, Sky(cover=0.6), None, np.zeros((1, 6)), np.zeros((1, 1), np.int32), np.array([0.0, 0.0, 1.0]),
+        shadow_cell_m=0.04, far_m=60.0,
     )  # fmt: skip
 
 

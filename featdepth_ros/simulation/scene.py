@@ -202,7 +202,7 @@ class SceneBuilder:
             ground_texture=np.array(road.textures, np.int32),
             shadow=np.full(shape, -1e9, np.float32),
         )
-        kernels.cast_shadows(data, casts, top, data.shadow)
+        kernels.cast_shadows(data, casts, top, data.shadow, np.empty(3), np.empty(3))
         return Scene(self.kind, self.seed, data, path, far_m)
 
 

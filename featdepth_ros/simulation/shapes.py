@@ -110,20 +110,24 @@ def hit_ground(
     closing = steepest * run - dz
     if closing <= 0.0:
         return np.inf
-    for _ in range(48):
+    found = False
+    for _ in range(64):
         if t > limit:
             return np.inf
         h, hx, hy = ground_height(waves, ox + t * dx, oy + t * dy)
         above = oz + t * dz - h
         steep = hx * dx + hy * dy - dz
         if above < 0.02 * steep:  # within about two centimetres of depth: Newton's method cannot miss any more
+            found = True
             break
         t += above / closing
+    if not found:  # it grazes the ground without end
+        return np.inf
     for _ in range(2):
         h, hx, hy = ground_height(waves, ox + t * dx, oy + t * dy)
         steep = dz - hx * dx - hy * dy
         if steep < -1e-6:
-            t -= (oz + t * dz - h) / steep
+            t -= min(max((oz + t * dz - h) / steep, -0.05), 0.05)
     return t if t < limit else np.inf
 
 

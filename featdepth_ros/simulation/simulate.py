@@ -14,9 +14,9 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.simulation.look import Look, random_look
 from featdepth_ros.simulation.renderer import Renderer
 from featdepth_ros.simulation.road import Road
-from featdepth_ros.simulation.room import make_room
+from featdepth_ros.simulation.room import make_corridor, make_room
 from featdepth_ros.simulation.scene import Scene, turn
-from featdepth_ros.simulation.street import make_street
+from featdepth_ros.simulation.street import make_clutter, make_street
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held, pose
 
 NANOSECONDS = 1_000_000_000
@@ -24,11 +24,13 @@ NANOSECONDS = 1_000_000_000
 SCENES: dict[str, Callable[[int, float], Scene]] = {
     "street": make_street,
     "room": lambda seed, length_m: make_room(seed),
+    "corridor": lambda seed, length_m: make_corridor(seed),
+    "clutter": make_clutter,
 }
 
 
 #: How often `random_scene_config` draws each kind.
-SCENE_SHARES: dict[str, float] = {"street": 0.5, "room": 0.5}
+SCENE_SHARES: dict[str, float] = {"street": 0.4, "room": 0.3, "corridor": 0.12, "clutter": 0.18}
 
 
 def default_camera(width: int = 640, height: int = 192) -> CameraModel:
@@ -174,10 +176,10 @@ def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (19
     height, width = size
     focal = width * float(np.exp(rng.uniform(np.log(0.45), np.log(1.2))))
     cx, cy = 0.5 * width - 0.5 + width * rng.normal(0, 0.02), 0.5 * height - 0.5 + height * rng.normal(0, 0.03)
-    slow = float(rng.uniform(2.0, 8.0))
+    slow = float(rng.uniform(2.0, 8.0) if kind == "street" else rng.uniform(0.8, 2.5))
     driving = DriveStyle(
-        speed_mps=(slow, slow + float(rng.uniform(1.0, 8.0))),
-        height_m=float(rng.uniform(1.1, 2.2)),
+        speed_mps=(slow, slow + float(rng.uniform(1.0, 8.0) if kind == "street" else rng.uniform(0.3, 2.0))),
+        height_m=float(rng.uniform(1.1, 2.2) if kind == "street" else rng.uniform(0.5, 1.7)),
         pitch_rad=float(rng.normal(0.0, 0.04)),
         jitter=float(rng.uniform(0.0, 2.0)),
         stops=0.5,
@@ -191,6 +193,6 @@ def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (19
         camera=CameraModel(width, height, focal, focal * float(rng.uniform(0.98, 1.02)), float(cx), float(cy)),
         baseline_m=float(rng.uniform(0.06, 0.2)) if indoor else float(rng.uniform(0.2, 0.6)),
         driving=driving,
-        holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2))),
+        holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2)) * (0.3 if kind == "corridor" else 1.0)),
         look=random_look(seed),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +35,28 @@ def make_street(seed: int, length_m: float = 400.0) -> Scene:
     )
 
 
+def make_clutter(seed: int, length_m: float = 400.0) -> Scene:
+    """Build a path through a park or yard: trees, bushes, crates, barrels, rocks, posts and fences, close by."""
+    rng = np.random.default_rng([seed, 3])
+    builder = SceneBuilder("clutter", seed)
+    road = make_road(seed, length_m, float(rng.uniform(1.2, 2.0)), tightest_m=12.0)
+    yard = _Yard(builder, road, rng)
+    for chunk in range(int(road.length_m / CHUNK_M) + 1):
+        yard.fill(np.random.default_rng([seed, 4, chunk]), chunk * CHUNK_M)
+    grid, frame = road.grid()
+    return builder.build(
+        road, street_light(rng), street_sky(rng), yard.ground, road.arcs, grid, frame, shadow_cell_m=0.15, far_m=120.0
+    )
+
+
 def street_light(rng: Rng) -> Light:
     """Draw sun and sky light, from noon to evening, clear to overcast."""
     height, around = math.radians(rng.uniform(18.0, 65.0)), rng.uniform(0.0, 2.0 * math.pi)
     clear = float(rng.uniform(0.15, 1.0))
     warm = float(np.clip((math.radians(50.0) - height), 0.0, 0.6))
     sun = clear * np.array([0.85, 0.8 - 0.12 * warm, 0.72 - 0.35 * warm])
-    above = (0.42 + 0.32 * (1.0 - clear)) * np.array([0.95, 1.0, 1.08])
-    below = (0.24 + 0.2 * (1.0 - clear)) * np.array([1.05, 1.0, 0.92])
+    above = (0.55 + 0.35 * (1.0 - clear)) * np.array([0.95, 1.0, 1.08])
+    below = (0.36 + 0.22 * (1.0 - clear)) * np.array([1.05, 1.0, 0.92])
     direction = (math.cos(height) * math.cos(around), math.cos(height) * math.sin(around), math.sin(height))
     return Light(direction, tuple(sun), tuple(above), tuple(below))
 
@@ -211,8 +226,8 @@ class _Street:
                 low = p + [0, 0, 0.8 + 1.5 * k]
                 b.cone(low, low + [0, 0, 2.3], spread * (1.0 - 0.2 * k), leaf, 0.05, 1.2, tint)
             return
-        for _ in range(int(rng.integers(7, 15))):
-            offset = rng.normal(0, 0.55, 3) * [spread, spread, 0.8 * spread]
+        for _ in range(int(rng.integers(9, 17))):
+            offset = np.clip(rng.normal(0, 0.42, 3), -0.8, 0.8) * [spread, spread, 0.8 * spread]
             size = spread * rng.uniform(0.3, 0.62, 3) * [1, 1, 0.8]
             b.ellipsoid(top + offset + [0, 0, 0.75 * spread], size, leaf, turn(*rng.uniform(0, 6, 3)), 1.6, tint)
         for _ in range(3):
@@ -306,6 +321,58 @@ class _Street:
                 middle = 0.5 * (ends[0] + ends[1]) - [0, 0, 0.35]
                 for a, c in ((ends[0], middle), (middle, ends[1])):
                     b.cone(a, c, 0.016, b.atlas["metal"][0], None, 1.0, (0.15, 0.15, 0.15), casts=False)
+
+
+class _Yard(_Street):
+    """A narrow path without kerbs, cars or paint, and clutter beside it."""
+
+    def __init__(self, builder: SceneBuilder, road: Road, rng: Rng) -> None:
+        super().__init__(builder, road, rng)
+        path = builder.pick(rng, "cover", "paving", "concrete")
+        textures = (path, *self.ground.textures[2:], self.ground.textures[3])
+        self.ground = replace(self.ground, pavement=0.0, centre_line=0.0, edge_line=0.0, crossing=0.0, textures=textures)
+        self.pavement = 0.0
+
+    def fill(self, rng: Rng, start: float) -> None:
+        """Add what stands along ``CHUNK_M`` metres of the path."""
+        edge = self.road.half_width_m
+        for side in (1.0, -1.0):
+            for _ in range(rng.poisson(5.0)):
+                self.tree_at(rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(0.5, 18.0)))
+            for _ in range(rng.poisson(4.0)):
+                self.bush(rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(0.5, 10.0)))
+            for _ in range(rng.poisson(9.0)):
+                self.thing(rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.gamma(1.5, 2.0)))
+            self.posts(rng, start, side, edge)
+            if rng.random() < 0.7:
+                self.fence(rng, start + rng.uniform(0, 15.0), side * (edge + rng.uniform(0.3, 6.0)))
+            if rng.random() < 0.5:
+                far = edge + rng.uniform(14.0, 30.0)
+                self.house(rng, start + rng.uniform(0, CHUNK_M), side, far, rng.uniform(5, 12), 5.0, 3.0, 3.0)
+
+    def thing(self, rng: Rng, s: float, left: float) -> None:
+        """Add a crate, a stack of crates, a barrel, a rock, a ball or a leaning pole."""
+        p, _ = self.place(s, left)
+        b, size, kind = self.b, rng.uniform(0.2, 0.7), rng.integers(5)
+        if not self.clear(p[0], p[1], size):
+            return
+        tint = rng.uniform(0.35, 1.1, 3)
+        if kind == 0:
+            r = turn(rng.uniform(0, 6))
+            for level in range(int(rng.integers(1, 4))):
+                centre = p + [0, 0, size * (2 * level + 1)]
+                b.box(centre, (size, size, size), b.pick(rng, "wood", "door", "poster", "metal"), r, "fit", tint)
+        elif kind == 1:
+            b.cone(p, p + [0, 0, 2.2 * size], 0.75 * size, b.pick(rng, "metal", "wood"), None, 0.8, tint)
+        elif kind == 2:
+            for _ in range(3):
+                half, offset = size * rng.uniform(0.4, 1.1, 3), rng.normal(0, 0.4 * size, 3) * [1, 1, 0.3]
+                b.ellipsoid(p + offset, half, b.pick(rng, "concrete", "cover"), turn(*rng.uniform(0, 6, 3)), 0.9, 0.9 * np.ones(3))
+        elif kind == 3:
+            b.ellipsoid(p + [0, 0, size], (size,) * 3, b.pick(rng, "fabric", "poster", "paint"), None, size, tint)
+        else:
+            top = p + rng.normal(0, 0.4, 3) * [1, 1, 0] + [0, 0, rng.uniform(1.0, 3.5)]
+            b.cone(p, top, rng.uniform(0.015, 0.06), b.pick(rng, "wood", "metal"), None, 0.5, tint)
 
 
 def parked_car(b: SceneBuilder, rng: Rng, p: NDArray[np.float64], r: NDArray[np.float64]) -> None:

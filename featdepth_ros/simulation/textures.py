@@ -290,10 +290,10 @@ def _mip_levels(image: Colours) -> NDArray[np.uint8]:
     """Return all levels of an image whose light parts are opaque: the gaps between leaves are its darkest third."""
     light = image.mean(axis=2)
     gaps = np.quantile(light, 0.3)
-    image = np.concatenate([image, (light > gaps).astype(float)[..., None]], axis=2)
+    image = np.concatenate([image, (light > gaps).astype(float)[..., None]], axis=2).astype(np.float32)
     levels = []
-    for _ in range(LEVELS):
+    for level in range(LEVELS):
         levels.append(np.round(image * 255.0).astype(np.uint8).reshape(-1, 4))
-        half = max(image.shape[0] // 2, 1)
-        image = image.reshape(half, image.shape[0] // half, half, image.shape[1] // half, 4).mean((1, 3))
+        if level < LEVELS - 1:
+            image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return np.concatenate(levels)

@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig, random_scene_config, simulate
 from featdepth_ros.simulation.rays import ray_table
 
-RATES = {"street": 10.0, "room": 15.0}
+RATES = {"street": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 
 
 def warp_errors(target: Frame, source: Frame) -> tuple[float, float, float]:
@@ -43,18 +43,26 @@ def warp_errors(target: Frame, source: Frame) -> tuple[float, float, float]:
     return float(error), float(np.abs(source.image / 255.0 - image)[seen].mean()), float(seen.mean())
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["street", "room"])
 def test_true_depth_and_motion_explain_the_next_frame(kind: str, seed: int) -> None:
-    simulation = Simulation(SimulationConfig(scene=kind, seed=seed, frames=22, rate_hz=RATES[kind]))
+    simulation = Simulation(SimulationConfig(scene=kind, seed=seed, frames=12, rate_hz=RATES[kind]))
     warped, unwarped = [], []
-    for index in (0, 10, 20):
+    for index in (0, 10):
         error, still, share = warp_errors(simulation.frame(index), simulation.frame(index + 1))
         assert share > 0.4, "most of the picture should be seen twice"
         warped.append(error)
         unwarped.append(still)
     assert np.mean(warped) < 0.02
     assert np.mean(warped) < np.mean(unwarped) / 3
+
+
+@pytest.mark.parametrize("kind", ["corridor", "clutter"])
+def test_the_other_scenes_are_consistent_too(kind: str) -> None:
+    simulation = Simulation(SimulationConfig(scene=kind, seed=1, frames=4, rate_hz=RATES[kind]))
+    error, _, share = warp_errors(simulation.frame(1), simulation.frame(2))
+    assert all(np.nanmin(frame.depth) > 0.1 for frame in simulation)
+    assert error < 0.03 and share > 0.3
 
 
 def test_stereo_pair_agrees_by_its_baseline() -> None:
@@ -114,7 +122,7 @@ def test_a_drive_goes_forward_and_a_road_lies_below() -> None:
 
 
 def test_a_hand_held_camera_keeps_its_distance_and_speed() -> None:
-    for seed in range(6):
+    for seed in range(2):
         simulation = Simulation(SimulationConfig(scene="room", seed=seed, frames=300, rate_hz=15.0))
         places = np.array([T[:3, 3] for T in simulation.poses])
         speed = np.linalg.norm(np.diff(places, axis=0), axis=1) * 15.0
@@ -159,7 +167,7 @@ def test_random_configurations_vary_and_render() -> None:
     assert {c.scene for c in configs} == set(SCENES)
     focal = [c.camera.fx / c.camera.width for c in configs]
     assert min(focal) < 0.6 and max(focal) > 0.9 and min(focal) > 0.44 and max(focal) < 1.21
-    for config in configs[:3]:
+    for config in configs[:2]:
         frame = next(simulate(config))
         assert frame.image.shape == (96, 320, 3) and frame.image.std() > 5.0
 
