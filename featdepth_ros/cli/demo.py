@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
-process of its own, play the recording in real time over DDS, record what the node answers, and write one self-contained HTML
-report: image, depth and error side by side, the trajectory against the truth, frames/s, latency, drops."""
+process of its own, play the recording in real time over DDS, record what the node answers, and write one
+self-contained HTML report: image, depth and error side by side, the trajectory against the truth, frames/s, latency,
+drops."""
 
 EXAMPLE = """  featdepth demo
   featdepth demo my_recording.bag --topic /camera/image_raw --output demo_output"""
