@@ -9,6 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+#: Optical axes (x right, y down, z forward) seen from body axes (x forward, y left, z up); REP-103.
+T_BODY_OPTICAL: Array = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+T_BODY_OPTICAL.setflags(write=False)
+
 
 def hat(vector: ArrayLike) -> Array:
     """Cross-product matrix (3, 3) of (3,)."""

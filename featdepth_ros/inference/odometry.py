@@ -18,11 +18,6 @@ from featdepth_ros.inference.types import Estimate, MotionState
 
 Matrix = NDArray[np.float64]
 
-#: Optical axes (x right, y down, z forward) seen from body axes (x forward, y left, z up); REP-103.
-T_BODY_OPTICAL: Matrix = np.array(
-    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-)
-
 #: Variance put on a twist component about which nothing is known, (m/s)^2 and (rad/s)^2. Large, yet finite: filters
 #: such as robot_localization reject infinities and take zeros as certainty.
 UNKNOWN_VARIANCE = 1e4
@@ -69,7 +64,7 @@ class Odometry:
                 )
         self._T_base_camera = np.eye(4) if T_base_camera is None else np.asarray(T_base_camera, dtype=np.float64)
         self._T_camera_base = se3.inverse(self._T_base_camera)
-        self._start = T_BODY_OPTICAL if T_base_camera is None else np.eye(4)
+        self._start = se3.T_BODY_OPTICAL if T_base_camera is None else np.eye(4)
         self.reset()
 
     def reset(self) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.bag_types import ros2_store
 from featdepth_ros.recordings.camera_info import info_fields
-from featdepth_ros.recordings.poses import quaternion_xyzw
 
 
 class Messages:
@@ -66,7 +66,7 @@ class Messages:
 
     def pose(self, matrix: NDArray[np.float64]) -> Any:
         """Return a geometry_msgs/Pose of a 4x4 transform."""
-        x, y, z, w = (float(v) for v in quaternion_xyzw(matrix[:3, :3]))
+        x, y, z, w = (float(v) for v in se3.quaternion_from_matrix(matrix))
         tx, ty, tz = (float(v) for v in matrix[:3, 3])
         return self.geometry_msgs__Pose(
             position=self.geometry_msgs__Point(x=tx, y=ty, z=tz),

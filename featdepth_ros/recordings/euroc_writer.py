@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.recordings.folder_writer import (
     new_folder,
     pairs,
@@ -18,7 +19,6 @@ from featdepth_ros.recordings.folder_writer import (
     write_png,
 )
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.recordings.poses import R_BODY_OPTICAL, inverse, quaternion_xyzw, transform
 from featdepth_ros.recordings.recording import median_rate_hz
 
 _MODELS = {"none": "radial-tangential", "plumb_bob": "radial-tangential", "equidistant": "equidistant"}
@@ -44,7 +44,7 @@ def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Itera
         CalibrationError: a distortion model the layout does not know, or a stereo pair without poses.
     """
     root = new_folder(Path(folder) / "mav0")
-    body_left = transform(R_BODY_OPTICAL, np.zeros(3))
+    body_left = se3.T_BODY_OPTICAL
     stamps: list[int] = []
     poses: list[NDArray[np.float64]] = []
     first: tuple[Frame, Frame | None] | None = None
@@ -59,7 +59,7 @@ def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Itera
                 write_png(root / name / "data" / f"{left.stamp_ns}.png", frame.image)
         stamps.append(left.stamp_ns)
         if left.T_world_camera is not None:
-            poses.append(left.T_world_camera @ inverse(body_left))
+            poses.append(left.T_world_camera @ se3.inverse(body_left))
     if first is None:
         raise RecordingError(f"no frame to write into '{root}'")
     left, right = first
@@ -97,7 +97,7 @@ def _write_sensor(folder: Path, frame: Frame, T_body_camera: NDArray[np.float64]
 def _write_states(folder: Path, stamps: list[int], poses: list[NDArray[np.float64]]) -> None:
     folder.mkdir()
     lines = [_STATE_HEADER]
-    T_start_world = inverse(poses[0])
+    T_start_world = se3.inverse(poses[0])
     previous: tuple[int, NDArray[np.float64]] | None = None
     for stamp, pose in zip(stamps, poses, strict=True):
         local = T_start_world @ pose
@@ -105,7 +105,7 @@ def _write_states(folder: Path, stamps: list[int], poses: list[NDArray[np.float6
         if previous is not None and stamp > previous[0]:
             velocity = (local[:3, 3] - previous[1]) / ((stamp - previous[0]) * 1e-9)
         previous = (stamp, local[:3, 3])
-        x, y, z, w = quaternion_xyzw(local[:3, :3])
+        x, y, z, w = se3.quaternion_from_matrix(local)
         values = (*local[:3, 3], w, x, y, z, *velocity, *np.zeros(6))
         lines.append(f"{stamp}," + ",".join(f"{value:.9g}" for value in values) + "\n")
     write_bytes(folder / "data.csv", "".join(lines).encode())

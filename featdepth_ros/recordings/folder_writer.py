@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.recordings.poses import inverse
 
 
 def new_folder(path: Path) -> Path:
@@ -99,4 +99,4 @@ def stereo_transform(left: Frame, right: Frame) -> NDArray[np.float64]:
     """
     if left.T_world_camera is None or right.T_world_camera is None:
         raise CalibrationError("the baseline of the stereo pair is not known: its frames have no poses")
-    return inverse(left.T_world_camera) @ right.T_world_camera
+    return se3.inverse(left.T_world_camera) @ right.T_world_camera

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.recordings import bag_types
 from featdepth_ros.recordings.bag_messages import Messages
 from featdepth_ros.recordings.bag_types import GROUND_TRUTH_TOPIC, sibling_topic
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.recordings.poses import R_BODY_OPTICAL, inverse, rotation_vector, transform
 
 #: TF child of the true pose; not ``base_link``, which the node under test publishes (a frame has one parent).
 GROUND_TRUTH_FRAME = "base_link_ground_truth"
@@ -55,7 +55,7 @@ class FrameMessages:
         self._make = Messages()
         self._image_topic, self._frame_id = image_topic, frame_id
         self._base_frame, self._odom_frame, self._map_frame = base_frame, odom_frame, map_frame
-        self._T_base_camera = transform(R_BODY_OPTICAL, np.zeros(3)) if T_base_camera is None else T_base_camera
+        self._T_base_camera = se3.T_BODY_OPTICAL if T_base_camera is None else T_base_camera
         self._T_start_world: NDArray[np.float64] | None = None
         self._previous: tuple[int, NDArray[np.float64]] | None = None
 
@@ -98,8 +98,8 @@ class FrameMessages:
 
     def _write_truth(self, stamp_ns: int, T_world_camera: NDArray[np.float64]) -> None:
         if self._T_start_world is None:
-            self._T_start_world = self._T_base_camera @ inverse(T_world_camera)
-        pose = self._T_start_world @ T_world_camera @ inverse(self._T_base_camera)
+            self._T_start_world = self._T_base_camera @ se3.inverse(T_world_camera)
+        pose = self._T_start_world @ T_world_camera @ se3.inverse(self._T_base_camera)
         velocity = np.zeros(6)
         if self._previous is not None and stamp_ns > self._previous[0]:
             velocity = _velocity(self._previous[1], pose, (stamp_ns - self._previous[0]) * 1e-9)
@@ -112,5 +112,5 @@ class FrameMessages:
 
 def _velocity(earlier: NDArray[np.float64], later: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
     """Return the mean linear and angular velocity between two poses, in the later pose's own axes."""
-    motion = inverse(later) @ earlier  # where the earlier pose lies, seen from the later one
-    return np.concatenate([-motion[:3, 3], -rotation_vector(motion[:3, :3])]) / seconds
+    motion = se3.inverse(later) @ earlier  # where the earlier pose lies, seen from the later one
+    return np.concatenate([-motion[:3, 3], -se3.vector_from_rotation(motion[:3, :3])]) / seconds

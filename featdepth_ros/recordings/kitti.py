@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import tables
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, image_files
-from featdepth_ros.recordings.poses import inverse, transform
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
 
 #: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
@@ -74,12 +74,12 @@ def open_kitti_odometry(path: Path, topic: str | None, camera: CameraArgument, r
     check_size(model, size, path.name)
     stamps = _stamps(path / "times.txt", len(files), rate_hz)
     poses = _poses(path)
-    T_camera_camera0 = transform(np.eye(3), np.linalg.solve(projection[:, :3], projection[:, 3]))
+    T_camera_camera0 = se3.make(np.eye(3), np.linalg.solve(projection[:, :3], projection[:, 3]))
     indices = [int(f.stem) if f.stem.isdigit() else i for i, f in enumerate(files)]
     for what, lines in (("times.txt", stamps), ("the poses", poses)):
         if lines and max(indices) >= len(lines):
             raise RecordingError(f"'{path}': image {max(indices):06d} has no line in {what} ({len(lines)} lines)")
-    T_camera0_camera = inverse(T_camera_camera0)
+    T_camera0_camera = se3.inverse(T_camera_camera0)
     depth = path / f"depth_{name[-1]}"
     frames = [
         FrameFile(

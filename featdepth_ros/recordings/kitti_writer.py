@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.folder_writer import (
     new_folder,
@@ -20,7 +21,6 @@ from featdepth_ros.recordings.folder_writer import (
 )
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.kitti import DEPTH_PER_METRE
-from featdepth_ros.recordings.poses import inverse
 
 
 def write_kitti_odometry(
@@ -66,7 +66,7 @@ def write_kitti_odometry(
         elapsed = left.stamp_ns - first.stamp_ns
         times.append(f"{elapsed // 10**9}.{elapsed % 10**9:09d}\n")
         if left.T_world_camera is not None and first.T_world_camera is not None:
-            poses.append(inverse(first.T_world_camera) @ left.T_world_camera)
+            poses.append(se3.inverse(first.T_world_camera) @ left.T_world_camera)
     if first is None:
         raise RecordingError(f"no frame to write into '{target}'")
     write_bytes(target / "times.txt", "".join(times).encode())
@@ -88,7 +88,7 @@ def _write_calibration(path: Path, left: Frame, right: Frame | None) -> None:
     p_left = np.hstack([_pinhole(left).K, np.zeros((3, 1))])
     p_right = p_left
     if right is not None:
-        T_right_left = inverse(stereo_transform(left, right))
+        T_right_left = se3.inverse(stereo_transform(left, right))
         if not np.allclose(T_right_left[:3, :3], np.eye(3), atol=1e-6):
             raise CalibrationError("the stereo pair is not rectified: its cameras do not look along parallel axes")
         p_right = _pinhole(right).K @ T_right_left[:3]

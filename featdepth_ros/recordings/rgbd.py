@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import tables
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.camera_info import distortion_of
 from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, natural_key
-from featdepth_ros.recordings.poses import interpolate, transform
+from featdepth_ros.recordings.poses import interpolate
 from featdepth_ros.recordings.recording import median_rate_hz
 
 KINECT_RATE_HZ = 30.0
@@ -71,7 +72,7 @@ def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None)
             values = np.array([tables.numbers(pose, line, fields, 4) for line, fields in tables.rows(pose)])
             if values.shape != (4, 4):
                 raise RecordingError(f"{pose} does not hold 4 lines of 4 numbers")
-            matrix = transform(values[:3, :3], values[:3, 3])
+            matrix = se3.make(values[:3, :3], values[:3, 3])
         frames.append(FrameFile(image, round(index * 1e9 / rate), stem, depth if depth.is_file() else None, matrix))
     return FileRecording("seven_scenes", path.name, frames, model, rate, 1000.0, (0, 65535))
 

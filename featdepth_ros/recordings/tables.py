@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.poses import rotation_from_quaternion, transform
+from featdepth_ros.geometry import se3_numpy as se3
 
 
 def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -68,6 +68,13 @@ def labelled(path: Path) -> dict[str, list[float]]:
     return result
 
 
+def _pose(path: Path, line: int, position: Sequence[float], xyzw: Sequence[float]) -> NDArray[np.float64]:
+    try:
+        return se3.from_quaternion(position, xyzw)
+    except ValueError as error:
+        raise RecordingError(f"{path}, line {line}: {error}") from error
+
+
 def kitti_poses(path: Path) -> list[NDArray[np.float64]]:
     """Return the (4, 4) poses of a KITTI file, 12 numbers a line.
 
@@ -77,7 +84,7 @@ def kitti_poses(path: Path) -> list[NDArray[np.float64]]:
     poses = []
     for line, fields in rows(path):
         matrix = np.array(numbers(path, line, fields, 12)).reshape(3, 4)
-        poses.append(transform(matrix[:, :3], matrix[:, 3]))
+        poses.append(se3.make(matrix[:, :3], matrix[:, 3]))
     return poses
 
 
@@ -91,7 +98,7 @@ def tum_poses(path: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
     for line, fields in rows(path):
         stamp = seconds_to_ns(fields[0], path, line)
         x, y, z, qx, qy, qz, qw = numbers(path, line, fields[1:], 7)
-        entries.append((stamp, transform(rotation_from_quaternion(qx, qy, qz, qw), (x, y, z))))
+        entries.append((stamp, _pose(path, line, (x, y, z), (qx, qy, qz, qw))))
     entries.sort(key=lambda entry: entry[0])
     return [stamp for stamp, _ in entries], [pose for _, pose in entries]
 
@@ -107,6 +114,6 @@ def euroc_poses(path: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
         if not fields[0].isdigit():
             raise RecordingError(f"{path}, line {line}: '{fields[0]}' is no stamp in nanoseconds")
         x, y, z, qw, qx, qy, qz = numbers(path, line, fields[1:], 7)
-        entries.append((int(fields[0]), transform(rotation_from_quaternion(qx, qy, qz, qw), (x, y, z))))
+        entries.append((int(fields[0]), _pose(path, line, (x, y, z), (qx, qy, qz, qw))))
     entries.sort(key=lambda entry: entry[0])
     return [stamp for stamp, _ in entries], [pose for _, pose in entries]

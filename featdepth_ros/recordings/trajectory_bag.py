@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError, nearest_name
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.recordings.bag_source import BagSource
 from featdepth_ros.recordings.bag_types import (
     GROUND_TRUTH_TOPIC,
@@ -19,7 +20,6 @@ from featdepth_ros.recordings.bag_types import (
     TF_MESSAGE,
     stamp_ns_of,
 )
-from featdepth_ros.recordings.poses import rotation_from_quaternion, transform
 
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
@@ -133,10 +133,9 @@ def _pose(message: Any) -> NDArray[np.float64] | None:
 
 def _matrix(p: Any, q: Any) -> NDArray[np.float64] | None:
     try:
-        rotation = rotation_from_quaternion(q.x, q.y, q.z, q.w)
-    except RecordingError:
+        pose = se3.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+    except ValueError:
         return None
-    pose = transform(rotation, (p.x, p.y, p.z))
     return pose if np.isfinite(pose).all() else None
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.odometry import T_BODY_OPTICAL, Odometry
+from featdepth_ros.inference.odometry import Odometry
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 
 SECOND_NS = 1_000_000_000
@@ -40,12 +40,12 @@ def test_forward_along_the_optical_axis_is_plus_x() -> None:
     odometry = Odometry()
     state = odometry.update(estimate(MotionState.TRACKED, forward_m(2.0)))
     np.testing.assert_allclose(state.T_odom_base[:3, 3], [2.0, 0.0, 0.0], atol=1e-12)
-    np.testing.assert_allclose(state.T_odom_base[:3, :3], T_BODY_OPTICAL[:3, :3], atol=1e-12)
+    np.testing.assert_allclose(state.T_odom_base[:3, :3], se3.T_BODY_OPTICAL[:3, :3], atol=1e-12)
     np.testing.assert_allclose(state.linear, [0.0, 0.0, 2.0], atol=1e-12)  # in the base, which is the camera
 
 
 def test_with_extrinsics_pose_and_twist_are_the_bases() -> None:
-    T_base_camera = T_BODY_OPTICAL.copy()
+    T_base_camera = se3.T_BODY_OPTICAL.copy()
     T_base_camera[:3, 3] = (1.5, 0.0, 1.2)
     odometry = Odometry(T_base_camera)
     state = odometry.update(estimate(MotionState.TRACKED, forward_m(0.5), dt_ns=SECOND_NS // 10))
@@ -54,7 +54,7 @@ def test_with_extrinsics_pose_and_twist_are_the_bases() -> None:
 
 
 def test_a_left_turn_is_a_positive_yaw_rate() -> None:
-    T_base_camera = T_BODY_OPTICAL.copy()
+    T_base_camera = se3.T_BODY_OPTICAL.copy()
     odometry = Odometry(T_base_camera)
     # Left seen from the camera: about the optical y axis (down) by a negative angle.
     turn = se3.make(se3.rotation_from_vector((0.0, -0.1, 0.0)), (0.0, 0.0, 0.0))
