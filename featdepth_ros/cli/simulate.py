@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
-    from featdepth_ros.geometry.cameras import CameraModel
+    from featdepth_ros.geometry.cameras import CameraModel, DistortionModel
     from featdepth_ros.recordings.frame import Frame
     from featdepth_ros.simulation import Simulation
 
@@ -47,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=_size, default=(192, 640), metavar="HxW", help="image size (default: 192x640)")
     parser.add_argument("--seed", type=int, default=0, help="decides scene and motion (default: 0)")
     parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
-                        help="bag: ROS 2, sqlite3; mcap: ROS 2, mcap; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
+                        help="bag or mcap: ROS 2 bag; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
     parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
     parser.add_argument("--distortion", choices=tuple(DISTORTIONS), default="none", help="lens model (default: none)")
-    parser.add_argument("--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera")
+    parser.add_argument(
+        "--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera"
+    )
     parser.add_argument("--threads", type=int, default=None, help="render threads (default: the processors, at most 8)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
 
@@ -108,7 +110,7 @@ def _camera(size: tuple[int, int], distortion: str) -> CameraModel:
     camera = default_camera(size[1], size[0])
     if distortion == "none":
         return camera
-    return replace(camera, distortion_model=distortion, distortion=DISTORTIONS[distortion])
+    return replace(camera, distortion_model=cast("DistortionModel", distortion), distortion=DISTORTIONS[distortion])
 
 
 def _write(simulation: Simulation, args: argparse.Namespace) -> int:

@@ -11,8 +11,27 @@ import numpy as np
 from featdepth_ros.simulation._jit import FINGERPRINT, jit, jit_entry, jit_inline
 from featdepth_ros.simulation.shading import colour_ground, colour_primitive, colour_sky
 from featdepth_ros.simulation.shapes import (
-    C_BOUNDS, C_INDEX, C_INVERSE, C_KIND, C_ORIGIN, C_TAPER, CENTRE, GROUND, GROUND_HIGHEST, GROUND_ON,
-    GROUND_SLOPE, HALF, INVERSE, NEAR_M, SHADOW, SKY, SUN, TAPER, hit_ground, hit_shape, trace,
+    C_BOUNDS,
+    C_INDEX,
+    C_INVERSE,
+    C_KIND,
+    C_ORIGIN,
+    C_TAPER,
+    CENTRE,
+    GROUND,
+    GROUND_HIGHEST,
+    GROUND_ON,
+    GROUND_SLOPE,
+    HALF,
+    INVERSE,
+    NEAR_M,
+    SHADOW,
+    SKY,
+    SUN,
+    TAPER,
+    hit_ground,
+    hit_shape,
+    trace,
 )  # fmt: skip
 
 
@@ -225,8 +244,8 @@ def cast_one(scene: Any, i: int, top: float, shadow: Any, o: Any, d: Any) -> Non
                     p = u * q[SHADOW + c] + v * q[SHADOW + 3 + c] + top * q[SUN + c] - shapes[i, CENTRE + c]
                     o[r] += shapes[i, INVERSE + 3 * r + c] * p
             t, _ = hit_shape(
-                scene.atlas, scene.kind[i, 0], scene.kind[i, 1], shapes[i, TAPER], shapes[i, TAPER], shapes[i, TAPER + 1],
-                o[0], o[1], o[2], d[0], d[1], d[2],
+                scene.atlas, scene.kind[i, 0], scene.kind[i, 1],
+                shapes[i, TAPER], shapes[i, TAPER], shapes[i, TAPER + 1], o[0], o[1], o[2], d[0], d[1], d[2],
             )  # fmt: skip
             if t < np.inf and top - t > shadow[y, x]:
                 shadow[y, x] = top - t
@@ -244,11 +263,13 @@ def _entry_points(
         """Find the primitives that can be seen, and where; returns how many.
 
         Args:
-            shapes, axes: of the scene.
+            shapes: of the scene.
+            axes: of the scene.
             pose: (4, 4) camera to world.
             window: (4,) lowest and highest x, then y, of the camera's rays in its normalised plane.
             far: metres beyond which primitives are left out.
-            order, bounds: written: (N,) int64 and (N, 5) x and y range in the normalised plane, nearest depth.
+            order: written: (N,) int64, the primitives.
+            bounds: written: (N, 5) x and y range in the normalised plane, nearest depth.
             corner: (8, 3) float64, room to work in.
         """
         _ = fingerprint
@@ -262,12 +283,20 @@ def _entry_points(
         """Render tiles ``first`` to ``last`` (exclusive), or smooth the outlines in them.
 
         Args:
-            order, bounds: from `cull`.
+            scene: what to render.
+            order: from `cull`.
+            bounds: from `cull`.
             pose: (4, 4) camera to world.
-            rays: (H, W, 2) x/z and y/z of each pixel's ray; steps (H, W, 4): to the next pixel's in x, then y.
-            areas: (T, 4) int64 rows and columns of each tile; tiles (T, 4): range of its rays in x, then y.
+            rays: (H, W, 2) x/z and y/z of each pixel's ray.
+            steps: (H, W, 4): to the next pixel's ray in x, then y.
+            areas: (T, 4) int64 rows and columns of each tile.
+            tiles: (T, 4): range of its rays in x, then y.
+            first: first tile.
+            last: the one after the last tile.
             outlines: replace the colour of pixels on an outline by the mean of three rays; depth stays.
-            image, depth, hits: written: float32 colour 0 to 1, float32 z-depth (NaN: sky), int32 surface.
+            image: written: float32 colour 0 to 1.
+            depth: written: float32 z-depth (NaN: sky).
+            hits: written: int32, number of the surface.
             near: (V, C_COLUMNS) float64, room to work in.
         """
         _ = fingerprint

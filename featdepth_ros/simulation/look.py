@@ -56,8 +56,10 @@ class Look:
         """Return the image as the camera delivers it.
 
         Args:
-            image: (H, W, 3) uint8 RGB; depth: (H, W) float32 metres, NaN for the sky.
-            index: number of the frame; view: 0 left camera, 1 right camera (their noise differs).
+            image: (H, W, 3) uint8 RGB.
+            depth: (H, W) float32 metres, NaN for the sky.
+            index: number of the frame.
+            view: 0 left camera, 1 right camera (their noise differs).
         """
         rng = np.random.default_rng([self.seed, index, view])
         colour = image.astype(np.float32) / 255.0
@@ -81,7 +83,8 @@ class Look:
         out = np.round(np.clip(colour, 0.0, 1.0) * 255.0).astype(np.uint8)
         if self.jpeg:
             _, packed = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])
-            out = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+            decoded: NDArray[np.uint8] = cv2.imdecode(packed, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+            out = np.ascontiguousarray(decoded[..., ::-1])
         return out
 
     def _blurred(self, colour: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -36,11 +37,11 @@ class Renderer:
         self.threads = threads or min(os.cpu_count() or 1, 8)
         self._rays = np.ascontiguousarray(ray_table(camera))
         if not np.isfinite(self._rays).all():
-            raise CalibrationError("the camera has pixels without a forward ray; use a smaller image or less distortion")
+            raise CalibrationError(
+                "the camera has pixels without a forward ray; use a smaller image or less distortion"
+            )
         height, width = self._rays.shape[:2]
-        self._steps = np.concatenate(
-            [np.gradient(self._rays, axis=1), np.gradient(self._rays, axis=0)], axis=2
-        )
+        self._steps = np.concatenate([np.gradient(self._rays, axis=1), np.gradient(self._rays, axis=0)], axis=2)
         margin = 0.5 * np.abs(self._steps).max((0, 1)).reshape(2, 2).sum(0)
         areas, tiles = [], []
         for y in range(0, height, TILE):
@@ -95,12 +96,12 @@ class Renderer:
         ranks = np.argsort(bounds[:seen, 4], kind="stable")
         return order[:seen][ranks], bounds[:seen][ranks]
 
-    def _spread(self, work: object, outlines: bool) -> None:
+    def _spread(self, work: Callable[[bool, int, int], None], outlines: bool) -> None:
         count = len(self._areas)
         if self._pool is None:
-            work(outlines, 0, count)  # type: ignore[operator]
+            work(outlines, 0, count)
             return
         step = max(count // (self.threads * 6), 1)
-        jobs = [self._pool.submit(work, outlines, a, min(a + step, count)) for a in range(0, count, step)]  # type: ignore[arg-type]
+        jobs = [self._pool.submit(work, outlines, a, min(a + step, count)) for a in range(0, count, step)]
         for job in jobs:
             job.result()

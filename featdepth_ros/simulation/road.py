@@ -67,6 +67,9 @@ def make_road(seed: int, length_m: float, half_width_m: float, tightest_m: float
     A longer road of the same seed begins with the shorter one.
 
     Args:
+        seed: decides everything.
+        length_m: of the centreline, at least.
+        half_width_m: from the centreline to the kerb.
         tightest_m: smallest radius.
         bends: 1 for a town's turns, near 0 for a straight road.
     """

@@ -20,10 +20,12 @@ class FreeSpace:
 
     Attributes:
         low, high: corners (m), world axes.
+        facing_rad: mean heading of the camera, or None where it may look anywhere.
     """
 
     low: tuple[float, float, float]
     high: tuple[float, float, float]
+    facing_rad: float | None = None
 
 
 def make_room(seed: int) -> Scene:
@@ -66,15 +68,26 @@ def make_corridor(seed: int) -> Scene:
         for _ in range(int(rng.integers(0, 4))):  # pipes and cables under the ceiling
             y, z, radius = rng.uniform(0.06, 0.3), size[2] - rng.uniform(0.06, 0.35), rng.uniform(0.01, 0.07)
             ends = [foot + r @ np.array([x, y, z]) for x in (-length / 2, length / 2)]
-            b.cone(ends[0], ends[1], radius, b.pick(rng, "metal", "paint"), None, 0.8, rng.uniform(0.3, 1.0, 3), casts=False)
+            b.cone(
+                ends[0],
+                ends[1],
+                radius,
+                b.pick(rng, "metal", "paint"),
+                None,
+                0.8,
+                rng.uniform(0.3, 1.0, 3),
+                casts=False,
+            )
     for x in np.arange(-size[0] / 2 + 1.0, size[0] / 2, rng.uniform(2.0, 4.0)):
         b.box((x, 0, size[2] - 0.03), (0.5, 0.12, 0.03), b.pick(rng, "paint"), glow=0.9, casts=False)
-    for side, wall in ((1.0, 0), (-1.0, 2)):
+    for wall in (0, 2):
         foot, r, length = _wall_frame(size, wall)
         door(b, rng, foot + r @ np.array([-0.5, 0.0, 0.0]), r, length, size[2])
     light = Light((0.1, float(rng.uniform(-0.3, 0.3)), 1.0), (0.4, 0.39, 0.36), (0.7, 0.7, 0.7), (0.62, 0.6, 0.57))
     half = size[1] / 2 - 0.75
-    free = FreeSpace((-size[0] / 2 + 1.6, -half, 0.7), (size[0] / 2 - 1.6, half, 1.6))
+    free = FreeSpace(
+        (-size[0] / 2 + 1.6, -half, 0.7), (size[0] / 2 - 1.6, half, 1.6), facing_rad=float(rng.choice([0.0, math.pi]))
+    )
     return b.build(
         free, light, Sky(cover=0.6), None, np.zeros((1, 6)), np.zeros((1, 1), np.int32), np.array([0.0, 0.0, 1.0]),
         shadow_cell_m=0.04, far_m=60.0,
@@ -86,14 +99,24 @@ def shell(b: SceneBuilder, rng: Rng, size: Vector) -> None:
     x, y, z = size / 2
     floor = b.pick(rng, "wood", "wood", "paving", "fabric")
     b.box((0, 0, -0.1), (x + 0.2, y + 0.2, 0.1), floor, tile=rng.uniform(1.0, 1.8), casts=False)
-    b.box((0, 0, size[2] + 0.1), (x + 0.2, y + 0.2, 0.1), b.pick(rng, "plaster"), tile=2.0, tint=1.1 * np.ones(3), casts=False)
+    b.box(
+        (0, 0, size[2] + 0.1),
+        (x + 0.2, y + 0.2, 0.1),
+        b.pick(rng, "plaster"),
+        tile=2.0,
+        tint=1.1 * np.ones(3),
+        casts=False,
+    )
     wall = b.pick(rng, "plaster", "plaster", "fabric", "concrete")
     accent = b.pick(rng, "bricks", "wood", "fabric", "plaster")
-    for i, (cx, cy, hx, hy) in enumerate(((x + 0.1, 0, 0.1, y), (0, y + 0.1, x, 0.1), (-x - 0.1, 0, 0.1, y), (0, -y - 0.1, x, 0.1))):
+    for i, (cx, cy, hx, hy) in enumerate(
+        ((x + 0.1, 0, 0.1, y), (0, y + 0.1, x, 0.1), (-x - 0.1, 0, 0.1, y), (0, -y - 0.1, x, 0.1))
+    ):
         tint = rng.uniform(0.8, 1.1) * np.ones(3)
         b.box((cx, cy, z), (hx, hy, z), accent if i == 0 else wall, tile=rng.uniform(1.2, 2.2), tint=tint, casts=False)
         inner = 0.02
-        b.box((cx - np.sign(cx) * 0.1, cy - np.sign(cy) * 0.1, 0.05), (max(hx - 0.1, inner), max(hy - 0.1, inner), 0.05),
+        foot = (cx - np.sign(cx) * 0.1, cy - np.sign(cy) * 0.1, 0.05)
+        b.box(foot, (max(hx - 0.1, inner), max(hy - 0.1, inner), 0.05),
               b.pick(rng, "wood", "paint"), tile=1.0, casts=False)  # fmt: skip
     for k in range(int(rng.integers(1, 4))):
         at = np.array([(k - 1) * 1.6 + rng.uniform(-0.3, 0.3), rng.uniform(-1, 1), size[2]])
@@ -108,7 +131,11 @@ def _wall_frame(size: Vector, wall: int) -> tuple[Vector, Vector, float]:
     """Return a wall's foot at its middle, a rotation (x along it, y into the room) and its length (m)."""
     x, y = size[0] / 2, size[1] / 2
     foot = np.array([(x, 0, 0), (0, y, 0), (-x, 0, 0), (0, -y, 0)][wall])
-    return foot, turn((wall + 1) * math.pi / 2 if wall % 2 == 0 else (wall + 1) * math.pi / 2), size[1 if wall % 2 == 0 else 0]
+    return (
+        foot,
+        turn((wall + 1) * math.pi / 2 if wall % 2 == 0 else (wall + 1) * math.pi / 2),
+        size[1 if wall % 2 == 0 else 0],
+    )
 
 
 def furnish_wall(b: SceneBuilder, rng: Rng, size: Vector, wall: int) -> None:
@@ -140,7 +167,8 @@ def bookcase(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceil
                 run = min(rng.uniform(0.15, 0.6), wide - 0.05 - x)
                 high = rng.uniform(0.6, 0.85) * tall / levels
                 if rng.random() < 0.75:
-                    b.box(p + r @ np.array([x + run / 2, deep / 2, z + high / 2]), (run / 2, rng.uniform(0.3, 0.48) * deep, high / 2),
+                    centre_of_row = p + r @ np.array([x + run / 2, deep / 2, z + high / 2])
+                    b.box(centre_of_row, (run / 2, rng.uniform(0.3, 0.48) * deep, high / 2),
                           b.pick(rng, "books"), r, (0.5, high), shift=(rng.uniform(), 0.5))  # fmt: skip
                 elif rng.random() < 0.6:
                     trinket(b, rng, p + r @ np.array([x + run / 2, deep / 2, z + 0.012]), 0.5 * min(run, high))
@@ -232,7 +260,14 @@ def desk(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling:
     table(b, rng, p + r @ np.array([wide / 2, deep / 2 + 0.02, 0]), r, (wide / 2, deep / 2), 0.74)
     if rng.random() < 0.7:
         at = p + r @ np.array([wide / 2, 0.2, 0.75])
-        b.box(at + [0, 0, 0.3], (0.3, 0.02, 0.18), (b.pick(rng, "metal"), b.pick(rng, "poster", "glass"), 0), r, "fit", glow=0.5)
+        b.box(
+            at + [0, 0, 0.3],
+            (0.3, 0.02, 0.18),
+            (b.pick(rng, "metal"), b.pick(rng, "poster", "glass"), 0),
+            r,
+            "fit",
+            glow=0.5,
+        )
         b.cone(at, at + [0, 0, 0.2], 0.03, b.pick(rng, "metal"), tint=(0.3, 0.3, 0.3))
     yaw = math.atan2(r[1, 1], r[0, 1]) + math.pi + rng.normal(0, 0.4)
     chair(b, rng, p + r @ np.array([wide / 2, deep + 0.1, 0]), yaw)
@@ -269,7 +304,9 @@ def pictures(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceil
     high = rng.uniform(0.2, 0.45)
     picture(b, rng, p + r @ np.array([wide / 2, 0.015, 1.5]), r, wide / 2 - 0.06, high)
     if rng.random() < 0.4:
-        b.box(p + r @ np.array([wide / 2, 0.25, 0.3]), (wide / 2 - 0.05, 0.2, 0.3), b.pick(rng, "wood", "fabric"), r, 0.8)
+        b.box(
+            p + r @ np.array([wide / 2, 0.25, 0.3]), (wide / 2 - 0.05, 0.2, 0.3), b.pick(rng, "wood", "fabric"), r, 0.8
+        )
     return wide
 
 
@@ -317,7 +354,9 @@ def plant(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling
         way = rng.normal(0, 1, 3) * [0.2, 0.2, 0.1] + [0, 0, rng.uniform(0.3, 1.1)]
         tip = centre + [0, 0, 0.33] + way
         b.cone(centre + [0, 0, 0.33], tip, 0.008, leaf, 0.004, 0.3)
-        b.ellipsoid(tip, (0.16, 0.07, 0.012), leaf, turn(*rng.uniform(-1.0, 1.0, 3) * [3, 0.7, 0.7]), 0.4, 1.3 * np.ones(3))
+        b.ellipsoid(
+            tip, (0.16, 0.07, 0.012), leaf, turn(*rng.uniform(-1.0, 1.0, 3) * [3, 0.7, 0.7]), 0.4, 1.3 * np.ones(3)
+        )
     return 0.65
 
 
@@ -332,7 +371,7 @@ def floor_lamp(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ce
 
 def radiator(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
     """Add a radiator of upright pipes."""
-    count = int(min(rng.integers(5, 14), max((space - 0.1) / 0.07, 1)))
+    count = int(min(float(rng.integers(5, 14)), max((space - 0.1) / 0.07, 1.0)))
     metal = b.pick(rng, "paint")
     for k in range(count):
         foot = p + r @ np.array([0.05 + 0.07 * k, 0.09, 0.12])
@@ -346,7 +385,9 @@ def middle(b: SceneBuilder, rng: Rng, size: Vector) -> None:
     """Put a rug and a table with chairs into the middle."""
     if rng.random() < 0.7:
         half = (rng.uniform(0.8, size[0] / 2 - 1.0), rng.uniform(0.6, size[1] / 2 - 1.0), 0.006)
-        b.box((rng.uniform(-0.4, 0.4), 0, 0.006), half, b.pick(rng, "carpet", "fabric"), turn(rng.normal(0, 0.1)), "fit")
+        b.box(
+            (rng.uniform(-0.4, 0.4), 0, 0.006), half, b.pick(rng, "carpet", "fabric"), turn(rng.normal(0, 0.1)), "fit"
+        )
     if rng.random() < 0.75:
         r = turn(rng.normal(0, 0.2))
         half2 = (rng.uniform(0.45, min(0.9, size[0] / 2 - 1.3)), rng.uniform(0.4, 0.55))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.simulation import kernels, shapes
-from featdepth_ros.simulation.shapes import BOX, CONE, ELLIPSOID, FRUSTUM, LEAVES, SceneData
+from featdepth_ros.simulation.shapes import BOX, CONE, ELLIPSOID, SceneData
 from featdepth_ros.simulation.textures import Atlas
 
 Vector = NDArray[np.float64]
@@ -133,7 +133,16 @@ class SceneBuilder:
         shift = shift or (0.0, float(h[2] / tiles[0][1]) % 1.0)
         textures = texture if isinstance(texture, tuple) else (texture,) * 3
         inverse, tints = rotation.T / h[:, None], np.broadcast_to(np.asarray(tint, dtype=float), (3, 3))
-        numbers = [*np.asarray(centre, float), *inverse.ravel(), *h, *taper, *tiles.ravel(), *shift, *tints.ravel(), glow]
+        numbers = [
+            *np.asarray(centre, float),
+            *inverse.ravel(),
+            *h,
+            *taper,
+            *tiles.ravel(),
+            *shift,
+            *tints.ravel(),
+            glow,
+        ]
         self._rows.append(((kind, *textures), numbers, rotation.T * h[:, None]))
         self.casts.append(casts)
 

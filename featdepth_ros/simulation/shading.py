@@ -11,9 +11,36 @@ from typing import Any
 
 from featdepth_ros.simulation._jit import jit, jit_inline
 from featdepth_ros.simulation.shapes import (
-    ABOVE, BELOW, CENTRE, CONE, ELLIPSOID, FRUSTUM, GLOW, GROUND_CENTRE_LINE, GROUND_CROSSING, GROUND_DASH,
-    GROUND_EDGE_LINE, GROUND_PATCH, GROUND_PAVEMENT, GROUND_ROAD, GROUND_TILE, GROUND_TINT, HALF, INVERSE, LEAVES,
-    LEVELS, SHADOW, SHIFT, SKY_NUMBERS, SUN, SUN_COLOUR, TAPER, TEXTURE_SIZE, TILE, TINT, ground_height,
+    ABOVE,
+    BELOW,
+    CENTRE,
+    CONE,
+    ELLIPSOID,
+    FRUSTUM,
+    GLOW,
+    GROUND_CENTRE_LINE,
+    GROUND_CROSSING,
+    GROUND_DASH,
+    GROUND_EDGE_LINE,
+    GROUND_PATCH,
+    GROUND_PAVEMENT,
+    GROUND_ROAD,
+    GROUND_TILE,
+    GROUND_TINT,
+    HALF,
+    INVERSE,
+    LEAVES,
+    LEVELS,
+    SHADOW,
+    SHIFT,
+    SKY_NUMBERS,
+    SUN,
+    SUN_COLOUR,
+    TAPER,
+    TEXTURE_SIZE,
+    TILE,
+    TINT,
+    ground_height,
 )  # fmt: skip
 
 
@@ -302,7 +329,9 @@ def colour_ground(
     if zone == 0:
         cover = paint(q, s, left, ws, wl) * min(1.0, 0.1 + 0.8 * stain)
         gutter = 1.0 - 0.35 * stripe(abs(left) - road, 0.25, wl)
-        r, g, b = gutter * (r + cover * (0.85 - r)), gutter * (g + cover * (0.85 - g)), gutter * (b + cover * (0.82 - b))
+        r = gutter * (r + cover * (0.85 - r))
+        g = gutter * (g + cover * (0.85 - g))
+        b = gutter * (b + cover * (0.82 - b))
     lr, lg, lb = lit_colour(q, shadow, x, y, z, nx, ny, nz)
     return r * lr, g * lg, b * lb
 

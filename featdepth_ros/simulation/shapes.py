@@ -202,7 +202,7 @@ def hit_ellipsoid(ox: float, oy: float, oz: float, dx: float, dy: float, dz: flo
 def hit_cone(
     ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, taper: float
 ) -> tuple[float, int]:
-    """Return the entry into a frustum about z, radius 1 at z = -1 and ``taper`` at z = 1; face 2 is a cap, 0 the side."""
+    """Return the entry into a cone about z, radius 1 at z = -1 and ``taper`` at z = 1; face 2: a cap, 0: the side."""
     best, face = np.inf, 0
     mean, lean = 0.5 * (1.0 + taper), 0.5 * (taper - 1.0)
     r0, dr = mean + lean * oz, lean * dz

@@ -77,7 +77,9 @@ class SimulationConfig:
         if self.scene not in SCENES:
             raise ConfigError(f"no scene '{self.scene}'{nearest_name(self.scene, SCENES)}")
         if self.frames < 1 or not self.rate_hz > 0:
-            raise ConfigError(f"{self.frames} frames at {self.rate_hz} Hz; expected at least 1 frame and a positive rate")
+            raise ConfigError(
+                f"{self.frames} frames at {self.rate_hz} Hz; expected at least 1 frame and a positive rate"
+            )
 
 
 def make_scene(kind: str, seed: int, length_m: float = 400.0) -> Scene:
@@ -193,6 +195,6 @@ def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (19
         camera=CameraModel(width, height, focal, focal * float(rng.uniform(0.98, 1.02)), float(cx), float(cy)),
         baseline_m=float(rng.uniform(0.06, 0.2)) if indoor else float(rng.uniform(0.2, 0.6)),
         driving=driving,
-        holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2)) * (0.3 if kind == "corridor" else 1.0)),
+        holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2))),
         look=random_look(seed),
     )

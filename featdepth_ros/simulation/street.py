@@ -86,7 +86,7 @@ class _Street:
         self.tree = cKDTree(road.at(np.arange(0.0, road.length_m, 1.0))[:, :2])
         self.pavement = float(rng.uniform(1.6, 3.5))
         b = builder
-        tints = [tuple(float(v) for v in np.full(3, rng.uniform(0.75, 1.15))) for _ in range(4)]
+        tints = [(tone, tone, tone) for tone in rng.uniform(0.75, 1.15, 4).tolist()]
         self.ground = Ground(
             road=road.half_width_m,
             pavement=self.pavement,
@@ -95,7 +95,12 @@ class _Street:
             edge_line=float(rng.choice([0.0, 0.0, 0.8])),
             dash=float(rng.choice([0.0, 6.0, 10.0])),
             crossing=float(rng.choice([0.0, 70.0, 120.0])),
-            textures=(b.pick(rng, "asphalt"), b.pick(rng, "paving", "concrete"), b.pick(rng, "cover"), b.pick(rng, "cover")),
+            textures=(
+                b.pick(rng, "asphalt"),
+                b.pick(rng, "paving", "concrete"),
+                b.pick(rng, "cover"),
+                b.pick(rng, "cover"),
+            ),
             tints=tuple(tints),
             waves=waves(rng, float(rng.uniform(0.1, 0.7))),
         )
@@ -191,7 +196,9 @@ class _Street:
                 centre = top + r[:, 1] * (-sign * deep / 2) + [0, 0, math.tan(lean) * deep / 2]
                 b.box(centre, (half_width + 0.3, slab, 0.12), b.pick(rng, "roof"), roof_r, 3.0, tint)
             for end in (-1.0, 1.0):
-                b.ellipsoid(top + r[:, 0] * end * half_width * 0.98, (0.05, deep * 0.95, math.tan(lean) * deep * 0.9), wall, r)
+                b.ellipsoid(
+                    top + r[:, 0] * end * half_width * 0.98, (0.05, deep * 0.95, math.tan(lean) * deep * 0.9), wall, r
+                )
             for _ in range(rng.integers(0, 3)):
                 at = top + r[:, 0] * rng.uniform(-0.8, 0.8) * half_width + [0, 0, math.tan(lean) * deep]
                 b.box(at, (0.3, 0.3, 1.2), b.pick(rng, "bricks"), r, 1.0)
@@ -202,7 +209,9 @@ class _Street:
         b.box(at + [0, 0, 1.05], (0.55, 0.06, 1.1), b.pick(rng, "door"), r, "fit")
         b.box(at + [0, 0, 0.0] + towards * 0.4, (0.8, 0.5, 0.12), b.pick(rng, "concrete"), r)
         if rng.random() < 0.4:
-            b.box(face + [0, 0, 2.7], (half_width * 0.8, 0.1, 0.35), b.pick(rng, "poster"), r, (5.0, 0.7), shift=(0, 0.5))
+            b.box(
+                face + [0, 0, 2.7], (half_width * 0.8, 0.1, 0.35), b.pick(rng, "poster"), r, (5.0, 0.7), shift=(0, 0.5)
+            )
             b.box(face + towards * 0.6 + [0, 0, 2.3], (half_width * 0.6, 0.7, 0.05), b.pick(rng, "fabric"),
                   r @ turn(0.0, 0.0, -0.35 * side), 1.5)  # fmt: skip
         for k in range(1, int(tall / storey)):
@@ -272,14 +281,27 @@ class _Street:
                 b.ellipsoid(p + [0, 0, 2.3], (0.03, 0.32, 0.32), b.pick(rng, "paint"), r, 1.0, tint)
                 b.ellipsoid(p + [0, 0, 2.3], (0.04, 0.22, 0.22), b.pick(rng, "paint"), r, 1.0, (0.9, 0.9, 0.88))
             else:
-                b.box(p + [0, 0, 2.2], (0.02, rng.uniform(0.25, 0.8), rng.uniform(0.2, 0.5)), b.pick(rng, "poster"), r, "fit")
+                b.box(
+                    p + [0, 0, 2.2],
+                    (0.02, rng.uniform(0.25, 0.8), rng.uniform(0.2, 0.5)),
+                    b.pick(rng, "poster"),
+                    r,
+                    "fit",
+                )
         for _ in range(rng.poisson(0.8)):  # bins, boxes, hydrants, bollards
             p, heading = self.place(start + rng.uniform(0, CHUNK_M), side * (near + rng.uniform(0.1, 1.0)))
             if not self.clear(p[0], p[1], 0.4):
                 continue
             if rng.random() < 0.5:
                 half = (rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.35), rng.uniform(0.4, 0.8))
-                b.box(p + [0, 0, half[2]], half, b.pick(rng, "metal", "poster"), turn(heading), "fit", rng.uniform(0.3, 1, 3))
+                b.box(
+                    p + [0, 0, half[2]],
+                    half,
+                    b.pick(rng, "metal", "poster"),
+                    turn(heading),
+                    "fit",
+                    rng.uniform(0.3, 1, 3),
+                )
             else:
                 b.cone(p, p + [0, 0, rng.uniform(0.5, 1.1)], rng.uniform(0.06, 0.28), b.pick(rng, "metal", "paint"),
                        None, 0.5, rng.uniform(0.2, 1.0, 3))  # fmt: skip
@@ -298,7 +320,14 @@ class _Street:
             run = q - p
             r = turn(math.atan2(run[1], run[0]))
             if solid:
-                b.box(0.5 * (p + q) + [0, 0, tall / 2], (0.5 * float(np.hypot(*run[:2])), 0.12, tall / 2 + 0.1), texture, r, 2.0, tint)
+                b.box(
+                    0.5 * (p + q) + [0, 0, tall / 2],
+                    (0.5 * float(np.hypot(*run[:2])), 0.12, tall / 2 + 0.1),
+                    texture,
+                    r,
+                    2.0,
+                    tint,
+                )
                 continue
             b.cone(p, p + [0, 0, tall], 0.04, texture, None, 0.5, tint)
             for level in (0.25, 0.6, 0.95):
@@ -330,7 +359,9 @@ class _Yard(_Street):
         super().__init__(builder, road, rng)
         path = builder.pick(rng, "cover", "paving", "concrete")
         textures = (path, *self.ground.textures[2:], self.ground.textures[3])
-        self.ground = replace(self.ground, pavement=0.0, centre_line=0.0, edge_line=0.0, crossing=0.0, textures=textures)
+        self.ground = replace(
+            self.ground, pavement=0.0, centre_line=0.0, edge_line=0.0, crossing=0.0, textures=textures
+        )
         self.pavement = 0.0
 
     def fill(self, rng: Rng, start: float) -> None:
@@ -367,7 +398,14 @@ class _Yard(_Street):
         elif kind == 2:
             for _ in range(3):
                 half, offset = size * rng.uniform(0.4, 1.1, 3), rng.normal(0, 0.4 * size, 3) * [1, 1, 0.3]
-                b.ellipsoid(p + offset, half, b.pick(rng, "concrete", "cover"), turn(*rng.uniform(0, 6, 3)), 0.9, 0.9 * np.ones(3))
+                b.ellipsoid(
+                    p + offset,
+                    half,
+                    b.pick(rng, "concrete", "cover"),
+                    turn(*rng.uniform(0, 6, 3)),
+                    0.9,
+                    0.9 * np.ones(3),
+                )
         elif kind == 3:
             b.ellipsoid(p + [0, 0, size], (size,) * 3, b.pick(rng, "fabric", "poster", "paint"), None, size, tint)
         else:
@@ -377,7 +415,14 @@ class _Yard(_Street):
 
 def parked_car(b: SceneBuilder, rng: Rng, p: NDArray[np.float64], r: NDArray[np.float64]) -> None:
     """Add a car that stands on ``p`` and faces along the first axis of ``r``."""
-    tones = [(0.85, 0.85, 0.85), (0.12, 0.12, 0.14), (0.5, 0.52, 0.55), (0.6, 0.1, 0.1), (0.12, 0.2, 0.42), (0.3, 0.35, 0.3)]
+    tones = [
+        (0.85, 0.85, 0.85),
+        (0.12, 0.12, 0.14),
+        (0.5, 0.52, 0.55),
+        (0.6, 0.1, 0.1),
+        (0.12, 0.2, 0.42),
+        (0.3, 0.35, 0.3),
+    ]
     tint = np.clip(np.array(tones[rng.integers(len(tones))]) + rng.uniform(-0.08, 0.08, 3), 0.04, 1.0)
     paint, glass, dark = b.pick(rng, "paint"), b.pick(rng, "glass"), b.pick(rng, "metal")
     long, wide, low = rng.uniform(1.75, 2.4), rng.uniform(0.8, 0.92), rng.uniform(0.5, 0.62)
@@ -396,7 +441,9 @@ def parked_car(b: SceneBuilder, rng: Rng, p: NDArray[np.float64], r: NDArray[np.
     z = 0.3 + low + roof / 2
     b.box(at(back, 0, z), (0.8 * cabin, 0.9 * wide, roof / 2), glass, r, 1.5)
     for end, lean in ((1.0, -0.75), (-1.0, 0.5)):  # slanted panes before and behind
-        b.box(at(back + end * 0.8 * cabin, 0, z - 0.03), (0.05, 0.86 * wide, 0.62 * roof), glass, r @ turn(0.0, lean), 1.5)
+        b.box(
+            at(back + end * 0.8 * cabin, 0, z - 0.03), (0.05, 0.86 * wide, 0.62 * roof), glass, r @ turn(0.0, lean), 1.5
+        )
     b.ellipsoid(at(back, 0, 0.3 + low + roof - 0.02), (0.95 * cabin, 0.9 * wide, 0.1), paint, r, 3.0, tint)
     for side in (-1.0, 1.0):
         for x in (-0.15 * cabin, 0.78 * cabin, -0.78 * cabin):
@@ -407,6 +454,10 @@ def parked_car(b: SceneBuilder, rng: Rng, p: NDArray[np.float64], r: NDArray[np.
             out = r @ np.array([0, side * 0.14, 0.0])
             b.cone(hub, hub + out, 0.31, dark, None, 0.3, (0.1, 0.1, 0.1))
             b.cone(hub + 0.95 * out, hub + 1.05 * out, 0.19, dark, 0.15, 0.3, (0.8, 0.8, 0.82))
-        b.ellipsoid(at(0.95 * long + 0.1, side * 0.62 * wide, body + 0.06), (0.12, 0.17, 0.09), dark, r, 1.0, (1, 1, 0.9))
-        b.ellipsoid(at(-0.95 * long - 0.1, side * 0.7 * wide, body + 0.08), (0.1, 0.12, 0.1), dark, r, 1.0, (0.8, 0.1, 0.1))
+        b.ellipsoid(
+            at(0.95 * long + 0.1, side * 0.62 * wide, body + 0.06), (0.12, 0.17, 0.09), dark, r, 1.0, (1, 1, 0.9)
+        )
+        b.ellipsoid(
+            at(-0.95 * long - 0.1, side * 0.7 * wide, body + 0.08), (0.1, 0.12, 0.1), dark, r, 1.0, (0.8, 0.1, 0.1)
+        )
     b.box(at(1.0 * long + 0.12, 0, body - 0.12), (0.03, 0.27, 0.06), dark, r, 1.0, (1.3, 1.3, 1.25))

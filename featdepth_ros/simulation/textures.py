@@ -237,7 +237,7 @@ def metal(rng: np.random.Generator) -> Colours:
 
 def door(rng: np.random.Generator) -> Colours:
     """A door leaf with panels and a handle."""
-    image = (wood(rng) if rng.random() < 0.5 else paint_coat(rng) * colour(rng, (0.9, 0.9, 0.88), (0.4, 0.25, 0.2)))
+    image = wood(rng) if rng.random() < 0.5 else paint_coat(rng) * colour(rng, (0.9, 0.9, 0.88), (0.4, 0.25, 0.2))
     dark = (image.mean((0, 1)) * 0.5).tolist()
     for y0, y1 in ((20, 120), (140, 236)):
         for x0, x1 in ((30, 118), (138, 226)):

@@ -62,7 +62,10 @@ def _sway(rng: np.random.Generator, t: Vector, low_hz: float, high_hz: float, co
 
 
 def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[Vector]:
-    """Drive along the scene's road. Returns one ``T_world_camera`` a stamp; more stamps do not change the first ones."""
+    """Drive along the scene's road.
+
+    Returns one ``T_world_camera`` a stamp; more stamps do not change the first ones.
+    """
     road = scene.path
     assert isinstance(road, Road)
     rng = np.random.default_rng([seed, 31])
@@ -122,7 +125,9 @@ def hand_held(scene: Scene, stamps_s: Vector, style: HandStyle, seed: int) -> li
     # The rate of the motion follows from the speed: a sine of amplitude a and rate f moves at 2 pi a f / sqrt(2) rms.
     rate = style.speed_mps / (2 * math.pi * 0.45 * float(np.hypot(reach[0], reach[1])))
     place = np.stack([np.tanh(0.8 * _sway(rng, stamps_s, 0.5 * rate, 1.4 * rate)) for _ in range(3)], axis=1)
-    yaw = rng.uniform(0, 2 * math.pi) + style.turning * 1.5 * _sway(rng, stamps_s, 0.02, 0.09)
+    anywhere = free.facing_rad is None
+    start = rng.uniform(0, 2 * math.pi) if free.facing_rad is None else free.facing_rad
+    yaw = start + style.turning * (1.5 if anywhere else 0.3) * _sway(rng, stamps_s, 0.02, 0.09)
     pitch = 0.12 + 0.12 * _sway(rng, stamps_s, 0.05, 0.2)
     roll = 0.05 * _sway(rng, stamps_s, 0.1, 0.4)
     tremor = 0.003 * np.stack([_sway(rng, stamps_s, 1.0, 3.0) for _ in range(3)], axis=1)

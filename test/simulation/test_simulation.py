@@ -102,7 +102,7 @@ def test_frames_carry_their_truth() -> None:
     assert frame.depth is not None and frame.depth.dtype == np.float32
     assert frame.T_world_camera is not None and frame.T_world_camera.dtype == np.float64
     sky = np.isnan(frame.depth)
-    assert 0.0 < sky.mean() < 0.6 and sky[: 96].mean() > sky[96:].mean()
+    assert 0.0 < sky.mean() < 0.6 and sky[:96].mean() > sky[96:].mean()
     assert np.nanmin(frame.depth) > 0.3
     stamps = [f.stamp_ns for f in simulate(SimulationConfig(scene="room", seed=0, frames=3, rate_hz=15.0))]
     assert np.allclose(np.diff(stamps), 1e9 / 15.0, atol=1.0)
