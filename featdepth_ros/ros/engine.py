@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,12 +73,15 @@ def load_engine(settings: Settings) -> Engine:
     config = settings.estimator_config()
     path = resources.weights_file(settings.weights)
     try:
+        import torch
+
         from featdepth_ros.inference.estimator import Estimator
         from featdepth_ros.models.checkpoints import load_model
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"the networks need '{error.name}', which is not installed for {sys.executable}; install it with pip"
         ) from error
+    torch.set_num_threads(settings.cpu_threads or max(len(os.sched_getaffinity(0)) - 1, 1))
     model = load_model(path, preset=settings.preset or None)
     estimator = Estimator(model, config, device=settings.device)
     height, width = config.input_size or model.info.input_size

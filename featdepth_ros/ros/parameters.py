@@ -62,6 +62,14 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
                 "auto takes a GPU when PyTorch finds one.",
             ),
             Parameter(
+                "cpu_threads",
+                0,
+                "Threads the networks use on a CPU; 0: one less than there are processors, at least one.",
+                "One processor stays for the rest of the robot; threads that find none free hold up the others.",
+                low=0,
+                high=256,
+            ),
+            Parameter(
                 "precision",
                 "auto",
                 "Arithmetic of the networks; geometry is always fp32.",

@@ -25,6 +25,7 @@ class Settings:
     weights: str
     preset: str
     device: str
+    cpu_threads: int
     precision: str
     input_height: int
     input_width: int
