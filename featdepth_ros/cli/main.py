@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "play": "put a recording onto ROS 2 topics in real time",
     "record": "write ROS 2 topics into a bag",
     "simulate": "render a recording with known depth and motion",
+    "prepare": "decode a recording once into a cache for training",
     "train": "train the networks from a recipe",
     "eval": "depth, odometry and recordings against truth, by the field's protocols",
     "weights": "look into weights, import published ones",

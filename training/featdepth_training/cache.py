@@ -1,6 +1,13 @@
-"""Clips of images with truth in plain .npy shards: written once, memory-mapped from then on.
+"""Sequences of images, with truth where there is any, in plain .npy shards: written once, memory-mapped from then on.
 
-Layout: ``<folder>/cache.json`` (what made it) and ``<folder>/shard_00000/{images,depth,poses,cameras}.npy``.
+Layout: ``<folder>/cache.json`` (what made it) and ``<folder>/shard_00000/``:
+
+    images.npy   (N, H, W, 3) uint8 RGB, every frame once
+    depth.npy    (N, H, W) float16 metres; inf: nothing there, NaN: unknown. Absent when no frame has truth
+    poses.npy    (N, 4, 4) float64 T_world_camera; NaN: unknown
+    clips.npy    (M, F) int32, the frames of each clip; clips share frames
+    cameras.npy  (M, 4) float64 fx, fy, cx, cy of each clip, pixels
+
 A shard appears whole or not at all, so that a writer that was stopped goes on where it was.
 """
 
@@ -19,42 +26,77 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError, RecordingError
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "cache.json"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Some consecutive frames of one camera.
+    """Consecutive frames of one camera.
 
     Attributes:
         images: (F, H, W, 3) uint8 RGB.
-        depth: (F, H, W) float16 or float32, metres; inf: nothing there, NaN: unknown.
-        poses: (F, 4, 4) float64 T_world_camera (optical axes).
+        depth: (F, H, W) float16 or float32, metres; inf: nothing there, NaN: unknown; None: no truth.
+        poses: (F, 4, 4) float64 T_world_camera (optical axes); NaN: unknown.
         camera: (4,) float64 fx, fy, cx, cy, pixels.
         group: index of the kind of scene.
     """
 
     images: NDArray[np.uint8]
-    depth: NDArray[np.floating]
+    depth: NDArray[np.floating] | None
     poses: NDArray[np.float64]
     camera: NDArray[np.float64]
-    group: int
+    group: int = 0
 
 
-def _shard(folder: Path, number: int) -> Path:
+def shard_path(folder: Path, number: int) -> Path:
+    """The folder of shard ``number`` of a cache."""
     return folder / f"shard_{number:05d}"
 
 
-def _write_shard(path: Path, clips: list[Clip]) -> None:
+def write_shard(path: Path, stretches: Sequence[Clip], frames: int) -> int:
+    """Write one shard whole; every run of ``frames`` neighbours within a stretch becomes a clip. Returns their number."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    np.save(partial / "images.npy", np.stack([c.images for c in clips]))
-    np.save(partial / "depth.npy", np.stack([c.depth for c in clips]).astype(np.float16))
-    np.save(partial / "poses.npy", np.stack([c.poses for c in clips]).astype(np.float64))
-    np.save(partial / "cameras.npy", np.stack([c.camera for c in clips]).astype(np.float64))
+    clips: list[NDArray[np.int32]] = []
+    cameras: list[NDArray[np.float64]] = []
+    first = 0
+    for stretch in stretches:
+        length = len(stretch.images)
+        for start in range(length - frames + 1):
+            clips.append(np.arange(first + start, first + start + frames, dtype=np.int32))
+            cameras.append(stretch.camera)
+        first += length
+    np.save(partial / "images.npy", np.concatenate([s.images for s in stretches]))
+    if any(s.depth is not None for s in stretches):
+        depth = [np.full(s.images.shape[:3], np.nan, np.float16) if s.depth is None else s.depth for s in stretches]
+        np.save(partial / "depth.npy", np.concatenate([d.astype(np.float16) for d in depth]))
+    np.save(partial / "poses.npy", np.concatenate([s.poses for s in stretches]).astype(np.float64))
+    np.save(partial / "clips.npy", np.stack(clips))
+    np.save(partial / "cameras.npy", np.stack(cameras).astype(np.float64))
     os.rename(partial, path)
+    return len(clips)
+
+
+def describe(folder: Path, description: dict[str, Any]) -> None:
+    """Write ``cache.json``, or check that the one there says the same.
+
+    Raises:
+        ConfigError: ``folder`` holds a cache made from another description.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    described = json.loads(json.dumps({"format": FORMAT, **description}))
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        file.write_text(json.dumps(described, indent=1), encoding="utf-8")
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    differing = sorted(k for k in {*found, *described} if found.get(k) != described.get(k))
+    if differing:
+        raise ConfigError(
+            f"{folder} holds a cache made with another {', '.join(differing)}; name another folder or delete this one"
+        )
 
 
 def write_cache(
@@ -77,23 +119,11 @@ def write_cache(
     Raises:
         ConfigError: ``folder`` holds a cache made from another description.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    described = json.loads(json.dumps({"format": FORMAT, "shard_clips": shard_clips, **description}))
-    file = folder / DESCRIPTION
-    if file.is_file():
-        found = json.loads(file.read_text(encoding="utf-8"))
-        differing = sorted(k for k in {*found, *described} if found.get(k) != described.get(k))
-        if differing:
-            raise ConfigError(
-                f"{folder} holds a cache made with another {', '.join(differing)}; name another folder "
-                "(data.rendered.cache) or delete this one"
-            )
-    else:
-        file.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    describe(folder, {"shard_clips": shard_clips, **description})
     for number, first in enumerate(range(0, count, shard_clips)):
         size = min(shard_clips, count - first)
-        path = _shard(folder, number)
-        if path.is_dir() and len(np.load(path / "cameras.npy")) < size:
+        path = shard_path(folder, number)
+        if path.is_dir() and len(np.load(path / "clips.npy")) < size:
             shutil.rmtree(path)  # the last shard of a smaller cache grows
         if not path.is_dir():
             clips: list[Clip] = []
@@ -101,56 +131,77 @@ def write_cache(
                 clips.append(make_clip(index))
                 if progress is not None:
                     progress(1)
-            _write_shard(path, clips)
+            write_shard(path, clips, len(clips[0].images))
         elif progress is not None:
             progress(size)
 
 
 class ClipCache:
-    """Reads what `write_cache` wrote; images and depth stay on disk until they are indexed.
+    """Reads caches; images and depth stay on disk until they are indexed.
 
     Args:
-        folders: caches and the number of clips to take of each; the group of a clip is the place of its cache here.
+        folders: caches and the number of clips to take of each (None: all); the group of a clip is the place of its
+            cache here.
     """
 
-    def __init__(self, folders: Sequence[tuple[Path, int]]) -> None:
+    def __init__(self, folders: Sequence[tuple[Path, int | None]]) -> None:
         self._shards: list[_Shard] = []
         self._places: list[tuple[int, int]] = []
         for group, (folder, count) in enumerate(folders):
             before = len(self._places)
             for path in sorted(folder.glob("shard_*")):
                 shard = _Shard.open(path, group)
-                left = count - (len(self._places) - before)
-                self._places += [(len(self._shards), i) for i in range(min(len(shard.poses), left))]
+                there = len(shard.clips)
+                left = there if count is None else count - (len(self._places) - before)
+                self._places += [(len(self._shards), i) for i in range(min(there, left))]
                 self._shards.append(shard)
-            if len(self._places) - before < count:
-                raise RecordingError(f"{folder} holds {len(self._places) - before} clips; expected {count}")
+            found = len(self._places) - before
+            if found < (1 if count is None else count):
+                raise RecordingError(f"{folder} holds {found} clips; expected {count or 'some'}")
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Clip:
         number, place = self._places[index]
-        shard = self._shards[number]
-        return Clip(shard.images[place], shard.depth[place], shard.poses[place], shard.cameras[place], shard.group)
+        return self._shards[number].clip(place)
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether every shard holds true depth for some frame."""
+        return all(shard.depth is not None for shard in self._shards)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the frames, pixels."""
+        height, width = self._shards[0].images.shape[1:3]
+        return height, width
 
 
 @dataclass(frozen=True)
 class _Shard:
-    """The arrays of `Clip` with the clips' dimension in front."""
+    """The arrays of the module's docstring."""
 
     images: NDArray[np.uint8]
-    depth: NDArray[np.floating]
+    depth: NDArray[np.floating] | None
     poses: NDArray[np.float64]
+    clips: NDArray[np.int32]
     cameras: NDArray[np.float64]
     group: int
 
     @classmethod
     def open(cls, path: Path, group: int) -> _Shard:
+        depth = path / "depth.npy"
         return cls(
             images=np.load(path / "images.npy", mmap_mode="r"),
-            depth=np.load(path / "depth.npy", mmap_mode="r"),
+            depth=np.load(depth, mmap_mode="r") if depth.is_file() else None,
             poses=np.load(path / "poses.npy"),
+            clips=np.load(path / "clips.npy"),
             cameras=np.load(path / "cameras.npy"),
             group=group,
         )
+
+    def clip(self, place: int) -> Clip:
+        frames = self.clips[place]
+        depth = None if self.depth is None else self.depth[frames]
+        return Clip(self.images[frames], depth, self.poses[frames], self.cameras[place], self.group)

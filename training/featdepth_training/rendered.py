@@ -124,7 +124,7 @@ def _prepare(rendered: RenderedConfig, root: Path, clips: int, first_scene: int)
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    folders: list[tuple[Path, int]] = []
+    folders: list[tuple[Path, int | None]] = []
     for group, kind in enumerate(rendered.scenes):
         count = clips // len(rendered.scenes) + (group < clips % len(rendered.scenes))
         renderer = ClipRenderer(rendered, kind, group, first_scene)

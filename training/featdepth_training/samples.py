@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from featdepth_ros.errors import ConfigError
 from featdepth_training.batch import FrameBatch, collate
-from featdepth_training.cache import ClipCache
+from featdepth_training.cache import Clip, ClipCache
 from featdepth_training.config import AugmentConfig, SequenceConfig, TrainConfig
 
 
@@ -74,6 +74,12 @@ def _depth(depth: NDArray[np.floating], cut: _Cut, key: SampleKey, mirrored: boo
     return torch.from_numpy(np.ascontiguousarray(part[None]))
 
 
+def _depths(clip: Clip, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool) -> torch.Tensor:
+    if clip.depth is None:
+        return torch.full((len(chosen), 1, key.height, key.width), float("nan"))
+    return torch.stack([_depth(clip.depth[i], cut, key, mirrored) for i in chosen])
+
+
 class ClipDataset(Dataset[FrameBatch]):
     """Sequences from a cache, with geometric augmentation; images stay uint8. Tensors lack the B dimension.
 
@@ -107,7 +113,7 @@ class ClipDataset(Dataset[FrameBatch]):
             motions = mirror @ motions @ mirror
         return FrameBatch(
             images=torch.stack([_image(clip.images[i], cut, key, mirrored) for i in chosen]),
-            depth=torch.stack([_depth(clip.depth[i], cut, key, mirrored) for i in chosen]),
+            depth=_depths(clip, chosen, cut, key, mirrored),
             camera=torch.tensor(camera, dtype=torch.float32),
             motions=torch.from_numpy(motions).float(),
             group=torch.tensor(clip.group),
