@@ -38,9 +38,8 @@ def ray_table(camera: CameraModel) -> NDArray[np.float64]:
     error = float(np.abs(back.reshape(-1, 2) - pixels.reshape(-1, 2)).max())
     if not error < 1e-3:
         raise CalibrationError(
-            f"the camera's distortion cannot be undone over its whole image (error {error:.3g} px; "
-            ""
-            "use a smaller image or weaker coefficients"
+            f"the camera's distortion cannot be undone over its whole image (error {error:.3g} px; expected "
+            "below 0.001); use a smaller image or weaker coefficients"
         )
     table: NDArray[np.float64] = rays.reshape(camera.height, camera.width, 2)
     return table
