@@ -10,7 +10,6 @@ from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag_image import DEPTH_ENCODINGS, rgb_from_message
 from featdepth_ros.recordings.bag_source import BagSource, BagTopic, RawMessage
 from featdepth_ros.recordings.bag_truth import BagTruth
 from featdepth_ros.recordings.bag_types import (
@@ -24,6 +23,7 @@ from featdepth_ros.recordings.bag_types import (
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.camera_info import camera_from_info
 from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.image_messages import DEPTH_ENCODINGS, rgb_from_message
 from featdepth_ros.recordings.images import check_size
 from featdepth_ros.recordings.recording import Recording, median_rate_hz
 
@@ -57,7 +57,7 @@ class BagRecording(Recording):
         size = None
         frame_id = ""
         if first is not None:
-            rgb = rgb_from_message(first)
+            rgb = rgb_from_message(first, grey16=True)
             size, frame_id = (rgb.shape[1], rgb.shape[0]), str(first.header.frame_id)
         self.camera = resolve_camera(camera, size) or self._recorded_camera(size, frame_id)
         if self.camera is not None and size is not None:
@@ -79,7 +79,7 @@ class BagRecording(Recording):
                 message = self.source.decode(raw)
                 stamps.append(stamp_ns_of(message))
                 if first is None:
-                    rgb_from_message(message)
+                    rgb_from_message(message, grey16=True)
                     first = message
             except (RecordingError, ImageError):
                 continue
@@ -97,7 +97,7 @@ class BagRecording(Recording):
             if name != sibling:
                 self.note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
             rectified = "rect" in self.topic.rsplit("/image", 1)[-1]
-            return camera_from_info(message, size, rectified)
+            return camera_from_info(message, rectified, size)
         return None
 
     def _first(self, topic: str) -> Any:
@@ -144,7 +144,9 @@ class BagRecording(Recording):
 
     def _frame(self, raw: RawMessage, name: str) -> Frame:
         message = self.source.decode(raw)
-        image = rgb_from_message(message)
+        image = rgb_from_message(message, grey16=True)
+        if not image.flags.writeable:  # the message's own bytes
+            image = image.copy()
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
         stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)

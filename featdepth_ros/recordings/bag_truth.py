@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError, RecordingError
-from featdepth_ros.recordings.bag_image import depth_from_message
 from featdepth_ros.recordings.bag_source import BagSource
 from featdepth_ros.recordings.bag_types import GROUND_TRUTH_TOPIC, IMAGE, ODOMETRY, sibling_topic, stamp_ns_of
+from featdepth_ros.recordings.image_messages import depth_from_message
 
 
 class BagTruth:

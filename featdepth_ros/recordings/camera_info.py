@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from featdepth_ros.errors import CalibrationError
+from featdepth_ros.errors import CalibrationError, nearest_name
 from featdepth_ros.geometry.cameras import COEFFICIENTS, CameraModel, DistortionModel
 
 #: Names under which drivers and calibration tools know the distortion models.
@@ -26,6 +25,8 @@ MODEL_NAMES: dict[str, DistortionModel] = {
     "fisheye": "equidistant",
     "kannala_brandt4": "equidistant",
 }
+
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[DistortionModel, tuple[float, ...]]:
@@ -47,60 +48,55 @@ def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[Distortion
     return name, values
 
 
+def is_calibrated(info: Any) -> bool:
+    """Return False for the mark of an uncalibrated camera, K[0] == 0 (REP-104)."""
+    return bool(_field(info, "k")[0] != 0.0)
+
+
 def camera_from_info(
-    info: Any, image_size: tuple[int, int] | None = None, rectified: bool = False
+    info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None
 ) -> CameraModel | None:
-    """Return the camera a CameraInfo message describes, or None when it says that it is uncalibrated (K[0] == 0).
+    """Return the camera a CameraInfo describes, or None for an uncalibrated one (K[0] == 0).
 
     Args:
-        info: any object with the message's fields (``k`` or ROS 1's ``K``, and so on).
+        info: any object with the message's fields (``k`` or ROS 1's ``K``, and so on). Intrinsics are of the full
+            sensor image; ROI and binning are kept apart.
+        rectified: the image that comes with it is rectified already (an ``image_rect`` topic shares the camera_info of
+            ``image_raw``): P is its camera, D and R have been applied.
         image_size: (width, height) in pixels of the image, used when the message leaves its size 0.
-        rectified: the image is already rectified (an ``image_rect`` topic): P describes it and D does not apply.
 
     Raises:
-        CalibrationError: unknown distortion model, wrong lengths, non-finite or negative values.
+        CalibrationError: size, coefficients, ROI or numbers make no camera; the message names the field.
     """
-    k, d, r, p = (_numbers(info, name) for name in "kdrp")
-    if len(k) != 9:
-        raise CalibrationError(f"K of the CameraInfo has {len(k)} numbers; expected 9")
-    if k[0] == 0.0:
+    if not is_calibrated(info):
         return None
+    k, d, r, p = (_numbers(info, name) for name in "kdrp")
     width, height = int(info.width), int(info.height)
     if width == 0 or height == 0:
         if image_size is None:
-            raise CalibrationError("the CameraInfo has no image size (width or height is 0)")
+            raise CalibrationError(
+                f"camera_info has k but its size is {width}x{height}; the driver must fill in width and height"
+            )
         width, height = image_size
-    model, coefficients = distortion_of(str(info.distortion_model), d)
-    projection = (p[0], p[5], p[2], p[6]) if len(p) == 12 and p[0] > 0.0 else None
-    binning = (max(1, int(info.binning_x)), max(1, int(info.binning_y)))
-    roi = info.roi
-    camera = CameraModel(
-        width=width,
-        height=height,
-        fx=k[0],
-        fy=k[4],
-        cx=k[2],
-        cy=k[5],
+    focal = (k[0], k[4], k[2], k[5])
+    projection = None if p[0] == 0.0 else (p[0], p[5], p[2], p[6])
+    if projection is not None and (projection[0] <= 0 or projection[1] <= 0):
+        raise CalibrationError(f"camera_info's p has focal lengths {projection[:2]}; expected both positive, or p zero")
+    model, coefficients = _distortion(str(info.distortion_model), d)
+    rectification = None if not any(r) or r == _IDENTITY else r
+    if rectified:
+        focal = projection or focal
+        model, coefficients, rectification, projection = "none", (), None, None
+    return CameraModel(
+        width,
+        height,
+        *focal,
         distortion_model=model,
         distortion=coefficients,
-        rectification=_rotation_or_none(r),
-        projection=None if projection == (k[0], k[4], k[2], k[5]) else projection,
-        roi=_roi_or_none(roi, width, height),
-        binning=binning,
-    )
-    if not rectified:
-        return camera
-    fx, fy, cx, cy = projection or (k[0], k[4], k[2], k[5])
-    return replace(
-        camera,
-        fx=fx,
-        fy=fy,
-        cx=cx,
-        cy=cy,
-        distortion_model="none",
-        distortion=(),
-        rectification=None,
-        projection=None,
+        rectification=rectification,
+        projection=None if projection == focal else projection,
+        roi=_roi(info.roi, width, height),
+        binning=(max(1, int(info.binning_x)), max(1, int(info.binning_y))),
     )
 
 
@@ -117,29 +113,60 @@ def info_fields(camera: CameraModel) -> dict[str, Any]:
         "distortion_model": "plumb_bob" if camera.distortion_model == "none" else camera.distortion_model,
         "d": np.array(camera.distortion or (0.0,) * 5, dtype=np.float64),
         "k": camera.K.reshape(9).astype(np.float64),
-        "r": np.array(camera.rectification or np.eye(3).reshape(9), dtype=np.float64),
+        "r": np.array(camera.rectification or _IDENTITY, dtype=np.float64),
         "p": np.array([fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0], dtype=np.float64),
         "binning_x": 0 if camera.binning[0] == 1 else camera.binning[0],
         "binning_y": 0 if camera.binning[1] == 1 else camera.binning[1],
-        "roi": (roi[0], roi[1], roi[3], roi[2], camera.rectification is not None) if roi else (0, 0, 0, 0, False),
+        "roi": (roi[0], roi[1], roi[3], roi[2], True) if roi else (0, 0, 0, 0, False),
     }
 
 
-def _numbers(info: Any, name: str) -> tuple[float, ...]:
+def _field(info: Any, name: str) -> Any:
     values = getattr(info, name, None)
-    if values is None:
-        values = getattr(info, name.upper())
-    numbers = tuple(float(v) for v in values)
+    return getattr(info, name.upper()) if values is None else values
+
+
+def _numbers(info: Any, name: str) -> tuple[float, ...]:
+    numbers = tuple(float(v) for v in _field(info, name))
     if not all(math.isfinite(v) for v in numbers):
         raise CalibrationError(f"{name.upper()} of the CameraInfo holds a non-finite value: {numbers}")
     return numbers
 
 
-def _rotation_or_none(r: tuple[float, ...]) -> tuple[float, ...] | None:
-    identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-    return None if len(r) != 9 or not any(r) or r == identity else r
+def _distortion(name: str, coefficients: tuple[float, ...]) -> tuple[DistortionModel, tuple[float, ...]]:
+    """Return a message's model; stricter than `distortion_of`, for drivers have no habits that need guessing."""
+    if not coefficients:
+        if MODEL_NAMES.get(name) == "equidistant":
+            raise CalibrationError(
+                f"distortion model '{name}' comes without coefficients; expected 4 in camera_info's d"
+            )
+        return "none", ()
+    if not name:
+        if any(coefficients):
+            raise CalibrationError(
+                f"camera_info has {len(coefficients)} coefficients in d but no distortion_model; "
+                "the driver must name it (plumb_bob, rational_polynomial, equidistant)"
+            )
+        return "none", ()
+    model = MODEL_NAMES.get(name)
+    if model is None:
+        raise CalibrationError(f"distortion model '{name}' is not known{nearest_name(name, MODEL_NAMES)}")
+    if len(coefficients) not in COEFFICIENTS[model]:
+        raise CalibrationError(
+            f"distortion model '{name}' has {len(coefficients)} coefficients in camera_info's d; "
+            f"expected {' or '.join(map(str, COEFFICIENTS[model]))}"
+        )
+    if model != "equidistant" and not any(coefficients):
+        return "none", ()
+    return model, coefficients
 
 
-def _roi_or_none(roi: Any, width: int, height: int) -> tuple[int, int, int, int] | None:
+def _roi(roi: Any, width: int, height: int) -> tuple[int, int, int, int] | None:
     region = (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
-    return None if region[2] == 0 or region[3] == 0 or region == (0, 0, width, height) else region
+    if region[2:] == (0, 0) or region == (0, 0, width, height):
+        return None
+    if 0 in region[2:] or region[0] + region[2] > width or region[1] + region[3] > height:
+        raise CalibrationError(
+            f"camera_info's roi is {region[2]}x{region[3]} at {region[:2]}, outside the {width}x{height} image"
+        )
+    return region

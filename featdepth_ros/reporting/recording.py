@@ -234,13 +234,13 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
 
 
 def _picture(message: Any) -> NDArray[np.uint8]:
-    from featdepth_ros.recordings.bag_image import rgb_from_message
+    from featdepth_ros.recordings.image_messages import rgb_from_message
 
-    return rgb_from_message(message)
+    return rgb_from_message(message, grey16=True)
 
 
 def _map(message: Any) -> NDArray[np.float64]:
-    from featdepth_ros.recordings.bag_image import depth_from_message
+    from featdepth_ros.recordings.image_messages import depth_from_message
 
     return depth_from_message(message).astype(np.float64)
 

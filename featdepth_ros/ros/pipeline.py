@@ -13,9 +13,10 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
-from featdepth_ros.ros.calibration import camera_from_info
+from featdepth_ros.recordings.camera_info import camera_from_info
+from featdepth_ros.recordings.image_messages import rgb_from_message
 from featdepth_ros.ros.engine import Engine, OdometryLike
-from featdepth_ros.ros.images import stamp_ns, to_rgb
+from featdepth_ros.ros.images import stamp_ns
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.settings import Settings
@@ -175,7 +176,7 @@ class Pipeline:
         # A leading slash is ROS 1's; tf2 refuses it.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
         started = time.perf_counter()
-        picture = to_rgb(arrival.msg)
+        picture = rgb_from_message(arrival.msg)
         decode_ms = (time.perf_counter() - started) * 1e3
         estimate = self._engine.estimator.step(picture, camera, stamp)
         self._last_stamp = stamp

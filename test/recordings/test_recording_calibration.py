@@ -162,7 +162,7 @@ def test_camera_info_round_trip(camera: CameraModel) -> None:
 def test_camera_info_of_drivers() -> None:
     camera = CameraModel(640, 480, 500.0, 501.0, 320.0, 240.0, "plumb_bob", (0.1, 0.0, 0.0, 0.0, 0.0))
     assert camera_from_info(_info(camera, k=[0.0] * 9)) is None  # REP-104: uncalibrated
-    assert camera_from_info(_info(camera, width=0, height=0), (640, 480)) == camera
+    assert camera_from_info(_info(camera, width=0, height=0), image_size=(640, 480)) == camera
     assert camera_from_info(_info(camera, p=[0.0] * 12, r=[0.0] * 9, d=[], distortion_model="")) == replace(
         camera, distortion_model="none", distortion=()
     )

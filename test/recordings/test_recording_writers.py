@@ -57,8 +57,8 @@ def test_bag_truth_is_of_the_base_with_x_forward(tmp_path: Path) -> None:
 
 
 def test_bag_messages_hold_rep_118_depth_and_twist_in_the_base(tmp_path: Path) -> None:
-    from featdepth_ros.recordings.bag_image import depth_from_message
     from featdepth_ros.recordings.bag_source import BagSource
+    from featdepth_ros.recordings.image_messages import depth_from_message
 
     write_ros2_bag(tmp_path / "bag", frames())
     source = BagSource(tmp_path / "bag")

@@ -7,7 +7,8 @@ from sensor_msgs.msg import CameraInfo
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.ros.calibration import camera_from_info, info_from_camera, is_calibrated
+from featdepth_ros.recordings.camera_info import camera_from_info, is_calibrated
+from featdepth_ros.ros.calibration import info_from_camera
 
 
 def info(**changes: Any) -> CameraInfo:

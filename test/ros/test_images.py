@@ -6,7 +6,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from featdepth_ros.errors import ImageError
-from featdepth_ros.ros.images import byte_array, compressed_to_rgb, image_message, image_to_rgb, stamp_ns, time_message
+from featdepth_ros.recordings.image_messages import rgb_from_message
+from featdepth_ros.ros.images import byte_array, image_message, stamp_ns, time_message
 
 
 def picture(height: int = 12, width: int = 16) -> np.ndarray:
@@ -70,7 +71,7 @@ def nv(rgb: np.ndarray, first: str) -> np.ndarray:
 )
 def test_colour_orders_are_exact(encoding: str, channels: list[int], pad: int) -> None:
     rgb = picture()
-    got = image_to_rgb(message(rgb[..., channels], encoding, 16, 12, pad))
+    got = rgb_from_message(message(rgb[..., channels], encoding, 16, 12, pad))
     np.testing.assert_array_equal(got, rgb)
     assert got.flags.c_contiguous
 
@@ -79,7 +80,7 @@ def test_colour_orders_are_exact(encoding: str, channels: list[int], pad: int) -
 def test_grey_is_repeated(encoding: str) -> None:
     grey = picture()[..., 0]
     np.testing.assert_array_equal(
-        image_to_rgb(message(grey, encoding, 16, 12, 3)), np.repeat(grey[..., None], 3, axis=2)
+        rgb_from_message(message(grey, encoding, 16, 12, 3)), np.repeat(grey[..., None], 3, axis=2)
     )
 
 
@@ -88,11 +89,11 @@ def test_grey_is_repeated(encoding: str) -> None:
 def test_16_bit_is_scaled_in_either_byte_order(big: bool, pad: int) -> None:
     words = np.array([[0, 257, 65535], [32896, 128, 129]], np.uint16)
     stored = words.astype(">u2" if big else "<u2")
-    got = image_to_rgb(message(stored, "mono16", 3, 2, pad, big))
+    got = rgb_from_message(message(stored, "mono16", 3, 2, pad, big))
     np.testing.assert_array_equal(got[..., 0], [[0, 1, 255], [128, 0, 1]])
     rgb = np.repeat(words[..., None], 3, axis=2)
     rgb[..., 2] = 0
-    got = image_to_rgb(message(rgb.astype(stored.dtype), "bgr16", 3, 2, pad, big))
+    got = rgb_from_message(message(rgb.astype(stored.dtype), "bgr16", 3, 2, pad, big))
     np.testing.assert_array_equal(got[..., 0], np.zeros((2, 3)))
     np.testing.assert_array_equal(got[..., 2], [[0, 1, 255], [128, 0, 1]])
 
@@ -100,7 +101,7 @@ def test_16_bit_is_scaled_in_either_byte_order(big: bool, pad: int) -> None:
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer_patterns_are_told_apart(pattern: str) -> None:
     rgb = picture()
-    got = image_to_rgb(message(bayer(rgb, pattern), f"bayer_{pattern}8", 16, 12, 2))
+    got = rgb_from_message(message(bayer(rgb, pattern), f"bayer_{pattern}8", 16, 12, 2))
     assert np.abs(got[2:-2, 2:-2].astype(int) - rgb[2:-2, 2:-2]).max() <= 3
 
 
@@ -109,14 +110,14 @@ def test_bayer_patterns_are_told_apart(pattern: str) -> None:
 )
 def test_packed_yuv(encoding: str, order: str) -> None:
     rgb = picture()
-    got = image_to_rgb(message(yuv422(rgb, order), encoding, 16, 12, 4))
+    got = rgb_from_message(message(yuv422(rgb, order), encoding, 16, 12, 4))
     assert np.abs(got.astype(int) - rgb).max() <= 8
 
 
 @pytest.mark.parametrize(("encoding", "first"), [("nv12", "u"), ("nv21", "v")])
 def test_planar_yuv(encoding: str, first: str) -> None:
     rgb = picture()
-    got = image_to_rgb(message(nv(rgb, first), encoding, 16, 12, 4))
+    got = rgb_from_message(message(nv(rgb, first), encoding, 16, 12, 4))
     assert np.abs(got.astype(int) - rgb).max() <= 16
 
 
@@ -132,7 +133,7 @@ def test_agrees_with_rosbags_image(encoding: str) -> None:
         channels = 1
     noise = np.random.default_rng(3).integers(0, 256, (12, 16, channels), dtype=np.uint8)
     msg = message(noise if channels > 1 else noise[..., 0], encoding, 16, 12)
-    np.testing.assert_array_equal(image_to_rgb(msg), convert(msg, "rgb8"))
+    np.testing.assert_array_equal(rgb_from_message(msg), convert(msg, "rgb8"))
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8", "mono16", "bgra8", "bayer_rggb8", "yuv422"])
@@ -143,7 +144,7 @@ def test_agrees_with_cv_bridge(encoding: str) -> None:
     noise = np.random.default_rng(4).integers(0, np.iinfo(kind).max + 1, (12, 16, channels), dtype=kind)
     msg = message(noise if channels > 1 else noise[..., 0], encoding, 16, 12)
     expected = bridge.imgmsg_to_cv2(msg, "rgb8").astype(int)
-    assert np.abs(image_to_rgb(msg).astype(int) - expected).max() <= (1 if kind == np.uint16 else 0)
+    assert np.abs(rgb_from_message(msg).astype(int) - expected).max() <= (1 if kind == np.uint16 else 0)
 
 
 def spoiled(**changes: object) -> Image:
@@ -175,7 +176,7 @@ def spoiled(**changes: object) -> Image:
 )
 def test_malformed_images_are_refused_in_words(msg: Image, says: str) -> None:
     with pytest.raises(ImageError, match=says):
-        image_to_rgb(msg)
+        rgb_from_message(msg)
 
 
 def test_compressed_png_is_exact_and_jpeg_near() -> None:
@@ -183,7 +184,7 @@ def test_compressed_png_is_exact_and_jpeg_near() -> None:
     for form, tolerance in ((".png", 0), (".jpg", 20)):
         data = cv2.imencode(form, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
         msg = CompressedImage(format=f"rgb8; {form[1:]} compressed bgr8", data=byte_array(data))
-        assert np.abs(compressed_to_rgb(msg).astype(int) - rgb).max() <= tolerance
+        assert np.abs(rgb_from_message(msg).astype(int) - rgb).max() <= tolerance
 
 
 @pytest.mark.parametrize(
@@ -192,13 +193,13 @@ def test_compressed_png_is_exact_and_jpeg_near() -> None:
 )
 def test_undecodable_images_are_refused(form: str, data: bytes) -> None:
     with pytest.raises(ImageError, match="compressed image"):
-        compressed_to_rgb(CompressedImage(format=form, data=byte_array(np.frombuffer(data, np.uint8))))
+        rgb_from_message(CompressedImage(format=form, data=byte_array(np.frombuffer(data, np.uint8))))
 
 
 def test_cut_off_png_is_no_crash() -> None:
     data = cv2.imencode(".png", picture(24, 32))[1][:60]
     with pytest.raises(ImageError):
-        compressed_to_rgb(CompressedImage(format="png", data=byte_array(data)))
+        rgb_from_message(CompressedImage(format="png", data=byte_array(data)))
 
 
 @pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 1_700_000_000_123_456_789])
@@ -210,4 +211,4 @@ def test_image_message_round_trip_of_a_view() -> None:
     rgb = picture()[:, ::2]  # not contiguous
     msg = image_message(rgb, "rgb8", 5, "camera")
     assert (msg.width, msg.height, msg.step, msg.header.frame_id) == (8, 12, 24, "camera")
-    np.testing.assert_array_equal(image_to_rgb(msg), rgb)
+    np.testing.assert_array_equal(rgb_from_message(msg), rgb)
