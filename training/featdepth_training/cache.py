@@ -13,6 +13,7 @@ A shard appears whole or not at all, so that a writer that was stopped goes on w
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -136,15 +137,33 @@ def write_cache(
             progress(size)
 
 
+def cache_folders(path: Path) -> list[Path]:
+    """Return ``path`` when it is a cache, else the caches right below it.
+
+    Raises:
+        RecordingError: neither.
+    """
+    if (path / DESCRIPTION).is_file():
+        return [path]
+    below = sorted(p.parent for p in path.glob(f"*/{DESCRIPTION}"))
+    if not below:
+        raise RecordingError(f"no cache at {path}; write one with: featdepth prepare INPUT --output {path}")
+    return below
+
+
 class ClipCache:
     """Reads caches; images and depth stay on disk until they are indexed.
 
     Args:
         folders: caches and the number of clips to take of each (None: all); the group of a clip is the place of its
             cache here.
+
+    Attributes:
+        names: of the caches, by group.
     """
 
     def __init__(self, folders: Sequence[tuple[Path, int | None]]) -> None:
+        self.names = [folder.name for folder, _ in folders]
         self._shards: list[_Shard] = []
         self._places: list[tuple[int, int]] = []
         for group, (folder, count) in enumerate(folders):
@@ -165,6 +184,23 @@ class ClipCache:
     def __getitem__(self, index: int) -> Clip:
         number, place = self._places[index]
         return self._shards[number].clip(place)
+
+    def split(self, held_out: float) -> tuple[ClipCache, ClipCache]:
+        """Return all but the last share ``held_out`` of every folder's clips, and that share (at least one clip).
+
+        Clips that share frames with held-out ones belong to neither.
+        """
+        train, rest = copy.copy(self), copy.copy(self)
+        train._places, rest._places = [], []
+        for group in range(1 + max(shard.group for shard in self._shards)):
+            places = [p for p in self._places if self._shards[p[0]].group == group]
+            kept = len(places) - max(round(len(places) * held_out), 1)
+            rest._places += places[kept:]
+            frames = len(self._shards[places[0][0]].clips[0])
+            train._places += places[: max(kept - frames + 1, 0)]
+        if not train._places:
+            raise RecordingError(f"{len(self)} clips are too few to train on and to hold some out; prepare more frames")
+        return train, rest
 
     @property
     def has_depth(self) -> bool:

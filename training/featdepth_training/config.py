@@ -31,7 +31,7 @@ class ModelConfig:
             weights file to start from.
         min_depth, max_depth: ends of the disparity mapping, network units.
         input_size: (height, width) of the canonical camera's image, pixels.
-        focal: (fx / width, fy / height) of the canonical camera.
+        focal: (fx / width, fy / height) of the canonical camera; null: that of the first prepared cache.
         licence: terms of the weights, written into them.
         frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
             and edges of photographs, which rendered pictures would only make worse.
@@ -43,7 +43,7 @@ class ModelConfig:
     min_depth: float = 0.1
     max_depth: float = 100.0
     input_size: tuple[int, int] = (192, 640)
-    focal: tuple[float, float] = (0.58, 1.92)
+    focal: tuple[float, float] | None = (0.58, 1.92)
     licence: str = "Apache-2.0"
     frozen_blocks: int = 0
 
@@ -71,6 +71,19 @@ class RenderedConfig:
     scenes: tuple[str, ...] = ("street", "room")
     shard_clips: int = 20
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class PreparedConfig:
+    """Caches that ``featdepth prepare`` wrote.
+
+    Attributes:
+        caches: folders; a cache, or a folder of caches.
+        held_out: share of each cache's clips, from its end, that is validated on and never trained on.
+    """
+
+    caches: tuple[str, ...] = ()
+    held_out: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -130,13 +143,14 @@ class DataConfig:
     """Where samples come from.
 
     Attributes:
-        kind: the source; ``rendered`` is the one there is.
-        rendered, sequence, augment: their settings.
+        kind: the source, ``rendered`` or ``prepared``.
+        rendered, prepared, sequence, augment: their settings.
         workers: loader processes; 0 loads in the training process.
     """
 
-    kind: Literal["rendered"] = "rendered"
+    kind: Literal["rendered", "prepared"] = "rendered"
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
+    prepared: PreparedConfig = field(default_factory=PreparedConfig)
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     workers: int = 0
@@ -327,6 +341,8 @@ def _check(config: TrainConfig) -> None:
         )
     if config.optimiser.lr <= 0:
         raise ConfigError(f"optimiser.lr is {config.optimiser.lr}; expected a positive number")
+    if config.model.focal is None and config.data.kind != "prepared":
+        raise ConfigError("model.focal is null; rendered cameras differ, so name the canonical one, for instance [0.58, 1.92]")
     if not 0 <= config.engine.ema_decay < 1:
         raise ConfigError(f"engine.ema_decay is {config.engine.ema_decay}; expected 0 (none) up to below 1")
     sequence = config.data.sequence
@@ -334,7 +350,9 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(
             f"data.sequence has frames {sequence.frames} and max_gap {sequence.max_gap}; expected at least 2 and 1"
         )
-    if (sequence.frames - 1) * sequence.max_gap >= config.data.rendered.frames:
+    if config.data.kind == "prepared":
+        _check_prepared(config)
+    elif (sequence.frames - 1) * sequence.max_gap >= config.data.rendered.frames:
         raise ConfigError(
             f"data.sequence takes {sequence.frames} frames up to {sequence.max_gap} apart, the clips of data.rendered "
             f"have {config.data.rendered.frames}; render longer clips or take fewer, nearer frames"
@@ -349,6 +367,21 @@ def _check(config: TrainConfig) -> None:
         )
     if len(config.objective.scale_weights) != 4:
         raise ConfigError(f"objective.scale_weights has {len(config.objective.scale_weights)} numbers; expected 4")
+
+
+def _check_prepared(config: TrainConfig) -> None:
+    objective, prepared = config.objective, config.data.prepared
+    if not prepared.caches:
+        raise ConfigError("data.prepared.caches is empty; run 'featdepth prepare INPUT --output CACHE' and name CACHE there")
+    if max(objective.rotation, objective.translation) > 0:
+        raise ConfigError(
+            "objective.rotation and objective.translation need true motion, which prepared recordings do not promise; "
+            "set them to 0 and objective.photometric above 0"
+        )
+    if not 0 < prepared.held_out < 1:
+        raise ConfigError(f"data.prepared.held_out is {prepared.held_out}; expected a share between 0 and 1")
+    if config.data.augment.haze > 0:
+        raise ConfigError("data.augment.haze needs true depth at every pixel; set it to 0 for prepared recordings")
 
 
 def _convert(value: Any, annotation: Any, where: str) -> Any:

@@ -12,7 +12,7 @@ from featdepth_ros.errors import CheckpointError, ConfigError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import architectures, build_model
 from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
-from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.info import ModelInfo, ScaleKind
 from featdepth_ros.models.lite0 import SameConv2d
 from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
 
@@ -20,8 +20,8 @@ from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
 FIRST_DEPTH = 6.0
 
 
-def model_info(config: ModelConfig, training: str = "") -> ModelInfo:
-    """What the weights of a run say of themselves. Rendered truth is metric for the canonical camera."""
+def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelInfo:
+    """What the weights of a run say of themselves. Depth that truth supervised is metric for the canonical camera."""
     return ModelInfo(
         name=config.name,
         architecture=config.architecture,
@@ -30,9 +30,8 @@ def model_info(config: ModelConfig, training: str = "") -> ModelInfo:
         input_size=config.input_size,
         pose_input_size=config.input_size,
         focal=config.focal,
-        scale_kind="metric",
+        scale_kind=scale_kind,
         licence=config.licence,
-        training=training,
     )
 
 
@@ -52,7 +51,8 @@ def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthMo
         raise ConfigError(
             f"model.architecture is '{config.model.architecture}'; expected one of {', '.join(architectures())}"
         )
-    model = build_model(config.model.architecture, model_info(config.model))
+    kind: ScaleKind = "metric" if config.objective.supervised else "relative"
+    model = build_model(config.model.architecture, model_info(config.model, kind))
     initial = finetune or config.model.initial
     if initial == "imagenet":
         load_imagenet_encoder(model)

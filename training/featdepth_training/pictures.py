@@ -35,7 +35,8 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
     images = (batch.images[:count, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     panels: list[NDArray[np.uint8]] = []
     for image, guess, right in zip(images, predicted, truth, strict=True):
-        low, high = np.nanpercentile(right, [1, 99])
+        known = right[np.isfinite(right)]
+        low, high = np.percentile(known if known.size else guess, [1, 99])
         error = np.nan_to_num(np.abs(guess - right) / 0.5)
         wrong = cv2.applyColorMap((np.clip(error, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
         row = (image, colour_log_depth(guess, low, high), colour_log_depth(right, low, high), wrong)

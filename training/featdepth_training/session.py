@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_training.cache import ClipCache, cache_folders
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
 from featdepth_training.config import CheckConfig, TrainConfig, load_config, to_dict
 from featdepth_training.monitor import Monitor
@@ -66,6 +68,33 @@ def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
     return f"training works here: {', '.join(found)}" if found else None
 
 
+def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, ClipCache, ClipCache]:
+    """Open (or render) the data; returns the configuration with the canonical camera filled in, train, held out.
+
+    Raises:
+        ConfigError: the configuration contradicts the data.
+        RecordingError: a cache is missing or empty.
+    """
+    if config.data.kind == "rendered":
+        return config, *prepare_caches(config, output)
+    prepared = config.data.prepared
+    folders = [found for name in prepared.caches for found in cache_folders(Path(name).expanduser())]
+    every = ClipCache([(folder, None) for folder in folders])
+    if config.objective.supervised and not every.has_depth:
+        raise ConfigError("objective.depth needs true depth, which these caches do not hold; set it and gradient to 0")
+    if len(every[0].poses) <= (config.data.sequence.frames - 1) * config.data.sequence.max_gap:
+        raise ConfigError(
+            f"data.sequence takes {config.data.sequence.frames} frames up to {config.data.sequence.max_gap} apart, the "
+            f"clips have {len(every[0].poses)}; prepare with more --frames"
+        )
+    if config.model.focal is None:
+        height, width = every.image_size
+        fx, fy, _, _ = every[0].camera
+        model = dataclasses.replace(config.model, focal=(float(fx / width), float(fy / height)))
+        config = dataclasses.replace(config, model=model)
+    return config, *every.split(prepared.held_out)
+
+
 def train(
     config: str | TrainConfig,
     output: Path,
@@ -95,7 +124,7 @@ def train(
         _refuse_used_output(output)
     if settings.engine.threads:
         torch.set_num_threads(settings.engine.threads)
-    train_cache, held_out_cache = prepare_caches(settings, output)
+    settings, train_cache, held_out_cache = open_data(settings, output)
     sequence, augment = settings.data.sequence, settings.data.augment
     trainer = Trainer(
         settings,

@@ -269,20 +269,21 @@ class Trainer:
         held_out = validation_batches(self.held_out, size, stage.batch_size)
         batches = (batch.to(self.device).in_floats() for batch in held_out)
         model = self.averaged_model()
-        groups = self.config.data.rendered.scenes
+        groups, objective = self.held_out.cache.names, self.config.objective
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.engine.precision == "bf16"
         ):
-            self.validation, shown = validate(model, batches, groups)
+            self.validation, shown = validate(model, batches, groups, objective)
         monitor.record("validation", self.step, {**self.validation, "height": size[0], "width": size[1]})
-        keys = ("abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
+        keys = ("photometric", "abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
         monitor.say(
             f"step {self.step}: " + ", ".join(f"{k} {self.validation[k]:.4f}" for k in keys if k in self.validation)
         )
         if shown is not None:
             monitor.picture("validation", self.step, depth_panel(*shown, self.model.info))
-        if self.validation.get("abs_rel", float("inf")) < self.best:
-            self.best = self.validation["abs_rel"]
+        figure = self.validation.get("abs_rel" if objective.supervised else "photometric", float("inf"))
+        if figure < self.best:
+            self.best = figure
             self.checkpoints.save_best(self.state_dict())
         return self.validation
 
@@ -292,8 +293,9 @@ class Trainer:
 
         model = self.averaged_model().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         model.info = model.info.with_(
-            training=f"rendered scenes, supervised by rendered depth and motion; seed {self.config.seed}, "
-            f"{self.step} steps"
+            training=f"{self.config.data.kind} data, "
+            f"{'supervised' if self.config.objective.supervised else 'self-supervised'}; "
+            f"seed {self.config.seed}, {self.step} steps"
         )
         path = self.output / WEIGHTS
         save_model(path, model)

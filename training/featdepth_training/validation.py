@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.batch import FrameBatch, focal_ratio
+from featdepth_training.config import ObjectiveConfig
 from featdepth_training.prediction import Prediction, predict
+from featdepth_training.selfsupervised import selfsupervised_terms
 from featdepth_training.supervised import log_depth, motion_target
 
 #: Metres between which depth is compared.
@@ -53,11 +56,13 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 
 @torch.no_grad()
 def validate(
-    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: tuple[str, ...]
+    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], objective: ObjectiveConfig
 ) -> tuple[dict[str, float], tuple[FrameBatch, Prediction] | None]:
-    """Return figures (means over images, with ``<group>/`` in front for each kind of scene) and one batch with its prediction.
+    """Return figures and one batch with its prediction.
 
-    ``rotation_deg`` and ``translation_percent``: errors of the motion of each pair, the latter relative to its length.
+    Figures are means over samples, with ``<group>/`` in front for each kind of scene. Without truth there is
+    ``photometric`` only (when the objective has that term), with true depth those of `_depth_figures`, with true motion
+    ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
     """
     was_training = model.training
     model.eval()
@@ -74,10 +79,14 @@ def validate(
         turn_deg = torch.rad2deg((prediction.axisangle[:, 0] - axisangle).norm(dim=1)).tolist()
         relative = (prediction.translation[:, 0] - shift).norm(dim=1) / shift.norm(dim=1).clamp_min(1e-3)
         percent = (100 * relative).tolist()
+        if objective.selfsupervised:
+            without_truth = selfsupervised_terms(model, prediction, batch, objective)
+            sums.add("photometric", [float(without_truth["photometric"])] * count)
         for i in range(count):
             group = groups[int(batch.group[i])]
             figures = _depth_figures(guess[i, 0], batch.depth[i, 0, 0]) or {}
-            figures = {**figures, "rotation_deg": turn_deg[i], "translation_percent": percent[i]}
+            if math.isfinite(percent[i]):
+                figures = {**figures, "rotation_deg": turn_deg[i], "translation_percent": percent[i]}
             for name, value in figures.items():
                 sums.add(name, [value])
                 sums.add(f"{group}/{name}", [value])
