@@ -45,5 +45,7 @@ class MissingDependencyError(FeatDepthError):
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``; did you mean 'lr'?`` or, with nothing near, the known names. For error messages."""
     names = sorted(known)
+    if not names:
+        return ""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"

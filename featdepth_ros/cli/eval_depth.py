@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from featdepth_ros.cli.arguments import one_of_or_positive, positive
+
 if TYPE_CHECKING:
     from featdepth_ros.metrics.depth import CropName
 
@@ -27,25 +29,6 @@ EXAMPLE = """\
 DATASETS = ("kitti_raw", "kitti_odom", "tum", "nyu", "seven_scenes", "make3d")
 
 
-def _scale(text: str) -> str | float:
-    if text in ("none", "median"):
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither none, median nor a factor") from error
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
     parser.set_defaults(wrong_usage=parser.error)
@@ -53,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
     folders.add_argument("--gt", metavar="DIR", help="true depth, metres")
     folders.add_argument(
-        "--pred-divisor", type=_positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+        "--pred-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
     )
     folders.add_argument(
-        "--gt-divisor", type=_positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+        "--gt-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
     )
     data = parser.add_argument_group("weights on a data set")
     data.add_argument("--weights", metavar="W", help="weights, or the name of a model that ships")
@@ -75,11 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     rules = parser.add_argument_group("protocol")
     rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none, with --dataset its own")
-    rules.add_argument("--cap", type=_positive, help="largest true depth, metres (default 80, with --dataset its own)")
-    rules.add_argument("--min", type=_positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
+    rules.add_argument("--cap", type=positive, help="largest true depth, metres (default 80, with --dataset its own)")
+    rules.add_argument("--min", type=positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
     rules.add_argument(
         "--scale",
-        type=_scale,
+        type=one_of_or_positive("none", "median"),
         default="none",
         metavar="none|median|FLOAT",
         help="none (default), median of each image, or a factor (36 for the published stereo weights)",
@@ -105,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     default_crop, default_cap = PROTOCOLS[args.dataset] if args.dataset else ("none", 80.0)
     crop: CropName = args.crop or default_crop
-    cap: float = args.cap if args.cap is not None else default_cap
+    cap: float = args.cap or default_cap
     scale: Any = args.scale
     if args.weights:
         from featdepth_ros.cli.eval_prediction import DepthPredictor, predicted_pairs, scale_in_metres

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from featdepth_ros.cli.arguments import one_of_or_positive, positive
+
 if TYPE_CHECKING:
     from featdepth_ros.reporting.recording import RecordingOptions
 
@@ -21,15 +23,6 @@ EXAMPLE = """\
   featdepth eval recording out/bag --html report.html --json figures.json"""
 
 
-def _scale(text: str) -> str | float:
-    if text in ("auto", "none", "median"):
-        return text
-    try:
-        return float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither auto, none, median nor a factor") from error
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's flags."""
     parser.set_defaults(wrong_usage=parser.error)
@@ -40,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--odometry", metavar="TOPIC", help="the node's odometry")
     parser.add_argument("--truth-depth", metavar="TOPIC", help="true depth images")
     parser.add_argument("--truth-odometry", metavar="TOPIC", help="true odometry")
-    parser.add_argument("--cap", type=float, default=80.0, help="largest true depth, metres (default 80)")
-    parser.add_argument("--min", type=float, default=1e-3, help="smallest true depth, metres (default 1e-3)")
+    parser.add_argument("--cap", type=positive, default=80.0, help="largest true depth, metres (default 80)")
+    parser.add_argument("--min", type=positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
     parser.add_argument(
         "--scale",
-        type=_scale,
+        type=one_of_or_positive("auto", "none", "median"),
         default="auto",
         metavar="auto|none|median|FLOAT",
         help="of depth; auto (default): none, or median when the node says its scale is relative",

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featdepth_ros.cli.arguments import image_size, positive
+
 if TYPE_CHECKING:
     from featdepth_ros.inference.config import EstimatorConfig
     from featdepth_ros.recordings import Recording
@@ -26,6 +28,7 @@ EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("input", metavar="INPUT", help="image, folder, video, bag, KITTI or EuRoC folder")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
@@ -34,15 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
     )
-    parser.add_argument("--rate", type=float, metavar="HZ", help="frames per second of inputs without stamps (10)")
+    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
-    parser.add_argument("--input-size", metavar="HxW", help="size the networks run at (default: as trained)")
+    parser.add_argument(
+        "--input-size", type=image_size, metavar="HxW", help="size the networks run at (default: as trained)"
+    )
     parser.add_argument("--scale", default="auto", choices=["auto", "relative", "factor", "camera_height"])
-    parser.add_argument("--scale-factor", type=float, default=1.0, help="metres per network unit, for --scale factor")
-    parser.add_argument("--camera-height", type=float, default=1.5, metavar="M", help="for --scale camera_height")
-    parser.add_argument("--min-depth", type=float, default=0.1, help="nearest valid depth (0.1)")
-    parser.add_argument("--max-depth", type=float, default=80.0, help="farthest valid depth (80)")
+    parser.add_argument(
+        "--scale-factor", type=positive, default=1.0, help="metres per network unit, for --scale factor"
+    )
+    parser.add_argument("--camera-height", type=positive, default=1.5, metavar="M", help="for --scale camera_height")
+    parser.add_argument("--min-depth", type=positive, default=0.1, help="nearest valid depth (0.1)")
+    parser.add_argument("--max-depth", type=positive, default=80.0, help="farthest valid depth (80)")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--json", metavar="FILE", help="write the summary there too")
 
@@ -51,23 +58,20 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
     from featdepth_ros.errors import ConfigError
     from featdepth_ros.inference.config import EstimatorConfig
 
-    size: tuple[int, int] | None = None
-    if args.input_size:
-        try:
-            height, width = (int(side) for side in args.input_size.lower().split("x"))
-        except ValueError as error:
-            raise ConfigError(f"--input-size is '{args.input_size}'; expected HxW, for instance 192x640") from error
-        size = (height, width)
-    return EstimatorConfig(
-        output_size="network",
-        input_size=size,
-        precision=args.precision,
-        scale=args.scale,
-        scale_factor=args.scale_factor,
-        camera_height_m=args.camera_height,
-        min_depth=args.min_depth,
-        max_depth=args.max_depth,
-    )
+    try:
+        return EstimatorConfig(
+            output_size="network",
+            input_size=args.input_size,
+            precision=args.precision,
+            scale=args.scale,
+            scale_factor=args.scale_factor,
+            camera_height_m=args.camera_height,
+            min_depth=args.min_depth,
+            max_depth=args.max_depth,
+        )
+    except ConfigError as error:
+        args.wrong_usage(str(error))
+        raise
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.inference.estimator import Estimator
     from featdepth_ros.models.checkpoints import load_model
     from featdepth_ros.recordings import open_recording
+    from featdepth_ros.reporting.tables import write_json
 
     config = _config(args)
     recording = open_recording(args.input, topic=args.topic, camera=args.camera, rate_hz=args.rate)
@@ -99,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         summary = output.summary(estimator, recording, seconds=seconds, weights=str(weights), source=args.input)
     if args.json:
-        output.write_json(Path(args.json), summary)
+        write_json(args.json, summary)
     unit = "m" if summary["scale_kind"] == "metric" else "model units (the scale is relative)"
     print(
         f"{summary['frames']} frames at {summary['fps']:.1f} frames/s on {summary['device']} ({summary['precision']}), "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.estimator import Estimator
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.recordings import Frame, Recording
+from featdepth_ros.reporting.tables import write_json
 
 _FOLDERS = ("depth", "valid", "preview")
 _FILES = ("trajectory.kitti.txt", "trajectory.tum.txt", "summary.json")
@@ -93,9 +93,7 @@ class InferOutput:
         if len(self._pending) > _WAITING:
             self._wait_for_one()
 
-    def _write(
-        self, frame: Frame, depth: NDArray[np.float32], valid: NDArray[np.bool_], estimate: Estimate
-    ) -> None:
+    def _write(self, frame: Frame, depth: NDArray[np.float32], valid: NDArray[np.bool_], estimate: Estimate) -> None:
         np.save(self._folder / "depth" / f"{frame.name}.npy", depth)
         _write_png(self._folder / "valid" / f"{frame.name}.png", valid.astype(np.uint8) * 255)
         near = max(float(np.percentile(depth[::8, ::8], 2)), estimate.min_depth)
@@ -152,14 +150,8 @@ class InferOutput:
             "motion": dict(self._states),
             "notes": recording.notes,
         }
-        self.write_json(self._folder / "summary.json", summary)
+        write_json(self._folder / "summary.json", summary)
         return summary
-
-    @staticmethod
-    def write_json(path: Path, content: dict[str, Any]) -> None:
-        """Write JSON, parents made when missing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

@@ -73,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
+    except OSError as error:
+        # A full disk, a missing right: the machine's state, which no line of code can mend.
+        print(f"featdepth {verb}: {error}", file=sys.stderr)
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
+
+from featdepth_ros.cli.arguments import not_negative, positive, topic
 
 DESCRIPTION = """Put a recording onto ROS 2 topics at the rate it was recorded.
 
@@ -18,24 +19,10 @@ EXAMPLE = """  featdepth play drive.bag --topic /camera/image_raw --loop
   featdepth play photos/ --rate-hz 5 --camera 718.9,718.9,607.2,185.2"""
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0.0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0.0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("input", metavar="INPUT", type=Path, help="bag, folder, video or image")
-    parser.add_argument("--rate", type=_positive, default=1.0, metavar="FACTOR", help="speed, 1 is as recorded")
+    parser.add_argument("--rate", type=positive, default=1.0, metavar="FACTOR", help="speed, 1 is as recorded")
     parser.add_argument("--loop", action="store_true", help="start again at the end; stamps jump back")
     parser.add_argument("--clock", action="store_true", help="publish the recording's time on /clock")
     parser.add_argument("--topic", help="image topic of a bag with several, or camera of a data set (image_2, cam1)")
@@ -43,12 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration to publish instead of the recorded one"
     )
     parser.add_argument(
-        "--image-topic", help="name to play the images under (default: the bag's, else /camera/image_raw)"
+        "--image-topic",
+        type=topic,
+        metavar="TOPIC",
+        help="name to play the images under (default: the bag's, else /camera/image_raw)",
     )
     parser.add_argument("--frame-id", default="camera_optical_frame", help="frame of the images, bags excepted")
-    parser.add_argument(
-        "--rate-hz", type=_positive, help="frames per second of a recording without stamps (default 10)"
-    )
+    parser.add_argument("--rate-hz", type=positive, help="frames per second of a recording without stamps (default 10)")
     parser.add_argument(
         "--compressed", action="store_true", help="images as JPEG on IMAGE_TOPIC/compressed, bags excepted"
     )
@@ -56,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reliability.add_argument("--reliable", dest="reliable", action="store_true", default=None, help="reliable topics")
     reliability.add_argument("--best-effort", dest="reliable", action="store_false", help="best-effort topics")
     parser.add_argument(
-        "--start-delay", type=_not_negative, default=0.0, metavar="S", help="wait before the first message"
+        "--start-delay", type=not_negative, default=0.0, metavar="S", help="wait before the first message"
     )
     parser.add_argument(
-        "--wait-for-subscriber", type=_not_negative, default=0.0, metavar="S", help="wait at most S s for one"
+        "--wait-for-subscriber", type=not_negative, default=0.0, metavar="S", help="wait at most S s for one"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was played as JSON")
 
@@ -92,10 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell(report: Any, json_file: Path | None) -> None:
-    import json
     from dataclasses import asdict
 
-    from featdepth_ros.errors import FeatDepthError
+    from featdepth_ros.reporting.tables import write_json
 
     if report.subscribers_found is False:
         print("note: no subscriber appeared in time; played all the same")
@@ -106,7 +93,4 @@ def _tell(report: Any, json_file: Path | None) -> None:
         + (" (interrupted)" if report.interrupted else "")
     )
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FeatDepthError(f"'{json_file}' cannot be written: {error.strerror}") from error
+        write_json(json_file, asdict(report))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
+
+from featdepth_ros.cli.arguments import positive, topic
 
 DESCRIPTION = """Write ROS 2 topics into a new bag until Ctrl-C, SIGTERM or the end of --duration.
 
@@ -14,20 +15,13 @@ EXAMPLE = """  featdepth record --output run1 --topics /camera/image_raw /camera
   featdepth record --output run2 --all --duration 30 --storage mcap"""
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0.0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", type=Path, required=True, metavar="BAG", help="folder of the bag to create")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--topics", nargs="+", metavar="TOPIC", help="topics to record")
+    which.add_argument("--topics", nargs="+", type=topic, metavar="TOPIC", help="topics to record")
     which.add_argument("--all", action="store_true", help="record every topic but /rosout and /parameter_events")
-    parser.add_argument("--duration", type=_seconds, metavar="S", help="stop after S seconds")
+    parser.add_argument("--duration", type=positive, metavar="S", help="stop after S seconds")
     parser.add_argument("--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="file format")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was recorded as JSON")
 
@@ -53,10 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell(report: Any, args: argparse.Namespace) -> int:
-    import json
     from dataclasses import asdict
 
-    from featdepth_ros.errors import FeatDepthError
+    from featdepth_ros.reporting.tables import write_json
 
     for topic, reason in report.left_out.items():
         print(f"note: {topic} was not recorded: {reason}")
@@ -69,8 +62,5 @@ def _tell(report: Any, args: argparse.Namespace) -> int:
     total = sum(report.messages.values())
     print(f"recorded {total} messages in {report.elapsed_s:.1f} s into {args.output} ({report.ended})")
     if args.json is not None:
-        try:
-            args.json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FeatDepthError(f"'{args.json}' cannot be written: {error.strerror}") from error
+        write_json(args.json, asdict(report))
     return 0 if report.ended in ("stopped", "the time is over", "ROS was shut down") else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from featdepth_ros.models.checkpoints import model_from_weights
     from featdepth_ros.models.weights_io import read_weights
+    from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.resources import weights_file
 
     weights = read_weights(weights_file(args.file))
     figures = _figures(weights, model_from_weights(weights, preset=args.preset))
     _print(figures)
-    _write_json(args.json, figures)
+    if args.json:
+        write_json(args.json, figures)
     return 0
 
 
@@ -56,6 +57,7 @@ def _import(args: argparse.Namespace) -> int:
     from featdepth_ros.errors import CheckpointError
     from featdepth_ros.models.checkpoints import model_from_weights, save_model
     from featdepth_ros.models.weights_io import read_weights
+    from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.resources import weights_file
 
     source, target = weights_file(args.source), Path(args.target).expanduser()
@@ -70,7 +72,8 @@ def _import(args: argparse.Namespace) -> int:
     _print(figures)
     print(f"dropped         {', '.join(weights.dropped) or 'nothing'}")
     print(f"written         {target}")
-    _write_json(args.json, figures)
+    if args.json:
+        write_json(args.json, figures)
     return 0
 
 
@@ -122,16 +125,3 @@ def _print(figures: dict[str, Any]) -> None:
     }
     for name, value in rows.items():
         print(f"{name:<15} {value}")
-
-
-def _write_json(path: str | None, figures: dict[str, Any]) -> None:
-    from pathlib import Path
-
-    from featdepth_ros.errors import FeatDepthError
-
-    if path is None:
-        return
-    try:
-        Path(path).write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise FeatDepthError(f"the figures cannot be written to '{path}': {error.strerror}") from error

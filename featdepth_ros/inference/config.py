@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,15 +41,15 @@ class EstimatorConfig:
     max_gap_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_depth < self.max_depth:
+        if not 0 < self.min_depth < self.max_depth < math.inf:
             raise ConfigError(
-                f"depth range is {self.min_depth} to {self.max_depth}; expected 0 < min_depth < max_depth"
+                f"depth range is {self.min_depth} to {self.max_depth}; expected 0 < min_depth < max_depth, finite"
             )
-        if self.scale == "factor" and self.scale_factor <= 0:
+        if self.scale == "factor" and not 0 < self.scale_factor < math.inf:
             raise ConfigError(f"scale_factor is {self.scale_factor}; expected a positive number")
-        if self.scale == "camera_height" and self.camera_height_m <= 0:
+        if self.scale == "camera_height" and not 0 < self.camera_height_m < math.inf:
             raise ConfigError(f"camera_height_m is {self.camera_height_m}; expected a positive number of metres")
-        if self.max_gap_s <= 0:
+        if not self.max_gap_s > 0:
             raise ConfigError(f"max_gap_s is {self.max_gap_s}; expected a positive number of seconds")
         if self.input_size is not None and any(side < 32 or side % 32 for side in self.input_size):
             raise ConfigError(

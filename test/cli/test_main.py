@@ -73,6 +73,15 @@ def test_an_own_error_is_one_sentence_and_exit_code_1(
     assert capsys.readouterr().err == "featdepth try: no frames in 3\n"
 
 
+def test_the_machines_state_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def action(args) -> int:
+        raise OSError(28, "No space left on device")
+
+    install_verb(monkeypatch, action)
+    assert cli.main(["try"]) == cli.FAILED
+    assert "No space left" in capsys.readouterr().err
+
+
 def test_an_interrupt_is_named_and_a_bug_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

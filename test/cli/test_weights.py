@@ -55,7 +55,7 @@ def test_mistakes_end_with_a_message(published: Path, tmp_path: Path, capsys: py
     assert main(["weights", "info", str(tmp_path / "absent.pth")]) == 1
     assert main(["weights", "import", str(published), str(tmp_path / "x.pth"), "--preset", "kitti"]) == 1
     assert main(["weights", "info", str(published), "--preset", "kity"]) == 1
-    assert main(["weights", "info", str(published), "--preset", "nyu", "--json", str(tmp_path / "no" / "f")]) == 1
+    assert main(["weights", "info", str(published), "--preset", "nyu", "--json", str(published / "f")]) == 1
     errors = capsys.readouterr().err
     assert "no weights at" in errors and "ends in .safetensors" in errors and "did you mean 'kitti'" in errors
     assert "cannot be written" in errors and "Traceback" not in errors

@@ -1,0 +1,62 @@
+"""What the values of flags may be: a wrong one ends with the verb's usage and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def positive(text: str) -> float:
+    """Read a finite number above 0."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number from 0 on."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 0 on")
+    return value
+
+
+def whole(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+    return int(text)
+
+
+def one_of_or_positive(*words: str) -> Callable[[str], str | float]:
+    """Return a reader of one of some words or a finite number above 0."""
+
+    def read(text: str) -> str | float:
+        return text if text in words else positive(text)
+
+    return read
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read ``HxW`` as (height, width), pixels, at least 16 each."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.lower())
+    if not match or min(map(int, match.groups())) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HxW, for instance 192x640, at least 16 each")
+    return int(match[1]), int(match[2])
+
+
+def topic(text: str) -> str:
+    """Read the name of a ROS topic: words of letters, digits and ``_`` with ``/`` between, none led by a digit."""
+    if not re.fullmatch(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no topic name; expected such as /camera/image_raw")
+    return text

@@ -1,0 +1,67 @@
+"""Values of flags: what is read, what is refused, and that a refusal is wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from featdepth_ros.cli import arguments
+from featdepth_ros.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (arguments.positive, "2.5", 2.5),
+        (arguments.not_negative, "0", 0.0),
+        (arguments.whole, "12", 12),
+        (arguments.image_size, "192x640", (192, 640)),
+        (arguments.image_size, "192X640", (192, 640)),
+        (arguments.one_of_or_positive("none", "median"), "median", "median"),
+        (arguments.one_of_or_positive("none", "median"), "36", 36.0),
+        (arguments.topic, "/camera/image_raw", "/camera/image_raw"),
+        (arguments.topic, "image_raw", "image_raw"),
+    ],
+)
+def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
+    assert read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "texts"),
+    [
+        (arguments.positive, ["0", "-1", "nan", "inf", "many", ""]),
+        (arguments.not_negative, ["-0.1", "nan", "inf", "x"]),
+        (arguments.whole, ["0", "-3", "1.5", "x", "", "10000000000"]),
+        (arguments.image_size, ["192", "0x0", "-1x5", "8x640", "192x", "axb", "192x640x3"]),
+        (arguments.one_of_or_positive("none"), ["some", "nan", "0"]),
+        (arguments.topic, ["", "/", "a b", "/a//b", "/a/", "/1a", "a!"]),
+    ],
+)
+def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(argparse.ArgumentTypeError, match="expected|number"):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["infer", "x", "--output", "y", "--rate", "nan"],
+        ["infer", "x", "--output", "y", "--input-size", "33x64"],
+        ["infer", "x", "--output", "y", "--min-depth", "90"],
+        ["simulate", "--output", "y", "--frames", "0"],
+        ["eval", "depth", "--pred", "x", "--gt", "y", "--scale", "nan"],
+        ["eval", "recording", "x", "--cap", "-1"],
+        ["play", "x", "--image-topic", "no topic"],
+        ["record", "--output", "y", "--topics", "no topic"],
+    ],
+)
+def test_they_are_wrong_usage(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(line)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
