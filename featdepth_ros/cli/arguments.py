@@ -55,7 +55,7 @@ def image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def topic(text: str) -> str:
+def topic_name(text: str) -> str:
     """Read the name of a ROS topic: words of letters, digits and ``_`` with ``/`` between, none led by a digit."""
     if not re.fullmatch(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no topic name; expected such as /camera/image_raw")

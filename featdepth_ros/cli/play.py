@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.arguments import not_negative, positive, topic
+from featdepth_ros.cli.arguments import not_negative, positive, topic_name
 
 DESCRIPTION = """Put a recording onto ROS 2 topics at the rate it was recorded.
 
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image-topic",
-        type=topic,
+        type=topic_name,
         metavar="TOPIC",
-        help="name to play the images under (default: the bag's, else /camera/image_raw)",
+        help="default: the bag's, else /camera/image_raw",
     )
     parser.add_argument("--frame-id", default="camera_optical_frame", help="frame of the images, bags excepted")
     parser.add_argument("--rate-hz", type=positive, help="frames per second of a recording without stamps (default 10)")

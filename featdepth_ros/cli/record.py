@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.arguments import positive, topic
+from featdepth_ros.cli.arguments import positive, topic_name
 
 DESCRIPTION = """Write ROS 2 topics into a new bag until Ctrl-C, SIGTERM or the end of --duration.
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", type=Path, required=True, metavar="BAG", help="folder of the bag to create")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--topics", nargs="+", type=topic, metavar="TOPIC", help="topics to record")
+    which.add_argument("--topics", nargs="+", type=topic_name, metavar="TOPIC", help="topics to record")
     which.add_argument("--all", action="store_true", help="record every topic but /rosout and /parameter_events")
     parser.add_argument("--duration", type=positive, metavar="S", help="stop after S seconds")
     parser.add_argument("--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="file format")

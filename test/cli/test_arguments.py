@@ -22,8 +22,8 @@ from featdepth_ros.cli.main import main
         (arguments.image_size, "192X640", (192, 640)),
         (arguments.one_of_or_positive("none", "median"), "median", "median"),
         (arguments.one_of_or_positive("none", "median"), "36", 36.0),
-        (arguments.topic, "/camera/image_raw", "/camera/image_raw"),
-        (arguments.topic, "image_raw", "image_raw"),
+        (arguments.topic_name, "/camera/image_raw", "/camera/image_raw"),
+        (arguments.topic_name, "image_raw", "image_raw"),
     ],
 )
 def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
@@ -38,7 +38,7 @@ def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
         (arguments.whole, ["0", "-3", "1.5", "x", "", "10000000000"]),
         (arguments.image_size, ["192", "0x0", "-1x5", "8x640", "192x", "axb", "192x640x3"]),
         (arguments.one_of_or_positive("none"), ["some", "nan", "0"]),
-        (arguments.topic, ["", "/", "a b", "/a//b", "/a/", "/1a", "a!"]),
+        (arguments.topic_name, ["", "/", "a b", "/a//b", "/a/", "/1a", "a!"]),
     ],
 )
 def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
