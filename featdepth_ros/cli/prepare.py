@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from featdepth_ros.cli.arguments import image_size, not_negative, positive, whole
+
 DESCRIPTION = (
     "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
     "static, blurred and broken frames are left out, and no sample reaches across a cut or a gap."
@@ -21,19 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
     )
-    parser.add_argument("--rate", type=float, metavar="HZ", help="frames per second of inputs without stamps (10)")
-    parser.add_argument("--size", default="192x640", metavar="HxW", help="size of the cached frames (%(default)s)")
-    parser.add_argument("--frames", type=int, default=3, metavar="N", help="frames of a sample (%(default)s)")
+    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
+    parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the cache (192x640)")
+    parser.add_argument("--frames", type=whole, default=3, metavar="N", help="frames of a sample (%(default)s)")
     parser.add_argument(
-        "--min-motion", type=float, default=0.004, help="least motion, share of the width (%(default)s)"
+        "--min-motion", type=not_negative, default=0.004, help="least motion, share of the width (%(default)s)"
     )
-    parser.add_argument("--max-gap", type=float, default=1.0, metavar="S", help="longest gap, seconds (%(default)s)")
+    parser.add_argument("--max-gap", type=positive, default=1.0, metavar="S", help="longest gap, seconds (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary there too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare; returns the exit code."""
-    from featdepth_ros.errors import ConfigError, MissingDependencyError
+    from featdepth_ros.errors import MissingDependencyError
 
     try:
         from featdepth_training.prepare import PrepareConfig, SelectionConfig, prepare
@@ -42,16 +44,12 @@ def run(args: argparse.Namespace) -> int:
             f"training needs a package that is not installed ({error.name}); "
             "install it with: pip install 'featdepth_ros[train]'"
         ) from error
-    import json
-
     from tqdm import tqdm
 
     from featdepth_ros.recordings.open import open_recording
+    from featdepth_ros.reporting.tables import write_json
 
-    try:
-        height, width = (int(side) for side in args.size.lower().split("x"))
-    except ValueError as error:
-        raise ConfigError(f"--size is '{args.size}'; expected HxW, for instance 192x640") from error
+    height, width = args.size
     selection = SelectionConfig(min_motion=args.min_motion, max_gap_s=args.max_gap)
     config = PrepareConfig(height=height, width=width, frames=args.frames, selection=selection)
     recording = open_recording(args.input, args.topic, args.camera, args.rate)
@@ -61,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"{summary['clips']} clips of {args.frames} frames from {summary['frames']} frames ({chosen}), "
           f"{len(summary['unreadable'])} unreadable: {args.output}")  # fmt: skip
     if args.json is not None:
-        args.json.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_json(args.json, summary)
     return 0
