@@ -57,7 +57,8 @@ class RenderedConfig:
         clips, validation_clips: numbers of clips; validation clips come from other seeds than any training clip.
         frames: frames a clip.
         height, width: size they are rendered at, pixels.
-        scenes: kinds of scene, taken in turn.
+        scenes: kinds of scene.
+        shares: of each kind in the clips; empty: equal.
         shard_clips: clips a file.
         seed: of scenes, cameras and paths.
     """
@@ -69,6 +70,7 @@ class RenderedConfig:
     height: int = 256
     width: int = 640
     scenes: tuple[str, ...] = ("street", "room")
+    shares: tuple[float, ...] = ()
     shard_clips: int = 20
     seed: int = 0
 

@@ -115,9 +115,18 @@ def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCa
             f"data.rendered has clips {rendered.clips}, validation_clips {rendered.validation_clips} and {kinds} kinds "
             "of scenes; expected at least 1 kind and 1 clip of each"
         )
+    if rendered.shares and (len(rendered.shares) != kinds or min(rendered.shares) <= 0):
+        raise ConfigError(f"data.rendered.shares is {list(rendered.shares)}; expected {kinds} numbers above 0, or none")
     root = Path(rendered.cache).expanduser() if rendered.cache else output / "cache"
     held_out = _prepare(rendered, root / "validation", rendered.validation_clips, VALIDATION_SCENES)
     return _prepare(rendered, root / "train", rendered.clips, 0), held_out
+
+
+def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
+    """Share ``clips`` among the kinds of scene, at least one each; they add up to ``clips``."""
+    shares = np.array(rendered.shares or (1.0,) * len(rendered.scenes))
+    ends = np.rint(np.cumsum(shares) / shares.sum() * (clips - len(shares))).astype(int)
+    return [int(n) + 1 for n in np.diff(ends, prepend=0)]
 
 
 def _prepare(rendered: RenderedConfig, root: Path, clips: int, first_scene: int) -> ClipCache:
@@ -125,8 +134,7 @@ def _prepare(rendered: RenderedConfig, root: Path, clips: int, first_scene: int)
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
     folders: list[tuple[Path, int | None]] = []
-    for group, kind in enumerate(rendered.scenes):
-        count = clips // len(rendered.scenes) + (group < clips % len(rendered.scenes))
+    for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)
         with tqdm(total=count, unit="clip", desc=f"{root.name}/{kind}", dynamic_ncols=True) as bar:
             write_cache(root / kind, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featdepth_ros.simulation.room import make_room
+from featdepth_ros.simulation.room import make_corridor, make_room
 from featdepth_ros.simulation.scene import Scene
-from featdepth_ros.simulation.street import make_street
-from featdepth_training.viewpoints import Movement, drive, hold
+from featdepth_ros.simulation.street import make_clutter, make_street
+from featdepth_training.viewpoints import Movement, drive, hold, walk
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class SceneKind:
 
 
 SCENES: dict[str, SceneKind] = {
+    "clutter": SceneKind(lambda seed: make_clutter(seed, 120.0), walk, (250.0, 600.0)),
+    "corridor": SceneKind(make_corridor, hold, (250.0, 600.0)),
     "room": SceneKind(make_room, hold, (200.0, 470.0)),
     "street": SceneKind(lambda seed: make_street(seed, 180.0), drive, (270.0, 620.0)),
 }

@@ -74,11 +74,16 @@ def draw_camera(rng: Rng, height: int, width: int, focal_px: tuple[float, float]
     )
 
 
-def drive(scene: Scene, rng: Rng) -> Movement:
+def walk(scene: Scene, rng: Rng) -> Movement:
+    """Somebody on foot, a small robot or a drone on a path."""
+    return drive(scene, rng, on_foot_share=1.0)
+
+
+def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
     """A car (or, at times, somebody on foot or a small robot) on a street."""
     road = scene.path
     assert isinstance(road, Road)
-    on_foot = rng.random() < 0.25
+    on_foot = rng.random() < on_foot_share
     s = float(rng.uniform(8.0, road.length_m - 30.0))
     reach = road.half_width_m
     left = float(rng.uniform(-reach - 1.5, reach + 1.5) if on_foot else rng.uniform(-0.55, 0.3) * reach)
@@ -113,6 +118,8 @@ def hold(scene: Scene, rng: Rng) -> Movement:
     place = middle + reach * rng.uniform(-1.25, 1.25, 3)
     direction = rng.normal(0.0, 1.0, 3) * [1.0, 1.0, 0.4]
     yaw = float(rng.uniform(-math.pi, math.pi))
+    if free.facing_rad is not None and rng.random() < 0.8:
+        yaw = free.facing_rad + float(rng.normal(0.0, 0.5))
     if rng.random() < 0.4:  # straight ahead, as a robot goes
         direction = np.array([math.cos(yaw), math.sin(yaw), 0.0])
     turning = float(rng.choice([0.005, 0.015, 0.04]))
