@@ -31,11 +31,15 @@ def not_negative(text: str) -> float:
     return value
 
 
-def whole(text: str) -> int:
-    """Read a whole number from 1 on."""
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
-    return int(text)
+def whole(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from ``least`` on, up to nine digits."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} on")
+        return int(text)
+
+    return read
 
 
 def one_of_or_positive(*words: str) -> Callable[[str], str | float]:

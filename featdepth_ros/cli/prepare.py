@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the cache (192x640)")
-    parser.add_argument("--frames", type=whole, default=3, metavar="N", help="frames of a sample (%(default)s)")
+    parser.add_argument("--frames", type=whole(2), default=3, metavar="N", help="frames of a sample (%(default)s)")
     parser.add_argument(
         "--min-motion", type=not_negative, default=0.004, help="least motion, share of the width (%(default)s)"
     )

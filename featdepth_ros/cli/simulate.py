@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
     parser.add_argument("--scene", default="street", help="street, room, corridor or clutter (default: street)")
-    parser.add_argument("--frames", type=whole, default=100, metavar="N", help="number of frames (default: 100)")
+    parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="default: 192x640")
-    parser.add_argument("--seed", type=int, default=0, help="decides scene and motion (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="decides scene and motion (default: 0)")
     parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
                         help="bag or mcap: ROS 2 bag; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
     parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera"
     )
-    parser.add_argument("--threads", type=whole, default=None, help="default: the processors, at most 8")
+    parser.add_argument("--threads", type=whole(1), default=None, help="default: the processors, at most 8")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
 
 

@@ -17,7 +17,8 @@ from featdepth_ros.cli.main import main
     [
         (arguments.positive, "2.5", 2.5),
         (arguments.not_negative, "0", 0.0),
-        (arguments.whole, "12", 12),
+        (arguments.whole(1), "12", 12),
+        (arguments.whole(0), "0", 0),
         (arguments.image_size, "192x640", (192, 640)),
         (arguments.image_size, "192X640", (192, 640)),
         (arguments.one_of_or_positive("none", "median"), "median", "median"),
@@ -35,7 +36,7 @@ def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
     [
         (arguments.positive, ["0", "-1", "nan", "inf", "many", ""]),
         (arguments.not_negative, ["-0.1", "nan", "inf", "x"]),
-        (arguments.whole, ["0", "-3", "1.5", "x", "", "10000000000"]),
+        (arguments.whole(1), ["0", "-3", "1.5", "x", "", "10000000000"]),
         (arguments.image_size, ["192", "0x0", "-1x5", "8x640", "192x", "axb", "192x640x3"]),
         (arguments.one_of_or_positive("none"), ["some", "nan", "0"]),
         (arguments.topic_name, ["", "/", "a b", "/a//b", "/a/", "/1a", "a!"]),
@@ -54,6 +55,8 @@ def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
         ["infer", "x", "--output", "y", "--input-size", "33x64"],
         ["infer", "x", "--output", "y", "--min-depth", "90"],
         ["simulate", "--output", "y", "--frames", "0"],
+        ["simulate", "--output", "y", "--seed", "-1"],
+        ["prepare", "x", "--output", "y", "--frames", "1"],
         ["eval", "depth", "--pred", "x", "--gt", "y", "--scale", "nan"],
         ["eval", "recording", "x", "--cap", "-1"],
         ["play", "x", "--image-topic", "no topic"],
