@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from featdepth_training.cache import Clip, ClipCache, write_cache
-from featdepth_training.config import TrainConfig, from_dict
+from featdepth_training.config import TrainConfig
+from featdepth_training.loading import from_dict
 from featdepth_training.samples import ClipDataset
 from featdepth_training.trainer import Trainer
 

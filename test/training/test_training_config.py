@@ -6,7 +6,8 @@ import pytest
 
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.resources import config_file
-from featdepth_training.config import TrainConfig, from_dict, load_config, to_dict
+from featdepth_training.config import TrainConfig
+from featdepth_training.loading import from_dict, load_config, to_dict
 
 
 def test_unknown_key_names_the_nearest() -> None:

@@ -17,7 +17,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.cache import ClipCache, cache_folders
-from featdepth_training.config import from_dict
+from featdepth_training.loading import from_dict
 from featdepth_training.prepare import PrepareConfig, prepare
 from featdepth_training.selection import Selector
 from featdepth_training.session import open_data, train

@@ -13,7 +13,8 @@ import torch
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.cache import ClipCache, cache_folders
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
-from featdepth_training.config import CheckConfig, TrainConfig, load_config, to_dict
+from featdepth_training.config import CheckConfig, TrainConfig
+from featdepth_training.loading import load_config, to_dict
 from featdepth_training.monitor import Monitor
 from featdepth_training.samples import ClipDataset
 from featdepth_training.rendered import prepare_caches

@@ -15,8 +15,9 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
-from featdepth_training.config import TrainConfig, to_dict
+from featdepth_training.config import TrainConfig
 from featdepth_training.ema import WeightAverage
+from featdepth_training.loading import to_dict
 from featdepth_training.monitor import Monitor
 from featdepth_training.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
 from featdepth_training.samples import ClipDataset, train_loader, validation_batches
