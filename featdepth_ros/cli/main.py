@@ -68,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FeatDepthError as error:
         print(f"featdepth {verb}: {error}", file=sys.stderr)
         return FAILED
+    except ModuleNotFoundError as error:
+        if (error.name or "featdepth_ros").split(".")[0] == "featdepth_ros":
+            raise  # a file of this package is missing: a bug
+        print(
+            f"featdepth {verb}: the Python package '{error.name}' is not installed; "
+            "this installs all that the verbs need: pip install 'featdepth_ros[all]'",
+            file=sys.stderr,
+        )
+        return FAILED
     except KeyboardInterrupt:
         print(f"featdepth {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -35,19 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare; returns the exit code."""
-    from featdepth_ros.errors import MissingDependencyError
-
-    try:
-        from featdepth_training.prepare import PrepareConfig, SelectionConfig, prepare
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"training needs a package that is not installed ({error.name}); "
-            "install it with: pip install 'featdepth_ros[train]'"
-        ) from error
     from tqdm import tqdm
 
     from featdepth_ros.recordings.open import open_recording
     from featdepth_ros.reporting.tables import write_json
+    from featdepth_training.prepare import PrepareConfig, SelectionConfig, prepare
 
     height, width = args.size
     selection = SelectionConfig(min_motion=args.min_motion, max_gap_s=args.max_gap)

@@ -82,6 +82,24 @@ def test_the_machines_state_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch, c
     assert "No space left" in capsys.readouterr().err
 
 
+def test_a_missing_package_is_a_sentence_but_a_missing_file_of_ours_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def action(args) -> int:
+        raise ModuleNotFoundError("No module named 'tqdm'", name="tqdm")
+
+    install_verb(monkeypatch, action)
+    assert cli.main(["try"]) == cli.FAILED
+    assert "'tqdm' is not installed" in capsys.readouterr().err
+
+    def bug(args) -> int:
+        raise ModuleNotFoundError("No module named 'featdepth_ros.gone'", name="featdepth_ros.gone")
+
+    install_verb(monkeypatch, bug)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["try"])
+
+
 def test_an_interrupt_is_named_and_a_bug_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
