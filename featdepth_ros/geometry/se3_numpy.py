@@ -61,23 +61,26 @@ def quaternion_from_matrix(matrix: ArrayLike) -> Array:
 
 
 def matrix_from_quaternion(xyzw: ArrayLike) -> Array:
-    """Quaternion (4,), xyzw, any non-zero length, to rotation matrix (3, 3).
+    """Quaternions (..., 4), xyzw, any non-zero length, to rotation matrices (..., 3, 3).
 
     Raises:
-        ValueError: the quaternion is zero or not finite.
+        ValueError: a quaternion is zero or not finite.
     """
-    quaternion = np.asarray(xyzw, dtype=np.float64)
-    length = float(np.linalg.norm(quaternion))
-    if not math.isfinite(length) or length < 1e-12:
-        raise ValueError(f"quaternion (xyzw) is {quaternion.tolist()}; expected four finite numbers, not all zero")
-    x, y, z, w = quaternion / length
-    return np.array(
+    quaternions = np.asarray(xyzw, dtype=np.float64)
+    lengths = np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    wrong = ~(np.isfinite(lengths[..., 0]) & (lengths[..., 0] >= 1e-12))
+    if wrong.any():
+        first = quaternions[wrong][0].tolist()
+        raise ValueError(f"quaternion (xyzw) is {first}; expected four finite numbers, not all zero")
+    x, y, z, w = np.moveaxis(quaternions / lengths, -1, 0)
+    rows = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
             [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+    return np.moveaxis(rows, (0, 1), (-2, -1))
 
 
 def make(rotation: ArrayLike, translation: ArrayLike) -> Array:

@@ -71,15 +71,18 @@ def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64
     if not table.is_file():
         return [], []
     stamps, body_poses = tables.euroc_poses(table)
-    T_body_camera = _extrinsics(sensor)
+    T_body_camera = sensor_extrinsics(sensor) if sensor.is_file() else np.eye(4)
     return stamps, [pose @ T_body_camera for pose in body_poses]
 
 
-def _extrinsics(sensor: Path) -> NDArray[np.float64]:
-    if not sensor.is_file():
-        return np.eye(4)
+def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
+    """Return the (4, 4) ``T_BS`` of a ``sensor.yaml``: it maps the sensor's coordinates to the body's.
+
+    Raises:
+        CalibrationError, RecordingError: not YAML, or without 16 numbers there.
+    """
     content: dict[str, Any] = load_yaml(sensor)
     try:
         return np.array(content["T_BS"]["data"], dtype=np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise RecordingError(f"{sensor} has no 4x4 T_BS: {error}") from error
+        raise RecordingError(f"{sensor} has no T_BS with 16 numbers under 'data': {error}") from error

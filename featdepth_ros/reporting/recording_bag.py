@@ -165,19 +165,20 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
 
 def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
     """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
+    from featdepth_ros.recordings.bag_types import stamp_ns_of
     from featdepth_ros.reporting.trajectory_files import poses_of
 
     stamps, positions, quaternions, child = [], [], [], ""
     for raw in bag.messages([topic]):
         message = bag.decode(raw)
-        stamp, pose = message.header.stamp, message.pose.pose
-        stamps.append(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec))
+        pose = message.pose.pose
+        stamps.append(stamp_ns_of(message))
         positions.append((pose.position.x, pose.position.y, pose.position.z))
         quaternions.append((pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w))
         child = str(message.child_frame_id)
     if not stamps:
         raise EvaluationError(f"topic {topic} of {bag.path} holds no message")
-    return np.array(stamps, dtype=np.int64), poses_of(positions, quaternions), child
+    return np.array(stamps, dtype=np.int64), poses_of(topic, positions, quaternions), child
 
 
 def read_diagnosis(bag: BagSource, topic: str) -> Diagnosis:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.metrics import Trajectory, make_trajectory
 
 #: Where a folder keeps its trajectory: `featdepth infer` and KITTI, TUM RGB-D, EuRoC.
@@ -22,39 +23,22 @@ _IN_FOLDERS = (
 _NANOSECONDS = Decimal(1_000_000_000)
 
 
-def quaternion_to_rotation(quaternions_xyzw: ArrayLike) -> NDArray[np.float64]:
-    """Return (N, 3, 3) rotations of (N, 4) quaternions x y z w, normalised first.
+def poses_of(source: str | Path, positions: ArrayLike, quaternions_xyzw: ArrayLike) -> NDArray[np.float64]:
+    """Return (N, 3, 4) poses of (N, 3) positions and (N, 4) quaternions.
 
     Raises:
-        EvaluationError: a quaternion whose norm is more than 10 % from 1.
+        EvaluationError: a quaternion that is not finite, or whose norm is more than 10 % from 1; names ``source``.
     """
-    q = np.asarray(quaternions_xyzw, dtype=np.float64)
-    norms = np.linalg.norm(q, axis=1, keepdims=True)
-    bad = np.abs(norms[:, 0] - 1) > 0.1
+    xyz, xyzw = np.asarray(positions, dtype=np.float64), np.asarray(quaternions_xyzw, dtype=np.float64)
+    norms = np.linalg.norm(xyzw, axis=1)
+    bad = ~(np.abs(norms - 1) <= 0.1)
     if bad.any():
         first = int(np.argmax(bad))
         raise EvaluationError(
-            f"{int(bad.sum())} quaternions are far from unit length, first pose {first} with norm "
-            f"{norms[first, 0]:.3g}; expected unit quaternions (TUM: x y z w last; EuRoC: w x y z)"
+            f"{source}: {int(bad.sum())} quaternions are far from unit length, first pose {first} with norm "
+            f"{norms[first]:.3g}; expected unit quaternions (TUM: x y z w last; EuRoC: w x y z)"
         )
-    x, y, z, w = (q / np.where(np.isfinite(norms), norms, 1.0)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
-
-
-def poses_of(positions: ArrayLike, quaternions_xyzw: ArrayLike) -> NDArray[np.float64]:
-    """Return (N, 3, 4) poses of (N, 3) positions and (N, 4) quaternions."""
-    xyz = np.asarray(positions, dtype=np.float64)
-    return np.concatenate([quaternion_to_rotation(quaternions_xyzw), xyz[:, :, None]], axis=2)
-
-
-def is_bag(path: Path) -> bool:
-    """True for a ROS 1 or ROS 2 bag: a ``.bag``, ``.db3`` or ``.mcap`` file, or a folder with ``metadata.yaml``."""
-    return path.suffix in (".bag", ".db3", ".mcap") or (path / "metadata.yaml").is_file()
+    return np.concatenate([se3.matrix_from_quaternion(xyzw), xyz[:, :, None]], axis=2)
 
 
 def _numbers_of_lines(path: Path) -> tuple[list[list[str]], bool]:
@@ -146,11 +130,7 @@ def _from_file(path: Path, name: str, times: Path | None) -> Trajectory:
             f"{path}: {int(bad.sum())} of {len(bad)} poses hold NaN or infinity, first pose {int(np.argmax(bad))}; "
             "remove these lines (frames without an estimate are left out of the comparison)"
         )
-    try:
-        poses = poses_of(values[:, 1:4], values[:, order])
-    except EvaluationError as error:
-        raise EvaluationError(f"{path}: {error}") from error
-    return make_trajectory(stamps, poses, stamped=True, name=name)
+    return make_trajectory(stamps, poses_of(path, values[:, 1:4], values[:, order]), stamped=True, name=name)
 
 
 def _from_bag(path: Path, topic: str | None, name: str) -> Trajectory:
@@ -179,6 +159,8 @@ def read_trajectory_file(
     label = name or source.name
     if not source.exists():
         raise EvaluationError(f"no trajectory at {source}")
+    from featdepth_ros.recordings.bag_source import is_bag
+
     if is_bag(source):
         return _from_bag(source, topic, label)
     if source.is_dir():
@@ -193,18 +175,15 @@ def read_extrinsics(path: str | Path) -> NDArray[np.float64]:
     """Return a (4, 4) transform from a text of 12 or 16 numbers, or the ``T_BS`` of a EuRoC ``sensor.yaml``.
 
     Raises:
-        EvaluationError: no such file or no transform in it.
+        EvaluationError, RecordingError: no such file or no transform in it.
     """
     source = Path(path).expanduser()
     if not source.is_file():
         raise EvaluationError(f"no extrinsics at {source}")
     if source.suffix in (".yaml", ".yml"):
-        import yaml
+        from featdepth_ros.recordings.euroc import sensor_extrinsics
 
-        try:
-            values = np.array(yaml.safe_load(source.read_text())["T_BS"]["data"], dtype=np.float64)
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(f"{source} has no T_BS with 16 numbers under 'data': {error}") from error
+        values = sensor_extrinsics(source).ravel()
     else:
         rows, _ = _numbers_of_lines(source)
         values = _matrix(source, [[word for row in rows for word in row]])[0]

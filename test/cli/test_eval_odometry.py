@@ -129,7 +129,7 @@ def test_extrinsics_bring_body_truth_to_the_camera(tmp_path, paths):
     gt = write_kitti(tmp_path / "body.txt", paths[0])
     est = write_kitti(tmp_path / "camera.txt", paths[0] @ T_body_camera)
     yaml = tmp_path / "sensor.yaml"
-    yaml.write_text(f"T_BS:\n  cols: 4\n  rows: 4\n  data: {T_body_camera.ravel().tolist()}\n")
+    yaml.write_text(f"%YAML:1.0\nT_BS:\n  cols: 4\n  rows: 4\n  data: {T_body_camera.ravel().tolist()}\n")
     np.savetxt(tmp_path / "T.txt", T_body_camera)
     assert evaluate(tmp_path, gt, est)["ate_m"] > 1
     for file in (yaml, tmp_path / "T.txt"):
