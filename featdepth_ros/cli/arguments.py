@@ -19,7 +19,7 @@ def positive(text: str) -> float:
     """Read a finite number above 0."""
     value = _number(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
 
 
@@ -27,7 +27,7 @@ def not_negative(text: str) -> float:
     """Read a finite number from 0 on."""
     value = _number(text)
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 0 on")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 on")
     return value
 
 
