@@ -36,8 +36,8 @@ def tiny_config(**changes: object) -> TrainConfig:
         "model": {"initial": "none"},
         "data": {"rendered": {"clips": 5, "validation_clips": 2, "frames": 2, "scenes": ["street"]}},
         "stages": [
-            {"steps": 4, "sizes": [[64, 96]], "batch_size": 2},
-            {"steps": 2, "sizes": [[64, 64]], "batch_size": 1},
+            {"steps": 3, "sizes": [[64, 96]], "batch_size": 2},
+            {"steps": 1, "sizes": [[64, 64]], "batch_size": 1},
         ],
         "engine": {"checkpoint_every": 2, "validate_every": 3, "log_every": 1, "tensorboard": False, "threads": 1},
     }

@@ -52,25 +52,25 @@ def one_thread() -> None:
 
 
 def test_resumed_after_a_kill_equals_uninterrupted(make_trainer: Make, one_thread: None) -> None:
-    """Killed in stage one, a step after the newest checkpoint and in the middle of an epoch."""
+    """Killed a step after the newest checkpoint, in the middle of an epoch; a stage of another size follows."""
     whole = make_trainer("whole")
     run(whole)
     killed = make_trainer("killed")
     step = killed._one_step
 
-    def dies_at_four(batch: Any) -> Any:
+    def dies_later(batch: Any) -> Any:
         if killed.step == 3:
             raise KilledError
         return step(batch)
 
-    killed._one_step = dies_at_four  # type: ignore[method-assign]
+    killed._one_step = dies_later  # type: ignore[method-assign]
     with pytest.raises(KilledError):
         run(killed)
     torch.manual_seed(99)  # a new process has another state
     resumed = make_trainer("killed")
     assert resumed.resume().name == "step_00000002.pt"
     outcome = run(resumed)
-    assert outcome.complete and outcome.steps == 6
+    assert outcome.complete and outcome.steps == 4
     first, second = whole.state_dict(), resumed.state_dict()
     for key in first:
         assert same(first[key], second[key]), key
@@ -87,7 +87,7 @@ def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: Non
 
     def signalled(batch: Any) -> Any:
         result = step(batch)
-        if trainer.step == 2:
+        if trainer.step == 0:
             os.kill(os.getpid(), signal.SIGTERM)
         return result
 
@@ -97,8 +97,8 @@ def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: Non
         outcome = run(trainer, stop)
         assert stop.requested == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
-    assert not outcome.complete and outcome.steps == 3
-    assert outcome.checkpoint is not None and read_checkpoint(outcome.checkpoint)["step"] == 3
+    assert not outcome.complete and outcome.steps == 1
+    assert outcome.checkpoint is not None and read_checkpoint(outcome.checkpoint)["step"] == 1
     assert outcome.weights.is_file()
 
 
@@ -108,7 +108,7 @@ def test_last_few_and_best_are_kept(make_trainer: Make, one_thread: None) -> Non
     )
     outcome = run(make_trainer("kept", config))
     names = sorted(p.name for p in (outcome.weights.parent / "checkpoints").iterdir())
-    assert names == ["best.pt", "step_00000005.pt", "step_00000006.pt"]
+    assert names == ["best.pt", "step_00000003.pt", "step_00000004.pt"]
     assert outcome.validation["abs_rel"] >= read_checkpoint(outcome.weights.parent / "checkpoints/best.pt")["best"]
 
 
@@ -154,3 +154,6 @@ def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread:
     with pytest.raises(FeatDepthError, match="2 steps in a row.*lower optimiser.lr"):
         run(trainer)
     assert trainer.skipped == 2
+    dumped = sorted((trainer.output / "nonfinite").iterdir())
+    assert [p.name for p in dumped] == ["step_00000000.pt", "step_00000001.pt"]
+    assert torch.load(dumped[0], weights_only=True)["images"].shape == (2, 2, 3, 64, 96)

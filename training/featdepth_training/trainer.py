@@ -14,7 +14,7 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch
-from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
+from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
 from featdepth_training.config import TrainConfig
 from featdepth_training.ema import WeightAverage
 from featdepth_training.loading import to_dict
@@ -31,6 +31,8 @@ from featdepth_training.supervised import supervised_terms
 from featdepth_training.validation import validate
 
 WEIGHTS = "model.safetensors"
+#: Batches kept of steps that were not finite.
+DUMPED_BATCHES = 3
 #: Steps at the beginning and at the end whose mean losses are compared.
 COMPARED_STEPS = 5
 
@@ -85,6 +87,7 @@ class Trainer:
             keep_depthwise_in_fp32(self.model)
         format_ = torch.channels_last if config.engine.channels_last else torch.contiguous_format
         self.model.to(device=self.device, memory_format=format_)  # type: ignore[call-overload]
+        self._predict = torch.compile(predict, dynamic=False) if config.engine.compile else predict
         self.optimiser, self.parameters = build_optimiser(self.model, config.optimiser)
         decay = config.engine.ema_decay
         self.average = WeightAverage(self.model, decay) if decay > 0 else None
@@ -210,7 +213,7 @@ class Trainer:
 
         def terms() -> dict[str, Tensor]:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.engine.precision == "bf16"):
-                prediction = predict(self.model, seen)
+                prediction = self._predict(self.model, seen)
             found: dict[str, Tensor] = {}
             if config.objective.supervised:
                 found.update(supervised_terms(prediction, batch, self.model.info, config.objective))
@@ -221,9 +224,17 @@ class Trainer:
             return found
 
         result = train_step(self.model, terms, self.optimiser, self.parameters, config.optimiser.clip_norm)
-        if result.applied and self.average is not None:
+        if not result.applied:
+            self._dump(batch, seen, result)
+        elif self.average is not None:
             self.average.update(self.model)
         return result
+
+    def _dump(self, batch: FrameBatch, seen: Tensor, result: StepResult) -> None:
+        """Keep the first few batches whose step was not finite, to look at."""
+        if self.skipped < DUMPED_BATCHES:
+            contents = {**vars(batch), "seen": seen, "terms": result.terms, "step": self.step}
+            write_checkpoint(self.output / "nonfinite" / f"step_{self.step:08d}.pt", contents)
 
     def _count(self, result: StepResult, monitor: Monitor) -> None:
         if result.applied:
@@ -240,7 +251,7 @@ class Trainer:
             raise FeatDepthError(
                 f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite "
                 f"(terms of the last: {result.terms}); lower optimiser.lr, use engine.precision=fp32, or look at the "
-                "data. The newest checkpoint is from before."
+                f"data ({self.output / 'nonfinite'} holds such batches). The newest checkpoint is from before."
             )
 
     def _log(self, result: StepResult, monitor: Monitor) -> None:
