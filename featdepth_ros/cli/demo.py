@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from featdepth_ros.cli.arguments import positive, whole
+
 DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
 process of its own, play the recording in real time over DDS, record what the node answers, and write one
 self-contained HTML report: image, depth and error side by side, the trajectory against the truth, frames/s, latency,
@@ -19,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", nargs="?", metavar="INPUT", help="a recording (default: render one)")
     parser.add_argument("--output", default="demo_output", metavar="DIR", help="folder for report, bags, logs")
     parser.add_argument("--scene", default="street", help="what to render: street, room... (street)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of the rendered drive (20)")
-    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second rendered (10)")
-    parser.add_argument("--seed", type=int, default=7, help="which street, which drive (7)")
+    parser.add_argument("--seconds", type=positive, default=20.0, help="length of the rendered drive (20)")
+    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second rendered (10)")
+    parser.add_argument("--seed", type=whole(0), default=7, help="which street, which drive (7)")
     parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda...")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")

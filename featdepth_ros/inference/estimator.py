@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featdepth_ros.errors import ImageError
+from featdepth_ros.errors import FeatDepthError, ImageError
 from featdepth_ros.geometry import se3, se3_numpy, warp
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.chain import ImageChain
@@ -62,6 +62,8 @@ class Estimator:
     def __init__(
         self, model: FeatDepthModel, config: EstimatorConfig | None = None, *, device: str | None = None
     ) -> None:
+        if not isinstance(model, FeatDepthModel):
+            raise FeatDepthError(f"model is a {type(model).__name__}; expected what load_model returns")
         self.config = config or EstimatorConfig()
         self.device = resolve_device(device)
         self.info = model.info
@@ -83,8 +85,8 @@ class Estimator:
 
     @property
     def precision(self) -> str:
-        """What the networks compute in: ``float32``, ``bfloat16`` or ``float16``."""
-        return str(self._networks.dtype).removeprefix("torch.")
+        """What the networks compute in: ``fp32``, ``bf16`` or ``fp16``."""
+        return self._networks.precision
 
     def reset(self) -> None:
         """Forget the earlier frame: the next one is a first frame. The scale stays."""
@@ -119,6 +121,8 @@ class Estimator:
             ImageError: not an (H, W, 3) uint8 array.
             CalibrationError: the calibration is for images of another size.
         """
+        if not isinstance(image, np.ndarray):
+            raise ImageError(f"image is a {type(image).__name__}; expected a uint8 array (H, W, 3), RGB")
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
             raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3), RGB")
         self._stage_ms = {}

@@ -80,6 +80,7 @@ class Networks:
             raise FeatDepthError(
                 f"the weights '{model.info.name}' ({model.info.architecture}) hold no depth net; an estimator needs one"
             )
+        self.precision = next(name for name, dtype in _DTYPES.items() if dtype is self.dtype)
         self.has_pose = "pose" in model.nets
         self._shared = hasattr(model, "encode")
         # The `Any` is for the two methods that only models with a shared encoder have.
