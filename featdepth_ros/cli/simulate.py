@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from featdepth_ros.cli.arguments import image_size, positive, whole
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
@@ -30,14 +32,21 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 }
 
 
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(map(int, match.groups())) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HxW, for instance 192x640, at least 16 each")
+    return int(match[1]), int(match[2])
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
     parser.add_argument("--scene", default="street", help="street, room, corridor or clutter (default: street)")
-    parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
-    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
-    parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="default: 192x640")
-    parser.add_argument("--seed", type=whole(0), default=0, help="decides scene and motion (default: 0)")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="number of frames (default: 100)")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second (default: 10)")
+    parser.add_argument("--size", type=_size, default=(192, 640), metavar="HxW", help="image size (default: 192x640)")
+    parser.add_argument("--seed", type=int, default=0, help="decides scene and motion (default: 0)")
     parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
                         help="bag or mcap: ROS 2 bag; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
     parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
@@ -45,17 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera"
     )
-    parser.add_argument("--threads", type=whole(1), default=None, help="default: the processors, at most 8")
+    parser.add_argument("--threads", type=int, default=None, help="render threads (default: the processors, at most 8)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Render and write. Returns 0."""
-    from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.simulation import Simulation, SimulationConfig, random_look
 
     if args.stereo and args.format in ("bag", "mcap"):
         raise ConfigError("a bag holds one camera; use --format kitti or euroc with --stereo")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigError(f"--threads is {args.threads}; expected at least 1")
     if args.output.exists() and args.format in ("bag", "mcap"):
         raise RecordingError(f"'{args.output}' exists already; name another output or remove it")
     config = SimulationConfig(
@@ -88,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
     }
     print(f"{count} frames, {simulation.path_length_m:.1f} m, {count / seconds:.1f} frames/s: {args.output}")
     if args.json:
-        write_json(args.json, summary)
+        try:
+            args.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RecordingError(f"'{args.json}' cannot be written: {error.strerror}") from error
     return 0
 
 
@@ -115,11 +128,16 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
             return write_euroc(args.output, left, right)
         storage = "sqlite3" if args.format == "bag" else "mcap"
         return write_ros2_bag(args.output, left, storage, T_base_camera=simulation.T_base_camera)
-    except OSError as error:
-        raise RecordingError(f"writing '{args.output}' failed: {error.strerror or error}") from error
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RecordingError(
+            f"writing '{args.output}' failed: {reason}; free space there or name another output"
+        ) from error
+    finally:
+        left.close()  # ends the progress bar, so that the message stands below it
 
 
-def _with_progress(frames: Iterable[Frame], total: int) -> Iterator[Frame]:
+def _with_progress(frames: Iterable[Frame], total: int) -> Generator[Frame, None, None]:
     try:
         from tqdm import tqdm
     except ImportError:

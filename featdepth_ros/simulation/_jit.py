@@ -6,6 +6,7 @@ and each holds `FINGERPRINT`, the digest of all the compiled files: numba keys i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any, TypeVar
 
 from featdepth_ros.errors import MissingDependencyError
 
+# Every module of the simulation is imported after this one, so that what it needs is asked for here, once.
 try:
     import numba
+    import scipy.spatial  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(
-        "the simulation needs numba, which is not installed; install the extra: pip install 'featdepth_ros[simulation]'"
+        f"the simulation needs numba and scipy, and {error.name or 'one of them'} cannot be imported ({error}); "
+        "install the extra: pip install 'featdepth_ros[simulation]'"
     ) from error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,8 +50,17 @@ def jit_inline(function: Function) -> Function:
 
 
 def jit_entry(function: Function) -> Function:
-    """Compile an entry point and cache it, unless neither the package's nor the user's cache folder can be written."""
+    """Compile an entry point and cache it, unless no cache folder can be written or the disk is full."""
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba: "cannot cache function: no locator available"
         return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return compiled(*arguments)
+        except OSError:  # it was compiled, and is kept in memory; only its file could not be saved
+            return compiled(*arguments)
+
+    return call  # type: ignore[return-value]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.simulation import kernels, shapes
-from featdepth_ros.simulation.shapes import BOX, CONE, ELLIPSOID, SceneData
+from featdepth_ros.simulation.shapes import BOX, CONE, ELLIPSOID, FRUSTUM, LEAVES, SceneData
 from featdepth_ros.simulation.textures import Atlas
 
 Vector = NDArray[np.float64]
 Texture = int | tuple[int, int, int]
-Tile = float | tuple[float, float] | str
+Tile = float | tuple[float, float] | NDArray[np.float64] | str
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SceneBuilder:
     """Collects primitives; `build` turns them into a `Scene`.
 
     ``texture`` is an index of the atlas, or three of them, one per face axis; ``tile`` is metres per texture tile: one
-    number, (u, v), or "fit" to lay one tile over each face. ``tint`` is one colour or three.
+    number, (u, v), (3, 2) of them per face axis, or "fit" to lay one tile over each face. ``tint`` is one colour or three.
     """
 
     def __init__(self, kind: str, seed: int) -> None:
@@ -161,6 +161,23 @@ class SceneBuilder:
     ) -> None:  # fmt: skip
         """Add an ellipsoid: centre and half axes (m)."""
         self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, True, shift)
+
+    def leaves(
+        self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None, tile: float, tint: ArrayLike
+    ) -> None:
+        """Add an ellipsoid of foliage: open where the texture is transparent. ``tile`` holds for its mean half axis."""
+        h = np.asarray(half, float)
+        density = float(h.mean()) / tile
+        # The texture lies on the unit sphere, so that its dark parts are the very gaps.
+        tiles = np.array([[h[a], h[b]] for a, b in ((1, 2), (0, 2), (0, 1))]) / density
+        self._add(LEAVES, centre, h, _or_upright(rotation), texture, tiles, tint, (density, 1.0), shift=(0.0, 0.0))
+
+    def frustum(
+        self, centre: ArrayLike, half: ArrayLike, texture: Texture, taper: tuple[float, float],
+        rotation: Vector | None = None, tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0),
+    ) -> None:  # fmt: skip
+        """Add a box whose top is ``taper`` (along x, y; 0 to 1) times as wide as its foot: roofs, cabins."""
+        self._add(FRUSTUM, centre, half, _or_upright(rotation), texture, tile, tint, taper)
 
     def cone(
         self, foot: ArrayLike, top: ArrayLike, radius: float, texture: int, radius_top: float | None = None,

@@ -208,8 +208,10 @@ def colour_primitive(
         ux, uy = rho * (lx * ay - ly * ax), rho * (lx * by - ly * bx)
         vx, vy = az * hz * tv, bz * hz * tv
     elif face == 0:
+        tu = -tu if lx < 0.0 and kind != LEAVES else tu  # u runs to the right as seen from outside
         u, v, ux, vx, uy, vy = ly * hy * tu, lz * hz * tv, ay * hy * tu, az * hz * tv, by * hy * tu, bz * hz * tv
     elif face == 1:
+        tu = -tu if ly > 0.0 and kind != LEAVES else tu
         u, v, ux, vx, uy, vy = lx * hx * tu, lz * hz * tv, ax * hx * tu, az * hz * tv, bx * hx * tu, bz * hz * tv
     else:
         u, v, ux, vx, uy, vy = lx * hx * tu, ly * hy * tv, ax * hx * tu, ay * hy * tv, bx * hx * tu, by * hy * tv

@@ -20,8 +20,6 @@ SKY, GROUND = -2, -3
 NEAR_M = 0.05
 TEXTURE_SIZE = 256
 LEVELS = 9
-#: First texel of each mip level in a texture.
-OFFSETS = tuple(sum((TEXTURE_SIZE >> k) ** 2 for k in range(level)) for level in range(LEVELS))
 
 # Columns of `SceneData.shapes`.
 CENTRE, INVERSE, HALF, TAPER, TILE, SHIFT, TINT, GLOW = 0, 3, 12, 15, 17, 23, 25, 34
@@ -229,13 +227,18 @@ def hit_cone(
 
 
 @jit_inline
-def leaf_opacity(atlas: Any, texture: int, x: float, y: float, z: float, density: float) -> float:
-    """Return the opacity of a crown's surface at a point of the unit sphere, from the first mip levels."""
+def is_leaf(atlas: Any, texture: int, x: float, y: float, z: float, density: float, t: float) -> bool:
+    """Return whether a crown is opaque at a point of the unit sphere, ``t`` metres away.
+
+    From afar a coarser mip level is asked: gaps much smaller than a pixel close instead of flickering.
+    """
     axis = nearest_axis(x, y, z)
     u, v = (y, z) if axis == 0 else ((x, z) if axis == 1 else (x, y))
-    size = TEXTURE_SIZE >> 1
+    level = 1 + int(min(math.log2(max(t / 5.0, 1.0)), 5.0))
+    size = TEXTURE_SIZE >> level
+    start = (4 * TEXTURE_SIZE * TEXTURE_SIZE - 4 * size * size) // 3
     i, j = int(math.floor(u * density * size)) & (size - 1), int(math.floor(v * density * size)) & (size - 1)
-    return float(atlas[texture, OFFSETS[1] + j * size + i, 3])
+    return bool(atlas[texture, start + j * size + i, 3] > 127)
 
 
 @jit_inline
@@ -248,7 +251,7 @@ def hit_leaves(
         t = near if k == 0 else far
         if NEAR_M <= t < np.inf:
             x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-            if leaf_opacity(atlas, texture, x, y, z, density) > 127.0:
+            if is_leaf(atlas, texture, x, y, z, density, t):
                 return t, nearest_axis(x, y, z)
     return np.inf, 0
 

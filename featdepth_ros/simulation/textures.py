@@ -50,7 +50,7 @@ def concrete(rng: np.random.Generator) -> Colours:
 def asphalt(rng: np.random.Generator) -> Colours:
     """Asphalt: grain over patches."""
     tone = 0.45 * noise(rng, 1.3) + 0.55 * noise(rng, 0.15)
-    return blend(np.array([0.14, 0.14, 0.15]), np.array([0.52, 0.51, 0.5]), tone)
+    return blend(np.array([0.2, 0.2, 0.21]), np.array([0.58, 0.57, 0.56]), tone)
 
 
 def ground_cover(rng: np.random.Generator) -> Colours:
@@ -64,11 +64,19 @@ def ground_cover(rng: np.random.Generator) -> Colours:
 
 
 def foliage(rng: np.random.Generator) -> Colours:
-    """Leaves in light and shade, deep contrast at every size."""
-    low = colour(rng, (0.03, 0.07, 0.02), (0.06, 0.08, 0.02), spread=0.02)
-    high = colour(rng, (0.4, 0.55, 0.2), (0.55, 0.55, 0.25), (0.3, 0.45, 0.2), (0.65, 0.5, 0.2))
-    tone = np.clip(1.9 * (0.55 * noise(rng, 1.0) + 0.45 * noise(rng, 0.5)) - 0.45, 0.0, 1.0)
-    return blend(low, high, tone)
+    """Leaves over each other, light and dark clumps of them, and dark gaps between."""
+    dark = colour(rng, (0.03, 0.05, 0.02), (0.05, 0.06, 0.02), spread=0.01)
+    light = colour(rng, (0.4, 0.55, 0.2), (0.52, 0.58, 0.25), (0.3, 0.48, 0.2), (0.65, 0.5, 0.2))
+    clumps = noise(rng, 1.3)
+    image = np.ones((SIZE, SIZE, 3)) * dark
+    for _ in range(700):
+        x, y = rng.integers(0, SIZE, 2)
+        tone = light * (0.3 + 0.55 * clumps[y, x] + 0.35 * rng.random()) * (1.0 + rng.uniform(-0.1, 0.1, 3))
+        size, angle = rng.integers((6, 3), (12, 6)).tolist(), float(rng.uniform(0, 360))
+        for dx in (0, SIZE) if x < 12 else ((0, -SIZE) if x > SIZE - 12 else (0,)):
+            for dy in (0, SIZE) if y < 12 else ((0, -SIZE) if y > SIZE - 12 else (0,)):
+                cv2.ellipse(image, (int(x + dx), int(y + dy)), size, angle, 0, 360, tone.tolist(), -1)
+    return image
 
 
 def bark(rng: np.random.Generator) -> Colours:
@@ -246,6 +254,16 @@ def door(rng: np.random.Generator) -> Colours:
     return image
 
 
+def outlook(rng: np.random.Generator) -> Colours:
+    """What a window shows: sky over hills or trees; v runs upwards."""
+    y = np.linspace(0.0, 1.0, SIZE)[:, None]
+    bright = blend(np.array([0.95, 0.96, 0.97]), colour(rng, (0.5, 0.7, 0.95), (0.8, 0.85, 0.9)), y * np.ones((1, SIZE)))
+    clouds = np.clip(1.6 * noise(rng, 1.5) - 0.4, 0.0, 1.0)
+    land = colour(rng, (0.35, 0.45, 0.2), (0.5, 0.48, 0.4)) * (0.5 + 0.8 * noise(rng, 0.7))[..., None]
+    line = rng.uniform(0.2, 0.5) + 0.35 * (noise(rng, 1.2)[:1] - 0.5)
+    return blend_mask(blend(bright, np.ones(3), clouds), land, (y < line).astype(float))
+
+
 def cloud(rng: np.random.Generator) -> Colours:
     """Clouds' thickness."""
     return np.repeat(noise(rng, 1.6)[..., None], 3, axis=2)
@@ -261,7 +279,7 @@ MAKERS: dict[str, tuple[Callable[[np.random.Generator], Colours], int]] = {
     "foliage": (foliage, 4), "bark": (bark, 2), "wood": (wood, 4), "bricks": (bricks, 4), "paving": (paving, 3),
     "facade": (facade, 10), "roof": (roof, 3), "fabric": (fabric, 6), "carpet": (carpet, 2), "poster": (poster, 8),
     "books": (books, 3), "paint": (paint_coat, 2), "glass": (glass, 2), "metal": (metal, 2), "door": (door, 3),
-    "cloud": (cloud, 1), "stain": (stain, 1),
+    "cloud": (cloud, 1), "stain": (stain, 1), "outlook": (outlook, 3),
 }  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +43,29 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "did you mean 'street'" in capsys.readouterr().err
     assert main(["simulate", "--stereo", "--output", str(tmp_path / "b"), *SMALL]) == 1
     assert "--format kitti" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["bag", "kitti"])
+def test_a_full_disk_is_said_in_one_line(layout: str, tmp_path: Path) -> None:
+    output = tmp_path / "made"
+    # A limit on the size of files stands for a full disk: it holds for root too.
+    code = (
+        "import resource, sys\n"
+        "from featdepth_ros.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    verb = ["simulate", "--format", layout, "--output", str(output), *SMALL]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *verb], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(output) in done.stderr.strip().splitlines()[-1]
+
+
+def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert main(["simulate", "--output", str(tmp_path / "file" / "bag"), *SMALL]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err

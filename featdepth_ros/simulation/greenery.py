@@ -1,0 +1,51 @@
+"""Trees, conifers, bushes and hedges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featdepth_ros.simulation.outdoors import Rng, Site
+from featdepth_ros.simulation.scene import turn
+
+
+def tree(site: Site, rng: Rng, s: float, left: float) -> None:
+    """Add a tree at road coordinates (m), unless its trunk would stand on the road or its crown inside a house."""
+    p, _ = site.place(s, left)
+    tall, radius, spread = rng.uniform(1.8, 4.0), rng.uniform(0.09, 0.28), rng.uniform(1.0, 2.6)
+    if not (site.off_road(p, radius) and site.off_houses(p, 0.7 * spread)):
+        return
+    b = site.b
+    top = p + [rng.normal(0, 0.15), rng.normal(0, 0.15), tall + 0.6]
+    b.cone(p - [0, 0, 0.3], top, radius, b.pick(rng, "bark"), 0.6 * radius, (0.7, 1.6))
+    leaf = b.pick(rng, "foliage")
+    tint = rng.uniform(0.85, 1.25) * (1.0 + rng.uniform(-0.1, 0.1, 3))
+    if rng.random() < 0.2:  # a conifer
+        for k in range(4):
+            low = p + [0, 0, 0.8 + 1.5 * k]
+            b.cone(low, low + [0, 0, 2.3], spread * (1.0 - 0.2 * k), leaf, 0.05, 1.2, tint)
+        return
+    crown = top + [0, 0, 0.7 * spread]
+    for _ in range(int(rng.integers(5, 9))):
+        offset = np.clip(rng.normal(0, 0.45, 3), -0.8, 0.8) * [spread, spread, 0.75 * spread]
+        size = spread * rng.uniform(0.42, 0.78, 3) * [1, 1, 0.85]
+        b.leaves(crown + offset, size, leaf, turn(*rng.uniform(0, 6, 3)), 1.6, tint)
+    for _ in range(3):
+        tip = top + rng.normal(0, 0.6, 3) * spread + [0, 0, spread]
+        b.cone(top - [0, 0, 0.5], tip, 0.5 * radius, b.pick(rng, "bark"), 0.02)
+
+
+def bush(site: Site, rng: Rng, s: float, left: float) -> None:
+    """Add a bush or a hedge at road coordinates (m), unless it would reach over the road."""
+    p, heading = site.place(s, left)
+    size = rng.uniform(0.4, 1.1)
+    if not site.clear(p, size):
+        return
+    leaf, tint = site.b.pick(rng, "foliage"), rng.uniform(0.85, 1.25) * np.ones(3)
+    if rng.random() < 0.3:  # a hedge
+        half = (rng.uniform(1.5, 4.0), 0.4, rng.uniform(0.5, 1.0))
+        if site.clear(p, half[0]):
+            site.b.box(p + [0, 0, half[2] - 0.1], half, leaf, turn(heading), 1.4, tint)
+        return
+    for _ in range(int(rng.integers(2, 5))):
+        offset = rng.normal(0, 0.4, 3) * size * [1, 1, 0.4]
+        site.b.leaves(p + offset + [0, 0, 0.5 * size], size * rng.uniform(0.45, 0.9, 3), leaf, None, 1.3, tint)
