@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -12,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from featdepth_ros.cli.arguments import image_size, positive, whole
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
@@ -32,21 +31,14 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 }
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or min(map(int, match.groups())) < 16:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HxW, for instance 192x640, at least 16 each")
-    return int(match[1]), int(match[2])
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
     parser.add_argument("--scene", default="street", help="street, room, corridor or clutter (default: street)")
-    parser.add_argument("--frames", type=int, default=100, metavar="N", help="number of frames (default: 100)")
-    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second (default: 10)")
-    parser.add_argument("--size", type=_size, default=(192, 640), metavar="HxW", help="image size (default: 192x640)")
-    parser.add_argument("--seed", type=int, default=0, help="decides scene and motion (default: 0)")
+    parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
+    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
+    parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="default: 192x640")
+    parser.add_argument("--seed", type=whole(0), default=0, help="decides scene and motion (default: 0)")
     parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
                         help="bag or mcap: ROS 2 bag; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
     parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
@@ -54,18 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera"
     )
-    parser.add_argument("--threads", type=int, default=None, help="render threads (default: the processors, at most 8)")
+    parser.add_argument("--threads", type=whole(1), default=None, help="default: the processors, at most 8")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Render and write. Returns 0."""
+    from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.simulation import Simulation, SimulationConfig, random_look
 
     if args.stereo and args.format in ("bag", "mcap"):
         raise ConfigError("a bag holds one camera; use --format kitti or euroc with --stereo")
-    if args.threads is not None and args.threads < 1:
-        raise ConfigError(f"--threads is {args.threads}; expected at least 1")
     if args.output.exists() and args.format in ("bag", "mcap"):
         raise RecordingError(f"'{args.output}' exists already; name another output or remove it")
     config = SimulationConfig(
@@ -98,10 +89,7 @@ def run(args: argparse.Namespace) -> int:
     }
     print(f"{count} frames, {simulation.path_length_m:.1f} m, {count / seconds:.1f} frames/s: {args.output}")
     if args.json:
-        try:
-            args.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise RecordingError(f"'{args.json}' cannot be written: {error.strerror}") from error
+        write_json(args.json, summary)
     return 0
 
 

@@ -103,7 +103,8 @@ class SceneBuilder:
     """Collects primitives; `build` turns them into a `Scene`.
 
     ``texture`` is an index of the atlas, or three of them, one per face axis; ``tile`` is metres per texture tile: one
-    number, (u, v), (3, 2) of them per face axis, or "fit" to lay one tile over each face. ``tint`` is one colour or three.
+    number, (u, v), (3, 2) of them per face axis, or "fit" to lay one tile over each face. ``tint`` is one colour or
+    three.
     """
 
     def __init__(self, kind: str, seed: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.simulation.clutter import make_clutter
@@ -19,7 +20,7 @@ from featdepth_ros.simulation.road import Road
 from featdepth_ros.simulation.room import make_room
 from featdepth_ros.simulation.scene import Scene, turn
 from featdepth_ros.simulation.street import make_street
-from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held, pose
+from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held
 
 NANOSECONDS = 1_000_000_000
 
@@ -145,7 +146,7 @@ class Simulation:
     def T_base_camera(self) -> NDArray[np.float64]:  # noqa: N802 - the house's names of transforms
         """(4, 4) pose of the camera on its base: above the road for a drive, at the base's origin in a hand."""
         height = self.config.driving.height_m if isinstance(self.scene.path, Road) else 0.0
-        return pose(turn(0.0, self._pitch_rad()) @ R_BODY_OPTICAL, np.array([0.0, 0.0, height]))
+        return se3.make(turn(0.0, self._pitch_rad()) @ R_BODY_OPTICAL, np.array([0.0, 0.0, height]))
 
     def _pitch_rad(self) -> float:
         return self.config.driving.pitch_rad if isinstance(self.scene.path, Road) else 0.0

@@ -257,7 +257,8 @@ def door(rng: np.random.Generator) -> Colours:
 def outlook(rng: np.random.Generator) -> Colours:
     """What a window shows: sky over hills or trees; v runs upwards."""
     y = np.linspace(0.0, 1.0, SIZE)[:, None]
-    bright = blend(np.array([0.95, 0.96, 0.97]), colour(rng, (0.5, 0.7, 0.95), (0.8, 0.85, 0.9)), y * np.ones((1, SIZE)))
+    zenith = colour(rng, (0.5, 0.7, 0.95), (0.8, 0.85, 0.9))
+    bright = blend(np.array([0.95, 0.96, 0.97]), zenith, y * np.ones((1, SIZE)))
     clouds = np.clip(1.6 * noise(rng, 1.5) - 0.4, 0.0, 1.0)
     land = colour(rng, (0.35, 0.45, 0.2), (0.5, 0.48, 0.4)) * (0.5 + 0.8 * noise(rng, 0.7))[..., None]
     line = rng.uniform(0.2, 0.5) + 0.35 * (noise(rng, 1.2)[:1] - 0.5)

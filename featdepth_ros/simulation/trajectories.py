@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.simulation.road import Road
 from featdepth_ros.simulation.room import FreeSpace
 from featdepth_ros.simulation.scene import Scene, turn
 
 Vector = NDArray[np.float64]
 
-#: Turns optical axes (x right, y down, z ahead) to body axes (x ahead, y left, z up), REP-103.
-R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+#: Turns optical axes to body axes.
+R_BODY_OPTICAL = se3.T_BODY_OPTICAL[:3, :3]
 STEP_S = 0.02
 
 
@@ -44,13 +45,6 @@ class HandStyle:
 
     speed_mps: float = 0.35
     turning: float = 1.0
-
-
-def pose(rotation: Vector, position: Vector) -> Vector:
-    """Return a (4, 4) transform."""
-    out = np.eye(4)
-    out[:3, :3], out[:3, 3] = rotation, position
-    return out
 
 
 def _sway(rng: np.random.Generator, t: Vector, low_hz: float, high_hz: float, count: int = 4) -> Vector:
@@ -85,7 +79,7 @@ def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[
         ahead = slope_x * math.cos(heading) + slope_y * math.sin(heading)
         across = -slope_x * math.sin(heading) + slope_y * math.cos(heading)
         body = turn(heading, style.pitch_rad - math.atan(ahead) + 0.004 * pitch, math.atan(across) + 0.004 * roll)
-        out.append(pose(body @ R_BODY_OPTICAL, np.array([near[0], near[1], height + style.height_m + 0.012 * up])))
+        out.append(se3.make(body @ R_BODY_OPTICAL, np.array([near[0], near[1], height + style.height_m + 0.012 * up])))
     return out
 
 
@@ -132,6 +126,6 @@ def hand_held(scene: Scene, stamps_s: Vector, style: HandStyle, seed: int) -> li
     roll = 0.05 * _sway(rng, stamps_s, 0.1, 0.4)
     tremor = 0.003 * np.stack([_sway(rng, stamps_s, 1.0, 3.0) for _ in range(3)], axis=1)
     return [
-        pose(turn(float(a), float(p), float(r)) @ R_BODY_OPTICAL, middle + reach * x + q)
+        se3.make(turn(float(a), float(p), float(r)) @ R_BODY_OPTICAL, middle + reach * x + q)
         for a, p, r, x, q in zip(yaw, pitch, roll, place, tremor, strict=True)
     ]

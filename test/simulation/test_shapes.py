@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 
 pytest.importorskip("numba")
@@ -18,7 +19,7 @@ from featdepth_ros.simulation.rays import ray_table
 from featdepth_ros.simulation.room import FreeSpace, finish_indoors
 from featdepth_ros.simulation.scene import Light, SceneBuilder, turn
 from featdepth_ros.simulation.shapes import TEXTURE_SIZE
-from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, pose
+from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL
 
 CAMERA = CameraModel(64, 64, 64.0, 64.0, 31.5, 31.5)
 FREE = FreeSpace((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -28,7 +29,7 @@ EVEN = Light((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 def look(builder: SceneBuilder, yaw: float, distance: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Render the scene from ``distance`` metres before its origin, heading ``yaw``."""
     rotation = turn(yaw)
-    T_world_camera = pose(rotation @ R_BODY_OPTICAL, -distance * rotation[:, 0])
+    T_world_camera = se3.make(rotation @ R_BODY_OPTICAL, -distance * rotation[:, 0])
     return Renderer(finish_indoors(builder, FREE, EVEN, 0.5), CAMERA, threads=1, smooth=False).render(T_world_camera)
 
 
