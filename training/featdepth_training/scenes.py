@@ -1,4 +1,4 @@
-"""The kinds of scene that can be rendered for training: how to build one, how a camera moves in it."""
+"""The kinds of scene that can be rendered for training: how long a road to build, how a camera moves in it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featdepth_ros.simulation.room import make_corridor, make_room
 from featdepth_ros.simulation.scene import Scene
-from featdepth_ros.simulation.street import make_clutter, make_street
+from featdepth_ros.simulation.simulate import make_scene
 from featdepth_training.viewpoints import Movement, drive, hold, walk
 
 
@@ -18,19 +17,28 @@ class SceneKind:
     """A kind of scene.
 
     Attributes:
-        make: seed -> scene.
+        name: as `featdepth_ros.simulation.simulate.make_scene` knows it.
         move: scene and generator -> movement of one clip.
         focal_px: range of focal lengths, pixels at a width of 640.
+        length_m: of the road, for kinds that have one.
     """
 
-    make: Callable[[int], Scene]
+    name: str
     move: Callable[[Scene, np.random.Generator], Movement]
     focal_px: tuple[float, float]
+    length_m: float = 0.0
+
+    def make(self, seed: int) -> Scene:
+        """Build one."""
+        return make_scene(self.name, seed, self.length_m)
 
 
 SCENES: dict[str, SceneKind] = {
-    "clutter": SceneKind(lambda seed: make_clutter(seed, 120.0), walk, (250.0, 600.0)),
-    "corridor": SceneKind(make_corridor, hold, (250.0, 600.0)),
-    "room": SceneKind(make_room, hold, (200.0, 470.0)),
-    "street": SceneKind(lambda seed: make_street(seed, 180.0), drive, (270.0, 620.0)),
+    kind.name: kind
+    for kind in (
+        SceneKind("street", drive, (270.0, 620.0), length_m=180.0),
+        SceneKind("room", hold, (200.0, 470.0)),
+        SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0),
+        SceneKind("corridor", hold, (250.0, 600.0)),
+    )
 }
