@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", default="street", help="what to render: street, room... (street)")
     parser.add_argument("--seconds", type=positive, default=20.0, help="length of the rendered drive (20)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second rendered (10)")
-    parser.add_argument("--seed", type=whole(0), default=7, help="which street, which drive (7)")
+    parser.add_argument("--seed", type=whole(0), default=8, help="which street, which drive (8)")
     parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda...")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
