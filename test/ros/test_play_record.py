@@ -50,6 +50,10 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+#: `record --all` would also hear the nodes of other tests, killed ones for as long as DDS remembers them.
+OWN_DOMAIN = str(1 + (int(os.environ["ROS_DOMAIN_ID"]) + 50) % 101)
+
+
 @contextmanager
 def _running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -57,6 +61,7 @@ def _running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "ROS_DOMAIN_ID": OWN_DOMAIN},
     )
     try:
         yield process
