@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -103,6 +104,21 @@ def test_prepare_goes_on_and_refuses_what_it_cannot_use(tmp_path: Path) -> None:
         prepare(Drawn([(0, 0, k * STEP_NS) for k in range(5)]), tmp_path / "c", config)
     with pytest.raises(RecordingError, match="featdepth prepare"):
         cache_folders(tmp_path / "nowhere")
+
+
+class OddSize(Drawn):
+    """One frame in the middle has another size."""
+
+    def _frames(self) -> Iterator[Frame]:
+        for number, frame in enumerate(super()._frames()):
+            odd = number == 4
+            yield replace(frame, image=np.ascontiguousarray(frame.image[:80])) if odd else frame
+
+
+def test_a_frame_of_another_size_is_counted_and_left_out(tmp_path: Path) -> None:
+    summary = prepare(OddSize(moving(0, 9)), tmp_path, PrepareConfig(height=64, width=96))
+    assert summary["selected"] == {"kept": 8, "other_size": 1}
+    assert summary["clips"] == 6
 
 
 def test_held_out_clips_share_no_frame_with_training(tmp_path: Path) -> None:

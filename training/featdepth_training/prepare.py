@@ -128,15 +128,20 @@ def _stretches(
 ) -> Iterator[Clip]:
     """Stretches of at least ``config.frames`` frames, at most ``config.shard_frames`` long."""
     chain: ImageChain | None = None
+    first_size = (0, 0)
     stretch, intrinsics = _Stretch(), np.zeros(4)
     for frame in recording:
         if progress is not None:
             progress(1)
         size = (frame.image.shape[1], frame.image.shape[0])
         if chain is None:
+            first_size = size
             chain = ImageChain(frame.camera or camera, size, (config.height, config.width))
             assert chain.camera is not None
             intrinsics = np.array([chain.camera.fx, chain.camera.fy, chain.camera.cx, chain.camera.cy])
+        if size != first_size:
+            selector.counts["other_size"] += 1
+            continue
         verdict = selector.judge(frame.image, frame.stamp_ns)
         if verdict in ("static", "blurred"):
             continue
