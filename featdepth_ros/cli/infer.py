@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=image_size, metavar="HxW", help="size the networks run at (default: as trained)"
     )
+    parser.add_argument(
+        "--motion",
+        default="auto",
+        choices=["auto", "network", "aligned"],
+        help="of the pose network alone, or sharpened on tracked points (auto: with the compact model)",
+    )
     parser.add_argument("--scale", default="auto", choices=["auto", "relative", "factor", "camera_height"])
     parser.add_argument(
         "--scale-factor", type=positive, default=1.0, help="metres per network unit, for --scale factor"
@@ -63,7 +69,8 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
             output_size="network",
             input_size=args.input_size,
             precision=args.precision,
-            scale=args.scale,
+            motion=args.motion,
+        scale=args.scale,
             scale_factor=args.scale_factor,
             camera_height_m=args.camera_height,
             min_depth=args.min_depth,

@@ -23,6 +23,9 @@ class EstimatorConfig:
         camera_height_m: height of the camera above the ground, metres, for ``camera_height``.
         focal_compensation: correct for a focal length other than the training camera's.
         estimate_motion: run the pose network.
+        motion: ``network`` takes the pose network's answer, ``aligned`` sharpens it on tracked points with the depth
+            (`inference.alignment`; needs a calibrated camera), ``auto`` aligns with the compact model and keeps the
+            published networks' own numbers.
         standing_gate: hold the pose exactly still while the picture does not move.
         max_gap_s: seconds; an earlier frame older than this is not paired.
     """
@@ -37,6 +40,7 @@ class EstimatorConfig:
     camera_height_m: float = 1.5
     focal_compensation: bool = True
     estimate_motion: bool = True
+    motion: Literal["auto", "network", "aligned"] = "auto"
     standing_gate: bool = True
     max_gap_s: float = 1.0
 

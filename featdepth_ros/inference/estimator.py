@@ -19,6 +19,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.chain import ImageChain
 from featdepth_ros.geometry.projection import backproject, project
 from featdepth_ros.inference import validity
+from featdepth_ros.inference.alignment import View, align
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.networks import Networks, resolve_device
 from featdepth_ros.inference.scale import ScaleEstimator
@@ -26,8 +27,9 @@ from featdepth_ros.inference.standing import StandingGate
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 from featdepth_ros.models.base import FeatDepthModel
 
-#: Standard deviations of a tracked motion: a share of its size and a floor, metres and radians.
-_TRACKED_SHARE, _TRACKED_FLOOR_M, _TRACKED_FLOOR_RAD = 0.05, 0.005, 0.0005
+#: Standard deviations of a tracked motion: a share of its size (larger for the pose network alone) and a floor,
+#: metres and radians.
+_TRACKED_SHARE, _NETWORK_SHARE, _TRACKED_FLOOR_M, _TRACKED_FLOOR_RAD = 0.05, 0.2, 0.005, 0.0005
 #: Of a standing camera.
 _STANDING_M, _STANDING_RAD = 1e-4, 1e-5
 #: Of a motion that was not measured: what a fast vehicle does in a second.
@@ -41,6 +43,7 @@ class _Frame:
     stamp_ns: int
     observation: Any
     network_depth: Tensor
+    view: View | None
 
 
 class Estimator:
@@ -135,7 +138,7 @@ class Estimator:
         self._scale.observe(network_depth[0, 0].cpu().numpy(), self._half_camera(network_depth))
         scale = self._scale.state(chain.camera)
         with self._timed("motion"):
-            frame = _Frame(stamp_ns, observation, network_depth)
+            frame = _Frame(stamp_ns, observation, network_depth, self._view(network_image, network_depth, chain, scale))
             motion = self._motion(frame, network_image, chain.camera, scale)
         with self._timed("validity"):
             valid = self._valid(network_depth, chain, scale, motion)
@@ -204,7 +207,25 @@ class Estimator:
             floor = np.diag([_STANDING_M**2] * 3 + [_STANDING_RAD**2] * 3)
             return Motion(MotionState.STANDING, np.eye(4), dt_ns, floor)
         axisangle, translation = self._networks.motion(earlier.observation, later.observation)
-        return _tracked(axisangle, translation, dt_ns, scale, self._scale.ratio(camera))
+        T_later_earlier = _network_motion(axisangle, translation, scale, self._scale.ratio(camera))
+        if earlier.view is not None and later.view is not None and camera is not None:
+            aligned = align(earlier.view, later.view, camera, T_later_earlier)
+            if aligned is not None:
+                return _tracked(aligned.T_later_earlier, dt_ns, scale, aligned.covariance)
+        return _tracked(T_later_earlier, dt_ns, scale, None)
+
+    def _view(self, image: Tensor, network_depth: Tensor, chain: ImageChain, scale: ScaleState) -> View | None:
+        """What alignment needs of a frame; None when it is not to be aligned."""
+        wanted = self.config.motion == "aligned" or (
+            self.config.motion == "auto" and self.info.architecture == "compact"
+        )
+        if not wanted or chain.camera is None or not (self._networks.has_pose and self.config.estimate_motion):
+            return None
+        depth = scale.factor / warp.resize_bilinear(1.0 / network_depth, *self._size)
+        # Far points tell rotation, near ones translation: all that lie on one surface serve.
+        trusted = validity.off_edges(depth) & chain.in_image
+        grey = image.mul(255.0).round().mean(dim=1).to(torch.uint8)
+        return View(grey[0].cpu().numpy(), depth[0, 0].cpu().numpy(), trusted[0, 0].cpu().numpy())
 
     def _valid(self, network_depth: Tensor, chain: ImageChain, scale: ScaleState, motion: Motion) -> Tensor:
         """(1, 1, h, w) bool at network size; see `inference.validity`."""
@@ -277,15 +298,31 @@ def _unmeasured(state: MotionState, dt_ns: int) -> Motion:
     return Motion(state, np.eye(4), dt_ns, covariance)
 
 
-def _tracked(axisangle: Tensor, translation: Tensor, dt_ns: int, scale: ScaleState, ratio: float) -> Motion:
-    """Turn the pose net's answer into a motion; ``ratio`` is the focal-length ratio of `inference.scale`."""
+def _network_motion(axisangle: Tensor, translation: Tensor, scale: ScaleState, ratio: float) -> NDArray[np.float64]:
+    """Turn the pose net's answer into T_later_earlier; ``ratio`` is the focal-length ratio of `inference.scale`."""
     rotation = axisangle.double() / torch.tensor([ratio, ratio, 1.0], dtype=torch.float64)
     # scale.factor holds the ratio already, for depth and the motion along the optical axis.
     across = scale.factor / ratio
     moved = translation.double() * torch.tensor([across, across, scale.factor], dtype=torch.float64)
-    T_later_earlier = se3.pose_matrix(rotation[None], moved[None])[0].numpy()
-    distance, angle = float(moved.norm()), float(rotation.norm())
-    variance_m = (_TRACKED_SHARE * distance) ** 2 + _TRACKED_FLOOR_M**2 + scale.variance * distance**2
-    variance_rad = (_TRACKED_SHARE * angle) ** 2 + _TRACKED_FLOOR_RAD**2
+    return np.asarray(se3.pose_matrix(rotation[None], moved[None])[0].numpy())
+
+
+def _tracked(
+    T_later_earlier: NDArray[np.float64],  # noqa: N803 - the field's name
+    dt_ns: int,
+    scale: ScaleState,
+    measured: NDArray[np.float64] | None,
+) -> Motion:
+    """Attach a covariance: floor and share of the motion's size, the scale's doubt, and what the residuals say."""
+    T_previous_current = se3_numpy.inverse(T_later_earlier)
+    distance = float(np.linalg.norm(T_previous_current[:3, 3]))
+    angle = float(np.linalg.norm(se3_numpy.vector_from_rotation(T_previous_current[:3, :3])))
+    share = _TRACKED_SHARE if measured is not None else _NETWORK_SHARE
+    variance_m = (share * distance) ** 2 + _TRACKED_FLOOR_M**2 + scale.variance * distance**2
+    variance_rad = (share * angle) ** 2 + _TRACKED_FLOOR_RAD**2
     covariance = np.diag([variance_m] * 3 + [variance_rad] * 3)
-    return Motion(MotionState.TRACKED, se3_numpy.inverse(T_later_earlier), dt_ns, covariance)
+    if measured is not None:
+        # (rotation, translation) of T_later_earlier; between neighbouring frames the axes hardly differ.
+        order = [3, 4, 5, 0, 1, 2]
+        covariance += measured[np.ix_(order, order)]
+    return Motion(MotionState.TRACKED, T_previous_current, dt_ns, covariance)

@@ -174,6 +174,14 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
                 "Set it to false for depth alone.",
             ),
             Parameter(
+                "motion",
+                "auto",
+                "network: the pose network's answer; aligned: sharpened on tracked points and depth; auto: aligned "
+                "with the compact model.",
+                "The pose network alone drifts more; published networks keep their own numbers.",
+                choices=("auto", "network", "aligned"),
+            ),
+            Parameter(
                 "standing_gate",
                 True,
                 "Hold the pose exactly still while the picture does not move.",

@@ -38,6 +38,7 @@ class Settings:
     camera_height_m: float
     focal_compensation: bool
     estimate_motion: bool
+    motion: str
     standing_gate: bool
     max_gap_s: float
     base_frame: str

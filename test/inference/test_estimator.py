@@ -17,7 +17,7 @@ from featdepth_ros.models.info import ModelInfo
 
 STEP_NS = 100_000_000
 CAMERA = CameraModel(320, 96, 185.0, 185.0, 159.5, 47.5)
-FAST = EstimatorConfig(input_size=(64, 128), precision="fp32")
+FAST = EstimatorConfig(input_size=(64, 128), precision="fp32", motion="network")
 
 
 def model(**info: object) -> FeatDepthModel:
