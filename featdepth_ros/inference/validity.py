@@ -4,8 +4,9 @@ A pixel is valid when all of these hold:
 
 1. rectification found it inside the delivered image;
 2. its depth lies strictly inside the configured range;
-3. it does not sit on a depth edge: within 3x3 network pixels depth changes by less than `EDGE_RATIO`. A network's
-   half-resolution disparity smears such edges into points that float between object and background;
+3. it does not sit on a depth edge: among its neighbours depth changes by less than `EDGE_RATIO`, or, from row to row,
+   inverse depth changes evenly, as on the ground that runs away from the camera. A network's half-resolution
+   disparity smears edges into points that float between object and background;
 4. where the previous frame saw the same point (known motion, inside its image), that frame's depth agrees within
    `AGREEMENT`: the geometric consistency test of Bian et al. (SC-SfMLearner, NeurIPS 2019), which catches moving
    objects, holes and flicker.
@@ -19,16 +20,27 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 
-#: Largest over smallest depth within 3x3 pixels that still counts as one surface.
+#: Largest over smallest depth among neighbours that still counts as one surface.
 EDGE_RATIO = 1.15
+#: Second difference of inverse depth from row to row, relative to it, that still counts as a plane.
+PLANE_BEND = 0.03
 #: Relative difference of the two frames' depths of one point that still counts as agreement.
 AGREEMENT = 0.20
 
 
 def off_edges(depth: torch.Tensor) -> torch.Tensor:
     """Rule 3. (1, 1, h, w) depth to a (1, 1, h, w) bool mask."""
-    highest = F.max_pool2d(depth, 3, stride=1, padding=1)
-    lowest = -F.max_pool2d(-depth, 3, stride=1, padding=1)
+    inverse = 1.0 / depth
+    above = F.pad(inverse, (0, 0, 1, 1), mode="replicate")
+    bend = (above[..., :-2, :] + above[..., 2:, :] - 2.0 * inverse).abs()
+    return _even(depth, (1, 3)) & (_even(depth, (3, 1)) | (bend < PLANE_BEND * inverse))
+
+
+def _even(depth: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
+    """Where depth within a window (rows, columns) stays within `EDGE_RATIO`."""
+    padding = (window[0] // 2, window[1] // 2)
+    highest = F.max_pool2d(depth, window, stride=1, padding=padding)
+    lowest = -F.max_pool2d(-depth, window, stride=1, padding=padding)
     return highest < EDGE_RATIO * lowest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,13 @@ def test_a_depth_step_is_an_edge_and_a_slope_is_not() -> None:
     assert off_edges(slope).all()
 
 
+def test_the_ground_far_away_is_no_edge() -> None:
+    rows_below_horizon = torch.arange(24.0, 2.0, -1.0).flip(0)
+    ground = (300.0 / rows_below_horizon).reshape(1, 1, -1, 1).expand(1, 1, -1, 8)  # 100 m to 12.5 m
+    assert off_edges(ground)[0, 0, 1:-1].all()
+    assert not off_edges(torch.where(torch.arange(22).reshape(1, 1, -1, 1) < 10, ground * 2, ground))[0, 0, 9:11].any()
+
+
 def test_disagreement_counts_only_where_the_other_frame_saw_the_point() -> None:
     predicted = torch.tensor([[[[10.0, 10.0, 10.0]]]])
     seen = torch.tensor([[[[11.0, 20.0, 20.0]]]])
@@ -34,6 +42,7 @@ def _benchmark() -> ModuleType:
     spec = importlib.util.spec_from_file_location("validity_benchmark", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
