@@ -21,7 +21,7 @@ from featdepth_ros.geometry.projection import backproject, project
 from featdepth_ros.inference import validity
 from featdepth_ros.inference.alignment import View, align
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.inference.networks import Networks, resolve_device
+from featdepth_ros.inference.networks import Networks, fitting_size, resolve_device
 from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.standing import StandingGate
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
@@ -83,7 +83,7 @@ class Estimator:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels that the networks run at."""
+        """(height, width) in pixels that the networks run at; with input_size None it follows the images."""
         return self._size
 
     @property
@@ -178,6 +178,7 @@ class Estimator:
 
     def _chain_for(self, camera: CameraModel | None, delivered: tuple[int, int]) -> ImageChain:
         if self._chain is None or self._chain_key != (camera, delivered):
+            self._size = self._scale.size = self.config.input_size or fitting_size(self.info, *delivered)
             self._chain = ImageChain(camera, delivered, self._size, self.device)
             self._full_chain = None
             if self.config.output_size == "input" and not self._chain.is_pure_resize:

@@ -5,6 +5,7 @@ Networks may run in half precision; what leaves this module is fp32.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.fold import fold_batch_norms
+from featdepth_ros.models.info import ModelInfo
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,6 +60,23 @@ def resolve_precision(name: str, device: torch.device, architecture: str) -> tor
     if name == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU use fp32, bf16 or auto")
     return _DTYPES[name]
+
+
+def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
+    """Choose the size at which the networks see images of ``width`` x ``height``.
+
+    The compact model takes any size: about as many pixels as it was trained with, in the image's own aspect, because
+    it was trained with nearly square pixels. Published architectures keep the size of their training.
+
+    Returns:
+        (height, width), multiples of 32.
+    """
+    if info.architecture != "compact":
+        return info.input_size
+    pixels = info.input_size[0] * info.input_size[1]
+    rows = max(32, 32 * round(math.sqrt(pixels * height / width) / 32))
+    columns = max(32, 32 * round(rows * width / height / 32))
+    return rows, columns
 
 
 class Networks:

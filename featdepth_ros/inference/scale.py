@@ -34,17 +34,19 @@ ENOUGH = 5
 MAX_TILT_RAD = math.radians(25.0)
 
 
-def focal_ratio(info: ModelInfo, camera: CameraModel | None) -> float:
+def focal_ratio(info: ModelInfo, camera: CameraModel | None, size: tuple[int, int]) -> float:
     """Return r = f_live / f_train of the module's docstring; 1 when either camera is unknown.
 
     Args:
-        info: of the weights; `focal` is in fractions of width and height.
+        info: of the weights; its ``focal`` is in fractions of width and height of its ``input_size``.
         camera: pinhole camera of the network's input (or of any resize of it).
+        size: (height, width) in pixels of the network's input.
     """
     if camera is None or info.focal is None:
         return 1.0
-    live = math.sqrt(camera.fx / camera.width * camera.fy / camera.height)
-    return live / math.sqrt(info.focal[0] * info.focal[1])
+    live = camera.fx / camera.width * size[1] * camera.fy / camera.height * size[0]
+    trained = info.focal[0] * info.input_size[1] * info.focal[1] * info.input_size[0]
+    return math.sqrt(live / trained)
 
 
 def ground_height(depth: NDArray[np.float32], camera: CameraModel, rounds: int = 48) -> float | None:
@@ -100,11 +102,15 @@ class ScaleEstimator:
     Args:
         info: of the weights.
         config: which source to use.
+
+    Attributes:
+        size: (height, width) in pixels of the networks' input.
     """
 
     def __init__(self, info: ModelInfo, config: EstimatorConfig) -> None:
         self._info = info
         self._config = config
+        self.size = config.input_size or info.input_size
         self._log_heights: deque[float] = deque(maxlen=WINDOW)
 
     def reset(self) -> None:
@@ -113,7 +119,7 @@ class ScaleEstimator:
 
     def ratio(self, camera: CameraModel | None) -> float:
         """Focal-length ratio to compensate; 1 when compensation is off."""
-        return focal_ratio(self._info, camera) if self._config.focal_compensation else 1.0
+        return focal_ratio(self._info, camera, self.size) if self._config.focal_compensation else 1.0
 
     def observe(self, network_depth: NDArray[np.float32], camera: CameraModel | None) -> None:
         """Measure the ground in one frame, when the camera's height is the source.

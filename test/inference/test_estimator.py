@@ -127,7 +127,7 @@ def test_a_standing_camera_stays_exactly_where_it_is() -> None:
 
 def test_focal_length_of_the_training_camera_is_compensated() -> None:
     image = picture(1, (128, 64))
-    info = {"scale_kind": "metric", "focal": (0.58, 1.92)}
+    info = {"scale_kind": "metric", "focal": (0.58, 1.92), "input_size": (64, 128)}
     trained = CameraModel(128, 64, 0.58 * 128, 1.92 * 64, 63.5, 31.5)
     tele = CameraModel(128, 64, 2 * 0.58 * 128, 2 * 1.92 * 64, 63.5, 31.5)
 
@@ -153,6 +153,15 @@ def test_bad_input_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match="device"):
         Estimator(model(), FAST, device="tpu9")
     estimator.step(picture(0), CAMERA, 0)  # still works after refusals
+
+
+@pytest.mark.parametrize(
+    ("delivered", "size"), [((1241, 376), (192, 640)), ((640, 480), (288, 384)), ((1920, 1080), (256, 448))]
+)
+def test_the_compact_model_sees_images_in_their_own_aspect(delivered: tuple[int, int], size: tuple[int, int]) -> None:
+    estimator = Estimator(model(), EstimatorConfig(precision="fp32", estimate_motion=False))
+    estimate = estimator.step(picture(0, delivered), None, 0)
+    assert estimator.size == estimate.depth.shape == size
 
 
 def test_weights_without_a_depth_net_are_refused() -> None:

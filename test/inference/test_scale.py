@@ -63,13 +63,15 @@ def test_relative_weights_stay_relative_until_told_a_factor() -> None:
     assert (told.kind, told.factor) == ("metric", 2.5)
 
 
-def test_focal_ratio_compares_fields_of_view_not_pixels() -> None:
-    info = ModelInfo(focal=(0.58, 1.92))
+def test_focal_ratio_compares_pixels_of_the_networks_input() -> None:
+    info = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
     same = CameraModel(1280, 384, 0.58 * 1280, 1.92 * 384, 639.5, 191.5)
-    assert focal_ratio(info, same) == pytest.approx(1.0)
+    assert focal_ratio(info, same, (192, 640)) == pytest.approx(1.0)
+    # Half the size of input: everything looks half as large, as through half the focal length.
+    assert focal_ratio(info, same, (96, 320)) == pytest.approx(0.5)
     tele = CameraModel(640, 192, 2 * 0.58 * 640, 2 * 1.92 * 192, 319.5, 95.5)
-    assert focal_ratio(info, tele) == pytest.approx(2.0)
-    assert focal_ratio(info, None) == 1.0
+    assert focal_ratio(info, tele, (192, 640)) == pytest.approx(2.0)
+    assert focal_ratio(info, None, (192, 640)) == 1.0
 
 
 def test_an_unknown_camera_makes_metric_weights_less_sure() -> None:
