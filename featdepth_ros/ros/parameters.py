@@ -79,8 +79,7 @@ SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
             Parameter(
                 "input_height",
                 0,
-                "Rows the networks see, a multiple of 32; 0: as trained (compact model: as many pixels, in the camera's "
-                "aspect).",
+                "Rows the networks see, a multiple of 32; 0: as trained (the compact model takes the camera's aspect).",
                 "Smaller is faster and coarser.",
                 low=0,
                 high=4096,
