@@ -64,3 +64,14 @@ def topic_name(text: str) -> str:
     if not re.fullmatch(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no topic name; expected such as /camera/image_raw")
     return text
+
+
+def lengths(text: str) -> tuple[float, ...]:
+    """Read ``10,20,50``, metres above 0."""
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of metres such as 10,20,50") from error
+    if not all(0 < value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not above 0 m")
+    return values

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featdepth_ros.cli.arguments import lengths
 from featdepth_ros.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ are sorted; of lines with the same stamp the first counts. t_err and r_err are n
 EXAMPLE = """\
   featdepth eval odometry --gt poses/09.txt --est trajectory.kitti.txt --align 7dof --json figures.json --plot plots
   featdepth eval odometry --gt groundtruth.txt --est run1.tum.txt run2.tum.txt --lengths 1,2,5"""
-
-
-def _lengths(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of metres such as 10,20,50") from error
-    if not all(0 < value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not above 0 m")
-    return values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--lengths",
-        type=_lengths,
+        type=lengths,
         metavar="M,M,...",
         help="segment lengths in metres; default 100,200,...,800 as KITTI (take shorter ones for short recordings)",
     )

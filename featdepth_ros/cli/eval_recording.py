@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.arguments import one_of_or_positive, positive
+from featdepth_ros.cli.arguments import lengths, one_of_or_positive, positive
 
 if TYPE_CHECKING:
     from featdepth_ros.reporting.recording import RecordingOptions
@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-difference", type=float, default=0.02, metavar="S", help="largest stamp difference of a pair (0.02)"
     )
+    parser.add_argument(
+        "--lengths", type=lengths, metavar="M,M,...", help="of segments (default: KITTI's; 5 to 80 m on short paths)"
+    )
     parser.add_argument("--json", metavar="OUT", help="write the figures")
     parser.add_argument("--html", metavar="OUT", help="write one self-contained page")
 
@@ -72,6 +75,7 @@ def _options(args: argparse.Namespace) -> RecordingOptions:
         min_depth=args.min,
         scale=args.scale,
         align=args.align,
+        lengths=args.lengths,
         max_difference_s=args.max_difference,
         pictures=12 if args.html else 0,
     )
