@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.recordings.bag_source import RawMessage, RawTopic
+from featdepth_ros.recordings.bag_source import RawMessage, RawTopic, is_ros1_bag
 
 
 class RosbagsBackend:
@@ -34,7 +34,7 @@ class RosbagsBackend:
                 reader.close()
 
     def _opened(self) -> Any:
-        if self._path.suffix.lower() == ".bag":
+        if is_ros1_bag(self._path):
             from rosbags.rosbag1 import Reader as Reader1
 
             reader: Any = Reader1(self._path)

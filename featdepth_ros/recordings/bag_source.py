@@ -66,6 +66,11 @@ class BagTopic:
     convertible: bool
 
 
+def is_ros1_bag(path: Path) -> bool:
+    """Tell whether a path is a ROS 1 bag; a ROS 2 bag is a folder, whatever its name ends in."""
+    return path.suffix.lower() == ".bag" and not path.is_dir()
+
+
 def is_bag(path: Path) -> bool:
     """Tell whether a path looks like a bag: by suffix, or a folder that holds a ROS 2 bag's files."""
     if path.is_dir():
@@ -94,7 +99,7 @@ class BagSource:
     def __init__(self, path: Path) -> None:
         require_rosbags()
         self.path = path
-        self.ros1 = path.suffix.lower() == ".bag"
+        self.ros1 = is_ros1_bag(path)
         self.notes: list[str] = []
         self._backend = self._open()
         self.topics: dict[str, BagTopic] = {}

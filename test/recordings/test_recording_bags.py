@@ -248,3 +248,8 @@ def test_damaged_bytes_are_told_or_read_around(tmp_path: Path, kind: str) -> Non
         except FeatDepthError:
             told += 1
     assert read > 0 and told > 0
+
+
+def test_a_ros2_bag_whose_folder_ends_like_a_ros1_bag(tmp_path: Path) -> None:
+    write_ros2_bag(tmp_path / "drive.bag", frames(3))
+    assert [f.stamp_ns for f in open_recording(tmp_path / "drive.bag")] == [f.stamp_ns for f in frames(3)]
