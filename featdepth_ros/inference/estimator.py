@@ -43,7 +43,7 @@ class _Frame:
     stamp_ns: int
     observation: Any
     network_depth: Tensor
-    view: View | None
+    view: View | None = None
 
 
 class Estimator:
@@ -135,10 +135,11 @@ class Estimator:
         with self._timed("depth"):
             observation = self._networks.observe(network_image)
             network_depth = self._networks.depth(observation)
-        self._scale.observe(network_depth[0, 0].cpu().numpy(), self._half_camera(network_depth))
+        if self._scale.measures_ground:
+            self._scale.observe(network_depth[0, 0].cpu().numpy(), self._half_camera(network_depth))
         scale = self._scale.state(chain.camera)
         with self._timed("motion"):
-            frame = _Frame(stamp_ns, observation, network_depth, self._view(network_image, network_depth, chain, scale))
+            frame = _Frame(stamp_ns, observation, network_depth)
             motion = self._motion(frame, network_image, chain.camera, scale)
         with self._timed("validity"):
             valid = self._valid(network_depth, chain, scale, motion)
@@ -202,6 +203,8 @@ class Estimator:
         if first or gap:
             self._gate.reset()
         stands = self.config.standing_gate and self._gate.stands(image[0].permute(1, 2, 0).cpu().numpy())
+        if not stands:  # a standing frame is let go: nothing will be aligned with it
+            later.view = self._view(image, later.network_depth, scale)
         if first or gap or earlier is None:
             return _unmeasured(MotionState.GAP if gap else MotionState.FIRST, dt_ns)
         if stands:
@@ -215,12 +218,13 @@ class Estimator:
                 return _tracked(aligned.T_later_earlier, dt_ns, scale, aligned.covariance)
         return _tracked(T_later_earlier, dt_ns, scale, None)
 
-    def _view(self, image: Tensor, network_depth: Tensor, chain: ImageChain, scale: ScaleState) -> View | None:
+    def _view(self, image: Tensor, network_depth: Tensor, scale: ScaleState) -> View | None:
         """What alignment needs of a frame; None when it is not to be aligned."""
+        chain = self._chain
         wanted = self.config.motion == "aligned" or (
             self.config.motion == "auto" and self.info.architecture == "compact"
         )
-        if not wanted or chain.camera is None or not (self._networks.has_pose and self.config.estimate_motion):
+        if not wanted or chain is None or chain.camera is None:
             return None
         depth = scale.factor / warp.resize_bilinear(1.0 / network_depth, *self._size)
         # Far points tell rotation, near ones translation: all that lie on one surface serve.

@@ -121,6 +121,11 @@ class ScaleEstimator:
         """Focal-length ratio to compensate; 1 when compensation is off."""
         return focal_ratio(self._info, camera, self.size) if self._config.focal_compensation else 1.0
 
+    @property
+    def measures_ground(self) -> bool:
+        """Whether `observe` wants depth maps: they need not leave the device otherwise."""
+        return self._config.scale == "camera_height"
+
     def observe(self, network_depth: NDArray[np.float32], camera: CameraModel | None) -> None:
         """Measure the ground in one frame, when the camera's height is the source.
 
@@ -128,7 +133,7 @@ class ScaleEstimator:
             network_depth: (h, w) float32 in network units, not scaled.
             camera: pinhole camera of the map; None measures nothing.
         """
-        if self._config.scale != "camera_height" or camera is None:
+        if not self.measures_ground or camera is None:
             return
         ratio = self.ratio(camera)
         measured = ground_height(network_depth * np.float32(ratio), camera)
