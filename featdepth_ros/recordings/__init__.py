@@ -3,7 +3,7 @@
 from featdepth_ros.recordings.bag_export import write_ros2_bag
 from featdepth_ros.recordings.calibration import parse_camera
 from featdepth_ros.recordings.euroc_writer import write_euroc
-from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.kitti_writer import write_kitti_odometry
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording, SkippedFrame
@@ -11,6 +11,7 @@ from featdepth_ros.recordings.trajectory_bag import read_trajectory
 
 __all__ = [
     "Frame",
+    "Partner",
     "Recording",
     "SkippedFrame",
     "open_recording",
