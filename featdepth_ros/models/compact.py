@@ -226,7 +226,8 @@ class CompactModel(FeatDepthModel):
 
     def features(self, image: Tensor) -> Tensor:
         """(B, 16, H / 2, W / 2): the encoder's first block."""
-        return self.encode(image)[0]
+        self._check_image(image)
+        return self.encoder.first(image)
 
 
 def load_imagenet_encoder(model: FeatDepthModel, path: str | Path | None = None) -> Path:

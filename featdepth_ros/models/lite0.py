@@ -100,9 +100,19 @@ class Lite0Encoder(nn.Module):
                 inputs = outputs
         self._blocks = nn.ModuleList(blocks)
 
+    def _stem(self, image: Tensor) -> Tensor:
+        return F.relu6(self._bn0(self._conv_stem((image - _MEAN) * _SCALE)), inplace=True)
+
+    def first(self, image: Tensor) -> Tensor:
+        """Only the map at stride 2."""
+        x = self._stem(image)
+        for block in self._blocks[: min(TAPS) + 1]:
+            x = block(x)
+        return x
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """See the class."""
-        x = F.relu6(self._bn0(self._conv_stem((image - _MEAN) * _SCALE)), inplace=True)
+        x = self._stem(image)
         maps: list[Tensor] = []
         for i, block in enumerate(self._blocks):
             x = block(x)

@@ -11,7 +11,8 @@ import pytest
 from featdepth_training.cache import Clip, ClipCache, write_cache
 from featdepth_training.config import TrainConfig
 from featdepth_training.loading import from_dict
-from featdepth_training.samples import ClipDataset
+from featdepth_training.samples import ClipDataset, Source
+from featdepth_training.session import sources_of
 from featdepth_training.trainer import Trainer
 
 SIZE = (72, 128)
@@ -46,8 +47,12 @@ def tiny_config(**changes: object) -> TrainConfig:
 
 @pytest.fixture
 def clips(tmp_path: Path) -> ClipCache:
-    write_cache(tmp_path / "clips", {"made": "drawn"}, 5, 2, drawn_clip)
+    write_cache(tmp_path / "clips", {"made": "drawn", "frames": 2}, 5, 2, drawn_clip)
     return ClipCache([(tmp_path / "clips", 5)])
+
+
+def sources(clips: ClipCache, rendered: bool = True) -> list[Source]:
+    return sources_of(clips, rendered)
 
 
 @pytest.fixture
@@ -58,8 +63,8 @@ def make_trainer(clips: ClipCache, tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(
             settings,
             tmp_path / output,
-            ClipDataset(clips, sequence, settings.data.augment, settings.seed),
-            ClipDataset(clips, sequence, None, settings.seed),
+            ClipDataset(sources(clips), sequence, settings.data.augment, settings.seed),
+            ClipDataset(sources(clips), sequence, None, settings.seed),
         )
 
     return make

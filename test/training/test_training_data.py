@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZE, drawn_clip, tiny_config
+from conftest import SIZE, drawn_clip, sources, tiny_config
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.cache import Clip, ClipCache, write_cache
 from featdepth_training.config import AugmentConfig, SequenceConfig
-from featdepth_training.samples import ClipDataset, SampleKey, keys_of_step, train_loader
+from featdepth_training.samples import ClipDataset, Plan, SampleKey, train_loader
+from featdepth_training.step import ALONE
 
 PAIR = SequenceConfig(standing=0.0, reverse=0.0)
 
@@ -41,9 +42,10 @@ def test_cache_goes_on_after_a_stop_and_refuses_other_settings(tmp_path: Path) -
         ClipCache([(tmp_path, 6)])
 
 
-def test_every_clip_once_an_epoch_across_stages() -> None:
+def test_every_clip_once_an_epoch_across_stages(clips: ClipCache) -> None:
     config = tiny_config()
-    keys = [k for step in range(config.total_steps) for k in keys_of_step(step, config, 5)]
+    plan = Plan(config, sources(clips), ALONE)
+    keys = [k for step in range(config.total_steps) for micro in plan.micro_batches(step) for k in micro]
     assert [k.number for k in keys] == list(range(7))  # 3 steps of 2, 1 step of 1
     assert sorted(k.clip for k in keys[:5]) == list(range(5))
     assert {(k.height, k.width) for k in keys[:6]} == {(64, 96)}
@@ -52,18 +54,20 @@ def test_every_clip_once_an_epoch_across_stages() -> None:
 
 def test_samples_do_not_depend_on_where_loading_began(clips: ClipCache) -> None:
     config = tiny_config()
-    dataset = ClipDataset(clips, config.data.sequence, config.data.augment, config.seed)
-    whole, late = list(train_loader(dataset, config, 0)), list(train_loader(dataset, config, 2))
+    dataset = ClipDataset(sources(clips), config.data.sequence, config.data.augment, config.seed)
+    plan = Plan(config, dataset.sources, ALONE)
+    whole, late = list(train_loader(dataset, plan, 0)), list(train_loader(dataset, plan, 2))
     assert len(whole) == 4 and len(late) == 2
     for a, b in zip(whole[2:], late, strict=True):
-        assert all(torch.equal(vars(a)[k], vars(b)[k]) for k in vars(a))
+        for name in vars(a):
+            torch.testing.assert_close(vars(a)[name], vars(b)[name], rtol=0, atol=0, equal_nan=True)
     before = torch.get_rng_state()
-    next(iter(train_loader(dataset, config, 0)))
+    next(iter(train_loader(dataset, plan, 0)))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
-    pair = ClipDataset(clips, PAIR, None, 0)[SampleKey(0, 2, *SIZE)]
+    pair = ClipDataset(sources(clips), PAIR, None, 0)[SampleKey(0, 0, 2, *SIZE)]
     torch.testing.assert_close(pair.camera, torch.tensor([80.0, 80.0, 63.5, 35.5]))
     # The camera went 0.5 m ahead and 0.1 m right: points of the earlier frame come nearer and go left.
     torch.testing.assert_close(pair.motions[0, :3, 3], torch.tensor([-0.1, 0.0, -0.5]))
@@ -74,9 +78,9 @@ def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
 def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None:
     """Points at true depth, moved by the sample's motion, land where the clip's own camera would see them, mirrored."""
     augment = AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=1.0, stretch=0.1)
-    key = SampleKey(7, 1, 64, 96)
-    mirrored = ClipDataset(clips, PAIR, augment, 5)[key]
-    upright = ClipDataset(clips, PAIR, AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=0.0, stretch=0.1), 5)[key]
+    key = SampleKey(7, 0, 1, 64, 96)
+    mirrored = ClipDataset(sources(clips), PAIR, augment, 5)[key]
+    upright = ClipDataset(sources(clips), PAIR, AugmentConfig(zoom=(1.3, 1.3), shift=0.1, flip=0.0, stretch=0.1), 5)[key]
     assert torch.equal(mirrored.images, upright.images.flip(-1))
 
     def lands(pair: object, u: float, v: float, z: float) -> np.ndarray:
@@ -92,10 +96,10 @@ def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None
 
 
 def test_standing_and_reversed_pairs(clips: ClipCache) -> None:
-    key = SampleKey(0, 0, 64, 96)
+    key = SampleKey(0, 0, 0, 64, 96)
     standing = SequenceConfig(standing=1.0)
-    still = ClipDataset(clips, standing, AugmentConfig(), 0)[key]
+    still = ClipDataset(sources(clips), standing, AugmentConfig(), 0)[key]
     assert torch.equal(still.images[0], still.images[1])
     torch.testing.assert_close(still.motions, torch.eye(4)[None])
     back = SequenceConfig(standing=0.0, reverse=1.0)
-    assert float(ClipDataset(clips, back, AugmentConfig(), 0)[key].motions[0, 2, 3]) == pytest.approx(0.5)
+    assert float(ClipDataset(sources(clips), back, AugmentConfig(), 0)[key].motions[0, 2, 3]) == pytest.approx(0.5)

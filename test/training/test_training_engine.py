@@ -68,7 +68,9 @@ def test_resumed_after_a_kill_equals_uninterrupted(make_trainer: Make, one_threa
         run(killed)
     torch.manual_seed(99)  # a new process has another state
     resumed = make_trainer("killed")
-    assert resumed.resume().name == "step_00000002.pt"
+    newest = resumed.checkpoints.latest()
+    assert newest is not None and newest.name == "step_00000002.pt"
+    resumed.load_state_dict(read_checkpoint(newest))
     outcome = run(resumed)
     assert outcome.complete and outcome.steps == 4
     first, second = whole.state_dict(), resumed.state_dict()
@@ -127,8 +129,6 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, make_trainer: Make) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        make_trainer("empty").resume()
     cut = tmp_path / "cut.pt"
     write_checkpoint(cut, {"format": 1, "value": torch.ones(1000)})
     cut.write_bytes(cut.read_bytes()[:500])
@@ -143,7 +143,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, make_traine
     state["model"] = {"weight": torch.ones(1)}
     path = CheckpointFolder(tmp_path / "f", 1).save(state, 1)
     with pytest.raises(CheckpointError, match="does not fit"):
-        trainer.resume(path)
+        trainer.load_state_dict(read_checkpoint(path))
 
 
 def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread: None) -> None:
@@ -155,5 +155,5 @@ def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread:
         run(trainer)
     assert trainer.skipped == 2
     dumped = sorted((trainer.output / "nonfinite").iterdir())
-    assert [p.name for p in dumped] == ["step_00000000.pt", "step_00000001.pt"]
+    assert [p.name for p in dumped] == ["step_00000000_0_0.pt", "step_00000001_0_0.pt"]
     assert torch.load(dumped[0], weights_only=True)["images"].shape == (2, 2, 3, 64, 96)

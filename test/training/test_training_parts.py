@@ -62,11 +62,11 @@ class _Odd(nn.Module):
 def test_a_step_that_is_not_finite_changes_nothing(factor: float) -> None:
     net = _Odd()
     optimiser = torch.optim.Adam(net.parameters(), 0.1)
-    result = train_step(net, lambda: net.terms(factor), optimiser, list(net.parameters()), 1.0)
+    result = train_step(net, [lambda: net.terms(factor)], optimiser, list(net.parameters()), 1.0)
     assert not result.applied
     assert torch.equal(net.weight.detach(), torch.ones(3))
     assert torch.equal(net.seen, torch.zeros(1))  # type: ignore[arg-type]
-    assert train_step(net, lambda: net.terms(1.0), optimiser, list(net.parameters()), 1.0).applied
+    assert train_step(net, [lambda: net.terms(1.0)], optimiser, list(net.parameters()), 1.0).applied
     assert not torch.equal(net.weight.detach(), torch.ones(3))
 
 
@@ -105,7 +105,10 @@ def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:
     motions[..., 2, 3] = -0.5
     focal = canonical_focal_px(INFO)
     camera = torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1)
-    return FrameBatch(images, depth, camera, motions, torch.zeros(count, dtype=torch.int64)).in_floats()
+    partner = torch.zeros(count, 0, 3, *size, dtype=torch.uint8)
+    stereo = torch.full((count, 4, 4), float("nan"))
+    rendered, group = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.int64)
+    return FrameBatch(images, depth, camera, motions, partner, stereo, rendered, group).in_floats()
 
 
 def _prediction(batch: FrameBatch, factor: float) -> Prediction:
@@ -113,7 +116,7 @@ def _prediction(batch: FrameBatch, factor: float) -> Prediction:
     depth = factor * batch.depth.flatten(0, 1)
     disparity = (1 / depth - low) / (high - low)
     maps = [disparity] + [disparity[..., 2**k // 2 :: 2**k, 2**k // 2 :: 2**k] for k in (1, 2, 3)]
-    return Prediction(maps, torch.zeros(2, 1, 3), batch.motions[..., :3, 3].clone())
+    return Prediction(maps, (0, 1), torch.zeros(2, 1, 3), batch.motions[..., :3, 3].clone())
 
 
 def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:

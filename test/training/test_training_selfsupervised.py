@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +11,24 @@ import torch
 from featdepth_ros.models.build import build_model
 from featdepth_training.batch import FrameBatch, collate, depth_in_network_units, focal_ratio
 from featdepth_training.cache import Clip
-from featdepth_training.config import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig
+from featdepth_training.config import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig, TrainConfig
 from featdepth_training.networks import model_info
 from featdepth_training.prediction import Prediction
 from featdepth_training.rendered import ClipRenderer
-from featdepth_training.samples import ClipDataset, SampleKey
+from featdepth_training.samples import ClipDataset, SampleKey, Source
 from featdepth_training.selfsupervised import selfsupervised_terms, targets_and_sources
 from featdepth_training.supervised import motion_target
 
 INFO = model_info(ModelConfig())
-PHOTOMETRIC = ObjectiveConfig(photometric=1.0, automask=False)
+
+
+def config(**weights: Any) -> TrainConfig:
+    return TrainConfig(
+        model=ModelConfig(frozen_blocks=1), objective=ObjectiveConfig(**{"photometric": 1.0, "automask": False, **weights})
+    )
+
+
+PHOTOMETRIC = config()
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,8 @@ def clip() -> Clip:
 
 
 def sample(clip: Clip, frames: int) -> FrameBatch:
-    dataset = ClipDataset([clip], SequenceConfig(frames=frames), None, 0)  # type: ignore[arg-type]
-    return collate([dataset[SampleKey(0, 0, 96, 224)]]).in_floats()
+    dataset = ClipDataset([Source("room", [clip], 1.0, True, (96, 224))], SequenceConfig(frames=frames), None, 0)
+    return collate([dataset[SampleKey(0, 0, 0, 96, 224)]]).in_floats()
 
 
 def truth(batch: FrameBatch, depth_factor: float = 1.0) -> Prediction:
@@ -39,7 +49,7 @@ def truth(batch: FrameBatch, depth_factor: float = 1.0) -> Prediction:
     low, high = 1 / INFO.max_depth, 1 / INFO.min_depth
     disparity = ((1 / depth - low) / (high - low)).clamp(0, 1)
     axisangle, translation = (v[None] for v in motion_target(batch, INFO))
-    return Prediction([disparity] * 4, axisangle, translation)
+    return Prediction([disparity] * 4, tuple(range(batch.frames)), axisangle, translation)
 
 
 @pytest.mark.parametrize("frames", [2, 3])
@@ -48,7 +58,7 @@ def test_truth_explains_the_neighbours_at_any_focal_length(clip: Clip, frames: i
     model = build_model("compact", INFO)
     right = selfsupervised_terms(model, truth(batch), batch, PHOTOMETRIC)
     wrong = selfsupervised_terms(model, truth(batch, 2.0), batch, PHOTOMETRIC)
-    still = Prediction(truth(batch).disparities, *(torch.zeros(1, frames - 1, 3) for _ in range(2)))
+    still = Prediction(truth(batch).disparities, tuple(range(frames)), *(torch.zeros(1, frames - 1, 3) for _ in range(2)))
     unmoved = selfsupervised_terms(model, still, batch, PHOTOMETRIC)
     assert float(right["total"]) < 0.7 * float(unmoved["total"])
     assert float(right["total"]) < float(wrong["total"])
@@ -60,9 +70,8 @@ def test_terms_are_named_and_add_up_and_reach_both_networks(clip: Clip) -> None:
     prediction = truth(batch)
     disparity = prediction.disparities[0].clone().requires_grad_()
     translation = prediction.translation.clone().requires_grad_()
-    config = ObjectiveConfig(photometric=1.0, features=1e-3, smoothness=1e-3)
-    guess = Prediction([disparity] * 4, prediction.axisangle, translation)
-    terms = selfsupervised_terms(model, guess, batch, config)
+    guess = Prediction([disparity] * 4, (0, 1, 2), prediction.axisangle, translation)
+    terms = selfsupervised_terms(model, guess, batch, config(automask=None, features=1e-3, smoothness=1e-3))
     assert sorted(terms) == ["features", "photometric", "smoothness", "total"]
     numbers = {name: value.detach().item() for name, value in terms.items()}
     assert numbers.pop("total") == pytest.approx(sum(numbers.values()), rel=1e-5)
@@ -74,6 +83,7 @@ def test_terms_are_named_and_add_up_and_reach_both_networks(clip: Clip) -> None:
 
 def test_every_inner_frame_is_a_target() -> None:
     assert targets_and_sources(2) == [(0, (1,)), (1, (0,))]
+    assert targets_and_sources(1) == [(0, ())]
     assert targets_and_sources(4) == [(1, (0, 2)), (2, (1, 3))]
 
 

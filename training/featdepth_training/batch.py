@@ -1,4 +1,4 @@
-"""A batch of short image sequences with what is known of them, and the change of units between a live camera and the canonical one."""
+"""A batch of short image sequences, and the change of units between a live camera and the canonical one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ class FrameBatch:
         depth: (B, F, 1, H, W) float32 z-depth, metres; inf: nothing there (sky), NaN: unknown.
         camera: (B, 4) float32 fx, fy, cx, cy, pixels of H x W.
         motions: (B, F - 1, 4, 4) float32 T_next_frame between neighbours, metres; NaN: unknown.
-        group: (B,) int64, index of the kind of scene (for validation by kind).
+        partner: (B, F, 3, H, W) images of the stereo partner, as ``images``; zeros where a sample has none; no frames
+            at all (B, 0, 3, H, W) in training without stereo.
+        stereo: (B, 4, 4) float32 T_partner_camera, metres; NaN: no partner. One ``camera`` serves both.
+        rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
+        group: (B,) int64, index of the source (for validation by source).
     """
 
     images: Tensor
     depth: Tensor
     camera: Tensor
     motions: Tensor
+    partner: Tensor
+    stereo: Tensor
+    rendered: Tensor
     group: Tensor
 
     @property
@@ -39,13 +46,25 @@ class FrameBatch:
         """B times F."""
         return self.images.shape[0] * self.images.shape[1]
 
+    @property
+    def has_partner(self) -> Tensor:
+        """(B,) bool: which samples have a stereo partner."""
+        if self.partner.shape[1] == 0:
+            return torch.zeros_like(self.rendered)
+        return torch.isfinite(self.stereo).flatten(1).all(1)
+
+    def select(self, chosen: Tensor) -> FrameBatch:
+        """Return the samples that the mask (B,) names."""
+        return self if bool(chosen.all()) else FrameBatch(**{k: v[chosen] for k, v in vars(self).items()})
+
     def to(self, device: torch.device) -> FrameBatch:
         """Move every tensor to ``device``."""
         return FrameBatch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
 
     def in_floats(self) -> FrameBatch:
         """The same batch with float32 images in [0, 1]."""
-        return FrameBatch(**{**vars(self), "images": self.images.float() / 255.0})
+        floats = {"images": self.images.float() / 255.0, "partner": self.partner.float() / 255.0}
+        return FrameBatch(**{**vars(self), **floats})
 
 
 def collate(samples: Sequence[FrameBatch]) -> FrameBatch:
@@ -81,7 +100,8 @@ def motion_in_network_units(axisangle: Tensor, translation_m: Tensor, ratio: Ten
     turn about the optical axis is free of f.
 
     Args:
-        axisangle, translation_m: (B, 3), radians and metres.
+        axisangle: (B, 3) radians.
+        translation_m: (B, 3) metres.
         ratio: (B,) r.
     """
     r = ratio[:, None]

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from featdepth_ros.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -18,25 +16,42 @@ class ModelConfig:
     Attributes:
         architecture: as `featdepth_ros.models.build_model` knows it.
         name: name written into the weights.
-        initial: ``imagenet`` (encoder from the installed EfficientNet-Lite0 package), ``none`` (random), or a
-            weights file to start from.
+        initial: ``imagenet`` (the compact encoder from the installed EfficientNet-Lite0 package, ResNets from the files
+            named below), ``none`` (random), or a weights file (or the name of shipped weights) to start from.
+        resnet_file, pose_resnet_file: ResNets in torchvision's format for ``initial: imagenet`` of the published
+            architectures; without the second the pose net starts from random weights.
+        feature_net: weights whose feature net ``mono_fm`` compares with, frozen: those of a trained autoencoder.
         min_depth, max_depth: ends of the disparity mapping, network units.
         input_size: (height, width) of the canonical camera's image, pixels.
+        pose_size: (height, width) that the pose net of the published architectures sees; the compact model's sees
+            what its depth net sees.
         focal: (fx / width, fy / height) of the canonical camera; null: that of the first prepared cache.
+        metres_per_unit: metres in a network unit, where the scale is known (36 in the published stereo weights).
         licence: terms of the weights, written into them.
         frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
-            and edges of photographs, which rendered pictures would only make worse.
+            and edges of photographs, which rendered pictures would only make worse. The first of them is the map that
+            the feature-metric term compares.
+        feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
+            ``batch_statistics`` what the original does.
+        dropout: keep the published depth decoder's dropout.
     """
 
     architecture: str = "compact"
     name: str = "compact"
     initial: str = "imagenet"
+    resnet_file: str = ""
+    pose_resnet_file: str = ""
+    feature_net: str = ""
     min_depth: float = 0.1
     max_depth: float = 100.0
     input_size: tuple[int, int] = (192, 640)
+    pose_size: tuple[int, int] = (192, 640)
     focal: tuple[float, float] | None = (0.58, 1.92)
+    metres_per_unit: float = 1.0
     licence: str = "Apache-2.0"
     frozen_blocks: int = 0
+    feature_statistics: Literal["running_statistics", "batch_statistics"] = "running_statistics"
+    dropout: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,10 +87,12 @@ class PreparedConfig:
 
     Attributes:
         caches: folders; a cache, or a folder of caches.
+        shares: of each cache in the samples; empty: by number of clips.
         held_out: share of each cache's clips, from its end, that is validated on and never trained on.
     """
 
     caches: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
     held_out: float = 0.05
 
 
@@ -84,13 +101,15 @@ class SequenceConfig:
     """How samples are taken out of clips.
 
     Attributes:
-        frames: images of a sample, in order of time.
+        frames: images of a sample, in order of time; 1 for stereo alone and for autoencoders.
+        stereo: take the partner image of a stereo pair along, where a cache holds it.
         max_gap: largest distance in frames of the clip between neighbours of a sample.
-        standing: share of samples whose images all show the same instant (differing in noise only).
+        standing: share of rendered samples whose images all show the same instant (differing in noise only).
         reverse: share of samples in reversed order of time.
     """
 
     frames: int = 2
+    stereo: bool = False
     max_gap: int = 1
     standing: float = 0.08
     reverse: float = 0.15
@@ -136,12 +155,15 @@ class DataConfig:
     """Where samples come from.
 
     Attributes:
-        kind: the source, ``rendered`` or ``prepared``.
+        kind: the source: ``rendered``, ``prepared``, or ``mixed``, where rendered samples teach through their truth
+            (the supervised terms) and prepared ones without (the others).
+        rendered_share: of rendered samples in a mixed run.
         rendered, prepared, sequence, augment: their settings.
         workers: loader processes; 0 loads in the training process.
     """
 
-    kind: Literal["rendered", "prepared"] = "rendered"
+    kind: Literal["rendered", "prepared", "mixed"] = "rendered"
+    rendered_share: float = 0.5
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
     prepared: PreparedConfig = field(default_factory=PreparedConfig)
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
@@ -156,12 +178,14 @@ class StageConfig:
     Attributes:
         steps: optimiser steps.
         sizes: (height, width) pairs; every batch draws one of them.
-        batch_size: samples a step.
+        batch_size: samples of a micro-batch.
+        accumulate: micro-batches a step, in every process: ``processes * accumulate * batch_size`` samples a step.
     """
 
     steps: int = 1000
     sizes: tuple[tuple[int, int], ...] = ((128, 416),)
     batch_size: int = 8
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -172,9 +196,13 @@ class ObjectiveConfig:
         depth, gradient, rotation, translation: supervised by truth (see `supervised`).
         scale_weights: of the four disparity maps in ``depth``, finest first.
         far_weight: weight of pixels beyond ``max_depth`` (sky) relative to the others.
-        photometric, features, smoothness: without truth (see `selfsupervised`). The map that ``features`` compares is
-            the model's own; it is not trained by this term.
-        automask: leave out what does not move relative to the camera; None: as the reference does.
+        photometric, features, smoothness: without truth (see `selfsupervised`). ``features`` does not train the map
+            that it compares.
+        warp_scales: of the decoder's scales, those that ``photometric`` and ``smoothness`` act on; 0 is the finest.
+        automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
+        reconstruction, discriminative, convergent: of the autoencoder and the joint model.
+        reference: compute the terms with all that is odd about the original's (`LossConfig.reference`): to go on with
+            its checkpoints, or to compare.
     """
 
     depth: float = 0.0
@@ -186,7 +214,12 @@ class ObjectiveConfig:
     photometric: float = 0.0
     features: float = 0.0
     smoothness: float = 0.0
+    warp_scales: tuple[int, ...] = (0, 1, 2, 3)
     automask: bool | None = None
+    reconstruction: float = 0.0
+    discriminative: float = 0.0
+    convergent: float = 0.0
+    reference: bool = False
 
     @property
     def supervised(self) -> bool:
@@ -195,8 +228,13 @@ class ObjectiveConfig:
 
     @property
     def selfsupervised(self) -> bool:
-        """Whether any term warps neighbouring frames."""
+        """Whether any term warps neighbouring frames or the stereo partner."""
         return max(self.photometric, self.features) > 0
+
+    @property
+    def regularised(self) -> bool:
+        """Whether any term trains a feature net."""
+        return max(self.reconstruction, self.discriminative, self.convergent) > 0
 
 
 #: What a configuration without an ``objective`` trains with.
@@ -298,7 +336,9 @@ class TrainConfig:
     check: CheckConfig = field(default_factory=CheckConfig)
 
     def __post_init__(self) -> None:
-        _check(self)
+        from featdepth_training.config_checks import check
+
+        check(self)
 
     @property
     def total_steps(self) -> int:
@@ -312,66 +352,3 @@ class TrainConfig:
                 return stage
             step -= stage.steps
         return self.stages[-1]
-
-
-def _check(config: TrainConfig) -> None:
-    if not config.stages:
-        raise ConfigError("stages is empty; give at least one stage with steps, sizes and batch_size")
-    for number, stage in enumerate(config.stages):
-        if stage.steps < 1 or stage.batch_size < 1 or not stage.sizes:
-            raise ConfigError(
-                f"stages[{number}] has steps {stage.steps}, batch_size {stage.batch_size}, {len(stage.sizes)} sizes; "
-                "expected at least 1 of each"
-            )
-        for height, width in stage.sizes:
-            if height < 64 or width < 64 or height % 32 or width % 32:
-                raise ConfigError(
-                    f"stages[{number}].sizes holds {height}x{width}; expected height and width in multiples of 32, at least 64"
-                )
-    if not 0 < config.model.min_depth < config.model.max_depth:
-        raise ConfigError(
-            f"model depth range is {config.model.min_depth} to {config.model.max_depth}; expected 0 < min < max"
-        )
-    if config.optimiser.lr <= 0:
-        raise ConfigError(f"optimiser.lr is {config.optimiser.lr}; expected a positive number")
-    if config.model.focal is None and config.data.kind != "prepared":
-        raise ConfigError("model.focal is null; rendered cameras differ, so name the canonical one, for instance [0.58, 1.92]")
-    if not 0 <= config.engine.ema_decay < 1:
-        raise ConfigError(f"engine.ema_decay is {config.engine.ema_decay}; expected 0 (none) up to below 1")
-    sequence = config.data.sequence
-    if sequence.frames < 2 or sequence.max_gap < 1:
-        raise ConfigError(
-            f"data.sequence has frames {sequence.frames} and max_gap {sequence.max_gap}; expected at least 2 and 1"
-        )
-    if config.data.kind == "prepared":
-        _check_prepared(config)
-    elif (sequence.frames - 1) * sequence.max_gap >= config.data.rendered.frames:
-        raise ConfigError(
-            f"data.sequence takes {sequence.frames} frames up to {sequence.max_gap} apart, the clips of data.rendered "
-            f"have {config.data.rendered.frames}; render longer clips or take fewer, nearer frames"
-        )
-    objective = config.objective
-    for name, value in vars(objective).items():
-        if isinstance(value, float) and value < 0:
-            raise ConfigError(f"objective.{name} is {value}; expected 0 or more")
-    if not objective.supervised and not objective.selfsupervised:
-        raise ConfigError(
-            "objective has no term to learn from; set objective.depth (rendered truth) or objective.photometric above 0"
-        )
-    if len(config.objective.scale_weights) != 4:
-        raise ConfigError(f"objective.scale_weights has {len(config.objective.scale_weights)} numbers; expected 4")
-
-
-def _check_prepared(config: TrainConfig) -> None:
-    objective, prepared = config.objective, config.data.prepared
-    if not prepared.caches:
-        raise ConfigError("data.prepared.caches is empty; run 'featdepth prepare INPUT --output CACHE' and name CACHE there")
-    if max(objective.rotation, objective.translation) > 0:
-        raise ConfigError(
-            "objective.rotation and objective.translation need true motion, which prepared recordings do not promise; "
-            "set them to 0 and objective.photometric above 0"
-        )
-    if not 0 < prepared.held_out < 1:
-        raise ConfigError(f"data.prepared.held_out is {prepared.held_out}; expected a share between 0 and 1")
-    if config.data.augment.haze > 0:
-        raise ConfigError("data.augment.haze needs true depth at every pixel; set it to 0 for prepared recordings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,25 @@ class Monitor:
         start_step: records from this step on are dropped from an existing file, so that a resumed run has each once.
         total_steps: for the progress line.
         tensorboard: also write ``<output>/tensorboard``, where the package is installed.
+        silent: write and show nothing: for all but the first of several processes.
     """
 
-    def __init__(self, output: Path, start_step: int, total_steps: int, tensorboard: bool) -> None:
+    def __init__(
+        self, output: Path, start_step: int, total_steps: int, tensorboard: bool, silent: bool = False
+    ) -> None:
         from tqdm import tqdm
 
         output.mkdir(parents=True, exist_ok=True)
-        self._path = output / "metrics.jsonl"
-        self._drop_from(start_step)
+        self._path = Path(os.devnull) if silent else output / "metrics.jsonl"
+        if not silent:
+            self._drop_from(start_step)
         self._file = self._path.open("a", encoding="utf-8")
+        tensorboard = tensorboard and not silent
         self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
-        self._bar = tqdm(total=total_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=1.0)
+        self._silent = silent
+        self._bar = tqdm(
+            total=total_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=1.0, disable=silent
+        )
         self._images = 0
         self._since = time.monotonic()
 
@@ -77,6 +86,11 @@ class Monitor:
             shown = f"loss {values['total']:.5f}, {values['images_per_s']:.1f} images/s"
             self._bar.set_postfix_str(shown)
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether pictures go anywhere."""
+        return self._writer is not None
+
     def picture(self, name: str, step: int, image: NDArray[np.uint8]) -> None:
         """Show an (H, W, 3) uint8 RGB picture in TensorBoard."""
         if self._writer is not None:
@@ -84,7 +98,8 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Print a line above the progress line."""
-        self._bar.write(text)
+        if not self._silent:
+            self._bar.write(text)
 
     def close(self) -> None:
         """Flush and close everything."""

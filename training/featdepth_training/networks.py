@@ -13,6 +13,7 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import architectures, build_model
 from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
 from featdepth_ros.models.info import ModelInfo, ScaleKind
+from featdepth_ros.models.initial import load_feature_net, load_imagenet_resnets
 from featdepth_ros.models.lite0 import SameConv2d
 from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
 
@@ -28,9 +29,10 @@ def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelIn
         min_depth=config.min_depth,
         max_depth=config.max_depth,
         input_size=config.input_size,
-        pose_input_size=config.input_size,
+        pose_input_size=config.input_size if config.architecture == "compact" else config.pose_size,
         focal=config.focal,
         scale_kind=scale_kind,
+        scale_factor=config.metres_per_unit,
         licence=config.licence,
     )
 
@@ -51,20 +53,46 @@ def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthMo
         raise ConfigError(
             f"model.architecture is '{config.model.architecture}'; expected one of {', '.join(architectures())}"
         )
-    kind: ScaleKind = "metric" if config.objective.supervised else "relative"
-    model = build_model(config.model.architecture, model_info(config.model, kind))
+    metric = config.objective.supervised or (config.objective.selfsupervised and config.data.sequence.stereo)
+    model = build_model(config.model.architecture, model_info(config.model, "metric" if metric else "relative"))
     initial = finetune or config.model.initial
     if initial == "imagenet":
-        load_imagenet_encoder(model)
+        _from_imagenet(model, config.model)
     elif initial != "none":
         _start_from(model, initial)
     if initial in ("imagenet", "none"):
         _first_disparity(model)
     if isinstance(model, CompactModel):
         _freeze(model, config.model.frozen_blocks)
-    elif config.model.frozen_blocks:
-        raise ConfigError("model.frozen_blocks is for the compact model; set it to 0")
+    elif hasattr(model, "extractor"):
+        _feature_net(model, config, given=initial not in ("imagenet", "none"))
     return model
+
+
+def _from_imagenet(model: FeatDepthModel, config: ModelConfig) -> None:
+    if isinstance(model, CompactModel):
+        load_imagenet_encoder(model)
+        return
+    if not config.resnet_file:
+        raise ConfigError(
+            f"model.initial is imagenet, and {config.architecture} starts from a ResNet: name a file in torchvision's "
+            "format with model.resnet_file=PATH (and model.pose_resnet_file=PATH), or set model.initial=none"
+        )
+    has_pose = "pose" in model.nets and config.pose_resnet_file
+    load_imagenet_resnets(model, config.resnet_file, config.pose_resnet_file if has_pose else None)
+
+
+def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> None:
+    """The feature net of ``mono_fm`` is never trained: it comes from an autoencoder or with the weights."""
+    if config.model.feature_net:
+        load_feature_net(model, config.model.feature_net)
+    elif config.objective.features > 0 and not given:
+        raise ConfigError(
+            f"objective.features compares the maps of a trained feature net, and {config.model.architecture} starts "
+            "without one: train an autoencoder first (recipe kitti_autoencoder) and name its weights with "
+            "model.feature_net=PATH, or start from weights that hold one with --finetune"
+        )
+    model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
 
 
 def _start_from(model: FeatDepthModel, weights: str) -> None:
@@ -103,6 +131,7 @@ class FullPrecisionConv2d(SameConv2d):
     """A depthwise convolution that stays in fp32 under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / stride, W / stride)."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
@@ -117,12 +146,15 @@ def keep_depthwise_in_fp32(model: FeatDepthModel) -> None:
             module.__class__ = FullPrecisionConv2d
 
 
-def training_mode(model: FeatDepthModel) -> None:
+def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> None:
     """Put the model into training mode, frozen parts into evaluation mode (their running statistics stay)."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
+    decoder = getattr(model, "DepthDecoder", None)
+    if config is not None and not config.dropout and isinstance(decoder, nn.Module):
+        decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes
 
 
 def build_optimiser(

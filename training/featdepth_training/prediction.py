@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
@@ -15,29 +18,55 @@ class Prediction:
     """What the networks say of B samples of F frames.
 
     Attributes:
-        disparities: sigmoid maps (B F, 1, h, w) of every frame, sample by sample, finest first.
+        disparities: sigmoid maps (B T, 1, h, w) of the T target frames, sample by sample, finest first.
+        targets: numbers of those frames.
         axisangle, translation: (B, F - 1, 3) motions T_next_frame between neighbours, radians and network units.
     """
 
     disparities: list[Tensor]
+    targets: tuple[int, ...]
     axisangle: Tensor
     translation: Tensor
 
+    def select(self, chosen: Tensor) -> Prediction:
+        """Return the samples that the mask (B,) names."""
+        if bool(chosen.all()):
+            return self
+        by_sample = [d.unflatten(0, (len(chosen), -1))[chosen].flatten(0, 1) for d in self.disparities]
+        return Prediction(by_sample, self.targets, self.axisangle[chosen], self.translation[chosen])
 
-def predict(model: FeatDepthModel, seen: Tensor) -> Prediction:
-    """Run depth and pose networks on images (B, F, 3, H, W); the compact model encodes each image once."""
+
+def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None = None) -> Prediction:
+    """Run the depth net on the target frames (None: all) and the pose net on all neighbours.
+
+    Args:
+        model: in training or evaluation mode; the compact one encodes each image once.
+        seen: images (B, F, 3, H, W); a published architecture's pose net gets them at ``info.pose_input_size``.
+        targets: numbers of frames.
+    """
     count, frames = seen.shape[:2]
-    every = seen.flatten(0, 1)
+    chosen = tuple(range(frames)) if targets is None else tuple(targets)
     if isinstance(model, CompactModel):
-        maps = model.encode(every)
-        disparities = model.depth_from_features(maps)
-        by_frame = [m.unflatten(0, (count, frames)) for m in maps]
-        axisangle, translation = model.pose_from_features(
-            [m[:, :-1].flatten(0, 1) for m in by_frame], [m[:, 1:].flatten(0, 1) for m in by_frame]
-        )
+        maps = [m.unflatten(0, (count, frames)) for m in model.encode(seen.flatten(0, 1))]
+        wanted = [m if len(chosen) == frames else m[:, list(chosen)] for m in maps]
+        disparities = model.depth_from_features([m.flatten(0, 1) for m in wanted])
+        if frames > 1:
+            earlier, later = ([m[:, part].flatten(0, 1) for m in maps] for part in (slice(None, -1), slice(1, None)))
+            motion = model.pose_from_features(earlier, later)
     else:
-        disparities = model.depth(every)
-        axisangle, translation = model.pose(seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1))
-    return Prediction(
-        disparities, axisangle.unflatten(0, (count, frames - 1)), translation.unflatten(0, (count, frames - 1))
-    )
+        disparities = model.depth(seen[:, list(chosen)].flatten(0, 1))
+        if frames > 1:
+            small = _pose_input(seen, model.info.pose_input_size)
+            motion = model.pose(small[:, :-1].flatten(0, 1), small[:, 1:].flatten(0, 1))
+    if frames == 1:
+        nothing = torch.zeros(count, 0, 3, device=seen.device)
+        return Prediction(disparities, chosen, nothing, nothing)
+    axisangle, translation = (m.unflatten(0, (count, frames - 1)) for m in motion)
+    return Prediction(disparities, chosen, axisangle, translation)
+
+
+def _pose_input(seen: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(seen.shape[-2:]) == tuple(size):
+        return seen
+    resized = F.interpolate(seen.flatten(0, 1), size, mode="bilinear", align_corners=False)
+    return resized.unflatten(0, seen.shape[:2])

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError
+from featdepth_ros.reporting.tables import write_json
+from featdepth_ros.resources import weights_file
 from featdepth_training.cache import ClipCache, cache_folders
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
 from featdepth_training.config import CheckConfig, TrainConfig
+from featdepth_training.distributed import Processes, processes
 from featdepth_training.loading import load_config, to_dict
 from featdepth_training.monitor import Monitor
-from featdepth_training.samples import ClipDataset
 from featdepth_training.rendered import prepare_caches
+from featdepth_training.samples import ClipDataset, Part, Source
 from featdepth_training.signals import StopRequest
 from featdepth_training.trainer import Outcome, Trainer
 
@@ -69,31 +71,78 @@ def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
     return f"training works here: {', '.join(found)}" if found else None
 
 
-def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, ClipCache, ClipCache]:
+def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, list[Source], list[Source]]:
     """Open (or render) the data; returns the configuration with the canonical camera filled in, train, held out.
 
     Raises:
         ConfigError: the configuration contradicts the data.
         RecordingError: a cache is missing or empty.
     """
-    if config.data.kind == "rendered":
-        return config, *prepare_caches(config, output)
-    prepared = config.data.prepared
-    folders = [found for name in prepared.caches for found in cache_folders(Path(name).expanduser())]
-    every = ClipCache([(folder, None) for folder in folders])
-    if config.objective.supervised and not every.has_depth:
-        raise ConfigError("objective.depth needs true depth, which these caches do not hold; set it and gradient to 0")
-    if len(every[0].poses) <= (config.data.sequence.frames - 1) * config.data.sequence.max_gap:
+    train: list[Source] = []
+    held_out: list[Source] = []
+    if config.data.kind != "rendered":
+        config, every = _open_prepared(config)
+        kept, rest = every.split(config.data.prepared.held_out)
+        train += sources_of(kept, rendered=False, shares=config.data.prepared.shares)
+        held_out += sources_of(rest, rendered=False)
+    if config.data.kind != "prepared":
+        rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output))
+        if config.data.kind == "mixed":
+            train, rendered = _balanced(train, rendered, config.data.rendered_share)
+        train, held_out = [*train, *rendered], [*held_out, *unseen]
+    return config, train, held_out
+
+
+def sources_of(cache: ClipCache, rendered: bool, shares: Sequence[float] = ()) -> list[Source]:
+    """One source for each part of a cache; shares are its numbers of clips unless given.
+
+    Raises:
+        ConfigError: not as many shares as parts.
+    """
+    if shares and len(shares) != len(cache.names):
         raise ConfigError(
-            f"data.sequence takes {config.data.sequence.frames} frames up to {config.data.sequence.max_gap} apart, the "
-            f"clips have {len(every[0].poses)}; prepare with more --frames"
+            f"data.prepared.shares has {len(shares)} numbers for {len(cache.names)} caches ({', '.join(cache.names)})"
+        )
+    found: list[Source] = []
+    for group, name in enumerate(cache.names):
+        clips = Part(cache, cache.clips_of(group))
+        share = shares[group] if shares else float(len(clips))
+        found.append(Source(name, clips, share, rendered, cache.image_size_of(group)))
+    return found
+
+
+def _balanced(prepared: list[Source], rendered: list[Source], rendered_share: float) -> tuple[list[Source], list[Source]]:
+    def scaled(sources: list[Source], total: float) -> list[Source]:
+        whole = sum(s.share for s in sources)
+        return [dataclasses.replace(s, share=s.share * total / whole) for s in sources]
+
+    return scaled(prepared, 1 - rendered_share), scaled(rendered, rendered_share)
+
+
+def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, ClipCache]:
+    prepared, sequence = config.data.prepared, config.data.sequence
+    folders = [found for name in prepared.caches for found in cache_folders(name)]
+    length = (sequence.frames - 1) * sequence.max_gap + 1
+    every = ClipCache([(folder, None) for folder in folders], frames=length)
+    if config.data.kind == "prepared" and config.objective.supervised and not every.has_depth:
+        raise ConfigError("objective.depth needs true depth, which these caches do not hold; set it and gradient to 0")
+    if sequence.stereo and sequence.frames == 1:
+        lacking = [name for group, name in enumerate(every.names) if not every.has_partner_of(group)]
+        if lacking:
+            raise ConfigError(
+                f"data.sequence takes single frames with their stereo partner, and {', '.join(lacking)} holds none; "
+                "prepare it with --stereo, or set data.sequence.frames=3"
+            )
+    if sequence.stereo and not every.has_partner:
+        raise ConfigError(
+            "data.sequence.stereo is set, and no cache holds a stereo partner; prepare with --stereo, or set it to false"
         )
     if config.model.focal is None:
         height, width = every.image_size
         fx, fy, _, _ = every[0].camera
         model = dataclasses.replace(config.model, focal=(float(fx / width), float(fy / height)))
         config = dataclasses.replace(config, model=model)
-    return config, *every.split(prepared.held_out)
+    return config, every
 
 
 def train(
@@ -121,39 +170,78 @@ def train(
     """
     settings = load_config(config, overrides) if isinstance(config, str) else config
     place = _device(device)
-    if resume is None:
-        _refuse_used_output(output)
-    if settings.engine.threads:
-        torch.set_num_threads(settings.engine.threads)
-    settings, train_cache, held_out_cache = open_data(settings, output)
-    sequence, augment = settings.data.sequence, settings.data.augment
-    trainer = Trainer(
-        settings,
-        output,
-        ClipDataset(train_cache, sequence, augment, settings.seed),
-        ClipDataset(held_out_cache, sequence, None, settings.seed),
-        place,
-        finetune,
-    )
-    notes: list[str] = []
-    if resume is not None:
-        path = trainer.resume(Path(resume) if resume else None)
-        changed = _differences(read_checkpoint(path)["config"], to_dict(settings))
-        notes = [f"resumed from {path} at step {trainer.step}", *(f"changed: {line}" for line in changed)]
-    monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard)
-    try:
-        for note in notes:
-            monitor.say(note)
-        with StopRequest() as stop:
-            outcome = trainer.run(monitor, stop)
-    finally:
-        monitor.close()
+    with processes(place) as mine:
+        if place.type == "cuda" and mine.count > 1:
+            place = torch.device("cuda", mine.local_rank)
+        outcome = _train(settings, output, resume, finetune, place, mine)
+        if not mine.first:
+            return outcome
     if json_path is not None:
-        figures = {k: v if math.isfinite(v) else None for k, v in outcome.validation.items()}
-        summary = {"steps": outcome.steps, "complete": outcome.complete, "loss_share": outcome.loss_share, **figures}
-        json_path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        summary = {"steps": outcome.steps, "complete": outcome.complete, "loss_share": outcome.loss_share}
+        write_json(json_path, {**summary, **outcome.validation})
     if outcome.complete:
         good_news = verdict(settings.check, outcome)
         if good_news:
             print(good_news)
     return outcome
+
+
+def _train(
+    settings: TrainConfig,
+    output: Path,
+    resume: str | None,
+    finetune: str | None,
+    device: torch.device,
+    mine: Processes,
+) -> Outcome:
+    state: dict[str, Any] | None = None
+    path = _checkpoint_of(output, resume)
+    if path is None:
+        _refuse_used_output(output)
+    else:
+        state = read_checkpoint(path)
+    if finetune is not None:
+        weights_file(finetune)  # refused before anything is rendered
+    mine.wait()
+    if settings.engine.threads:
+        torch.set_num_threads(settings.engine.threads)
+    if not mine.first:
+        mine.wait()  # the first process renders what is missing
+    settings, train_sources, held_out_sources = open_data(settings, output)
+    if mine.first:
+        mine.wait()
+    sequence, augment = settings.data.sequence, settings.data.augment
+    trainer = Trainer(
+        settings,
+        output,
+        ClipDataset(train_sources, sequence, augment, settings.seed),
+        ClipDataset(held_out_sources, sequence, None, settings.seed),
+        device,
+        finetune,
+        mine,
+    )
+    notes: list[str] = []
+    if state is not None:
+        trainer.load_state_dict(state)
+        changed = _differences(state["config"], to_dict(settings)) if state["config"] else []
+        notes = [f"resumed from {path} at step {trainer.step}", *(f"changed: {line}" for line in changed)]
+    monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not mine.first)
+    try:
+        for note in notes:
+            monitor.say(note)
+        with StopRequest() as stop:
+            return trainer.run(monitor, stop)
+    finally:
+        monitor.close()
+
+
+def _checkpoint_of(output: Path, resume: str | None) -> Path | None:
+    """The checkpoint to go on from: None for a new run, "" for the newest of the run."""
+    if resume is None:
+        return None
+    path = Path(resume).expanduser() if resume else CheckpointFolder(output / "checkpoints", 1).latest()
+    if path is None:
+        raise CheckpointError(
+            f"no checkpoint in {output / 'checkpoints'} to resume from; start without --resume, or name one"
+        )
+    return path

@@ -32,9 +32,12 @@ def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
     return -torch.log(low + (high - low) * disparity.float())
 
 
-def depth_target(batch: FrameBatch, info: ModelInfo, far_weight: float) -> tuple[Tensor, Tensor]:
-    """Return log depth (B F, 1, H, W) in network units, clamped to the model's range, and weights of the same shape."""
-    depth = depth_in_network_units(batch.depth, focal_ratio(batch.camera, info)).flatten(0, 1)
+def depth_target(
+    batch: FrameBatch, targets: Sequence[int], info: ModelInfo, far_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return log depth (B T, 1, H, W) of the T target frames in network units, clamped to the model's range, and weights."""
+    known_m = batch.depth[:, list(targets)]
+    depth = depth_in_network_units(known_m, focal_ratio(batch.camera, info)).flatten(0, 1)
     known = ~torch.isnan(depth)
     weight = known.float() * torch.where(depth >= info.max_depth, far_weight, 1.0)
     depth = torch.where(known, depth, torch.ones_like(depth))
@@ -96,7 +99,7 @@ def supervised_terms(
     ``depth``: mean absolute error of log depth, over the four scales; ``gradient``: see `gradient_term`, finest scale;
     ``rotation``, ``translation``: see `motion_terms`.
     """
-    target, weight = depth_target(batch, info, config.far_weight)
+    target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
     total_weight = sum(config.scale_weights)
     depth = target.new_zeros(())
     gradient = target.new_zeros(())
@@ -110,11 +113,8 @@ def supervised_terms(
         depth = depth + scale_weight / total_weight * _weighted_mean(residual.abs(), mask)
         if k == 0:
             gradient = gradient_term(residual, mask)
-    turn, shift = motion_terms(prediction, batch, info)
-    terms = {
-        "depth": config.depth * depth,
-        "gradient": config.gradient * gradient,
-        "rotation": config.rotation * turn.mean(),
-        "translation": config.translation * shift.mean(),
-    }
+    terms = {"depth": config.depth * depth, "gradient": config.gradient * gradient}
+    if max(config.rotation, config.translation) > 0:
+        turn, shift = motion_terms(prediction, batch, info)
+        terms["rotation"], terms["translation"] = config.rotation * turn.mean(), config.translation * shift.mean()
     return {**terms, "total": torch.stack(list(terms.values())).sum()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,20 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch
-from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
+from featdepth_training.checkpoint import CheckpointFolder, write_checkpoint
 from featdepth_training.config import TrainConfig
+from featdepth_training.distributed import Processes
 from featdepth_training.ema import WeightAverage
 from featdepth_training.loading import to_dict
 from featdepth_training.monitor import Monitor
 from featdepth_training.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
-from featdepth_training.samples import ClipDataset, train_loader, validation_batches
-from featdepth_training.pictures import depth_panel
+from featdepth_training.pictures import depth_panel, warp_panel
 from featdepth_training.prediction import predict
+from featdepth_training.samples import ClipDataset, Plan, train_loader, validation_batches
 from featdepth_training.schedule import rate_factor
-from featdepth_training.selfsupervised import selfsupervised_terms
 from featdepth_training.signals import StopRequest
-from featdepth_training.step import StepResult, train_step
-from featdepth_training.supervised import supervised_terms
+from featdepth_training.step import ALONE, StepResult, train_step
+from featdepth_training.terms import training_terms
 from featdepth_training.validation import validate
 
 WEIGHTS = "model.safetensors"
@@ -59,7 +61,7 @@ class Outcome:
 
 
 class Trainer:
-    """One training run in one process.
+    """One training run, or one process's part of it.
 
     Args:
         config: resolved.
@@ -67,6 +69,7 @@ class Trainer:
         train, held_out: clips to learn from and to validate on.
         device: of the networks.
         finetune: weights to start from, see `networks.start_model`.
+        processes: that share the run; the first writes files.
     """
 
     def __init__(
@@ -77,8 +80,9 @@ class Trainer:
         held_out: ClipDataset,
         device: torch.device | None = None,
         finetune: str | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.config, self.output = config, output
+        self.config, self.output, self.processes = config, output, processes
         self.train_set, self.held_out = train, held_out
         self.device = device or torch.device("cpu")
         torch.manual_seed(config.seed)
@@ -96,6 +100,8 @@ class Trainer:
         self.skipped = 0
         self.skipped_in_a_row = 0
         self.best = float("inf")
+        #: What `best` was measured on: figures of other clips or sizes are not compared.
+        self.measured_on = _measured_on(config, held_out)
         self.validation: dict[str, float] = {}
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
         self.first_losses: list[float] = []
@@ -115,6 +121,7 @@ class Trainer:
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
             "best": self.best,
+            "measured_on": self.measured_on,
             "validation": self.validation,
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
@@ -134,7 +141,8 @@ class Trainer:
                 self.average.load_state_dict(state["average"])
             self.step = int(state["step"])
             self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
-            self.best = float(state["best"])
+            if state.get("measured_on") == self.measured_on:
+                self.best = float(state["best"])
             self.validation = dict(state["validation"])
             self.first_losses, self.last_losses = list(state.get("first_losses", [])), list(state.get("last_losses", []))
             torch.set_rng_state(state["rng"]["cpu"])
@@ -151,20 +159,6 @@ class Trainer:
         for group, wanted in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
             group["base_lr"], group["weight_decay"] = wanted["base_lr"], wanted["weight_decay"]
 
-    def resume(self, checkpoint: Path | None = None) -> Path:
-        """Load ``checkpoint``, or the newest one of the run. Returns the file.
-
-        Raises:
-            CheckpointError: none there, damaged, or of other networks.
-        """
-        path = checkpoint or self.checkpoints.latest()
-        if path is None:
-            raise CheckpointError(
-                f"no checkpoint in {self.checkpoints.folder} to resume from; start without --resume, or name one"
-            )
-        self.load_state_dict(read_checkpoint(path))
-        return path
-
     def run(self, monitor: Monitor, stop: StopRequest | None = None) -> Outcome:
         """Train to the end of the last stage, or until ``stop`` is requested; then save and export.
 
@@ -173,19 +167,22 @@ class Trainer:
             CheckpointError: the disk refused a checkpoint.
         """
         engine = self.config.engine
-        training_mode(self.model)
-        for batch in train_loader(self.train_set, self.config, self.step):
-            result = self._one_step(batch.to(self.device).in_floats())
+        training_mode(self.model, self.config.model)
+        plan = Plan(self.config, self.train_set.sources, self.processes)
+        loader = iter(train_loader(self.train_set, plan, self.step))
+        while self.step < self.config.total_steps:
+            batches = list(itertools.islice(loader, self.config.stage_at(self.step).accumulate))
+            result = self._one_step([batch.to(self.device).in_floats() for batch in batches])
             self.step += 1
-            monitor.advance(batch.image_count)
+            monitor.advance(self.processes.count * sum(batch.image_count for batch in batches))
             self._count(result, monitor)
             if _due(self.step, engine.log_every):
                 self._log(result, monitor)
             if _due(self.step, engine.validate_every):
                 self.validate(monitor)
-            stopped = stop is not None and stop.requested is not None
+            stopped = self.processes.any(stop is not None and stop.requested is not None)
             if _due(self.step, engine.checkpoint_every) or stopped:
-                self.checkpoints.save(self.state_dict(), self.step)
+                self._save()
             if stopped:
                 break
         return self._finish(monitor)
@@ -195,46 +192,51 @@ class Trainer:
         if complete and not _due(self.step, self.config.engine.validate_every):
             self.validate(monitor)
         if complete and not _due(self.step, self.config.engine.checkpoint_every):
-            self.checkpoints.save(self.state_dict(), self.step)
-        weights = self.export()
+            self._save()
+        weights = self.export() if self.processes.first else self.output / WEIGHTS
+        self.processes.wait()
         share = None
         if self.first_losses and sum(self.first_losses) > 0:
             first, last = (sum(v) / len(v) for v in (self.first_losses, self.last_losses))
             share = last / first
         return Outcome(self.step, complete, self.validation, share, self.checkpoints.latest(), weights)
 
-    def _one_step(self, batch: FrameBatch) -> StepResult:
+    def _save(self) -> None:
+        if self.processes.first:
+            self.checkpoints.save(self.state_dict(), self.step)
+
+    def _one_step(self, batches: list[FrameBatch]) -> StepResult:
+        """One optimiser step on this process's micro-batches."""
         config = self.config
         factor = rate_factor(self.step, config.total_steps, config.schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        seen = photometric(batch, config.data.augment, generator)
-
-        def terms() -> dict[str, Tensor]:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.engine.precision == "bf16"):
-                prediction = self._predict(self.model, seen)
-            found: dict[str, Tensor] = {}
-            if config.objective.supervised:
-                found.update(supervised_terms(prediction, batch, self.model.info, config.objective))
-            if config.objective.selfsupervised:
-                without_truth = selfsupervised_terms(self.model, prediction, batch, config.objective)
-                without_truth["total"] = without_truth["total"] + found.get("total", 0.0)
-                found.update(without_truth)
-            return found
-
-        result = train_step(self.model, terms, self.optimiser, self.parameters, config.optimiser.clip_norm)
+        first = self.step * len(batches) * self.processes.count + self.processes.rank
+        numbers = [first + k * self.processes.count for k in range(len(batches))]
+        micro = [partial(self._micro_batch, batch, number) for batch, number in zip(batches, numbers, strict=True)]
+        result = train_step(
+            self.model, micro, self.optimiser, self.parameters, config.optimiser.clip_norm, self.processes
+        )
         if not result.applied:
-            self._dump(batch, seen, result)
+            self._dump(batches, result)
         elif self.average is not None:
             self.average.update(self.model)
         return result
 
-    def _dump(self, batch: FrameBatch, seen: Tensor, result: StepResult) -> None:
+    def _micro_batch(self, batch: FrameBatch, number: int) -> dict[str, Tensor]:
+        """The terms of one micro-batch. What is random in it depends on the seed and ``number`` alone."""
+        seed = self.config.seed * 1_000_003 + number
+        seen = photometric(batch, self.config.data.augment, torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)  # dropout, and the noise that breaks ties
+        return training_terms(self.model, batch, seen, self.config, self._predict)[0]
+
+    def _dump(self, batches: list[FrameBatch], result: StepResult) -> None:
         """Keep the first few batches whose step was not finite, to look at."""
         if self.skipped < DUMPED_BATCHES:
-            contents = {**vars(batch), "seen": seen, "terms": result.terms, "step": self.step}
-            write_checkpoint(self.output / "nonfinite" / f"step_{self.step:08d}.pt", contents)
+            for rank, batch in enumerate(batches):
+                contents = {**vars(batch), "terms": result.terms, "step": self.step}
+                name = f"step_{self.step:08d}_{self.processes.rank}_{rank}.pt"
+                write_checkpoint(self.output / "nonfinite" / name, contents)
 
     def _count(self, result: StepResult, monitor: Monitor) -> None:
         if result.applied:
@@ -275,29 +277,42 @@ class Trainer:
         return averaged.eval()
 
     def validate(self, monitor: Monitor) -> dict[str, float]:
-        """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
-        stage = self.config.stage_at(self.step - 1)
-        size = stage.sizes[0]
-        held_out = validation_batches(self.held_out, size, stage.batch_size)
+        """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far.
+
+        The clips and sizes are the same throughout the run: those of its last stage.
+        """
+        if not self.processes.first:
+            self.processes.wait()
+            return {}
+        stage = self.config.stages[-1]
+        held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
         batches = (batch.to(self.device).in_floats() for batch in held_out)
         model = self.averaged_model()
-        groups, objective = self.held_out.cache.names, self.config.objective
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.engine.precision == "bf16"
-        ):
-            self.validation, shown = validate(model, batches, groups, objective)
-        monitor.record("validation", self.step, {**self.validation, "height": size[0], "width": size[1]})
-        keys = ("photometric", "abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
+        names = [source.name for source in self.held_out.sources]
+        low_precision = self.config.engine.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
+            self.validation, shown = validate(model, batches, names, self.config)
+        monitor.record("validation", self.step, self.validation)
+        keys = ("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
         monitor.say(
-            f"step {self.step}: " + ", ".join(f"{k} {self.validation[k]:.4f}" for k in keys if k in self.validation)
+            f"step {self.step}: " + ", ".join(f"{k} {self.validation[k]:.5f}" for k in keys if k in self.validation)
         )
         if shown is not None:
             monitor.picture("validation", self.step, depth_panel(*shown, self.model.info))
-        figure = self.validation.get("abs_rel" if objective.supervised else "photometric", float("inf"))
+            if self.config.objective.selfsupervised and monitor.shows_pictures:
+                monitor.picture("warps", self.step, warp_panel(model, *shown, self.config))
+        figure = self.validation.get(self._criterion(), float("inf"))
         if figure < self.best:
             self.best = figure
             self.checkpoints.save_best(self.state_dict())
+        self.processes.wait()
         return self.validation
+
+    def _criterion(self) -> str:
+        objective = self.config.objective
+        if objective.supervised:
+            return "abs_rel"
+        return "photometric" if objective.selfsupervised else "reconstruction"
 
     def export(self) -> Path:
         """Write the averaged weights to ``<output>/model.safetensors``."""
@@ -312,6 +327,12 @@ class Trainer:
         path = self.output / WEIGHTS
         save_model(path, model)
         return path
+
+
+def _measured_on(config: TrainConfig, held_out: ClipDataset) -> str:
+    """Tell what validation is made of, in one line."""
+    sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
+    return f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
 
 
 def _due(step: int, every: int) -> bool:

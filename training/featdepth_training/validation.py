@@ -12,10 +12,10 @@ from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.batch import FrameBatch, focal_ratio
-from featdepth_training.config import ObjectiveConfig
+from featdepth_training.config import TrainConfig
 from featdepth_training.prediction import Prediction, predict
-from featdepth_training.selfsupervised import selfsupervised_terms
 from featdepth_training.supervised import log_depth, motion_target
+from featdepth_training.terms import prediction_terms, reconstruction_terms
 
 #: Metres between which depth is compared.
 NEAR_M, FAR_M = 0.1, 80.0
@@ -56,39 +56,66 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 
 @torch.no_grad()
 def validate(
-    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], objective: ObjectiveConfig
+    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], config: TrainConfig
 ) -> tuple[dict[str, float], tuple[FrameBatch, Prediction] | None]:
     """Return figures and one batch with its prediction.
 
-    Figures are means over samples, with ``<group>/`` in front for each kind of scene. Without truth there is
-    ``photometric`` only (when the objective has that term), with true depth those of `_depth_figures`, with true motion
+    Figures are means over samples, with ``<group>/`` in front for each source. Of terms there are ``photometric`` and
+    ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`; with true motion
     ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
     """
     was_training = model.training
     model.eval()
     sums, shown = _Sums(), None
     for batch in batches:
+        if config.objective.reconstruction > 0:
+            terms = reconstruction_terms(model, batch, config)
+            sums.add("reconstruction", [float(terms["reconstruction"])] * batch.images.shape[0])
+        if "depth" not in model.nets:
+            continue
         prediction = predict(model, batch.images)
         shown = shown or (batch, prediction)
-        ratio = focal_ratio(batch.camera, model.info)
-        count, size = batch.images.shape[0], batch.images.shape[-2:]
-        first = prediction.disparities[0][:: batch.frames].float()
-        finest = F.interpolate(first, size, mode="bilinear", align_corners=False)
-        guess = log_depth(finest, model.info).exp() * ratio.view(-1, 1, 1, 1)
+        if config.objective.selfsupervised:
+            _add_photometric(sums, model, prediction, batch, config, groups)
+        _add_truth(sums, model, prediction, batch, groups)
+    model.train(was_training)
+    return sums.means(), shown
+
+
+def _add_photometric(
+    sums: _Sums,
+    model: FeatDepthModel,
+    prediction: Prediction,
+    batch: FrameBatch,
+    config: TrainConfig,
+    groups: Sequence[str],
+) -> None:
+    if config.data.kind == "mixed" and bool(batch.rendered.any()):
+        return  # rendered samples are measured against their truth
+    terms = prediction_terms(model, prediction, batch, config)
+    values = [float(terms["photometric"])] * batch.images.shape[0]
+    sums.add("photometric", values)
+    sums.add(f"{groups[int(batch.group[0])]}/photometric", values)
+
+
+def _add_truth(
+    sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, groups: Sequence[str]
+) -> None:
+    ratio = focal_ratio(batch.camera, model.info)
+    count, size = batch.images.shape[0], batch.images.shape[-2:]
+    first = prediction.disparities[0][:: batch.frames].float()
+    finest = F.interpolate(first, size, mode="bilinear", align_corners=False)
+    guess = log_depth(finest, model.info).exp() * ratio.view(-1, 1, 1, 1)
+    motion: list[tuple[float, float]] = []
+    if batch.frames > 1:
         axisangle, shift = (v.unflatten(0, (count, -1))[:, 0] for v in motion_target(batch, model.info))
         turn_deg = torch.rad2deg((prediction.axisangle[:, 0] - axisangle).norm(dim=1)).tolist()
         relative = (prediction.translation[:, 0] - shift).norm(dim=1) / shift.norm(dim=1).clamp_min(1e-3)
-        percent = (100 * relative).tolist()
-        if objective.selfsupervised:
-            without_truth = selfsupervised_terms(model, prediction, batch, objective)
-            sums.add("photometric", [float(without_truth["photometric"])] * count)
-        for i in range(count):
-            group = groups[int(batch.group[i])]
-            figures = _depth_figures(guess[i, 0], batch.depth[i, 0, 0]) or {}
-            if math.isfinite(percent[i]):
-                figures = {**figures, "rotation_deg": turn_deg[i], "translation_percent": percent[i]}
-            for name, value in figures.items():
-                sums.add(name, [value])
-                sums.add(f"{group}/{name}", [value])
-    model.train(was_training)
-    return sums.means(), shown
+        motion = list(zip(turn_deg, (100 * relative).tolist(), strict=True))
+    for i in range(count):
+        figures = _depth_figures(guess[i, 0], batch.depth[i, 0, 0]) or {}
+        if motion and math.isfinite(motion[i][1]):
+            figures = {**figures, "rotation_deg": motion[i][0], "translation_percent": motion[i][1]}
+        for name, value in figures.items():
+            sums.add(name, [value])
+            sums.add(f"{groups[int(batch.group[i])]}/{name}", [value])
