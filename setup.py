@@ -27,7 +27,7 @@ EXTRAS = {
     "recordings": ["rosbags>=0.11", "rosbags-image>=0.10", "tqdm>=4.60"],
     "simulation": ["numba>=0.57", "scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
-    "train": ["tensorboard>=2.10", "tqdm>=4.60"],
+    "train": ["tensorboard>=2.10", "tqdm>=4.60", "webdataset>=1.0", "fsspec>=2023.1"],
     "test": ["pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.6", "mypy>=1.8", "types-PyYAML"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -32,6 +32,8 @@ class ImageChain:
         delivered_size: (width, height) in pixels of the images that will come.
         output_size: (height, width) in pixels of the images that leave.
         device: where the grid lies and the work is done.
+        view: the pinhole camera the output shall be, of ``output_size``: how a stereo partner comes to have the same
+            intrinsics. None: the camera's own rectified view, resized. Needs a calibration.
 
     Attributes:
         camera: the pinhole camera of the output, None when uncalibrated. Resizing keeps pixel centres at integers.
@@ -47,6 +49,7 @@ class ImageChain:
         delivered_size: tuple[int, int],
         output_size: tuple[int, int],
         device: torch.device | str = "cpu",
+        view: CameraModel | None = None,
     ) -> None:
         if camera is not None and camera.delivered_size != tuple(delivered_size):
             width, height = camera.delivered_size
@@ -61,7 +64,13 @@ class ImageChain:
         self._grid: Tensor | None = None
         self._prefiltered = (self._delivered[1], self._delivered[0])
         height, width = self._output
-        self.camera = None if camera is None else camera.delivered_view.resized(width, height)
+        own = None if camera is None else camera.delivered_view.resized(width, height)
+        if view is not None and (own is None or not view.is_pinhole or (view.width, view.height) != (width, height)):
+            raise CalibrationError(
+                f"the wanted view is {view}; expected a calibrated camera and a pinhole view of {width}x{height} pixels"
+            )
+        self.camera = own if view is None else view
+        self._own_view = view is None or _same_intrinsics(view, own)
         if self.is_pure_resize:
             self.in_image = torch.ones(self._output, dtype=torch.bool, device=self._device)
         else:
@@ -73,6 +82,8 @@ class ImageChain:
         camera = self._source
         if camera is None:
             return True
+        if not self._own_view:
+            return False
         same_view = camera.projection in (None, (camera.fx, camera.fy, camera.cx, camera.cy))
         return not camera.is_distorted and same_view and np.array_equal(camera.R, np.eye(3))
 
@@ -114,6 +125,28 @@ class ImageChain:
             return _unit_range(warp.resize_antialiased(values, height, width))
         filtered = _unit_range(warp.resize_antialiased(values, *self._prefiltered))
         return warp.sample_grid(filtered, self._grid.expand(filtered.shape[0], -1, -1, -1))
+
+    def apply_nearest(self, values: NDArray[np.float32]) -> Tensor:
+        """Take a map of the delivered image's pixels (true depth) to the output, unmixed: the nearest value counts.
+
+        Args:
+            values: (H, W) float32 of the delivered size. z-depth stays what it is unless the calibration turns the
+                camera (`CameraModel.rectification`).
+
+        Returns:
+            (h, w) float32 on the device; NaN outside the delivered image.
+
+        Raises:
+            ImageError: another size.
+        """
+        width, height = self._delivered
+        if values.shape != (height, width):
+            raise ImageError(f"map has shape {values.shape}; expected {(height, width)} (rows, columns)")
+        tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32))[None, None].to(self._device)
+        if self._grid is None:
+            return warp.resize_nearest(tensor, *self._output)[0, 0]
+        sampled = warp.sample_grid(tensor, self._grid, mode="nearest")[0, 0]
+        return sampled.masked_fill(~self.in_image, float("nan"))
 
     def _to_tensor(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
         width, height = self._delivered
@@ -187,6 +220,13 @@ class ImageChain:
             & (np.abs(pixels[..., 1] - (out_height - 1) / 2) <= out_height / 2)
         )
         return _grid(pixels, (out_width, out_height)).to(self._device), torch.from_numpy(inside).to(self._device)
+
+
+def _same_intrinsics(view: CameraModel, own: CameraModel | None) -> bool:
+    """Whether no pixel of the two views lies a thousandth of a pixel apart: calibrations are no more exact."""
+    assert own is not None
+    values = np.array([[c.fx / c.width, c.fy / c.height, c.cx / c.width, c.cy / c.height] for c in (view, own)])
+    return bool(np.abs(values[0] - values[1]).max() * max(view.width, view.height) < 1e-3)
 
 
 def _grid(pixels: NDArray[np.float64], size: tuple[int, int]) -> Tensor:

@@ -30,8 +30,9 @@ class Recording(ABC):
     Attributes:
         name: short name of the recording (file or folder stem).
         kind: ``image``, ``images``, ``video``, ``bag``, ``kitti_odometry``, ``kitti_raw``, ``euroc``, ``tum``,
-            ``seven_scenes``.
+            ``seven_scenes``, ``nyu``.
         camera: calibration of every frame, or None when the recording has none and none was given.
+        partner_name: the other camera of the stereo pair, or None when no partner was asked for.
         rate_hz: nominal frames per second of the recording (median stamp distance).
         skipped: frames of the latest iteration that were broken; they are left out, counted and named here.
         notes: what a user should know about how the recording was read (a truncated bag, a fallback).
@@ -43,6 +44,7 @@ class Recording(ABC):
         self.name = name
         self.camera = camera
         self.rate_hz = rate_hz
+        self.partner_name: str | None = None
         self.skipped: list[SkippedFrame] = []
         self.notes: list[str] = []
 
@@ -58,6 +60,20 @@ class Recording(ABC):
         """Yield `Frame` after `Frame`, from the start."""
         self.skipped = []
         return self._frames()
+
+    def frames_from(self, start: int) -> Iterator[Frame]:
+        """Yield the frames after the first ``start`` ones, broken ones counted; `skipped` names those from there on.
+
+        Readers that can leave the earlier images undecoded do so.
+        """
+        self.skipped = []
+        frames, number = self._frames(), 0
+        while number + len(self.skipped) < start:
+            if next(frames, None) is None:
+                break
+            number += 1
+        self.skipped = []
+        yield from frames
 
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(SkippedFrame(name, reason))

@@ -6,9 +6,10 @@ give one frame, blurred frames none; cuts and gaps in time end a stretch, so tha
 
 from __future__ import annotations
 
+import base64
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -69,6 +70,28 @@ class Selector:
         self.counts[verdict] += 1
         return verdict
 
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values from which `load_state_dict` goes on exactly."""
+        last = None
+        if self._last is not None:
+            last = base64.b64encode(cv2.imencode(".png", self._last)[1].tobytes()).decode()
+        return {
+            "counts": dict(self.counts),
+            "last": last,
+            "last_ns": self._last_ns,
+            "sharpness": list(self._sharpness),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.counts = Counter(state["counts"])
+        self._last_ns = int(state["last_ns"])
+        self._sharpness = deque(state["sharpness"], maxlen=SHARPNESS_FRAMES)
+        self._last = None
+        if state["last"] is not None:
+            png = np.frombuffer(base64.b64decode(state["last"]), np.uint8)
+            self._last = np.asarray(cv2.imdecode(png, cv2.IMREAD_GRAYSCALE), np.uint8)
+
     def _judge(self, grey: NDArray[np.uint8], stamp_ns: int) -> Verdict:
         sharp = float(cv2.Laplacian(grey, cv2.CV_32F).var())
         usual = float(np.median(self._sharpness)) if self._sharpness else sharp
@@ -98,7 +121,8 @@ class Selector:
         flow = self._flow.calc(first, second, None)
         height, width = first.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        aligned = cv2.remap(second, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = x + flow[..., 0], y + flow[..., 1]
+        aligned = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         # The median brightness change is exposure, not another scene.
         difference = aligned.astype(np.float32) - first
         residual = float(np.abs(difference - np.median(difference)).mean()) / 255.0

@@ -1,0 +1,247 @@
+"""Where caches lie: a local folder, or any URL fsspec knows (``s3://``, ``gs://``, ``memory://``).
+
+Files appear whole or not at all. Nothing here is kept open, so a `Store` may be forked and pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import MissingDependencyError, RecordingError
+
+#: Names the folder that keeps copies of remote shards.
+LOCAL_COPIES = "FEATDEPTH_SHARDS"
+
+
+class Store:
+    """Files below one folder or URL.
+
+    Args:
+        location: folder, or URL with ``://``.
+
+    Raises:
+        RecordingError: from every method, when the location cannot be read or written.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        text = str(location)
+        if text.startswith("file://"):
+            text = text[len("file://") :]
+        self.remote = "://" in text
+        self.location = text.rstrip("/") if self.remote else str(Path(text).expanduser())
+
+    def __str__(self) -> str:
+        return self.location
+
+    @property
+    def name(self) -> str:
+        """The last part of the location."""
+        return self.location.rstrip("/").rpartition("/")[2] or self.location
+
+    def below(self, name: str) -> Store:
+        """The store in the folder ``name`` of this one."""
+        return Store(f"{self.location.rstrip('/')}/{name}")
+
+    def names(self, prefix: str, suffix: str) -> list[str]:
+        """Names of the files right here that begin and end so, sorted."""
+        found = self._list()
+        return sorted(name for name in found if name.startswith(prefix) and name.endswith(suffix))
+
+    def folders_with(self, file: str) -> list[str]:
+        """Names of the folders right below that hold ``file``, sorted."""
+        if not self.remote:
+            return sorted(p.parent.name for p in Path(self.location).glob(f"*/{file}"))
+        with self._reading("*"):
+            fs, root = self._fs()
+            fs.invalidate_cache(root)
+            return sorted(str(path).split("/")[-2] for path in fs.glob(f"{root}/*/{file}"))
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None when there is none."""
+        with self._reading(name):
+            try:
+                if not self.remote:
+                    return Path(self.location, name).read_bytes()
+                fs, root = self._fs()
+                content: bytes = fs.cat_file(f"{root}/{name}")
+                return content
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """The contents of many files that are there, in their order; object stores are asked for all at once."""
+        with self._reading(f"{len(names)} files"):
+            if not self.remote:
+                return [Path(self.location, name).read_bytes() for name in names]
+            fs, root = self._fs()
+            paths = [f"{root}/{name}" for name in names]
+            contents = fs.cat(paths) if len(paths) > 1 else {p: fs.cat_file(p) for p in paths}
+            return [contents[fs._strip_protocol(path)] if path not in contents else contents[path] for path in paths]
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file."""
+        with self.writing(name) as partial:
+            partial.write_bytes(data)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give a local path to write to; at the end the file appears under ``name``, after an error it never does.
+
+        Raises:
+            RecordingError: no space left, or another refusal of the disk or the object store.
+        """
+        partial: Path | None = None
+        try:
+            partial = self._partial(name)
+            yield partial
+            if self.remote:
+                fs, root = self._fs()
+                with contextlib.suppress(FileExistsError):
+                    fs.makedirs(root, exist_ok=True)
+                fs.put_file(str(partial), f"{root}/{name}")
+            else:
+                with open(partial, "rb+") as file:
+                    os.fsync(file.fileno())
+                os.replace(partial, Path(self.location, name))
+        except (OSError, ImportError, ValueError) as error:
+            raise _refused(f"could not write {name} to {self}", error) from error
+        finally:
+            if partial is not None:
+                partial.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Delete a file that may be there."""
+        if not self.remote:
+            Path(self.location, name).unlink(missing_ok=True)
+            return
+        fs, root = self._fs()
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(f"{root}/{name}")
+
+    def local_copy(self, name: str, tag: str, size: int) -> Path:
+        """A path where the file can be read at random: its own, or a copy fetched once.
+
+        Args:
+            name: of the file.
+            tag: changes when the content does, so that a copy of an older file is not taken for it.
+            size: in bytes.
+
+        Raises:
+            RecordingError: the file is missing, has another size, or there is no room for the copy.
+        """
+        if self.remote:
+            path = self._fetched(name, tag, size)
+        else:
+            path = Path(self.location, name)
+        found = path.stat().st_size if path.is_file() else None
+        if found != size:
+            what = "is missing" if found is None else f"has {found} bytes; its index says {size}"
+            raise RecordingError(
+                f"shard {name} of {self} {what}; delete its .json too and run featdepth prepare again to restore it"
+            )
+        return path
+
+    def _fetched(self, name: str, tag: str, size: int) -> Path:
+        import fcntl
+
+        folder = local_copies()
+        path = folder / f"{hashlib.sha256(f'{self.location}/{name} {tag}'.encode()).hexdigest()[:32]}.tar"
+        if path.is_file() and path.stat().st_size == size:
+            return path
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Several loader processes want the same shard at once; one fetches, the others wait for it.
+            with open(path.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.is_file():
+                    partial = path.with_suffix(f".{os.getpid()}.partial")
+                    try:
+                        fs, root = self._fs()
+                        fs.get_file(f"{root}/{name}", str(partial))
+                        if partial.stat().st_size == size:
+                            os.replace(partial, path)
+                        else:
+                            raise RecordingError(
+                                f"shard {name} of {self} has {partial.stat().st_size} bytes; its index says {size}; "
+                                "delete it with its .json and run featdepth prepare again to restore it"
+                            )
+                    finally:
+                        partial.unlink(missing_ok=True)
+        except OSError as error:
+            what = f"could not fetch {name} of {self} into {folder} ({LOCAL_COPIES} names it)"
+            raise _refused(what, error) from error
+        return path
+
+    def _partial(self, name: str) -> Path:
+        if self.remote:
+            handle, path = tempfile.mkstemp(suffix=f".{name}")
+            os.close(handle)
+            return Path(path)
+        folder = Path(self.location)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f".{name}.*.partial"):
+            if not _alive(left.name.split(".")[-2]):  # of a writer that was killed
+                left.unlink(missing_ok=True)
+        return folder / f".{name}.{os.getpid()}.partial"
+
+    def _list(self) -> list[str]:
+        with self._reading(""):
+            try:
+                if not self.remote:
+                    return os.listdir(self.location)
+                fs, root = self._fs()
+                fs.invalidate_cache(root)
+                return [str(path).rstrip("/").rpartition("/")[2] for path in fs.ls(root, detail=False)]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def _fs(self) -> tuple[Any, str]:
+        """The file system and the path in it; made anew because connections survive neither fork nor pickling.
+
+        fsspec keeps instances by process and arguments, so this is cheap.
+        """
+        from fsspec.core import url_to_fs
+
+        fs, root = url_to_fs(self.location)
+        return fs, root.rstrip("/")
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ImportError, ValueError) as error:
+            raise _refused(f"could not read {name or 'the folder'} of {self}", error) from error
+
+
+def local_copies() -> Path:
+    """The folder that keeps copies of remote shards: `LOCAL_COPIES` in the environment, else below the user's cache."""
+    named = os.environ.get(LOCAL_COPIES)
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "featdepth_ros" / "shards"
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _refused(what: str, error: Exception) -> RecordingError | MissingDependencyError:
+    if isinstance(error, ImportError):
+        return MissingDependencyError(f"{what}: {error}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RecordingError(f"{what}: no space is left; free some and run again: finished shards stay as they are")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return RecordingError(f"{what}: {reason}")
