@@ -8,24 +8,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.errors import CalibrationError, ImageError, RecordingError, nearest_name
-from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag_source import BagSource, BagTopic, RawMessage
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
+from featdepth_ros.recordings.bag_source import BagSource, RawMessage
+from featdepth_ros.recordings.bag_stereo import BagPairing, TopicView, bag_extrinsics
+from featdepth_ros.recordings.bag_topics import choose_pair, choose_topic
 from featdepth_ros.recordings.bag_truth import BagTruth
-from featdepth_ros.recordings.bag_types import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
-    IMAGE,
-    IMAGE_TYPES,
-    sibling_topic,
-    stamp_ns_of,
-)
+from featdepth_ros.recordings.bag_types import CAMERA_INFO, sibling_topic, stamp_ns_of
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.camera_info import camera_from_info
+from featdepth_ros.recordings.extrinsics import make_rig, partner_argument
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.recordings.image_messages import DEPTH_ENCODINGS, rgb_from_message
+from featdepth_ros.recordings.image_messages import rgb_from_message
 from featdepth_ros.recordings.images import check_size
 from featdepth_ros.recordings.recording import Recording, median_rate_hz
+from featdepth_ros.recordings.stereo import PartnerWish, Rig
 
 #: Messages looked at for the nominal rate and the first readable image.
 _PEEK = 40
@@ -47,23 +43,31 @@ class BagRecording(Recording):
 
     kind = "bag"
 
-    def __init__(self, path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        topic: str | None,
+        camera: CameraArgument,
+        rate_hz: float | None,
+        partner: PartnerWish | None = None,
+    ) -> None:
         super().__init__(path.stem, None, rate_hz or 0.0)
         self.source = BagSource(path)
-        self.topic = _choose_topic(self.source, topic)
-        first, stamps = self._peek()
+        if partner is None:
+            self.topic = choose_topic(self.source, topic)
+        else:
+            self.topic, self.partner_name = choose_pair(self.source, topic, partner.name)
+        view, stamps = self._view(self.topic, with_info=camera is None or partner is not None)
         self._log_time_stamps = bool(stamps) and not any(stamps)
         self.rate_hz = rate_hz or median_rate_hz(stamps)
-        size = None
-        frame_id = ""
-        if first is not None:
-            rgb = rgb_from_message(first, grey16=True)
-            size, frame_id = (rgb.shape[1], rgb.shape[0]), str(first.header.frame_id)
-        self.camera = resolve_camera(camera, size) or self._recorded_camera(size, frame_id)
-        if self.camera is not None and size is not None:
-            check_size(self.camera, size, self.topic)
+        self.camera = resolve_camera(camera, view.size)
+        if self.camera is None and view.info is not None:
+            self.camera = camera_from_info(view.info, view.rectified, view.size)
+        if self.camera is not None and view.size is not None:
+            check_size(self.camera, view.size, self.topic)
         pinhole = self.camera is not None and self.camera.is_pinhole
-        self._truth = BagTruth(self.source, self.topic, frame_id) if pinhole else None
+        self._truth = BagTruth(self.source, self.topic, view.frame_id) if pinhole else None
+        self._rig = None if partner is None else self._make_rig(partner, camera, view)
         for note in self.source.notes:
             self.note(note)
         if self._log_time_stamps:
@@ -72,22 +76,43 @@ class BagRecording(Recording):
     def __len__(self) -> int:
         return self.source.topics[self.topic].count
 
-    def _peek(self) -> tuple[Any, list[int]]:
-        first, stamps = None, []
-        for raw in islice(self.source.messages([self.topic]), _PEEK):
+    def _make_rig(self, wish: PartnerWish, camera: CameraArgument, view: TopicView) -> Rig:
+        name = str(self.partner_name)
+        other, stamps = self._view(name)
+        if bool(stamps) and not any(stamps) and not self._log_time_stamps:
+            raise RecordingError(
+                f"the headers on {name} hold no stamps, those on {self.topic} do; no pairs can be found"
+            )
+        recorded = None
+        if other.info is not None and partner_argument(camera, wish.camera) is None:
+            recorded = camera_from_info(other.info, other.rectified, other.size)
+        rig = make_rig(
+            name, wish, camera, self.camera, other.size, recorded,
+            lambda *models: bag_extrinsics(self.source, view, other, models, self.note),
+        )  # fmt: skip
+        if other.size is not None:
+            check_size(rig.camera, other.size, name)
+        return rig
+
+    def _view(self, topic: str, with_info: bool = True) -> tuple[TopicView, list[int]]:
+        """Return what the first messages of an image topic and its CameraInfo say, and the first stamps (ns)."""
+        size, frame_id, stamps = None, "", []
+        for raw in islice(self.source.messages([topic]), _PEEK):
             try:
                 message = self.source.decode(raw)
                 stamps.append(stamp_ns_of(message))
-                if first is None:
-                    rgb_from_message(message, grey16=True)
-                    first = message
+                if size is None:
+                    rgb = rgb_from_message(message, grey16=True)
+                    size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
             except (RecordingError, ImageError):
                 continue
-        return first, stamps
+        rectified = "rect" in topic.rsplit("/image", 1)[-1]
+        info = self._info(topic, frame_id) if with_info else None
+        return TopicView(info, frame_id, size, rectified), stamps
 
-    def _recorded_camera(self, size: tuple[int, int] | None, frame_id: str) -> CameraModel | None:
+    def _info(self, topic: str, frame_id: str) -> Any:
         infos = [t.name for t in self.source.topics.values() if t.msgtype == CAMERA_INFO and t.convertible and t.count]
-        sibling = sibling_topic(self.topic)
+        sibling = sibling_topic(topic)
         if sibling in infos:
             infos = [sibling]
         for name in infos:
@@ -96,8 +121,7 @@ class BagRecording(Recording):
                 continue
             if name != sibling:
                 self.note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
-            rectified = "rect" in self.topic.rsplit("/image", 1)[-1]
-            return camera_from_info(message, rectified, size)
+            return message
         return None
 
     def _first(self, topic: str) -> Any:
@@ -109,12 +133,26 @@ class BagRecording(Recording):
         return None
 
     def _frames(self) -> Iterator[Frame]:
-        names = [self.topic]
+        if self._rig is None:
+            yield from self._camera_frames(None)
+        else:
+            pairing = BagPairing(self.source, self._rig.name, self._rig, self.rate_hz, self._log_time_stamps, self.note)
+            for frame in self._camera_frames(pairing):
+                yield from pairing.add(frame)
+            yield from pairing.rest()
+        for note in self.source.notes:
+            self.note(note)
+
+    def _camera_frames(self, pairing: BagPairing | None) -> Iterator[Frame]:
+        names = [self.topic] if self._rig is None else [self.topic, self._rig.name]
         if self._truth is not None and self._truth.depth_topic is not None:
             names.append(self._truth.depth_topic)
         index = 0
         waiting: Frame | None = None  # for its depth, which follows it
         for raw in self.source.messages(names):
+            if pairing is not None and self._rig is not None and raw.topic == self._rig.name:
+                pairing.offer(raw)
+                continue
             if raw.topic != self.topic:
                 waiting = self._with_depth(waiting, raw)
                 continue
@@ -128,8 +166,6 @@ class BagRecording(Recording):
                 self._skip(name, str(error))
         if waiting is not None:
             yield waiting
-        for note in self.source.notes:
-            self.note(note)
 
     def _with_depth(self, frame: Frame | None, raw: RawMessage) -> Frame | None:
         if frame is None or self._truth is None:
@@ -152,41 +188,3 @@ class BagRecording(Recording):
         stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)
         pose = None if self._truth is None else self._truth.pose(stamp_ns)
         return Frame(image, stamp_ns, name, self.camera, None, pose)
-
-
-def _choose_topic(source: BagSource, topic: str | None) -> str:
-    images = [t for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible]
-    listing = ", ".join(f"{t.name} ({t.count} {t.msgtype.rsplit('/', 1)[-1]})" for t in images)
-    if topic is not None:
-        name = topic if topic in source.topics or topic.startswith("/") else f"/{topic}"
-        if any(t.name == name for t in images):
-            return name
-        if name in source.topics:
-            found = source.topics[name].msgtype
-            raise RecordingError(f"topic {name} holds {found}, not images; image topics: {listing or 'none'}")
-        hint = nearest_name(name, [t.name for t in images]) if images else ""
-        raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
-    pictures = [t for t in images if t.count and is_picture(source, t)]
-    if len(pictures) > 1:  # a raw topic beside its own compressed twin is one camera
-        raws = {t.name for t in pictures if t.msgtype == IMAGE}
-        pictures = [t for t in pictures if t.msgtype != COMPRESSED_IMAGE or t.name.rsplit("/", 1)[0] not in raws]
-    if len(pictures) == 1:
-        return pictures[0].name
-    if not pictures:
-        others = ", ".join(f"{t.name} ({t.msgtype})" for t in source.topics.values())
-        raise RecordingError(f"'{source.path}' holds no images; its topics: {others or 'none'}")
-    raise RecordingError(f"'{source.path}' holds several image topics; name one (--topic): {listing}")
-
-
-def is_picture(source: BagSource, topic: BagTopic) -> bool:
-    """Tell whether a topic holds images of a camera: of an image type, and no depth by its first message's encoding."""
-    if topic.msgtype == COMPRESSED_IMAGE:
-        return not topic.name.endswith("/compressedDepth")
-    if topic.msgtype != IMAGE or not topic.convertible:
-        return False
-    for raw in source.messages([topic.name]):
-        try:
-            return source.decode(raw).encoding not in DEPTH_ENCODINGS
-        except RecordingError:
-            continue
-    return False

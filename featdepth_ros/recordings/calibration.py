@@ -34,7 +34,8 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     Args:
         text: four comma-separated numbers, pixels of the image; or the path of a YAML file: camera_info_manager's
             (as camera_calibration writes it), OpenCV's, Kalibr's camchain, EuRoC's sensor.yaml, or plain keys
-            ``width height fx fy cx cy distortion_model distortion``. ``FILE#cam1`` picks an entry of a camchain.
+            ``width height fx fy cx cy distortion_model distortion``. ``FILE#cam1`` picks an entry of a camchain. For a
+            stereo partner, plain keys may add ``T_partner_camera`` (see `extrinsics_of_files`).
         size: (width, height) of the images in pixels; needed for four numbers and for files without a size.
 
     Raises:
@@ -43,14 +44,10 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     numbers = [part.strip() for part in text.split(",")]
     if len(numbers) > 1 and not Path(text).exists():
         return _from_numbers(numbers, text, size)
-    name, _, entry = text.partition("#") if not Path(text).exists() else (text, "", "")
-    path = Path(name).expanduser()
-    if not path.is_file():
+    path, entry, content = load_entry(text)
+    if path is None:
         raise CalibrationError(f"'{text}' is neither a calibration file nor four numbers fx,fy,cx,cy")
-    content = load_yaml(path)
     if entry:
-        if not isinstance(content.get(entry), Mapping):
-            raise CalibrationError(f"{path} has no camera '{entry}'; it has: {', '.join(map(str, content))}")
         content = content[entry]
     try:
         return _from_mapping(content, size)
@@ -58,6 +55,22 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
         raise CalibrationError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CalibrationError(f"{path}: the calibration is malformed ({type(error).__name__}: {error})") from error
+
+
+def load_entry(text: str) -> tuple[Path | None, str, dict[str, Any]]:
+    """Return (file, entry, content of the whole file) of ``FILE`` or ``FILE#entry``; the file is None when not there.
+
+    Raises:
+        CalibrationError: the file cannot be read, is no YAML mapping, or lacks the entry.
+    """
+    name, _, entry = text.partition("#") if not Path(text).exists() else (text, "", "")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return None, "", {}
+    content = load_yaml(path)
+    if entry and not isinstance(content.get(entry), Mapping):
+        raise CalibrationError(f"{path} has no camera '{entry}'; it has: {', '.join(map(str, content))}")
+    return path, entry, content
 
 
 def _from_numbers(numbers: list[str], text: str, size: tuple[int, int] | None) -> CameraModel:

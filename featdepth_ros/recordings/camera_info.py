@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, nearest_name
 from featdepth_ros.geometry.cameras import COEFFICIENTS, CameraModel, DistortionModel
@@ -98,6 +99,12 @@ def camera_from_info(
         roi=_roi(info.roi, width, height),
         binning=(max(1, int(info.binning_x)), max(1, int(info.binning_y))),
     )
+
+
+def projection_matrix(info: Any) -> NDArray[np.float64] | None:
+    """Return P of a CameraInfo, (3, 4) float64, pixels (fourth column: pixels times metres); None when it is zero."""
+    p = np.array(_numbers(info, "p")).reshape(3, 4)
+    return None if p[0, 0] == 0.0 else p
 
 
 def info_fields(camera: CameraModel) -> dict[str, Any]:

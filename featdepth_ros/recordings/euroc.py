@@ -10,12 +10,15 @@ import yaml
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import tables
 from featdepth_ros.recordings.calibration import CameraArgument, load_yaml, parse_camera, resolve_camera
-from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size
+from featdepth_ros.recordings.extrinsics import extrinsics_of_files, make_rig
+from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, paired_files
 from featdepth_ros.recordings.kitti import choose_camera
 from featdepth_ros.recordings.poses import interpolate
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+from featdepth_ros.recordings.stereo import PartnerWish, Rig, choose_partner
 
 #: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
 _BRIDGED_NS = 100_000_000
@@ -29,25 +32,20 @@ def euroc_root(path: Path) -> Path | None:
     return None
 
 
-def open_euroc(root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+def open_euroc(
+    root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
     """Open one camera (``cam0`` unless named) of an ASL folder; poses from ``state_groundtruth_estimate0`` when there.
+
+    The partner's place comes from the ``T_BS`` of both ``sensor.yaml``.
 
     Raises:
         RecordingError, CalibrationError: a file is malformed, or no listed image is there.
     """
     names = sorted(p.name for p in root.glob("cam*") if (p / "data.csv").is_file())
     folder = root / choose_camera(root, names, topic, "cam0")
-    listed = []
-    for line, fields in tables.rows(folder / "data.csv", ","):
-        if len(fields) < 2 or not fields[0].isdigit():
-            raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
-        listed.append((int(fields[0]), folder / "data" / fields[1]))
-    there = [(stamp, file) for stamp, file in listed if file.is_file()]
-    if not there:
-        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} is there")
-    size = first_size([file for _, file in there])
-    if size is None:
-        raise RecordingError(f"none of the {len(there)} images in '{folder / 'data'}' can be read")
+    there, missing = _listed(folder)
+    size = _size(folder, there)
     model = resolve_camera(camera, size)
     sensor = folder / "sensor.yaml"
     if model is None and sensor.is_file():
@@ -61,9 +59,51 @@ def open_euroc(root: Path, topic: str | None, camera: CameraArgument, rate_hz: f
     rate = rate_hz or (median_rate_hz([stamp for stamp, _ in there]) if len(there) > 1 else DEFAULT_RATE_HZ)
     name = root.parent.name if root.name == "mav0" else root.name
     recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
-    if len(there) < len(listed):
-        recording.note(f"{len(listed) - len(there)} of the {len(listed)} images listed in data.csv are not there")
+    if missing:
+        recording.note(f"{missing} of the {len(there) + missing} images listed in data.csv are not there")
+    if partner is not None:
+        other = root / choose_partner(str(root), names, folder.name, partner.name.strip("/"))
+        theirs, _ = _listed(other)
+        rig = _rig(folder, other, partner, camera, model, _size(other, theirs))
+        recording.add_partner(rig, paired_files([stamp for stamp, _ in there], theirs, rate))
     return recording
+
+
+def _rig(
+    folder: Path,
+    other: Path,
+    partner: PartnerWish,
+    camera: CameraArgument,
+    model: CameraModel | None,
+    size: tuple[int, int],
+) -> Rig:
+    ours, theirs = (str(path / "sensor.yaml") for path in (folder, other))
+    recorded = parse_camera(theirs, size) if Path(theirs).is_file() else None
+
+    def extrinsics(camera_model: CameraModel, partner_model: CameraModel) -> NDArray[np.float64] | None:
+        return extrinsics_of_files(ours, theirs, camera_model, partner_model)
+
+    return make_rig(other.name, partner, camera, model, size, recorded, extrinsics)
+
+
+def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
+    """Return (stamp in ns, file) of the listed images that are there, and how many are not."""
+    listed = []
+    for line, fields in tables.rows(folder / "data.csv", ","):
+        if len(fields) < 2 or not fields[0].isdigit():
+            raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
+        listed.append((int(fields[0]), folder / "data" / fields[1]))
+    there = [(stamp, file) for stamp, file in listed if file.is_file()]
+    if not there:
+        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} is there")
+    return there, len(listed) - len(there)
+
+
+def _size(folder: Path, there: list[tuple[int, Path]]) -> tuple[int, int]:
+    size = first_size([file for _, file in there])
+    if size is None:
+        raise RecordingError(f"none of the {len(there)} images in '{folder / 'data'}' can be read")
+    return size
 
 
 def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]]]:

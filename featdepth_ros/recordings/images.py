@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.recording import Recording
+from featdepth_ros.recordings.stereo import Rig, longest_gap_ns, pair_by_stamp, unpaired_note, within
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -84,13 +85,15 @@ def read_depth(path: Path, per_metre: float, invalid: Sequence[int] = (0,)) -> N
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One frame on disk: the image, its stamp (ns), and what is known about it (depth file, pose)."""
+    """One frame on disk: image, stamp (ns), what is known of it (depth file, pose), its partner's image and stamp."""
 
     image: Path
     stamp_ns: int
     name: str
     depth: Path | None = None
     T_world_camera: NDArray[np.float64] | None = None
+    partner: Path | None = None
+    partner_stamp_ns: int = 0
 
 
 class FileRecording(Recording):
@@ -111,21 +114,65 @@ class FileRecording(Recording):
         self._files = tuple(files)
         self._depth_per_metre = depth_per_metre
         self._depth_invalid = tuple(depth_invalid)
+        self._rig: Rig | None = None
         if not self._files:
             raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
+
+    def add_partner(self, rig: Rig, partner_of: Sequence[tuple[int, Path] | None], how: str | None = None) -> None:
+        """Give every frame the image of a second camera.
+
+        Args:
+            rig: the second camera.
+            partner_of: for each frame its partner's stamp (ns) and file, or None where it has none.
+            how: the pairs were found, for notes; by stamp when None.
+
+        Raises:
+            RecordingError: not one frame has a partner.
+        """
+        unpaired = sum(entry is None for entry in partner_of)
+        note = unpaired_note(rig.name, unpaired, len(self._files), how or within(self.rate_hz))
+        if unpaired == len(self._files):
+            raise RecordingError(f"recording '{self.name}' has no pairs: {note}")
+        self._rig, self.partner_name = rig, rig.name
+        self._files = tuple(
+            file if entry is None else replace(file, partner=entry[1], partner_stamp_ns=entry[0])
+            for file, entry in zip(self._files, partner_of, strict=True)
+        )
+        if unpaired:
+            self.note(note)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def _frames(self) -> Iterator[Frame]:
-        for file in self._files:
+        return self._read(self._files)
+
+    def frames_from(self, start: int) -> Iterator[Frame]:
+        """Yield the frames after the first ``start`` ones, without reading those."""
+        self.skipped = []
+        return self._read(self._files[start:])
+
+    def _read(self, files: Sequence[FrameFile]) -> Iterator[Frame]:
+        for file in files:
             try:
                 image = read_image(file.image)
                 self._check_size(image)
             except (ImageError, CalibrationError) as error:
                 self._skip(file.image.name, str(error))
                 continue
-            yield Frame(image, file.stamp_ns, file.name, self.camera, self._depth(file), file.T_world_camera)
+            partner = self._partner(file)
+            yield Frame(image, file.stamp_ns, file.name, self.camera, self._depth(file), file.T_world_camera, partner)
+
+    def _partner(self, file: FrameFile) -> Partner | None:
+        if file.partner is None or self._rig is None:
+            return None
+        try:
+            image = read_image(file.partner)
+            check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._rig.name)
+        except (ImageError, CalibrationError) as error:
+            self.note(f"frame {file.name} comes without a partner, {self._rig.name}/{file.partner.name}: {error}")
+            return None
+        return Partner(image, file.partner_stamp_ns, self._rig.camera, self._rig.T_partner_camera)
 
     def _depth(self, file: FrameFile) -> NDArray[np.float32] | None:
         if file.depth is None:
@@ -139,6 +186,14 @@ class FileRecording(Recording):
     def _check_size(self, image: NDArray[np.uint8]) -> None:
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.name)
+
+
+def paired_files(
+    stamps_ns: Sequence[int], partner_files: Sequence[tuple[int, Path]], rate_hz: float
+) -> list[tuple[int, Path] | None]:
+    """Return for each stamp the (stamp, file) of its partner, or None; see `pair_by_stamp`."""
+    found = pair_by_stamp(stamps_ns, [stamp for stamp, _ in partner_files], longest_gap_ns(rate_hz))
+    return [None if index is None else partner_files[index] for index in found]
 
 
 def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:

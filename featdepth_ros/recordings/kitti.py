@@ -18,8 +18,10 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import tables
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
-from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, image_files
+from featdepth_ros.recordings.extrinsics import make_rig
+from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, image_files, paired_files
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+from featdepth_ros.recordings.stereo import PartnerWish, between_rectified, choose_partner, projection_offset
 
 #: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
 DEPTH_PER_METRE = 256.0
@@ -53,7 +55,9 @@ def choose_camera(path: Path, names: Sequence[str], wanted: str | None, default:
     return name
 
 
-def open_kitti_odometry(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+def open_kitti_odometry(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
     """Open an odometry sequence (the colour camera ``image_2`` when there, else ``image_0``).
 
     Poses come from ``poses.txt`` inside the sequence or ``poses/<sequence>.txt`` beside ``sequences``; they are moved
@@ -62,14 +66,11 @@ def open_kitti_odometry(path: Path, topic: str | None, camera: CameraArgument, r
     Raises:
         RecordingError, CalibrationError: a file is malformed, or there are fewer stamps or poses than frames.
     """
-    name = choose_camera(path, [p.name for p in _cameras(path, "image_[0-3]")], topic, "image_2")
+    names = [p.name for p in _cameras(path, "image_[0-3]")]
+    name = choose_camera(path, names, topic, "image_2")
     files = image_files(path / name)
     size = _size_or_error(path / name, files)
-    label = f"P{name[-1]}"
-    projections = tables.labelled(path / "calib.txt")
-    if len(projections.get(label, [])) != 12:
-        raise RecordingError(f"{path / 'calib.txt'} has no line '{label}:' with 12 numbers")
-    projection = np.array(projections[label]).reshape(3, 4)
+    projection = _projection(path / "calib.txt", f"P{name[-1]}")
     model = resolve_camera(camera, size) or camera_from_projection(projection, size)
     check_size(model, size, path.name)
     stamps = _stamps(path / "times.txt", len(files), rate_hz)
@@ -92,7 +93,27 @@ def open_kitti_odometry(path: Path, topic: str | None, camera: CameraArgument, r
         for file, index in zip(files, indices, strict=True)
     ]
     rate = median_rate_hz(stamps)
-    return FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, DEPTH_PER_METRE)
+    recording = FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, DEPTH_PER_METRE)
+    if partner is not None:
+        other = choose_partner(str(path), names, name, partner.name.strip("/"))
+        other_files = image_files(path / other)
+        other_size = _size_or_error(path / other, other_files)
+        theirs = _projection(path / "calib.txt", f"P{other[-1]}")
+        recorded = camera_from_projection(theirs, other_size)
+        rig = make_rig(
+            other, partner, camera, model, other_size, recorded, lambda *_: projection_offset(projection, theirs)
+        )
+        numbered = [(int(f.stem) if f.stem.isdigit() else i, f) for i, f in enumerate(other_files)]
+        listed = [(stamps[index], file) for index, file in numbered if index < len(stamps)]
+        recording.add_partner(rig, paired_files([frame.stamp_ns for frame in frames], listed, rate))
+    return recording
+
+
+def _projection(file: Path, label: str) -> NDArray[np.float64]:
+    numbers = tables.labelled(file).get(label, [])
+    if len(numbers) != 12:
+        raise RecordingError(f"{file} has no line '{label}:' with 12 numbers")
+    return np.array(numbers).reshape(3, 4)
 
 
 def camera_from_projection(projection: NDArray[np.float64], size: tuple[int, int]) -> CameraModel:
@@ -123,13 +144,16 @@ def _poses(path: Path) -> list[NDArray[np.float64]]:
     return []
 
 
-def open_kitti_raw(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+def open_kitti_raw(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
     """Open a raw drive (camera ``image_02`` unless named); ``_sync`` drives are rectified, ``_extract`` ones are not.
 
     Raises:
         RecordingError, CalibrationError: a file is missing or malformed.
     """
-    name = choose_camera(path, [p.name for p in _cameras(path, "image_0[0-3]")], topic, "image_02")
+    names = [p.name for p in _cameras(path, "image_0[0-3]")]
+    name = choose_camera(path, names, topic, "image_02")
     files = image_files(path / name / "data")
     size = _size_or_error(path / name / "data", files)
     model = resolve_camera(camera, size)
@@ -137,24 +161,81 @@ def open_kitti_raw(path: Path, topic: str | None, camera: CameraArgument, rate_h
         model = _raw_camera(path, name[-2:], size)
     if model is not None:
         check_size(model, size, path.name)
-    stamps = _raw_stamps(path / name / "timestamps.txt") if rate_hz is None else []
+    recorded = _raw_listing(path / name, files, None)
+    rate = rate_hz or median_rate_hz([stamp for stamp, _ in recorded])
+    listed = recorded if rate_hz is None else _raw_listing(path / name, files, rate_hz)
+    frames = [FrameFile(file, stamp, file.stem) for stamp, file in listed]
+    recording = FileRecording("kitti_raw", path.name, frames, model, rate)
+    if partner is not None:
+        other = choose_partner(str(path), names, name, partner.name.strip("/"))
+        other_files = image_files(path / other / "data")
+        other_size = _size_or_error(path / other / "data", other_files)
+        rig = make_rig(
+            other,
+            partner,
+            camera,
+            model,
+            other_size,
+            _raw_camera(path, other[-2:], other_size),
+            lambda *models: _raw_extrinsics(path, name[-2:], other[-2:], *models),
+        )
+        told = rate_hz or (None if _has_stamps(path / name) and _has_stamps(path / other) else rate)
+        recording.add_partner(
+            rig,
+            paired_files(
+                [stamp for stamp, _ in _raw_listing(path / name, files, told)],
+                _raw_listing(path / other, other_files, told),
+                rate,
+            ),
+        )
+    return recording
+
+
+def _has_stamps(folder: Path) -> bool:
+    return (folder / "timestamps.txt").is_file()
+
+
+def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> list[tuple[int, Path]]:
+    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is told or there is no such file."""
+    stamps = _raw_stamps(folder / "timestamps.txt") if rate_hz is None else []
     rate = rate_hz or median_rate_hz(stamps)
     if stamps and len(stamps) < len(files):
-        raise RecordingError(f"{path / name / 'timestamps.txt'} has {len(stamps)} lines for {len(files)} images")
-    frames = []
+        raise RecordingError(f"{folder / 'timestamps.txt'} has {len(stamps)} lines for {len(files)} images")
+    listed = []
     for position, file in enumerate(files):
         index = int(file.stem) if file.stem.isdigit() else position
-        listed = stamps[index] if index < len(stamps) else None
-        frames.append(FrameFile(file, round(index * 1e9 / rate) if listed is None else listed, file.stem))
-    return FileRecording("kitti_raw", path.name, frames, model, rate)
+        listed.append((stamps[index] if index < len(stamps) else round(index * 1e9 / rate), file))
+    return listed
+
+
+def _raw_extrinsics(
+    path: Path, number: str, other: str, model: CameraModel, other_model: CameraModel
+) -> NDArray[np.float64] | None:
+    """Return T_partner_camera: by P_rect when rectified, else by R and T (from camera 0)."""
+    file = _raw_calibration(path)
+    if file is None:
+        return None
+    lines = tables.labelled(file)
+    if not path.name.endswith("_extract"):
+        return projection_offset(_projection(file, f"P_rect_{number}"), _projection(file, f"P_rect_{other}"))
+    placed = []
+    for camera in (number, other):
+        r, t = lines.get(f"R_{camera}", []), lines.get(f"T_{camera}", [])
+        if len(r) != 9 or len(t) != 3:
+            raise RecordingError(f"{file} has no lines R_{camera} (9 numbers) and T_{camera} (3 numbers)")
+        placed.append(se3.make(np.reshape(r, (3, 3)), t))
+    T_camera_first, T_partner_first = placed
+    return between_rectified(T_partner_first @ se3.inverse(T_camera_first), model, other_model)
+
+
+def _raw_calibration(path: Path) -> Path | None:
+    candidates = [folder / "calib_cam_to_cam.txt" for folder in (path.parent, path)]
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _raw_camera(path: Path, number: str, size: tuple[int, int]) -> CameraModel | None:
-    for folder in (path.parent, path):
-        file = folder / "calib_cam_to_cam.txt"
-        if file.is_file():
-            break
-    else:
+    file = _raw_calibration(path)
+    if file is None:
         return None
     lines = tables.labelled(file)
     if path.name.endswith("_extract"):
@@ -162,9 +243,7 @@ def _raw_camera(path: Path, number: str, size: tuple[int, int]) -> CameraModel |
         if len(k) != 9 or len(d) != 5:
             raise RecordingError(f"{file} has no lines K_{number} (9 numbers) and D_{number} (5 numbers)")
         return CameraModel(*size, k[0], k[4], k[2], k[5], distortion_model="plumb_bob", distortion=tuple(d))
-    if len(lines.get(f"P_rect_{number}", [])) != 12:
-        raise RecordingError(f"{file} has no line 'P_rect_{number}:' with 12 numbers")
-    return camera_from_projection(np.array(lines[f"P_rect_{number}"]).reshape(3, 4), size)
+    return camera_from_projection(_projection(file, f"P_rect_{number}"), size)
 
 
 def _raw_stamps(path: Path) -> list[int]:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
+from featdepth_ros.recordings.calibration import CameraArgument
 from featdepth_ros.recordings.euroc import euroc_root, open_euroc
-from featdepth_ros.recordings.images import (
-    IMAGE_SUFFIXES,
-    FileRecording,
-    FrameFile,
-    check_size,
-    first_size,
-    image_files,
-)
+from featdepth_ros.recordings.folders import is_suffixed, open_images, open_suffixed
+from featdepth_ros.recordings.images import IMAGE_SUFFIXES, image_files
 from featdepth_ros.recordings.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
-from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, Recording
-from featdepth_ros.recordings.rgbd import is_seven_scenes, is_tum, open_seven_scenes, open_tum
+from featdepth_ros.recordings.recording import Recording
+from featdepth_ros.recordings.rgbd import is_nyu, is_seven_scenes, is_tum, open_nyu, open_seven_scenes, open_tum
+from featdepth_ros.recordings.stereo import PartnerWish
 from featdepth_ros.recordings.video import VIDEO_SUFFIXES, VideoRecording
 
 
@@ -26,23 +21,34 @@ def open_recording(
     topic: str | None = None,
     camera: CameraArgument = None,
     rate_hz: float | None = None,
+    partner: str | None = None,
+    partner_camera: CameraArgument = None,
 ) -> Recording:
-    """Open an image, a folder of images, a video, a bag (ROS 1, ROS 2) or a KITTI, EuRoC, TUM or 7-Scenes folder.
+    """Open an image, a folder of images, a video, a bag (ROS 1, ROS 2) or a KITTI, EuRoC, TUM, 7-Scenes or NYU folder.
 
     Args:
         path: the INPUT.
         topic: image topic of a bag; camera of a data set with several (``image_2``, ``image_02``, ``cam1``).
         camera: calibration that overrides the recording's own: a model, or text as `parse_camera` takes it.
         rate_hz: frames per second, for recordings without stamps (default 10).
+        partner: the other camera of a stereo pair, named like ``topic`` (for a folder of images: the other folder), or
+            ``auto`` for the one whose name says so (left/right, cam0/cam1, image_02/image_03, infra1/infra2). Frames
+            then bring its image of the same time (`Frame.partner`); frames without one come too, counted in `notes`.
+        partner_camera: calibration of the partner that overrides the recording's own. With files for both cameras
+            the partner's place comes from them (see `extrinsics_of_files`), else from the recording.
 
     Raises:
         RecordingError: nothing there, not understood, empty, or ambiguous; the message lists what can be chosen.
-        CalibrationError: the calibration is malformed or is for another image size.
+        CalibrationError: the calibration is malformed or is for another image size, or a partner was asked for and
+            calibration or place of one of the two cameras is not known.
         MissingDependencyError: reading it needs a package that is not installed.
     """
     path = Path(path).expanduser()
     if rate_hz is not None and not 0 < rate_hz < float("inf"):
         raise RecordingError(f"the rate is {rate_hz} frames per second; expected a number above 0")
+    wish = None if partner is None else PartnerWish(partner, partner_camera)
+    if wish is None and partner_camera is not None:
+        raise RecordingError("partner_camera is given without a partner; name the partner, or say auto")
     if not path.exists():
         raise RecordingError(f"there is no recording at '{path}'")
     from featdepth_ros.recordings.bag_source import is_bag
@@ -50,30 +56,42 @@ def open_recording(
     if is_bag(path):
         from featdepth_ros.recordings.bag import BagRecording
 
-        return BagRecording(path, topic, camera, rate_hz)
+        return BagRecording(path, topic, camera, rate_hz, wish)
     if path.is_dir():
-        return _open_folder(path, topic, camera, rate_hz)
+        return _open_folder(path, topic, camera, rate_hz, wish)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return _open_images("image", path.stem, [path], camera, rate_hz)
+        return _alone(wish, open_images("image", path.stem, [path], camera, rate_hz))
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return VideoRecording(path, camera, rate_hz)
+        return _alone(wish, VideoRecording(path, camera, rate_hz))
     raise RecordingError(
         f"'{path}' is no recording known here; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
         f"({' '.join(VIDEO_SUFFIXES)}), a bag (.bag .db3 .mcap or a rosbag2 folder) or a folder of images or a data set"
     )
 
 
-def _open_folder(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> Recording:
-    recording = _open_data_set(path, topic, camera, rate_hz)
+def _alone(partner: PartnerWish | None, recording: Recording) -> Recording:
+    if partner is not None:
+        raise RecordingError(
+            f"recording '{recording.name}' ({recording.kind}) is of one camera; there is no partner '{partner.name}'"
+        )
+    return recording
+
+
+def _open_folder(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None
+) -> Recording:
+    recording = _open_data_set(path, topic, camera, rate_hz, partner)
     if recording is not None:
         return recording
     files = image_files(path)
+    if is_suffixed(files):
+        return open_suffixed(path, files, topic, camera, rate_hz, partner)
     if files:
-        return _open_images("images", path.name, files, camera, rate_hz)
+        return open_images("images", path.name, files, camera, rate_hz, partner)
     below = [p for p in sorted(path.rglob("*")) if p.is_dir() and _is_data_set(p)]
     below = [p for p in below if p.parent not in below]
     if len(below) == 1:
-        return open_recording(below[0], topic, camera, rate_hz)
+        return _open_folder(below[0], topic, camera, rate_hz, partner)
     if below:
         found = ", ".join(str(p.relative_to(path)) for p in below[:8])
         raise RecordingError(f"folder '{path}' holds {len(below)} recordings; name one: {found}")
@@ -82,36 +100,20 @@ def _open_folder(path: Path, topic: str | None, camera: CameraArgument, rate_hz:
 
 
 def _is_data_set(path: Path) -> bool:
-    return is_kitti_odometry(path) or is_kitti_raw(path) or bool(euroc_root(path)) or is_tum(path)
+    return is_kitti_odometry(path) or is_kitti_raw(path) or bool(euroc_root(path)) or is_tum(path) or is_nyu(path)
 
 
-def _open_data_set(path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None) -> Recording | None:
+def _open_data_set(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None
+) -> Recording | None:
     if is_kitti_odometry(path):
-        return open_kitti_odometry(path, topic, camera, rate_hz)
+        return open_kitti_odometry(path, topic, camera, rate_hz, partner)
     if is_kitti_raw(path):
-        return open_kitti_raw(path, topic, camera, rate_hz)
+        return open_kitti_raw(path, topic, camera, rate_hz, partner)
     root = euroc_root(path)
     if root is not None:
-        return open_euroc(root, topic, camera, rate_hz)
-    if is_tum(path):
-        return open_tum(path, camera, rate_hz)
-    if is_seven_scenes(path):
-        return open_seven_scenes(path, camera, rate_hz)
+        return open_euroc(root, topic, camera, rate_hz, partner)
+    for recognised, opened in ((is_tum, open_tum), (is_seven_scenes, open_seven_scenes), (is_nyu, open_nyu)):
+        if recognised(path):
+            return _alone(partner, opened(path, camera, rate_hz))
     return None
-
-
-def _open_images(kind: str, name: str, files: list[Path], camera: CameraArgument, rate_hz: float | None) -> Recording:
-    rate = rate_hz or DEFAULT_RATE_HZ
-    size = first_size(files)
-    if size is None:
-        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read")
-    model = resolve_camera(camera, size)
-    if model is not None:
-        check_size(model, size, name)
-    stems = [file.stem for file in files]
-    unique = len(set(stems)) == len(stems)
-    frames = [
-        FrameFile(file, round(index * 1e9 / rate), file.stem if unique else file.name.replace(".", "_"))
-        for index, file in enumerate(files)
-    ]
-    return FileRecording(kind, name, frames, model, rate)

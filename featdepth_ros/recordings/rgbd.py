@@ -1,4 +1,4 @@
-"""Indoor RGB-D folders with truth: 7-Scenes sequences and TUM RGB-D recordings."""
+"""Indoor RGB-D folders with truth: 7-Scenes sequences, TUM RGB-D recordings and NYU Depth V2 scenes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import tables
 from featdepth_ros.recordings.calibration import CameraArgument, resolve_camera
 from featdepth_ros.recordings.camera_info import distortion_of
-from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, natural_key
+from featdepth_ros.recordings.images import FileRecording, FrameFile, check_size, first_size, image_files, natural_key
 from featdepth_ros.recordings.poses import interpolate
 from featdepth_ros.recordings.recording import median_rate_hz
 
@@ -26,6 +26,8 @@ TUM_CALIBRATIONS: dict[str, tuple[float, ...]] = {
     + (0.231222, -0.784899, -0.003257, -0.000105, 0.917205),
     "freiburg3": (535.4, 539.2, 320.1, 247.6) + (0.0, 0.0, 0.0, 0.0, 0.0),
 }
+#: fx fy cx cy of NYU Depth V2's colour camera, as the data set's toolbox states them (camera_params.m).
+NYU_CALIBRATION = (518.857901, 519.469611, 325.582449, 253.736166)
 #: Farthest apart (ns) a colour and a depth image may be to belong together, and two poses to be interpolated.
 _ASSOCIATED_NS = 20_000_000
 _BRIDGED_NS = 100_000_000
@@ -39,6 +41,37 @@ def is_seven_scenes(path: Path) -> bool:
 def is_tum(path: Path) -> bool:
     """Tell whether a folder holds TUM's list of colour images, ``rgb.txt``, beside ``rgb``."""
     return (path / "rgb.txt").is_file() and (path / "rgb").is_dir()
+
+
+def is_nyu(path: Path) -> bool:
+    """Tell whether a folder is a NYU scene: ``rgb_00000.jpg`` beside ``sync_depth_00000.png``."""
+    return any(path.glob("rgb_*.*")) and any(path.glob("sync_depth_*.png"))
+
+
+def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+    """Open a NYU Depth V2 scene in the layout of the usual extracts: ``rgb_*.jpg`` and ``sync_depth_*.png``.
+
+    Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file come without. The
+    images are the toolbox's undistorted ones, hence a pinhole: `NYU_CALIBRATION`. The extracts have no stamps: the
+    number in the name counts at the told rate, else at 30 frames/s. The labelled ``.mat`` file is not read.
+
+    Raises:
+        RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.
+    """
+    images = [file for file in image_files(path) if file.stem.startswith("rgb_")]
+    size = first_size(images)
+    if size is None:
+        raise RecordingError(f"none of the {len(images)} colour images in '{path}' can be read")
+    model = resolve_camera(camera, size) or CameraModel(640, 480, *NYU_CALIBRATION)
+    check_size(model, size, path.name)
+    rate = rate_hz or KINECT_RATE_HZ
+    frames = []
+    for position, image in enumerate(images):
+        number = image.stem.removeprefix("rgb_")
+        depth = path / f"sync_depth_{number}.png"
+        index = int(number) if number.isdigit() else position
+        frames.append(FrameFile(image, round(index * 1e9 / rate), image.stem, depth if depth.is_file() else None))
+    return FileRecording("nyu", path.name, frames, model, rate)
 
 
 def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:

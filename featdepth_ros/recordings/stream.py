@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag import BagRecording, is_picture
+from featdepth_ros.recordings.bag import BagRecording
 from featdepth_ros.recordings.bag_messages import Messages
 from featdepth_ros.recordings.bag_source import BagSource
+from featdepth_ros.recordings.bag_topics import is_picture
 from featdepth_ros.recordings.bag_types import CAMERA_INFO, IMAGE_TYPES, ros2_store, sibling_topic
 from featdepth_ros.recordings.calibration import CameraArgument
 from featdepth_ros.recordings.frame_messages import FrameMessages

@@ -73,7 +73,7 @@ def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
 
 
 def static_transform(source: BagSource, parent: str, child: str) -> NDArray[np.float64] | None:
-    """Return T_parent_child from ``/tf_static``, through intermediate frames, or None when they are not linked."""
+    """Return T_parent_child from ``/tf_static`` for any two linked frames, or None when they are not linked."""
     links: dict[str, tuple[str, NDArray[np.float64]]] = {}
     if "/tf_static" in source.topics:
         for message in _messages(source, "/tf_static"):
@@ -82,15 +82,23 @@ def static_transform(source: BagSource, parent: str, child: str) -> NDArray[np.f
                 matrix = _pose(stamped)
                 if matrix is not None:
                     links[below] = (above, matrix)
-    result, frame = np.eye(4), child.strip("/")
-    for _ in range(len(links) + 1):  # a loop of frames ends here too
-        if frame == parent.strip("/"):
-            return result
-        if frame not in links:
-            return None
-        frame, matrix = links[frame]
-        result = matrix @ result
+    of_parent, of_child = _ancestors(links, parent.strip("/")), _ancestors(links, child.strip("/"))
+    for frame, T_frame_child in of_child.items():
+        if frame in of_parent:
+            return se3.inverse(of_parent[frame]) @ T_frame_child
     return None
+
+
+def _ancestors(links: dict[str, tuple[str, NDArray[np.float64]]], frame: str) -> dict[str, NDArray[np.float64]]:
+    """Return T_ancestor_frame of the frame itself and of every frame above it, nearest first."""
+    found, result = {frame: np.eye(4)}, np.eye(4)
+    while frame in links:
+        frame, matrix = links[frame]
+        if frame in found:  # a loop of frames
+            break
+        result = matrix @ result
+        found[frame] = result
+    return found
 
 
 def _messages(source: BagSource, topic: str) -> Iterator[Any]:
