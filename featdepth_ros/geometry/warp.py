@@ -100,24 +100,38 @@ def scaled_intrinsics(K: Tensor, scale_x: float, scale_y: float, convention: Con
     return scaled
 
 
+def sampling_grid(
+    points: Tensor,
+    K_source: Tensor,
+    T_source_target: Tensor,
+    source_size: tuple[int, int] | torch.Size,
+    convention: Convention = "exact",
+) -> tuple[Tensor, Tensor]:
+    """Where the target's points (B, 3, H, W) project to in a source image of (height, width).
+
+    Returns:
+        the grid (B, H, W, 2) that `sample_grid` takes and (B, 1, H, W) bool: in front of the camera and inside.
+    """
+    with autocast_off(points):
+        epsilon = 0.0 if convention == "exact" else REFERENCE_EPSILON
+        pixels, z = project(points, K_source, T_source_target, epsilon)
+        # the original divides by the target's size; source and target are the same size there
+        height, width = source_size if convention == "exact" else points.shape[-2:]
+        grid = grid_from_pixels(pixels, width, height, convention)
+        x, y = pixels[..., 0].detach(), pixels[..., 1].detach()
+        height, width = source_size
+        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        return grid, inside[:, None] & (z.detach() > 0)
+
+
 def warp_points(
     source: Tensor, points: Tensor, K_source: Tensor, T_source_target: Tensor, convention: Convention = "exact"
 ) -> tuple[Tensor, Tensor]:
     """Sample ``source`` (B, C, Hs, Ws) where the target's points (B, 3, H, W) project to; see `warp`."""
     with autocast_off(source):
         source = at_least_fp32(source)
-        epsilon = 0.0 if convention == "exact" else REFERENCE_EPSILON
-        pixels, z = project(points, K_source, T_source_target, epsilon)
-        if convention != "exact":
-            # the original divides by the target's size; source and target are the same size there
-            height, width = points.shape[-2:]
-        else:
-            height, width = source.shape[-2:]
-        warped = sample_grid(source, grid_from_pixels(pixels, width, height, convention), convention)
-        x, y = pixels[..., 0].detach(), pixels[..., 1].detach()
-        height, width = source.shape[-2:]
-        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-        return warped, inside[:, None] & (z.detach() > 0)
+        grid, valid = sampling_grid(points, K_source, T_source_target, source.shape[-2:], convention)
+        return sample_grid(source, grid, convention), valid
 
 
 def warp(

@@ -16,6 +16,10 @@ SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
 SSIM_SHARE = 0.85
 CHARBONNIER_EPSILON = 1e-3
+#: Channels of a feature map that are sampled and compared at a time: 96x320 pixels of them fit a processor's cache.
+SAMPLED_CHANNELS = 16
+#: torch's numbers for the modes of `grid_sampler_2d`.
+_BILINEAR, _BORDER = 0, 1
 
 
 def box(values: Tensor) -> Tensor:
@@ -108,3 +112,38 @@ class CharbonnierMean(torch.autograd.Function):
         (slope,) = ctx.saved_tensors
         product = slope * gradient
         return product if ctx.needs_input_grad[0] else None, product.neg() if ctx.needs_input_grad[1] else None
+
+
+class SampledCharbonnierMean(torch.autograd.Function):
+    """`CharbonnierMean` of a map and another one sampled at a grid, both constant: channels a few at a time.
+
+    A pixel's difference depends on nothing but its own place in the grid. So its two derivatives are taken at once,
+    and the sampled map, as large as the features, is never whole in memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, target: Tensor, source: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+        """(B, C, h, w), (B, C, H, W) and (B, h, w, 2) to (B, 1, h, w); bilinear, the border repeats outside."""
+        loss: Tensor | None = None
+        slope: Tensor | None = None
+        for wanted, values in zip(target.split(SAMPLED_CHANNELS, 1), source.split(SAMPLED_CHANNELS, 1), strict=True):
+            values = values.contiguous()
+            difference = torch.grid_sampler_2d(values, grid, _BILINEAR, _BORDER, align_corners).sub_(wanted)
+            distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
+            part = distance.sum(1, keepdim=True)
+            loss = part if loss is None else loss.add_(part)
+            if ctx.needs_input_grad[2]:
+                _, moved = torch.ops.aten.grid_sampler_2d_backward(
+                    difference.div_(distance), values, grid, _BILINEAR, _BORDER, align_corners, (False, True)
+                )
+                slope = moved if slope is None else slope.add_(moved)
+        assert loss is not None
+        ctx.save_for_backward(None if slope is None else slope.mul_(1 / target.shape[1]))
+        return loss.mul_(1 / target.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradient for the grid only."""
+        (slope,) = ctx.saved_tensors
+        return None, None, None if slope is None else slope * gradient[:, 0, :, :, None], None

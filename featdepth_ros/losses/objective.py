@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch.nn import functional
 
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
-from featdepth_ros.geometry.warp import resize_bilinear, scaled_intrinsics, warp_points
+from featdepth_ros.geometry.warp import resize_bilinear, sampling_grid, scaled_intrinsics, warp_points
 from featdepth_ros.losses.config import ObjectiveConfig
-from featdepth_ros.losses.photometric import TargetImage, feature_metric
+from featdepth_ros.losses.immediate import immediate
+from featdepth_ros.losses.photometric import TargetImage, sampled_feature_metric
 from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoothness
 
 #: Levels of the feature net that are regularised.
@@ -82,7 +84,6 @@ def objective(
     with autocast_off(target):
         terms: dict[str, Tensor] = {}
         edges = ImageEdges(target)
-        pictures = {} if pictures is None else pictures
         if config.photometric_weight > 0:
             terms.update(_photometric_terms(lookup, config, tie_break_noise, pictures))
         if config.feature_weight > 0:
@@ -124,24 +125,18 @@ def _photometric_terms(
     lookup: _Lookup,
     config: ObjectiveConfig,
     tie_break_noise: Tensor | Mapping[int, Tensor] | None,
-    pictures: MutableMapping[Any, Tensor],
+    pictures: MutableMapping[Any, Tensor] | None,
 ) -> dict[str, Tensor]:
     """Minimum over the warped sources (and, automasking, the unwarped ones) of the photometric difference."""
     target = TargetImage(lookup["color", 0, 0])
-    images = [at_least_fp32(lookup["color", f, 0]) for f in config.sources]
-    height, width = target.image.shape[-2:]
-    K, stacked = lookup["K"], torch.cat(images)
-    identity = _by_source(target.photometric(stacked), len(images)) if config.uses_automask else None
+    sources = torch.cat([at_least_fp32(lookup["color", f, 0]) for f in config.sources])
     motions = torch.cat([lookup.motion(f) for f in config.sources])
-    K_sources = K.repeat(len(images), 1, 1)
+    count = len(config.sources)
+    identity = _by_source(target.photometric(sources), count) if config.uses_automask else None
     shared_noise: Tensor | None = None
     terms = {}
     for scale in config.scales:
-        disparity = resize_bilinear(at_least_fp32(lookup["disp", 0, scale]), height, width)
-        depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
-        points = backproject(depth, K, lookup.get("inv_K")).repeat(len(images), 1, 1, 1)
-        warped, _ = warp_points(stacked, points, K_sources, motions, config.convention)
-        candidates = _by_source(target.photometric(warped), len(images))
+        unwarped = None
         if identity is not None:
             if isinstance(tie_break_noise, Mapping):
                 noise = tie_break_noise[scale]
@@ -151,13 +146,38 @@ def _photometric_terms(
                 if shared_noise is None or config.noise_per_scale:
                     shared_noise = _draw_noise(identity)
                 noise = shared_noise
-            candidates = torch.cat([identity + noise, candidates], 1)
-        least, winner = candidates.min(1)
-        terms[f"photometric/{scale}"] = config.photometric_weight * least.mean() / len(config.scales)
-        pictures["depth", scale], pictures["winner", scale] = depth.detach(), winner
-        for source, image in zip(config.sources, warped.detach().chunk(len(images)), strict=True):
-            pictures["warped", source, scale] = image
+            unwarped = identity + noise
+        compare = partial(_least_difference, config, scale, target, unwarped, pictures)
+        least = immediate(compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K"))
+        terms[f"photometric/{scale}"] = config.photometric_weight * least / len(config.scales)
     return terms
+
+
+def _least_difference(
+    config: ObjectiveConfig,
+    scale: int,
+    target: TargetImage,
+    unwarped: Tensor | None,
+    pictures: MutableMapping[Any, Tensor] | None,
+    disparity: Tensor,
+    motions: Tensor,
+    sources: Tensor,
+    K: Tensor,
+    inv_K: Tensor | None,
+) -> Tensor:
+    """Warp the sources by one scale's disparity; mean over the pixels of the least difference, a scalar."""
+    count = len(config.sources)
+    disparity = resize_bilinear(at_least_fp32(disparity), *target.image.shape[-2:])
+    depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
+    points = backproject(depth, K, inv_K).repeat(count, 1, 1, 1)
+    warped, _ = warp_points(sources, points, K.repeat(count, 1, 1), motions, config.convention)
+    candidates = _by_source(target.photometric(warped), count)
+    least, winner = (candidates if unwarped is None else torch.cat([unwarped, candidates], 1)).min(1)
+    if pictures is not None:
+        pictures["depth", scale], pictures["winner", scale] = depth.detach(), winner
+        for source, image in zip(config.sources, warped.detach().chunk(count), strict=True):
+            pictures["warped", source, scale] = image
+    return least.mean()
 
 
 def _by_source(losses: Tensor, sources: int) -> Tensor:
@@ -171,10 +191,12 @@ def _draw_noise(identity: Tensor) -> Tensor:
     return torch.cat(draws, 1) * TIE_BREAK_SIGMA
 
 
-def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor]) -> Tensor:
+def _feature_term(
+    lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor] | None
+) -> Tensor:
     """Minimum over the warped sources of the feature difference. Depth is that of scale 0, at the features' size."""
-    target = lookup["feature", 0, 0]
-    sources = [lookup["feature", f, 0] for f in config.sources]
+    target = at_least_fp32(lookup["feature", 0, 0])
+    sources = [at_least_fp32(lookup["feature", f, 0]) for f in config.sources]
     if config.detach_features:
         target, sources = target.detach(), [source.detach() for source in sources]
     height, width = target.shape[-2:]
@@ -182,12 +204,13 @@ def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMap
     K = scaled_intrinsics(at_least_fp32(lookup["K"]), width / full_width, height / full_height, config.convention)
     disparity = resize_bilinear(at_least_fp32(lookup["disp", 0, 0]), height, width)
     points = backproject(depth_from_disparity(disparity, config.min_depth, config.max_depth), K)
-    losses = [
-        feature_metric(target, warp_points(source, points, K, lookup.motion(f), config.convention)[0])
-        for f, source in zip(config.sources, sources, strict=True)
-    ]
+    losses = []
+    for f, source in zip(config.sources, sources, strict=True):
+        grid, _ = sampling_grid(points, K, lookup.motion(f), source.shape[-2:], config.convention)
+        losses.append(sampled_feature_metric(target, source, grid, config.convention))
     least, winner = torch.cat(losses, 1).min(1)
-    pictures[("feature_winner",)] = winner
+    if pictures is not None:
+        pictures[("feature_winner",)] = winner
     return config.feature_weight * least.mean()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from featdepth_ros.geometry.projection import at_least_fp32
-from featdepth_ros.losses.fused import CharbonnierMean, PhotometricDifference, box, reflected
+from featdepth_ros.geometry.warp import Convention, sample_grid
+from featdepth_ros.losses.fused import CharbonnierMean, PhotometricDifference, SampledCharbonnierMean, box, reflected
 
 
 class TargetImage:
@@ -46,4 +47,22 @@ def photometric(prediction: Tensor, target: Tensor) -> Tensor:
 def feature_metric(target: Tensor, warped: Tensor) -> Tensor:
     """Charbonnier difference of feature maps (B, C, h, w), mean over channels: (B, 1, h, w)."""
     result: Tensor = CharbonnierMean.apply(at_least_fp32(target), at_least_fp32(warped))
+    return result
+
+
+def sampled_feature_metric(target: Tensor, source: Tensor, grid: Tensor, convention: Convention) -> Tensor:
+    """`feature_metric` of a target map and a source sampled at a grid of `geometry.warp.sampling_grid`.
+
+    Args:
+        target: (B, C, h, w), fp32 or better.
+        source: (B, C, H, W).
+        grid: (B, h, w, 2).
+        convention: the grid's.
+
+    Returns:
+        (B, 1, h, w).
+    """
+    if target.requires_grad or source.requires_grad:
+        return feature_metric(target, sample_grid(source, grid, convention))
+    result: Tensor = SampledCharbonnierMean.apply(target, source, grid, convention == "reference_true")
     return result

@@ -1,0 +1,47 @@
+"""Gradients taken while the loss is computed: nothing of it waits in memory for the networks' backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class _Immediate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        needed = ctx.needs_input_grad[1:]
+        leaves = [
+            None if x is None else x.detach().requires_grad_(need) for x, need in zip(inputs, needed, strict=True)
+        ]
+        with torch.enable_grad():
+            value = function(*leaves)
+            wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True) if value.requires_grad else ()
+        found = iter(gradients or [None] * len(wanted))
+        ctx.save_for_backward(*(next(found) if need else None for need in needed))
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(None if saved is None else saved * gradient for saved in ctx.saved_tensors)
+
+
+def immediate(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    """``function(*inputs)``, a scalar, with its gradients taken at once.
+
+    The intermediate tensors of a warp and its comparison take far more memory than the gradients of a few maps and
+    motions that remain of them, and backward passes while they are still in the cache.
+
+    Args:
+        function: of the inputs; first derivatives only. What it needs besides must not want gradients.
+        inputs: tensors, or None where there is none.
+    """
+    if not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in inputs):
+        return function(*inputs)
+    result: Tensor = _Immediate.apply(function, *inputs)
+    return result
