@@ -179,14 +179,15 @@ def open_kitti_raw(
             _raw_camera(path, other[-2:], other_size),
             lambda *models: _raw_extrinsics(path, name[-2:], other[-2:], *models),
         )
-        told = rate_hz or (None if _has_stamps(path / name) and _has_stamps(path / other) else rate)
+        told = None if _has_stamps(path / name) and _has_stamps(path / other) else rate
+        ours = [stamp for stamp, _ in _raw_listing(path / name, files, told)]
+        found = paired_files(ours, _raw_listing(path / other, other_files, told), rate)
         recording.add_partner(
             rig,
-            paired_files(
-                [stamp for stamp, _ in _raw_listing(path / name, files, told)],
-                _raw_listing(path / other, other_files, told),
-                rate,
-            ),
+            [  # paired by the recorded stamps, delivered on the time base of the frames
+                None if entry is None else (frame.stamp_ns + entry[0] - stamp, entry[1])
+                for frame, stamp, entry in zip(frames, ours, found, strict=True)
+            ],
         )
     return recording
 

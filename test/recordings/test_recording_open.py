@@ -12,6 +12,7 @@ import pytest
 from known_frames import CAMERA, frame, frames
 
 from featdepth_ros.errors import CalibrationError, RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import open_recording, write_ros2_bag
 
 
@@ -152,3 +153,28 @@ def test_kitti_with_too_few_lines(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "sequences" / "00" / "image_2")
     with pytest.raises(RecordingError, match="no images"):
         open_recording(tmp_path / "sequences" / "00")
+
+
+def test_nyu_scene(tmp_path: Path) -> None:
+    scene = tmp_path / "sync" / "basement_0001a"
+    scene.mkdir(parents=True)
+    for index in (0, 1, 3):
+        cv2.imwrite(str(scene / f"rgb_{index:05d}.jpg"), np.full((480, 640, 3), (10, 20, 30 * index), np.uint8))
+        depth = np.full((480, 640), 2750, np.uint16)
+        depth[0, 0], depth[1, 1] = 0, 10_000
+        if index != 1:
+            cv2.imwrite(str(scene / f"sync_depth_{index:05d}.png"), depth)
+    recording = open_recording(tmp_path)
+    assert (recording.kind, recording.name, recording.rate_hz, len(recording)) == ("nyu", "basement_0001a", 30.0, 3)
+    assert recording.camera == CameraModel(640, 480, 518.857901, 519.469611, 325.582449, 253.736166)
+    first, second, third = recording
+    assert [f.name for f in (first, second, third)] == ["rgb_00000", "rgb_00001", "rgb_00003"]
+    assert [f.stamp_ns for f in (first, second, third)] == [0, 33_333_333, 100_000_000]
+    assert first.depth is not None and second.depth is None
+    assert np.isnan(first.depth[0, 0]) and first.depth[1, 1] == 10.0 and first.depth[2, 2] == np.float32(2.75)
+    assert third.image[..., 0].mean() == pytest.approx(90, abs=3)
+    with pytest.raises(RecordingError, match="of one camera"):
+        open_recording(scene, partner="auto")
+    cv2.imwrite(str(scene / "rgb_00000.jpg"), np.zeros((240, 320, 3), np.uint8))
+    with pytest.raises(CalibrationError, match="320x240 pixels, the calibration is for 640x480"):
+        open_recording(scene)

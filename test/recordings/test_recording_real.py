@@ -71,3 +71,36 @@ def test_t265_ros1_bag(test_data: Path) -> None:
     trajectory = read_trajectory(path)
     assert len(trajectory) == 19
     np.testing.assert_allclose(np.linalg.det([pose[:3, :3] for _, pose in trajectory]), 1.0, atol=1e-9)
+
+
+def test_stereo_of_kitti_raw_drive_0001(test_data: Path) -> None:
+    drive = test_data / "kitti_raw" / "2011_09_26" / "2011_09_26_drive_0001_sync"
+    recording = open_recording(drive, partner="auto")
+    first = next(iter(recording))
+    assert recording.partner_name == "image_03" and not recording.notes
+    assert first.partner is not None and first.partner.image.shape == first.image.shape
+    assert first.partner.T_partner_camera[0, 3] == pytest.approx(-0.5327, abs=1e-4)
+    assert abs(first.partner.stamp_ns - first.stamp_ns) < 5_000_000
+
+
+def test_stereo_of_euroc_v1_01(test_data: Path) -> None:
+    recording = open_recording(test_data / "euroc" / "V1_01_easy_static", partner="auto")
+    read = list(recording)
+    assert all(f.partner is not None and f.partner.stamp_ns == f.stamp_ns for f in read) and len(read) == 6
+    partner = read[0].partner
+    assert partner is not None and partner.camera is not None and partner.camera.fx == 457.587
+    assert np.linalg.norm(partner.T_partner_camera[:3, 3]) == pytest.approx(0.110, abs=5e-4)
+    assert partner.T_partner_camera[0, 3] < 0
+
+
+def test_stereo_of_sparse_euroc_pairs(test_data: Path) -> None:
+    rig = test_data / "euroc" / "V1_01_easy_static" / "mav0"
+    recording = open_recording(
+        test_data / "euroc" / "V1_01_easy_pairs",
+        camera=str(rig / "cam0" / "sensor.yaml"),
+        partner="auto",
+        partner_camera=str(rig / "cam1" / "sensor.yaml"),
+    )
+    first = next(iter(recording))
+    assert (len(recording), recording.partner_name, first.stamp_ns) == (100, "1", 1403715273262142976)
+    assert first.partner is not None and first.partner.T_partner_camera[0, 3] == pytest.approx(-0.110, abs=5e-4)
