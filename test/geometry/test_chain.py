@@ -162,3 +162,42 @@ def test_depth_goes_back_to_every_delivered_pixel(kind: str) -> None:
     np.testing.assert_allclose(depth.numpy()[inner], expected, rtol=1e-4)
     mask = chain.to_delivered(torch.ones(192, 256, dtype=torch.bool), "nearest")
     assert mask.dtype == torch.bool and mask.all()
+
+
+def test_a_wanted_view_is_reached_from_any_lens() -> None:
+    """The picture a lens delivers, brought to given intrinsics, equals OpenCV's rectification to them."""
+    view = CameraModel(320, 240, 210.0, 205.0, 150.0, 118.0)
+    lens, image = euroc(rectification=None, projection=None), picture(752, 480)
+    maps = cv2.initUndistortRectifyMap(lens.K, np.array(EUROC), np.eye(3), view.K, (320, 240), cv2.CV_32FC1)
+    expected = cv2.remap(image.astype(np.float32) / 255, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    chain = ImageChain(lens, (752, 480), (240, 320), view=view)
+    assert chain.camera == view and not chain.is_pure_resize
+    found = chain.apply(image)[0].permute(1, 2, 0).numpy()
+    inner = chain.in_image.numpy()
+    assert inner.mean() > 0.9
+    # The chain blurs before it shrinks, OpenCV does not.
+    assert np.abs(found - expected)[inner].max() < 0.01
+    own = ImageChain(lens, (752, 480), (240, 320)).camera
+    assert own is not None and own != view
+    pinhole = CameraModel(752, 480, own.fx * 2.35, own.fy * 2, (own.cx + 0.5) * 2.35 - 0.5, (own.cy + 0.5) * 2 - 0.5)
+    assert ImageChain(pinhole, (752, 480), (240, 320), view=own).is_pure_resize
+    for camera, wrong in ((None, view), (lens, lens), (lens, CameraModel(321, 240, 210.0, 205.0, 150.0, 118.0))):
+        with pytest.raises(CalibrationError, match="wanted view"):
+            ImageChain(camera, (752, 480), (240, 320), view=wrong)
+
+
+def test_true_depth_goes_through_the_lens_unmixed() -> None:
+    lens = euroc(rectification=None, projection=None)
+    u, v = np.meshgrid(np.arange(752, dtype=np.float32), np.arange(480, dtype=np.float32))
+    depth = np.where(u < 376, 2.0, 9.0).astype(np.float32)
+    for camera in (lens, CameraModel(752, 480, 458.0, 457.0, 367.0, 248.0)):
+        chain = ImageChain(camera, (752, 480), (240, 320))
+        taken = chain.apply_nearest(depth).numpy()
+        known = chain.in_image.numpy()
+        assert set(np.unique(taken[known])) == {2.0, 9.0} and np.isnan(taken[~known]).all()
+        # Where a value lies in the delivered image is where the chain's own images have it.
+        place = chain.apply((np.stack([u, v, v], -1) / 1000.0).astype(np.float32))[0, 0].numpy() * 1000
+        far = known & (np.abs(place - 376) > 3)
+        np.testing.assert_array_equal(taken[far], np.where(place[far] < 376, 2.0, 9.0))
+        with pytest.raises(ImageError, match="expected"):
+            chain.apply_nearest(depth[:240])

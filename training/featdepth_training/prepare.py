@@ -62,7 +62,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Write the cache of one recording and return its summary (also ``<output>/summary.json``).
 
-    A cache that is complete is left as it is. One that was stopped goes on after its last finished shard.
+    A cache that is complete is left as it is. One that was stopped, or has lost a shard, goes on where shards are
+    missing; finished ones are never written again.
 
     Args:
         recording: with a calibration.
@@ -94,7 +95,8 @@ def prepare(
     done = store.read(SUMMARY)
     if done is not None:
         finished: dict[str, Any] = json.loads(done)
-        return finished
+        if len(store.names("shard_", ".json")) == finished["shards"]:
+            return finished
     return _Run(recording, store, config).go(recording.camera, progress)
 
 
@@ -106,6 +108,7 @@ class _Run:
         self.selector = Selector(config.selection)
         self.rectify = Rectifier((config.height, config.width), config.stereo)
         self.size: tuple[int, int] | None = None
+        self.there = {index.number: index for index in read_indices(store)}
         self.shards = self.written = self.read = self.stretches = 0
         self.unreadable: list[dict[str, str]] = []
         self.stretch, self.stretch_written = -1, False
@@ -176,7 +179,8 @@ class _Run:
 
     def _commit(self) -> None:
         # Frames get ready only together with all that were pending, so nothing is pending here.
-        write_shard(self.store, self.shards, self.written, self.ready, self._state())
+        if self.shards not in self.there:  # it may be behind one that was lost
+            write_shard(self.store, self.shards, self.written, self.ready, self._state())
         self.shards += 1
         self.written += len(self.ready)
         self.ready = []
@@ -194,9 +198,9 @@ class _Run:
 
     def _resume(self) -> None:
         """Go on after the last of the shards that follow one another from the first."""
-        for index in read_indices(self.store):
-            if index.number != self.shards:
-                break
+        state = None
+        while self.shards in self.there:
+            index = self.there[self.shards]
             self.shards, self.written, state = self.shards + 1, self.written + len(index.frames), index.state
         if not self.shards:
             return
