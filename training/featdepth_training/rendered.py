@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_training.cache import Clip, ClipCache, write_cache
 from featdepth_training.config import RenderedConfig, TrainConfig
+from featdepth_training.store import Store
 
 #: Clips that share one scene: putting a scene together costs as much as some frames.
 CLIPS_PER_SCENE = 10
@@ -97,7 +98,7 @@ def hidden_share(depth: NDArray[np.floating]) -> float:
 def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCache]:
     """Render what is missing of the training and the held-out clips; return both, in this order.
 
-    The folder is ``data.rendered.cache`` (else ``<output>/cache``), with one cache for each kind of scene below
+    The folder or URL is ``data.rendered.cache`` (else ``<output>/cache``), with one cache for each kind of scene below
     ``train`` and ``validation``.
 
     Raises:
@@ -117,9 +118,9 @@ def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCa
         )
     if rendered.shares and (len(rendered.shares) != kinds or min(rendered.shares) <= 0):
         raise ConfigError(f"data.rendered.shares is {list(rendered.shares)}; expected {kinds} numbers above 0, or none")
-    root = Path(rendered.cache).expanduser() if rendered.cache else output / "cache"
-    held_out = _prepare(rendered, root / "validation", rendered.validation_clips, VALIDATION_SCENES)
-    return _prepare(rendered, root / "train", rendered.clips, 0), held_out
+    root = Store(rendered.cache or output / "cache")
+    held_out = _prepare(rendered, root.below("validation"), rendered.validation_clips, VALIDATION_SCENES)
+    return _prepare(rendered, root.below("train"), rendered.clips, 0), held_out
 
 
 def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
@@ -129,14 +130,15 @@ def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
     return [int(n) + 1 for n in np.diff(ends, prepend=0)]
 
 
-def _prepare(rendered: RenderedConfig, root: Path, clips: int, first_scene: int) -> ClipCache:
+def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int) -> ClipCache:
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    folders: list[tuple[Path, int | None]] = []
+    folders: list[tuple[str, int | None]] = []
     for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)
         with tqdm(total=count, unit="clip", desc=f"{root.name}/{kind}", dynamic_ncols=True) as bar:
-            write_cache(root / kind, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)
-        folders.append((root / kind, count))
+            folder = root.below(kind).location
+            write_cache(folder, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)
+        folders.append((folder, count))
     return ClipCache(folders)
