@@ -20,6 +20,8 @@ class ModelConfig:
             named below), ``none`` (random), or a weights file (or the name of shipped weights) to start from.
         resnet_file, pose_resnet_file: ResNets in torchvision's format for ``initial: imagenet`` of the published
             architectures; without the second the pose net starts from random weights.
+        preset: facts of published weights that ``--finetune`` (or ``initial``) names and that carry none themselves:
+            a name of `featdepth_ros.models.presets`. Their depth range and unit must then be those given here.
         feature_net: weights whose feature net ``mono_fm`` compares with, frozen: those of a trained autoencoder.
         min_depth, max_depth: ends of the disparity mapping, network units.
         input_size: (height, width) of the canonical camera's image, pixels.
@@ -41,6 +43,7 @@ class ModelConfig:
     initial: str = "imagenet"
     resnet_file: str = ""
     pose_resnet_file: str = ""
+    preset: str = ""
     feature_net: str = ""
     min_depth: float = 0.1
     max_depth: float = 100.0
@@ -87,11 +90,14 @@ class PreparedConfig:
 
     Attributes:
         caches: folders; a cache, or a folder of caches.
+        singles: names of those caches whose frames are taken one by one, each with its stereo partner: pairs too far
+            apart in time to have neighbours.
         shares: of each cache in the samples; empty: by number of clips.
         held_out: share of each cache's clips, from its end, that is validated on and never trained on.
     """
 
     caches: tuple[str, ...] = ()
+    singles: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     held_out: float = 0.05
 
@@ -268,7 +274,8 @@ class ScheduleConfig:
     """Learning rate over the whole run.
 
     Attributes:
-        kind: ``cosine`` down to ``final_ratio``, ``step`` (times ``gamma`` at each milestone, shares of the run), ``constant``.
+        kind: ``cosine`` down to ``final_ratio``, ``step`` (times ``gamma`` at each milestone, shares of the run),
+            ``constant``.
         warmup_steps, warmup_ratio: linear warm-up from ``warmup_ratio`` times the rate.
     """
 

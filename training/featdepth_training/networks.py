@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from torch import Tensor, nn
 
 from featdepth_ros.errors import CheckpointError, ConfigError
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.build import architectures, build_model
+from featdepth_ros.models.build import build_model
+from featdepth_ros.models.checkpoints import model_from_weights
 from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
 from featdepth_ros.models.info import ModelInfo, ScaleKind
 from featdepth_ros.models.initial import load_feature_net, load_imagenet_resnets
 from featdepth_ros.models.lite0 import SameConv2d
+from featdepth_ros.models.presets import preset_info
+from featdepth_ros.models.weights_io import read_weights
+from featdepth_ros.resources import weights_file
 from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
 
 #: Depth in network units that an untrained disparity head says.
@@ -45,25 +50,21 @@ def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthMo
         finetune: weights file (or name of a model that ships) to start from instead.
 
     Raises:
-        ConfigError: unknown architecture.
+        ConfigError: a starting point is missing or contradicts the configuration.
         CheckpointError: the weights do not fit.
         MissingDependencyError: ImageNet weights are not installed.
     """
-    if config.model.architecture not in architectures():
-        raise ConfigError(
-            f"model.architecture is '{config.model.architecture}'; expected one of {', '.join(architectures())}"
-        )
     metric = config.objective.supervised or (config.objective.selfsupervised and config.data.sequence.stereo)
     model = build_model(config.model.architecture, model_info(config.model, "metric" if metric else "relative"))
     initial = finetune or config.model.initial
     if initial == "imagenet":
         _from_imagenet(model, config.model)
     elif initial != "none":
-        _start_from(model, initial)
+        _start_from(model, initial, config.model.preset)
     if initial in ("imagenet", "none"):
         _first_disparity(model)
     if isinstance(model, CompactModel):
-        _freeze(model, config.model.frozen_blocks)
+        _freeze(model, config.model.frozen_blocks, random=initial == "none")
     elif hasattr(model, "extractor"):
         _feature_net(model, config, given=initial not in ("imagenet", "none"))
     return model
@@ -76,7 +77,8 @@ def _from_imagenet(model: FeatDepthModel, config: ModelConfig) -> None:
     if not config.resnet_file:
         raise ConfigError(
             f"model.initial is imagenet, and {config.architecture} starts from a ResNet: name a file in torchvision's "
-            "format with model.resnet_file=PATH (and model.pose_resnet_file=PATH), or set model.initial=none"
+            "format with model.resnet_file=PATH (and model.pose_resnet_file=PATH), go on from weights with --finetune, "
+            "or set model.initial=none"
         )
     has_pose = "pose" in model.nets and config.pose_resnet_file
     load_imagenet_resnets(model, config.resnet_file, config.pose_resnet_file if has_pose else None)
@@ -95,17 +97,46 @@ def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> Non
     model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
 
 
-def _start_from(model: FeatDepthModel, weights: str) -> None:
-    from featdepth_ros.models.checkpoints import load_model
-    from featdepth_ros.resources import weights_file
-
-    path: Path = weights_file(weights)
-    source = load_model(str(path))
+def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
+    """Take over the weights of a file, once its facts agree with those of the run."""
+    path = weights_file(weights)
+    found = read_weights(path)
+    if found.info is None:
+        # A published file carries no facts: those of its preset, or else the run's own.
+        found = dataclasses.replace(found, info=preset_info(preset) if preset else model.info)
+    source = model_from_weights(found)
     if source.info.architecture != model.info.architecture:
         raise CheckpointError(
-            f"{path} holds a {source.info.architecture} model; this run trains {model.info.architecture}"
+            f"{path} holds a {source.info.architecture} model; this run trains {model.info.architecture}. Set "
+            f"model.architecture={source.info.architecture}, or name other weights"
         )
+    lacking = [net for net in model.nets if net not in source.nets]
+    if lacking:
+        raise CheckpointError(
+            f"{path} ({source.info.architecture}) holds no {' and no '.join(lacking)} net, which this run trains; it "
+            f"holds: {', '.join(source.nets)}"
+        )
+    _same_units(source.info, model.info, path)
     model.load_state_dict(source.state_dict())
+    if source.info.licence not in ("unknown", model.info.licence):
+        licence = f"{model.info.licence}; started from '{source.info.name}': {source.info.licence}"
+        model.info = model.info.with_(licence=licence)
+
+
+def _same_units(source: ModelInfo, wanted: ModelInfo, path: Path) -> None:
+    """Refuse weights whose disparities mean other depths than the run would read into them."""
+    if (source.min_depth, source.max_depth) != (wanted.min_depth, wanted.max_depth):
+        raise ConfigError(
+            f"{path} maps disparities to depths of {source.min_depth} to {source.max_depth}, this run to "
+            f"{wanted.min_depth} to {wanted.max_depth}; set model.min_depth={source.min_depth} "
+            f"model.max_depth={source.max_depth}"
+        )
+    both_metric = source.scale_kind == wanted.scale_kind == "metric"
+    if both_metric and source.scale_factor != wanted.scale_factor:
+        raise ConfigError(
+            f"a network unit is {source.scale_factor:g} m in {path} and {wanted.scale_factor:g} m in this run; set "
+            f"model.metres_per_unit={source.scale_factor:g}"
+        )
 
 
 def _first_disparity(model: FeatDepthModel) -> None:
@@ -119,9 +150,15 @@ def _first_disparity(model: FeatDepthModel) -> None:
             nn.init.normal_(head.weight, std=0.01)
 
 
-def _freeze(model: CompactModel, blocks: int) -> None:
+def _freeze(model: CompactModel, blocks: int, random: bool) -> None:
     if blocks <= 0:
         return
+    if random:
+        raise ConfigError(
+            f"model.frozen_blocks={blocks} keeps the encoder's first weights, and with model.initial=none they are "
+            "random; set model.initial=imagenet, start from weights with --finetune, or set model.frozen_blocks=0 "
+            "(and objective.features=0)"
+        )
     parts: list[nn.Module] = [model.encoder._conv_stem, model.encoder._bn0, *model.encoder._blocks[:blocks]]
     for part in parts:
         part.requires_grad_(False)
@@ -157,9 +194,7 @@ def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> N
         decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes
 
 
-def build_optimiser(
-    model: FeatDepthModel, config: OptimiserConfig
-) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[Tensor]]:
     """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
 
     Encoder and pose head have rates of their own; norms and biases are not decayed.
