@@ -13,6 +13,8 @@ from torch import Tensor, nn
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 #: From this depth on the blocks are bottlenecks.
 BOTTLENECK_FROM = 50
+#: Width of the four stages, before a bottleneck's expansion.
+PLANES = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
@@ -69,7 +71,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 def channels_of(layers: int) -> tuple[int, ...]:
     """Return the channels of the five maps of a ResNet."""
     expansion = Bottleneck.expansion if layers >= BOTTLENECK_FROM else BasicBlock.expansion
-    return (64, *(planes * expansion for planes in (64, 128, 256, 512)))
+    return (64, *(planes * expansion for planes in PLANES))
 
 
 class ResNet(nn.Module):
@@ -89,7 +91,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(3 * images, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         inputs = 64
-        for stage, (count, planes) in enumerate(zip(BLOCKS[layers], (64, 128, 256, 512), strict=True), start=1):
+        for stage, (count, planes) in enumerate(zip(BLOCKS[layers], PLANES, strict=True), start=1):
             blocks: list[nn.Module] = []
             for i in range(count):
                 blocks.append(block(inputs, planes, 2 if stage > 1 and i == 0 else 1))

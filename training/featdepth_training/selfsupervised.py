@@ -6,6 +6,7 @@ Source: spec section 3 (Shu et al., ECCV 2020), by way of `featdepth_ros.losses.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -113,10 +114,11 @@ def selfsupervised_terms(
 
 
 def reconstruction_terms(model: FeatDepthModel, batch: FrameBatch, config: TrainConfig) -> dict[str, Tensor]:
-    """Return the autoencoder's weighted terms and ``total``, over every frame of the batch."""
+    """Return the weighted terms of the feature net and ``total``, over every frame of the batch."""
     assert isinstance(model, ReferenceModel)
     images = batch.images.flatten(0, 1)
-    settings = loss_config(model, config.objective, 0, False)
+    alone = dataclasses.replace(config.objective, photometric=0.0, features=0.0, smoothness=0.0)
+    settings = loss_config(model, alone, 0, False)
     return named_terms(objective({("color", 0, 0): images}, _trained_features(model, images), settings))
 
 
