@@ -113,14 +113,15 @@ class Networks:
         """Encode (1, 3, h, w) float32 RGB in [0, 1], on the device."""
         if self._shared:
             with self._autocast():
-                return self._model.encode(image.contiguous(memory_format=torch.channels_last))
+                maps = self._model.encode(image.contiguous(memory_format=torch.channels_last))
+                return maps, self._model.coarse_depth(maps)
         return image
 
     def depth(self, observation: Any) -> Tensor:
         """Depth in network units at the finest scale, (1, 1, h / 2, w / 2) fp32."""
         with self._autocast():
             if self._shared:
-                disparity = self._model.depth_from_features(observation, all_scales=False)[0]
+                disparity = self._model.depth_from_features(*observation, all_scales=False)[0]
             else:
                 disparity = self._model.depth(observation.contiguous(memory_format=torch.channels_last))[0]
         low, high = 1.0 / self.info.max_depth, 1.0 / self.info.min_depth
@@ -130,7 +131,8 @@ class Networks:
         """Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU, network units."""
         with self._autocast():
             if self._shared:
-                axisangle, translation = self._model.pose_from_features(earlier, later)
+                (maps, coarse), (later_maps, later_coarse) = earlier, later
+                axisangle, translation = self._model.pose_from_features(maps, later_maps, coarse, later_coarse)
             else:
                 size = self.info.pose_input_size
                 pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (earlier, later)]

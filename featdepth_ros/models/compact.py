@@ -5,7 +5,8 @@ Made for processors: a frame is encoded once, its features serve depth, and moti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,26 +16,27 @@ from torch import Tensor, nn
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.layers import conv_norm
 from featdepth_ros.models.lite0 import Lite0Encoder, load_lite0
+from featdepth_ros.models.motion_head import PoseHead
 
 #: Decoder widths at strides 16, 8, 4, 2.
 DECODER_CHANNELS = (192, 112, 64, 32)
-#: Correlation reaches this many feature pixels in each direction.
-RADIUS = 4
-#: Feature pixels of a row that are compared in one matrix product.
-TILE = 16
+#: Decoder levels, from the deepest, that are worked out for every frame, for depth and motion.
+COARSE_LEVELS = 2
+#: Focal length, in pixels of the input, that motion is worked out with when the weights name no camera.
+DEFAULT_FOCAL_PX = 370.0
 
-#: What an output of one means: radians (as in the reference), and network units. The latter is larger than the
-#: reference's 0.01, for networks trained in metres, where a frame moves by decimetres.
-ROTATION_SCALE, TRANSLATION_SCALE = 0.01, 0.1
+@dataclass(frozen=True)
+class Coarse:
+    """Half a frame's depth. Attributes: the decoder's map at stride 8; disparities at strides 8 and 16."""
 
+    features: Tensor
+    disparities: list[Tensor]
 
-def _conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+    def select(self, chosen: Callable[[Tensor], Tensor]) -> Coarse:
+        """Apply ``chosen`` to every tensor."""
+        return Coarse(chosen(self.features), [chosen(d) for d in self.disparities])
 
 
 class CompactDecoder(nn.Module):
@@ -43,31 +45,43 @@ class CompactDecoder(nn.Module):
     def __init__(self, encoder_channels: Sequence[int]) -> None:
         super().__init__()
         *skips, deepest = encoder_channels
-        self.top = _conv_norm(deepest, DECODER_CHANNELS[0], 1)
+        self.top = conv_norm(deepest, DECODER_CHANNELS[0], 1)
         self.context = nn.Conv2d(DECODER_CHANNELS[0], DECODER_CHANNELS[0], 1)
         self.merge = nn.ModuleList()
         self.refine = nn.ModuleList()
         self.head = nn.ModuleList()
         below = DECODER_CHANNELS[0]
         for width, skip in zip(DECODER_CHANNELS, reversed(skips), strict=True):
-            self.merge.append(_conv_norm(below + skip, width))
-            self.refine.append(_conv_norm(width, width))
+            self.merge.append(conv_norm(below + skip, width))
+            self.refine.append(conv_norm(width, width))
             self.head.append(nn.Conv2d(width, 1, 3, padding=1))
             below = width
 
-    def forward(self, features: Sequence[Tensor], all_scales: bool = True) -> list[Tensor]:
-        """Strides 2, 4, 8, 16, 32 in; sigmoid disparities out, finest first (only the finest unless all_scales)."""
-        *skips, deepest = features
-        x = self.top(deepest)
+    def coarse(self, features: Sequence[Tensor]) -> Coarse:
+        """The levels at strides 16 and 8, all that the pose head needs."""
+        x = self.top(features[-1])
         x = x + self.context(x.mean((2, 3), keepdim=True))
         disparities: list[Tensor] = []
+        for level in range(COARSE_LEVELS):
+            x, disparity = self._level(level, x, features)
+            disparities.append(disparity)
+        return Coarse(x, disparities[::-1])
+
+    def fine(self, coarse: Coarse, features: Sequence[Tensor], all_scales: bool = True) -> list[Tensor]:
+        """The levels at strides 4 and 2; disparities of all four, finest first (only the finest unless all_scales)."""
+        x, disparities = coarse.features, []
         last = len(self.merge) - 1
-        for i, skip in enumerate(reversed(skips)):
-            x = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), skip), 1)
-            x = self.refine[i](self.merge[i](x))
-            if all_scales or i == last:
-                disparities.append(torch.sigmoid(self.head[i](x).float()))
-        return disparities[::-1]
+        for level in range(COARSE_LEVELS, last + 1):
+            x, disparity = self._level(level, x, features, all_scales or level == last)
+            disparities.append(disparity)
+        return disparities[::-1] + coarse.disparities if all_scales else disparities[-1:]
+
+    def _level(
+        self, level: int, x: Tensor, features: Sequence[Tensor], with_disparity: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        x = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), features[-2 - level]), 1)
+        x = self.refine[level](self.merge[level](x))
+        return x, torch.sigmoid(self.head[level](x).float()) if with_disparity else x
 
 
 def _initialise(module: nn.Module) -> None:
@@ -78,106 +92,15 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
-    """Compare each feature of one frame with its surroundings in the other.
-
-    Rows are cut into tiles; a tile's products with its surroundings are one matrix product, whose diagonal band is cut
-    out by a change of row length. No custom kernel, and a fifth of the work of whole rows.
-
-    Args:
-        earlier: (B, C, H, W), float32.
-        later: as ``earlier``.
-        radius: reach r in feature pixels.
-
-    Returns:
-        (B, (2r + 1)^2, H, W): mean over channels of ``earlier[y, x] * later[y + dy, x + dx]``, dy outermost; zero
-        where the partner lies outside.
-    """
-    channels, height, width = earlier.shape[1:]
-    reach, span = 2 * radius + 1, TILE + 2 * radius
-    tiles = -(-width // TILE)
-    spare = tiles * TILE - width
-    left = F.pad(earlier, (0, spare)).unflatten(3, (tiles, TILE))  # B, C, H, tiles, TILE
-    windows = F.pad(later, (radius, radius + spare, radius, radius)).unfold(3, span, TILE)
-    rows = torch.stack([windows[:, :, dy : dy + height] for dy in range(reach)], 1)  # B, 2r+1, C, H, tiles, span
-    products = torch.matmul(left.permute(0, 2, 3, 4, 1).unsqueeze(1), rows.permute(0, 1, 3, 4, 2, 5))
-    skewed = F.pad(products.flatten(4), (0, TILE)).unflatten(4, (TILE, span + 1))
-    band = skewed[..., :reach].flatten(3, 4)[:, :, :, :width] / channels  # B, dy, H, W, dx
-    return band.permute(0, 1, 4, 2, 3).flatten(1, 2)
-
-
-class PoseHead(nn.Module):
-    """Motion from the features of two frames.
-
-    The head is evaluated in both orders and the difference taken, so that an identical pair gives exactly no motion
-    and exchanged frames give exactly the inverse (the six numbers are a twist, the logarithm of the motion).
-    """
-
-    def __init__(self, channels8: int, channels16: int) -> None:
-        super().__init__()
-        cells = (2 * RADIUS + 1) ** 2
-        self.reduce8 = nn.Conv2d(channels8, 32, 1)
-        self.reduce16 = nn.Conv2d(channels16, 48, 1)
-        self.conv8 = _conv_norm(cells + 2 * 32 + 2, 96, stride=2)
-        self.conv16 = _conv_norm(96 + cells + 2 * 48, 160, stride=2)
-        self.conv32 = _conv_norm(160, 160)
-        self.out = nn.Conv2d(160, 6, 1, bias=False)  # a bias would cancel between the two orders
-
-    def forward(self, earlier: Sequence[Tensor], later: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps at strides 8 and 16 of each frame in; axisangle and translation (B, 3) float32 out."""
-        both8 = self.reduce8(torch.cat((earlier[0], later[0])))
-        both16 = self.reduce16(torch.cat((earlier[1], later[1])))
-        first8, second8 = both8, torch.cat(both8.chunk(2)[::-1])
-        first16, second16 = both16, torch.cat(both16.chunk(2)[::-1])
-        x = torch.cat((self._match(first8, second8), first8, second8, _coordinates(first8)), 1)
-        x = self.conv8(x)
-        x = self.conv16(torch.cat((x, self._match(first16, second16), first16, second16), 1))
-        x = self.conv32(x)
-        with torch.autocast(x.device.type, enabled=False):
-            # The mean commutes with the 1x1 convolution; taking it first, in float32, keeps small motions.
-            out = self.out(x.mean((2, 3), keepdim=True, dtype=self.out.weight.dtype)).flatten(1).float()
-            forward_twist, backward_twist = out.chunk(2)
-            rotation, velocity = (0.5 * (forward_twist - backward_twist)).chunk(2, dim=1)
-            return motion_of_twist(torch.cat((ROTATION_SCALE * rotation, TRANSLATION_SCALE * velocity), 1))
-
-    @staticmethod
-    def _match(first: Tensor, second: Tensor) -> Tensor:
-        with torch.autocast(first.device.type, enabled=False):
-            unit_first, unit_second = (F.normalize(x.float(), dim=1) * x.shape[1] ** 0.5 for x in (first, second))
-            return correlation(unit_first, unit_second).to(first.dtype)
-
-
-def _coordinates(like: Tensor) -> Tensor:
-    """(B, 2, H, W): x and y from -1 to 1. Rotation and translation move the parts of an image differently."""
-    batch, _, height, width = like.shape
-    x = torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype).expand(batch, 1, height, width)
-    y = torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype)[:, None].expand(batch, 1, height, width)
-    return torch.cat((x, y), 1)
-
-
-def motion_of_twist(twist: Tensor) -> tuple[Tensor, Tensor]:
-    """Exponential map of se(3): (B, 6) (rotation, velocity) -> axisangle (B, 3), translation (B, 3).
-
-    ``translation = V(w) v`` with the left Jacobian V of SO(3) as a power series, which is smooth at no rotation and
-    exact to float32 below one radian (Barfoot, State Estimation for Robotics, 7.1.3).
-    """
-    rotation, velocity = twist[:, :3], twist[:, 3:]
-    square = (rotation * rotation).sum(1, keepdim=True)
-    first = 1 / 2 - square * (1 / 24 - square * (1 / 720 - square / 40320))
-    second = 1 / 6 - square * (1 / 120 - square * (1 / 5040 - square / 362880))
-    once = torch.linalg.cross(rotation, velocity, dim=1)
-    twice = torch.linalg.cross(rotation, once, dim=1)
-    return rotation, velocity + first * once + second * twice
-
-
 class CompactModel(FeatDepthModel):
     """EfficientNet-Lite0 encoder, light decoder, pose head. See `FeatDepthModel` for shapes and conventions.
 
-    Other than the reference, both nets see a frame at one size, and ``encode`` runs once a frame:
+    Other than the reference, both nets see a frame at one size, and each frame is encoded once:
 
-        earlier, later = model.encode(frame0), model.encode(frame1)
-        disparities = model.depth_from_features(later)
-        axisangle, translation = model.pose_from_features(earlier, later)
+        maps0, maps1 = model.encode(frame0), model.encode(frame1)
+        coarse0, coarse1 = model.coarse_depth(maps0), model.coarse_depth(maps1)
+        disparities = model.depth_from_features(maps1, coarse1)
+        axisangle, translation = model.pose_from_features(maps0, maps1, coarse0, coarse1)
     """
 
     nets = ("depth", "pose", "features")
@@ -188,8 +111,8 @@ class CompactModel(FeatDepthModel):
         self.decoder = CompactDecoder(self.encoder.channels)
         self.pose_head = PoseHead(self.encoder.channels[2], self.encoder.channels[3])
         self.apply(_initialise)
-        for head in (*self.decoder.head, self.pose_head.out):  # start from flat maps and little motion
-            nn.init.normal_(head.weight, std=0.01)
+        for head in (*self.decoder.head, self.pose_head.shift16, self.pose_head.shift8, self.pose_head.trust):
+            nn.init.normal_(head.weight, std=0.01)  # start from flat maps, and from what matching alone says
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> five maps at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels.
@@ -201,15 +124,38 @@ class CompactModel(FeatDepthModel):
         maps: list[Tensor] = self.encoder(image)
         return maps
 
-    def depth_from_features(self, features: Sequence[Tensor], all_scales: bool = True) -> list[Tensor]:
-        """Disparities of `depth` from the maps of `encode`; only the finest when ``all_scales`` is off. Float32."""
-        disparities: list[Tensor] = self.decoder(features, all_scales)
-        return disparities
+    def coarse_depth(self, features: Sequence[Tensor]) -> Coarse:
+        """The part of the depth decoder that motion needs as well, from the maps of `encode`."""
+        return self.decoder.coarse(features)
 
-    def pose_from_features(self, earlier: Sequence[Tensor], later: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Motion of `pose` from the maps of `encode` of both frames. Float32."""
-        axisangle, translation = self.pose_head(earlier[2:4], later[2:4])
+    def depth_from_features(
+        self, features: Sequence[Tensor], coarse: Coarse | None = None, all_scales: bool = True
+    ) -> list[Tensor]:
+        """Disparities of `depth` from the maps of `encode`; only the finest when ``all_scales`` is off. Float32."""
+        return self.decoder.fine(coarse or self.coarse_depth(features), features, all_scales)
+
+    def pose_from_features(
+        self,
+        earlier: Sequence[Tensor],
+        later: Sequence[Tensor],
+        earlier_coarse: Coarse | None = None,
+        later_coarse: Coarse | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Motion of `pose` from the maps (and coarse depths) of both frames. Float32.
+
+        No gradient reaches the depths: motion follows their scale, and they learn from warping with it.
+        """
+        both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
+        low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
+        depths = [1 / (low + (high - low) * coarse.disparities[0].detach().float()) for coarse in both]
+        axisangle, translation = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), self._focal_px())
         return axisangle, translation
+
+    def _focal_px(self) -> float:
+        if self.info.focal is None:
+            return DEFAULT_FOCAL_PX
+        height, width = self.info.input_size
+        return float((self.info.focal[0] * width * self.info.focal[1] * height) ** 0.5)
 
     def depth(self, image: Tensor) -> list[Tensor]:
         """See `FeatDepthModel.depth`."""

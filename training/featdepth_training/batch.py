@@ -24,6 +24,7 @@ class FrameBatch:
             at all (B, 0, 3, H, W) in training without stereo.
         stereo: (B, 4, 4) float32 T_partner_camera, metres; NaN: no partner. One ``camera`` serves both.
         rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
+        single: (B,) bool, samples of one frame without neighbours, repeated F times; motions are NaN.
         group: (B,) int64, index of the source (for validation by source).
     """
 
@@ -34,6 +35,7 @@ class FrameBatch:
     partner: Tensor
     stereo: Tensor
     rendered: Tensor
+    single: Tensor
     group: Tensor
 
     @property
@@ -56,6 +58,11 @@ class FrameBatch:
     def select(self, chosen: Tensor) -> FrameBatch:
         """Return the samples that the mask (B,) names."""
         return self if bool(chosen.all()) else FrameBatch(**{k: v[chosen] for k, v in vars(self).items()})
+
+    def first_frame(self) -> FrameBatch:
+        """Return the first frame of every sample alone."""
+        cut = {name: getattr(self, name)[:, :1] for name in ("images", "depth", "partner")}
+        return FrameBatch(**{**vars(self), **cut, "motions": self.motions[:, :0]})
 
     def to(self, device: torch.device) -> FrameBatch:
         """Move every tensor to ``device``."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.compact import CompactModel
+from featdepth_ros.models.compact import Coarse, CompactModel
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Prediction:
         by_sample = [d.unflatten(0, (len(chosen), -1))[chosen].flatten(0, 1) for d in self.disparities]
         return Prediction(by_sample, self.targets, self.axisangle[chosen], self.translation[chosen])
 
+    def first_target(self) -> Prediction:
+        """Return the depth of every sample's first target, as of samples of that one frame."""
+        first = [d.unflatten(0, (-1, len(self.targets)))[:, 0] for d in self.disparities]
+        return Prediction(first, (0,), self.axisangle[:, :0], self.translation[:, :0])
+
 
 def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None = None) -> Prediction:
     """Run the depth net on the target frames (None: all) and the pose net on all neighbours.
@@ -47,12 +52,19 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
     count, frames = seen.shape[:2]
     chosen = tuple(range(frames)) if targets is None else tuple(targets)
     if isinstance(model, CompactModel):
-        maps = [m.unflatten(0, (count, frames)) for m in model.encode(seen.flatten(0, 1))]
-        wanted = [m if len(chosen) == frames else m[:, list(chosen)] for m in maps]
-        disparities = model.depth_from_features([m.flatten(0, 1) for m in wanted])
+        maps = model.encode(seen.flatten(0, 1))
+        coarse = model.coarse_depth(maps)
+
+        def of(numbers: Sequence[int]) -> tuple[list[Tensor], Coarse]:
+            def pick(x: Tensor) -> Tensor:
+                return x.unflatten(0, (count, frames))[:, list(numbers)].flatten(0, 1)
+
+            return [pick(m) for m in maps], coarse.select(pick)
+
+        disparities = model.depth_from_features(*(of(chosen) if len(chosen) < frames else (maps, coarse)))
         if frames > 1:
-            earlier, later = ([m[:, part].flatten(0, 1) for m in maps] for part in (slice(None, -1), slice(1, None)))
-            motion = model.pose_from_features(earlier, later)
+            (earlier, coarse0), (later, coarse1) = of(range(frames - 1)), of(range(1, frames))
+            motion = model.pose_from_features(earlier, later, coarse0, coarse1)
     else:
         disparities = model.depth(seen[:, list(chosen)].flatten(0, 1))
         if frames > 1:

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError
 from featdepth_training.batch import FrameBatch, collate
 from featdepth_training.cache import Clip, ClipCache
 from featdepth_training.config import AugmentConfig, SequenceConfig, TrainConfig
 from featdepth_training.distributed import Processes
+from featdepth_training.signals import leave_signals_to_parent
 
 
 class Part(Sequence[Clip]):
@@ -137,7 +138,8 @@ class ClipDataset(Dataset[FrameBatch]):
         source = self.sources[key.source]
         clip = source.clips[key.clip]
         rng = np.random.default_rng([self.seed, 11, key.number])
-        chosen = self._frames(len(clip.poses), rng, source.rendered)
+        single = len(clip.poses) == 1 < self.config.frames
+        chosen = [0] * self.config.frames if single else self._frames(len(clip.poses), rng, source.rendered)
         cut = _cut(clip.images.shape[1:3], key, self.augment, rng)
         mirrored = self.augment is not None and bool(rng.random() < self.augment.flip)
         sx, sy = key.width / cut.width, key.height / cut.height
@@ -145,6 +147,8 @@ class ClipDataset(Dataset[FrameBatch]):
         camera = [fx * sx, fy * sy, (cx - cut.x + 0.5) * sx - 0.5, (cy - cut.y + 0.5) * sy - 0.5]
         poses = clip.poses[chosen]
         motions = np.linalg.inv(poses[1:]) @ poses[:-1]
+        if single:
+            motions = np.full_like(motions, np.nan)
         stereo = np.full((4, 4), np.nan) if clip.T_partner_camera is None else clip.T_partner_camera
         if mirrored:
             camera[2] = key.width - 1 - camera[2]
@@ -158,6 +162,7 @@ class ClipDataset(Dataset[FrameBatch]):
             partner=self._partner(clip, chosen, cut, key, mirrored),
             stereo=torch.from_numpy(stereo).float(),
             rendered=torch.tensor(source.rendered),
+            single=torch.tensor(single),
             group=torch.tensor(key.source),
         )
 
@@ -250,13 +255,39 @@ class StepSampler(Sampler[list[SampleKey]]):
             yield from self.plan.micro_batches(step)
 
 
-def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoader[FrameBatch]:
-    """Micro-batches of steps ``first_step`` to the end of the run."""
+class _Reporting(Dataset[FrameBatch | FeatDepthError]):
+    """A data set whose errors come as values, which pass from a loader process to its parent without a traceback."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: SampleKey) -> FrameBatch | FeatDepthError:
+        try:
+            return self.dataset[key]
+        except FeatDepthError as error:
+            return error
+        except OSError as error:
+            name = self.dataset.sources[key.source].name
+            return RecordingError(f"clip {key.clip} of '{name}' cannot be read: {error}")
+
+
+def _collate(samples: Sequence[FrameBatch | FeatDepthError]) -> FrameBatch | FeatDepthError:
+    batches: list[FrameBatch] = []
+    for sample in samples:
+        if isinstance(sample, FeatDepthError):
+            return sample
+        batches.append(sample)
+    return collate(batches)
+
+
+def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoader[FrameBatch | FeatDepthError]:
+    """Micro-batches of steps ``first_step`` to the end of the run; in place of one that cannot be read, the reason."""
     return DataLoader(
-        dataset,
+        _Reporting(dataset),
         batch_sampler=StepSampler(plan, first_step),
-        collate_fn=collate,
+        collate_fn=_collate,
         num_workers=plan.config.data.workers,
+        worker_init_fn=leave_signals_to_parent,
         # An own generator: a loader would otherwise draw from torch's global one, and a resumed run would differ.
         generator=torch.Generator(),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError
+from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, nearest_name
 from featdepth_ros.reporting.tables import write_json
 from featdepth_ros.resources import weights_file
 from featdepth_training.cache import ClipCache, cache_folders
@@ -81,10 +81,12 @@ def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, list[Sour
     train: list[Source] = []
     held_out: list[Source] = []
     if config.data.kind != "rendered":
-        config, every = _open_prepared(config)
-        kept, rest = every.split(config.data.prepared.held_out)
-        train += sources_of(kept, rendered=False, shares=config.data.prepared.shares)
-        held_out += sources_of(rest, rendered=False)
+        config, caches = _open_prepared(config)
+        for cache in caches:
+            kept, rest = cache.split(config.data.prepared.held_out)
+            train += sources_of(kept, rendered=False)
+            held_out += sources_of(rest, rendered=False)
+        train = _with_shares(train, config.data.prepared.shares)
     if config.data.kind != "prepared":
         rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output))
         if config.data.kind == "mixed":
@@ -93,25 +95,29 @@ def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, list[Sour
     return config, train, held_out
 
 
-def sources_of(cache: ClipCache, rendered: bool, shares: Sequence[float] = ()) -> list[Source]:
-    """One source for each part of a cache; shares are its numbers of clips unless given.
-
-    Raises:
-        ConfigError: not as many shares as parts.
-    """
-    if shares and len(shares) != len(cache.names):
-        raise ConfigError(
-            f"data.prepared.shares has {len(shares)} numbers for {len(cache.names)} caches ({', '.join(cache.names)})"
-        )
+def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
+    """One source for each part of a cache; shares are their numbers of clips."""
     found: list[Source] = []
     for group, name in enumerate(cache.names):
         clips = Part(cache, cache.clips_of(group))
-        share = shares[group] if shares else float(len(clips))
-        found.append(Source(name, clips, share, rendered, cache.image_size_of(group)))
+        found.append(Source(name, clips, float(len(clips)), rendered, cache.image_size_of(group)))
     return found
 
 
-def _balanced(prepared: list[Source], rendered: list[Source], rendered_share: float) -> tuple[list[Source], list[Source]]:
+def _with_shares(sources: list[Source], shares: Sequence[float]) -> list[Source]:
+    if not shares:
+        return sources
+    if len(shares) != len(sources):
+        raise ConfigError(
+            f"data.prepared.shares has {len(shares)} numbers for {len(sources)} caches "
+            f"({', '.join(source.name for source in sources)}, in this order)"
+        )
+    return [dataclasses.replace(source, share=share) for source, share in zip(sources, shares, strict=True)]
+
+
+def _balanced(
+    prepared: list[Source], rendered: list[Source], rendered_share: float
+) -> tuple[list[Source], list[Source]]:
     def scaled(sources: list[Source], total: float) -> list[Source]:
         whole = sum(s.share for s in sources)
         return [dataclasses.replace(s, share=s.share * total / whole) for s in sources]
@@ -119,30 +125,47 @@ def _balanced(prepared: list[Source], rendered: list[Source], rendered_share: fl
     return scaled(prepared, 1 - rendered_share), scaled(rendered, rendered_share)
 
 
-def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, ClipCache]:
+def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, list[ClipCache]]:
+    """The caches with neighbours, then those of single frames, where there are any."""
     prepared, sequence = config.data.prepared, config.data.sequence
     folders = [found for name in prepared.caches for found in cache_folders(name)]
+    names = [Path(folder).name for folder in folders]
+    for name in prepared.singles:
+        if name not in names:
+            raise ConfigError(f"data.prepared.singles holds '{name}', no name of a cache{nearest_name(name, names)}")
     length = (sequence.frames - 1) * sequence.max_gap + 1
-    every = ClipCache([(folder, None) for folder in folders], frames=length)
-    if config.data.kind == "prepared" and config.objective.supervised and not every.has_depth:
-        raise ConfigError("objective.depth needs true depth, which these caches do not hold; set it and gradient to 0")
-    if sequence.stereo and sequence.frames == 1:
-        lacking = [name for group, name in enumerate(every.names) if not every.has_partner_of(group)]
-        if lacking:
-            raise ConfigError(
-                f"data.sequence takes single frames with their stereo partner, and {', '.join(lacking)} holds none; "
-                "prepare it with --stereo, or set data.sequence.frames=3"
-            )
-    if sequence.stereo and not every.has_partner:
-        raise ConfigError(
-            "data.sequence.stereo is set, and no cache holds a stereo partner; prepare with --stereo, or set it to false"
-        )
+    alone = [folder for folder, name in zip(folders, names, strict=True) if name in prepared.singles]
+    others = [folder for folder in folders if folder not in alone]
+    caches = [ClipCache(some, frames=frames) for some, frames in ((others, length), (alone, 1)) if some]
+    _check_caches(config, caches)
+    every = caches[0]
     if config.model.focal is None:
         height, width = every.image_size
         fx, fy, _, _ = every[0].camera
         model = dataclasses.replace(config.model, focal=(float(fx / width), float(fy / height)))
         config = dataclasses.replace(config, model=model)
-    return config, every
+    return config, caches
+
+
+def _check_caches(config: TrainConfig, caches: list[ClipCache]) -> None:
+    sequence = config.data.sequence
+    if config.data.kind == "prepared" and config.objective.supervised and not all(c.has_depth for c in caches):
+        raise ConfigError("objective.depth needs true depth, which these caches do not hold; set it and gradient to 0")
+    paired = {name: cache.has_partner_of(group) for cache in caches for group, name in enumerate(cache.names)}
+    must = set(paired) if sequence.frames == 1 and sequence.stereo else set(config.data.prepared.singles)
+    lacking = sorted(name for name in must if not paired[name])
+    if lacking:
+        raise ConfigError(
+            f"single frames are taken with their stereo partner, and {', '.join(lacking)} holds none; prepare it with "
+            "--stereo, or set data.sequence.frames=3 and leave it out of data.prepared.singles"
+        )
+    if config.data.prepared.singles and not sequence.stereo:
+        raise ConfigError("data.prepared.singles takes frames with their stereo partner; set data.sequence.stereo=true")
+    if sequence.stereo and not any(paired.values()):
+        raise ConfigError(
+            "data.sequence.stereo is set, and no cache holds a stereo partner; prepare with --stereo, or set it to "
+            "false"
+        )
 
 
 def train(

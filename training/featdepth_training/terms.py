@@ -84,11 +84,16 @@ def prediction_terms(
     without = ~batch.rendered if mixed else torch.ones_like(batch.rendered)
     if objective.selfsupervised:
         pairs = batch.has_partner if config.data.sequence.stereo else torch.zeros_like(without)
-        for mask, stereo in ((without & pairs, True), (without & ~pairs, False)):
+        without = without & (pairs | ~batch.single)
+        for mask, stereo in ((without & pairs & ~batch.single, True), (without & ~pairs, False)):
             if bool(mask.any()) and (stereo or batch.frames > 1):
                 chosen, guess = batch.select(mask), prediction.select(mask)
                 terms = selfsupervised_terms(model, guess, chosen, config, stereo, pictures)
                 parts.append((_share(mask), terms))
+        alone = without & batch.single
+        if bool(alone.any()):
+            chosen, guess = batch.select(alone).first_frame(), prediction.select(alone).first_target()
+            parts.append((_share(alone), selfsupervised_terms(model, guess, chosen, config, True)))
     if not parts:  # no sample has what a term needs, for instance no partner: nothing to learn, and no error
         parts.append((0.0, {"total": prediction.disparities[0].sum()}))
     return _complete(active_terms(config), parts, batch.images)
