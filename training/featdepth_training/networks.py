@@ -42,12 +42,13 @@ def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelIn
     )
 
 
-def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthModel:
+def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool = False) -> FeatDepthModel:
     """Build the networks with their first weights, fp32, CPU. Draws from torch's global generator.
 
     Args:
         config: ``model.initial`` says where the encoder's weights come from.
         finetune: weights file (or name of a model that ships) to start from instead.
+        resumed: a checkpoint's weights follow: no starting point is read, none need be there any more.
 
     Raises:
         ConfigError: a starting point is missing or contradicts the configuration.
@@ -56,7 +57,7 @@ def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthMo
     """
     metric = config.objective.supervised or (config.objective.selfsupervised and config.data.sequence.stereo)
     model = build_model(config.model.architecture, model_info(config.model, "metric" if metric else "relative"))
-    initial = finetune or config.model.initial
+    initial = "none" if resumed else finetune or config.model.initial
     if initial == "imagenet":
         _from_imagenet(model, config.model)
     elif initial != "none":
@@ -64,9 +65,11 @@ def start_model(config: TrainConfig, finetune: str | None = None) -> FeatDepthMo
     if initial in ("imagenet", "none"):
         _first_disparity(model)
     if isinstance(model, CompactModel):
-        _freeze(model, config.model.frozen_blocks, random=initial == "none")
-    elif hasattr(model, "extractor"):
-        _feature_net(model, config, given=initial not in ("imagenet", "none"))
+        _freeze(model, config.model.frozen_blocks, random=initial == "none" and not resumed)
+    elif hasattr(model, "extractor"):  # never trained
+        if not resumed:
+            _feature_net(model, config, given=initial not in ("imagenet", "none"))
+        model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
     return model
 
 
@@ -85,7 +88,7 @@ def _from_imagenet(model: FeatDepthModel, config: ModelConfig) -> None:
 
 
 def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> None:
-    """The feature net of ``mono_fm`` is never trained: it comes from an autoencoder or with the weights."""
+    """The feature net of ``mono_fm`` comes from an autoencoder or with the weights."""
     if config.model.feature_net:
         load_feature_net(model, config.model.feature_net)
     elif config.objective.features > 0 and not given:
@@ -94,7 +97,6 @@ def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> Non
             "without one: train an autoencoder first (recipe kitti_autoencoder) and name its weights with "
             "model.feature_net=PATH, or start from weights that hold one with --finetune"
         )
-    model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
 
 
 def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
