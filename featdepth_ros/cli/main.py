@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "simulate": "render a recording with known depth and motion",
     "prepare": "decode a recording once into a cache for training",
     "train": "train the networks from a recipe",
+    "refine": "refine weights on a recording of a new place; refused when they got worse",
     "eval": "depth, odometry and recordings against truth, by the field's protocols",
     "weights": "look into weights, import published ones",
 }

@@ -1,0 +1,139 @@
+"""``featdepth refine``: weights learn a new place from its recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featdepth_ros.cli.arguments import image_size, positive, whole
+
+if TYPE_CHECKING:
+    from featdepth_training.refinement import RefineReport
+    from featdepth_training.refinement_config import RefineConfig
+
+DESCRIPTION = """\
+Refine weights on a recording of the place they are to work in, without truth: neighbouring frames (and the stereo
+partner) shall explain each other. The last part of the recording is held out: on it the weights are measured before
+and after, and weights that got worse are refused (exit code 1, nothing written). Ctrl-C stops the training; what is
+there is measured and judged."""
+EXAMPLE = """\
+  featdepth refine drive.bag --topic /camera/image_raw --weights compact --output refined.safetensors
+  featdepth refine 2011_09_26_drive_0001_sync --stereo --weights compact --output refined.safetensors --epochs 5"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.set_defaults(wrong_usage=parser.error)
+    parser.add_argument("input", metavar="INPUT", help="folder of images, video, bag, KITTI or EuRoC folder")
+    parser.add_argument("--weights", required=True, metavar="W", help="file, or the name of a model that ships")
+    parser.add_argument("--output", required=True, metavar="W2", help="safetensors file to write; must not exist")
+    parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
+    parser.add_argument("--topic", metavar="T", help="image topic of a bag, camera of a data set with several")
+    parser.add_argument(
+        "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
+    )
+    parser.add_argument(
+        "--stereo",
+        nargs="?",
+        const="auto",
+        metavar="PARTNER",
+        help="learn from the stereo partner too: its topic, camera or folder, found by its name when not given",
+    )
+    parser.add_argument("--partner-camera", metavar="FILE", help="calibration of the stereo partner")
+    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
+    parser.add_argument("--size", type=image_size, metavar="HxW", help="of the networks' input (default: as infer's)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=whole(1), metavar="N", help="optimiser steps")
+    length.add_argument("--epochs", type=whole(1), default=20, metavar="N", help="times through the frames (20)")
+    parser.add_argument("--lr", type=positive, default=1e-4, help="learning rate; half of it in the last third (1e-4)")
+    parser.add_argument("--batch-size", type=whole(1), default=2, metavar="N", help="clips a step (2)")
+    parser.add_argument(
+        "--held-out", type=positive, default=0.2, metavar="SHARE", help="of the recording, from its end (0.2)"
+    )
+    parser.add_argument(
+        "--batch-norm",
+        default="frozen",
+        choices=["frozen", "adapt"],
+        help="statistics: those of the weights (default: what few frames say of them is noise), or each batch's",
+    )
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of order, augmentation, dropout (0)")
+    parser.add_argument("--accept-worse", action="store_true", help="write the weights whatever the figures say")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures before and after")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the prepared frames there, for another run")
+
+
+def _config(args: argparse.Namespace) -> RefineConfig:
+    from featdepth_ros.errors import ConfigError
+    from featdepth_training.refinement_config import RefineConfig
+
+    if args.partner_camera is not None and args.stereo is None:
+        args.wrong_usage("--partner-camera is the calibration of a stereo partner; give --stereo too")
+    try:
+        return RefineConfig(
+            size=args.size,
+            steps=args.steps,
+            epochs=args.epochs,
+            lr=args.lr,
+            batch_size=args.batch_size,
+            held_out=args.held_out,
+            batch_norm=args.batch_norm,
+            device=args.device,
+            seed=args.seed,
+            accept_worse=args.accept_worse,
+        )
+    except ConfigError as error:
+        args.wrong_usage(str(error))
+        raise
+
+
+def run(args: argparse.Namespace) -> int:
+    """Refine; 0 when the weights were written, 1 when they were refused."""
+    from featdepth_ros.errors import MissingDependencyError
+    from featdepth_ros.recordings import open_recording
+    from featdepth_ros.reporting.tables import write_json
+
+    try:
+        from featdepth_training.refinement import refine
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"refinement needs a package that is not installed ({error.name}); "
+            "install it with: pip install 'featdepth_ros[train]'"
+        ) from error
+    config = _config(args)
+    recording = open_recording(
+        args.input, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera
+    )
+    report = refine(args.weights, recording, args.output, config, args.preset, args.work, quiet=False)
+    _print(report)
+    if args.json is not None:
+        write_json(args.json, report.to_dict())
+    if report.verdict.accepted:
+        print(f"accepted: {report.output}")
+        return 0
+    reasons = "; ".join(report.verdict.reasons)
+    if report.output is not None:
+        print(f"worse, and written because of --accept-worse: {reasons}: {report.output}", file=sys.stderr)
+        return 0
+    refused = f"featdepth refine: refused: {reasons}. '{args.output}' was not written (--accept-worse writes it)"
+    print(refused, file=sys.stderr)
+    return 1
+
+
+def _print(report: RefineReport) -> None:
+    from featdepth_ros.reporting.tables import comparison_table, text_table
+
+    height, width = report.size
+    print(
+        f"{report.steps} of {report.planned_steps} steps at {height}x{width}"
+        f"{' with stereo partner' if report.stereo else ''}, {report.seconds:.0f} s, {report.skipped} skipped; "
+        f"{report.train_clips} clips trained on, {report.held_out_clips} held out"
+    )
+    before, after = asdict(report.before), asdict(report.after)
+    known = [name for name in before if before[name] is not None or after[name] is not None]
+    _, rows = comparison_table({"before": {n: before[n] for n in known}, "after": {n: after[n] for n in known}})
+    print(text_table(["held out", "before", "after"], rows))
+    print(f"median depth after / before: {report.scale_ratio:.4f}")

@@ -1,0 +1,97 @@
+"""Whether refined weights may replace the ones before: a pure function of figures, for any kind of refinement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HeldOutFigures:
+    """What weights reach on clips that no step saw; None: the recording has no truth to tell it.
+
+    Attributes:
+        clips: clips measured.
+        photometric: mean photometric term, the objective's own (spec section 3).
+        features: mean feature-metric term, weighted; None: the weights hold no feature net.
+        depth_frames: frames with true depth.
+        abs_rel, a1, rmse_m: of depth as it is; None also for weights of relative scale.
+        abs_rel_median_scaled, a1_median_scaled, rmse_m_median_scaled: each frame scaled by the ratio of medians.
+        pairs: neighbouring frames with true poses.
+        rpe_m, rpe_deg: mean error of the motion between them; ``rpe_m`` is None for weights of relative scale.
+        rpe_m_scaled: with the one factor on all translations that fits best.
+    """
+
+    clips: int
+    photometric: float
+    features: float | None = None
+    depth_frames: int = 0
+    abs_rel: float | None = None
+    a1: float | None = None
+    rmse_m: float | None = None
+    abs_rel_median_scaled: float | None = None
+    a1_median_scaled: float | None = None
+    rmse_m_median_scaled: float | None = None
+    pairs: int = 0
+    rpe_m: float | None = None
+    rpe_deg: float | None = None
+    rpe_m_scaled: float | None = None
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """What still counts as no worse.
+
+    Attributes:
+        photometric: largest share the photometric figure may rise by. None: it is what refinement lowers.
+        abs_rel: largest share the median-scaled AbsRel may rise by; a few dozen frames do not tell less.
+        scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
+    """
+
+    photometric: float = 0.0
+    abs_rel: float = 0.01
+    scale: float = 0.10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Attributes: whether the new weights may be used; if not, why, in words with figures."""
+
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+
+
+def judge(
+    before: HeldOutFigures,
+    after: HeldOutFigures,
+    scale_ratio: float,
+    scale_is_observed: bool = False,
+    limits: GateLimits | None = None,
+) -> Verdict:
+    """Compare the weights before and after, on the same clips by the same protocol.
+
+    Args:
+        before: figures of the old weights.
+        after: figures of the new ones.
+        scale_ratio: median depth after over before, on those clips.
+        scale_is_observed: a stereo partner tells metres, so that a moved scale is a finding and no drift.
+        limits: what counts as no worse.
+    """
+    allowed = limits or GateLimits()
+    reasons: list[str] = []
+
+    def compare(what: str, old: float | None, new: float | None, share: float) -> None:
+        if old is None or not math.isfinite(old):
+            return
+        if new is None or not math.isfinite(new):
+            reasons.append(f"{what} was {old:.4f} and is no number any more")
+        elif new > old * (1 + share):
+            reasons.append(f"{what} rose from {old:.4f} to {new:.4f}")
+
+    compare("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric)
+    compare("AbsRel (median scaled)", before.abs_rel_median_scaled, after.abs_rel_median_scaled, allowed.abs_rel)
+    if not (math.isfinite(scale_ratio) and scale_ratio > 0):
+        reasons.append("depth is no number any more")
+    elif not scale_is_observed and max(scale_ratio, 1 / scale_ratio) > 1 + allowed.scale:
+        reasons.append(f"the scale moved by a factor of {scale_ratio:.3f}, more than {100 * allowed.scale:g} %")
+    return Verdict(not reasons, tuple(reasons))
