@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from featdepth_ros.errors import CheckpointError
+from featdepth_ros.errors import CheckpointError, ConfigError
 
 FORMAT = 1
 BEST = "best.pt"
+#: Put behind the names of checkpoints that a run has left for another course.
+SET_ASIDE = ".old"
 
 
 def _name(step: int) -> str:
     return f"step_{step:08d}.pt"
+
+
+@contextlib.contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Make the folder of a run and keep other runs out of it; a killed run holds it no longer.
+
+    Raises:
+        ConfigError: another run writes there, or nobody may.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / ".lock").open("a")
+    except OSError as error:
+        raise ConfigError(f"nothing can be written to {output}: {error}; name another --output") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, loader processes do not inherit it
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise ConfigError(
+                    f"another run is writing to {output}; wait for it, or name another --output"
+                ) from error
+            # A file system without locks: nobody is kept out.
+        yield
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -47,18 +76,30 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote, tensors on the CPU. Nothing is unpickled but tensors and plain values.
+def read_torch(path: Path) -> Any:
+    """Read a file of torch's, tensors on the CPU. Nothing is unpickled but tensors and plain values.
 
     Raises:
-        CheckpointError: missing, damaged, or not a checkpoint of a training run.
+        CheckpointError: missing or damaged; readable neighbours are named.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from error
+        others = [other.name for other in CheckpointFolder(path.parent, 1).steps() if other != path]
+        hint = f"; {path.parent} also holds {', '.join(others)}: name one with --resume" if others else ""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {reason}{hint}") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a checkpoint of a training run.
+    """
+    state = read_torch(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a training checkpoint of format {FORMAT}; is it a weights file?")
     return state
@@ -73,12 +114,25 @@ class CheckpointFolder:
 
     def steps(self) -> list[Path]:
         """Checkpoints by step, oldest first."""
-        return sorted(self.folder.glob("step_*.pt"))
+        return sorted(self.folder.glob("step_" + "[0-9]" * 8 + ".pt"))
 
     def latest(self) -> Path | None:
         """The newest checkpoint, None when there is none."""
         found = self.steps()
         return found[-1] if found else None
+
+    def clean(self) -> None:
+        """Remove parts of files that a killed process was writing."""
+        for partial in self.folder.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def set_aside_after(self, step: int) -> list[Path]:
+        """Rename checkpoints later than ``step``: the run goes on from there, on another course.
+
+        They would otherwise be taken for the newest, and push out those of the new course.
+        """
+        later = [path for path in self.steps() if path.name > _name(step)]
+        return [path.replace(path.with_name(path.name + SET_ASIDE)) for path in later]
 
     def save(self, state: dict[str, Any], step: int) -> Path:
         """Write the checkpoint of ``step``, then drop the oldest beyond ``keep_last``."""

@@ -1,26 +1,40 @@
-"""Several processes, as torchrun starts them: who am I, and sums over all."""
+"""Several processes, as torchrun starts them: who am I, means over all, waiting for each other without hanging."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, FeatDepthError
+
+#: How long one process waits for another's part of a step before the run ends.
+PATIENCE = timedelta(minutes=10)
+#: Longest pause between two looks at the others while waiting, seconds.
+_LONGEST_PAUSE_S = 0.5
+_FAILED = "featdepth/failed"
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Attributes: number of this process (0 writes files), how many there are, its number on this machine."""
+    """Attributes: number of this process (0 writes files), how many there are, its number on this machine.
+
+    ``store`` is what the processes see of each other outside of torch's exchanges.
+    """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    store: dist.Store | None = field(default=None, repr=False, compare=False)
+    _waits: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -28,29 +42,72 @@ class Processes:
         return self.rank == 0
 
     def mean_(self, tensors: Sequence[Tensor]) -> None:
-        """Put the mean over all processes into each of ``tensors`` (floating point); all in one exchange a type."""
+        """Put the mean over all processes into each of ``tensors`` (floating point); all in one exchange a type.
+
+        Raises:
+            FeatDepthError: another process has ended, or does not answer.
+        """
         if self.count == 1 or not tensors:
             return
-        for dtype in {t.dtype for t in tensors}:
+        for dtype in dict.fromkeys(t.dtype for t in tensors):  # in the same order everywhere
             same = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.reshape(-1) for t in same])
-            dist.all_reduce(flat)
+            with _others_may_end():
+                dist.all_reduce(flat)
             flat /= self.count
             for tensor, values in zip(same, flat.split([t.numel() for t in same]), strict=True):
                 tensor.copy_(values.view_as(tensor))
 
-    def any(self, flag: bool) -> bool:
-        """Tell whether ``flag`` is set in any process."""
+    def any(self, *flags: bool) -> list[bool]:
+        """Tell of each flag whether it is set in any process.
+
+        Raises:
+            FeatDepthError: another process has ended, or does not answer.
+        """
         if self.count == 1:
-            return flag
-        found = torch.tensor([float(flag)], device=_exchange_device())
-        dist.all_reduce(found)
-        return bool(found.item() > 0)
+            return list(flags)
+        found = torch.tensor([float(flag) for flag in flags], device=_exchange_device())
+        with _others_may_end():
+            dist.all_reduce(found)
+            return [value > 0 for value in found.tolist()]
 
     def wait(self) -> None:
-        """Let every process arrive here."""
-        if self.count > 1:
-            dist.barrier()
+        """Let every process arrive here, however long the first one renders or validates.
+
+        Raises:
+            FeatDepthError: another process has ended.
+        """
+        if self.count == 1:
+            return
+        assert self.store is not None
+        number, pause = next(self._waits), 0.005
+        arrived, everyone = f"featdepth/arrived{number}", f"featdepth/everyone{number}"
+        with _others_may_end():
+            if self.store.add(arrived, 1) == self.count:
+                self.store.set(everyone, "1")
+            # Not a barrier of torch: that one has a time limit, and rendering or validating has none.
+            while not self.store.check([everyone]):
+                if self.store.check([_FAILED]):
+                    raise _ended("it said so")
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            dist.barrier()  # the process that holds the store must not leave before the others have looked
+
+
+@contextmanager
+def _others_may_end() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo, NCCL and the store say it in many ways
+        lines = str(error).strip().splitlines()
+        raise _ended(lines[0] if lines else type(error).__name__) from error
+
+
+def _ended(found: str) -> FeatDepthError:
+    return FeatDepthError(
+        f"another process of this run has ended, or did not answer for {PATIENCE.seconds // 60} minutes ({found}); its "
+        "own message says why. Go on from the newest checkpoint with --resume."
+    )
 
 
 def _exchange_device() -> torch.device:
@@ -65,20 +122,40 @@ def processes(device: torch.device) -> Iterator[Processes]:
         ConfigError: torchrun's variables are incomplete, or the processes did not find each other.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if _number("WORLD_SIZE", "1") < 2:
         yield Processes()
         return
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise ConfigError(f"WORLD_SIZE is set, {', '.join(missing)} not; start several processes with torchrun")
-    local = int(os.environ["LOCAL_RANK"])
+    local = _number("LOCAL_RANK")
     if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ConfigError(
+                f"process {local} of this machine has no GPU: torch finds {torch.cuda.device_count()}; start as many "
+                "processes as there are GPUs, with torchrun --nproc-per-node"
+            )
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, count = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the processes did not find each other: {error}") from error
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), local)
+        yield Processes(rank, count, local, store)
+    except BaseException:
+        try:
+            store.set(_FAILED, "1")  # those that wait need not wait for torchrun to end them
+        except RuntimeError:
+            pass  # the store has gone with the process that held it: the others know
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _number(name: str, default: str | None = None) -> int:
+    text = os.environ.get(name, default) or ""
+    if not text.isdigit():
+        raise ConfigError(f"the environment variable {name} is '{text}'; expected a number, as torchrun sets it")
+    return int(text)

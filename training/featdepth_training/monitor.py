@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from featdepth_ros.errors import FeatDepthError
 
 
 def _json_value(value: Any) -> Any:
@@ -37,8 +40,10 @@ class Monitor:
 
         output.mkdir(parents=True, exist_ok=True)
         self._path = Path(os.devnull) if silent else output / "metrics.jsonl"
+        #: Kinds of record that ``start_step`` has: a resumed run may measure once more what it measured there.
+        self._there: set[tuple[int, str]] = set()
         if not silent:
-            self._drop_from(start_step)
+            self._drop_after(start_step)
         self._file = self._path.open("a", encoding="utf-8")
         tensorboard = tensorboard and not silent
         self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
@@ -49,17 +54,31 @@ class Monitor:
         self._images = 0
         self._since = time.monotonic()
 
-    def _drop_from(self, step: int) -> None:
+    def _drop_after(self, step: int) -> None:
         if not self._path.is_file():
             return
         kept: list[str] = []
         for line in self._path.read_text(encoding="utf-8").splitlines():
             try:
-                if int(json.loads(line)["step"]) <= step:
+                record = json.loads(line)
+                if int(record["step"]) <= step:
                     kept.append(line)
+                    if int(record["step"]) == step:
+                        self._there.add((step, record["kind"]))
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut short by a kill
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        partial = self._path.with_suffix(".partial")
+        try:
+            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            os.replace(partial, self._path)  # a kill leaves the old file or the new one
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> FeatDepthError:
+        return FeatDepthError(
+            f"{self._path} could not be written: {error}. Checkpoints are intact; make room and go on with --resume."
+        )
 
     def advance(self, images: int) -> None:
         """Count one step of ``images`` images."""
@@ -76,8 +95,12 @@ class Monitor:
     def record(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Write one record and show its ``total`` and rate on the progress line."""
         line = {"step": step, "kind": kind, **{k: _json_value(v) for k, v in values.items()}}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        if (step, kind) not in self._there:
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise self._refused(error) from error
         if self._writer is not None:
             for key, value in values.items():
                 if isinstance(value, (int, float)):
@@ -104,7 +127,8 @@ class Monitor:
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.close()
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk refused, it refuses again
+            self._file.close()
         if self._writer is not None:
             self._writer.close()
 

@@ -95,11 +95,11 @@ def hidden_share(depth: NDArray[np.floating]) -> float:
     return float((known < 0.35).sum() / depth.size)
 
 
-def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCache]:
+def prepare_caches(config: TrainConfig, output: Path, silent: bool = False) -> tuple[ClipCache, ClipCache]:
     """Render what is missing of the training and the held-out clips; return both, in this order.
 
     The folder or URL is ``data.rendered.cache`` (else ``<output>/cache``), with one cache for each kind of scene below
-    ``train`` and ``validation``.
+    ``train`` and ``validation``; ``silent`` hides the progress.
 
     Raises:
         ConfigError: unknown scenes, too few clips, or a cache folder made from other settings.
@@ -119,8 +119,8 @@ def prepare_caches(config: TrainConfig, output: Path) -> tuple[ClipCache, ClipCa
     if rendered.shares and (len(rendered.shares) != kinds or min(rendered.shares) <= 0):
         raise ConfigError(f"data.rendered.shares is {list(rendered.shares)}; expected {kinds} numbers above 0, or none")
     root = Store(rendered.cache or output / "cache")
-    held_out = _prepare(rendered, root.below("validation"), rendered.validation_clips, VALIDATION_SCENES)
-    return _prepare(rendered, root.below("train"), rendered.clips, 0), held_out
+    held_out = _prepare(rendered, root.below("validation"), rendered.validation_clips, VALIDATION_SCENES, silent)
+    return _prepare(rendered, root.below("train"), rendered.clips, 0, silent), held_out
 
 
 def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
@@ -130,14 +130,15 @@ def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
     return [int(n) + 1 for n in np.diff(ends, prepend=0)]
 
 
-def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int) -> ClipCache:
+def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int, silent: bool) -> ClipCache:
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
     folders: list[tuple[str, int | None]] = []
     for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)
-        with tqdm(total=count, unit="clip", desc=f"{root.name}/{kind}", dynamic_ncols=True) as bar:
+        described_as = f"{root.name}/{kind}"
+        with tqdm(total=count, unit="clip", desc=described_as, dynamic_ncols=True, disable=silent) as bar:
             folder = root.below(kind).location
             write_cache(folder, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)
         folders.append((folder, count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +12,18 @@ import torch
 
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, nearest_name
 from featdepth_ros.reporting.tables import write_json
-from featdepth_ros.resources import weights_file
 from featdepth_training.cache import ClipCache, cache_folders
-from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint
+from featdepth_training.checkpoint import CheckpointFolder, held
 from featdepth_training.config import CheckConfig, TrainConfig
 from featdepth_training.distributed import Processes, processes
 from featdepth_training.loading import load_config, to_dict
 from featdepth_training.monitor import Monitor
+from featdepth_training.networks import build_optimiser, start_model
+from featdepth_training.published import Published, as_state, read_state
 from featdepth_training.rendered import prepare_caches
 from featdepth_training.samples import ClipDataset, Part, Source
 from featdepth_training.signals import StopRequest
-from featdepth_training.trainer import Outcome, Trainer
+from featdepth_training.trainer import Outcome, Trainer, misfit
 
 
 def _device(name: str) -> torch.device:
@@ -71,7 +73,9 @@ def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
     return f"training works here: {', '.join(found)}" if found else None
 
 
-def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, list[Source], list[Source]]:
+def open_data(
+    config: TrainConfig, output: Path, silent: bool = False
+) -> tuple[TrainConfig, list[Source], list[Source]]:
     """Open (or render) the data; returns the configuration with the canonical camera filled in, train, held out.
 
     Raises:
@@ -88,7 +92,7 @@ def open_data(config: TrainConfig, output: Path) -> tuple[TrainConfig, list[Sour
             held_out += sources_of(rest, rendered=False)
         train = _with_shares(train, config.data.prepared.shares)
     if config.data.kind != "prepared":
-        rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output))
+        rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output, silent))
         if config.data.kind == "mixed":
             train, rendered = _balanced(train, rendered, config.data.rendered_share)
         train, held_out = [*train, *rendered], [*held_out, *unseen]
@@ -217,45 +221,79 @@ def _train(
     device: torch.device,
     mine: Processes,
 ) -> Outcome:
-    state: dict[str, Any] | None = None
     path = _checkpoint_of(output, resume)
     if path is None:
         _refuse_used_output(output)
-    else:
-        state = read_checkpoint(path)
-    if finetune is not None:
-        weights_file(finetune)  # refused before anything is rendered
+    start = None if path is None else read_state(path)
+    _check_start(settings, start, finetune)
     mine.wait()
-    if settings.engine.threads:
-        torch.set_num_threads(settings.engine.threads)
-    if not mine.first:
-        mine.wait()  # the first process renders what is missing
-    settings, train_sources, held_out_sources = open_data(settings, output)
-    if mine.first:
-        mine.wait()
-    sequence, augment = settings.data.sequence, settings.data.augment
-    trainer = Trainer(
-        settings,
-        output,
-        ClipDataset(train_sources, sequence, augment, settings.seed),
-        ClipDataset(held_out_sources, sequence, None, settings.seed),
-        device,
-        finetune,
-        mine,
-    )
-    notes: list[str] = []
-    if state is not None:
-        trainer.load_state_dict(state)
-        changed = _differences(state["config"], to_dict(settings)) if state["config"] else []
-        notes = [f"resumed from {path} at step {trainer.step}", *(f"changed: {line}" for line in changed)]
-    monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not mine.first)
-    try:
-        for note in notes:
-            monitor.say(note)
-        with StopRequest() as stop:
-            return trainer.run(monitor, stop)
-    finally:
-        monitor.close()
+    with held(output) if mine.first else contextlib.nullcontext():
+        if settings.engine.threads:
+            torch.set_num_threads(settings.engine.threads)
+        if not mine.first:
+            mine.wait()  # the first process renders what is missing
+        settings, train_sources, held_out_sources = open_data(settings, output, silent=not mine.first)
+        if mine.first:
+            mine.wait()
+        sequence, augment = settings.data.sequence, settings.data.augment
+        trainer = Trainer(
+            settings,
+            output,
+            ClipDataset(train_sources, sequence, augment, settings.seed),
+            ClipDataset(held_out_sources, sequence, None, settings.seed),
+            device,
+            finetune,
+            mine,
+            resumed=start is not None,
+        )
+        notes = [] if path is None or start is None else _go_on(trainer, path, start)
+        monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not mine.first)
+        try:
+            for note in notes:
+                monitor.say(note)
+            with StopRequest() as stop:
+                return trainer.run(monitor, stop)
+        finally:
+            monitor.close()
+
+
+def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None, finetune: str | None) -> None:
+    """Say what is wrong with the files a run starts from before anything is rendered: build the networks once."""
+    if isinstance(start, Published):
+        start.check(settings)
+    with torch.random.fork_rng(devices=[]):
+        model = start_model(settings, finetune, resumed=start is not None)
+    optimiser, _ = build_optimiser(model, settings.optimiser)
+    if isinstance(start, dict):
+        try:
+            model.load_state_dict(start["model"])
+            optimiser.load_state_dict(start["optimiser"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise misfit(error) from error
+
+
+def _go_on(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> list[str]:
+    """Put the trainer where the checkpoint was and tidy the folder; returns what is to be told of it."""
+    if isinstance(start, Published):
+        state, told = as_state(start, trainer)
+    else:
+        state, told = start, _changes(start, trainer)
+    trainer.load_state_dict(state)
+    notes = [f"resumed from {path} at step {trainer.step}", *told]
+    if trainer.processes.first:
+        trainer.checkpoints.clean()
+        aside = trainer.checkpoints.set_aside_after(trainer.step)
+        notes += [f"a later checkpoint, of another course now, is kept as {later}" for later in aside]
+    return notes
+
+
+def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
+    """What differs from the run that wrote the checkpoint."""
+    there = {"processes": trainer.processes.count, "measured_on": trainer.measured_on}
+    found = _differences({key: state.get(key, value) for key, value in there.items()}, there)
+    if state["config"]:
+        found = _differences(state["config"], to_dict(trainer.config)) + found
+    return [f"changed: {line}" for line in found]
 
 
 def _checkpoint_of(output: Path, resume: str | None) -> Path | None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
+
+#: A signal this soon after the first is the same wish: torchrun passes on what the terminal has sent to everyone.
+SAME_WISH_S = 2.0
 
 
 class StopRequest:
@@ -12,6 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested: str | None = None
+        self._since = 0.0
         self._old: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -20,11 +25,21 @@ class StopRequest:
                 self._old[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested is not None:
+        now = time.monotonic()
+        if self.requested is None:
+            self.requested, self._since = signal.Signals(number).name, now
+        elif now - self._since > SAME_WISH_S:
             raise KeyboardInterrupt
-        self.requested = signal.Signals(number).name
+
+
+def leave_signals_to_parent(_worker: int) -> None:
+    """Let a loader process ignore SIGINT and SIGTERM: it ends with its parent, which finishes its step first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -35,7 +35,7 @@ def train_step(
 
     A step whose loss or gradient is not finite leaves weights, optimiser and running statistics as they were. Running
     statistics move by the mean over the micro-batches of what each alone would have moved them, so that one process
-    with two micro-batches and two processes with one each do the same.
+    with two micro-batches and two processes with one each do the same. Counters move as one micro-batch moves them.
 
     Args:
         model: whose buffers are put back when the step is skipped.
@@ -46,13 +46,15 @@ def train_step(
         processes: that share the step.
     """
     buffers = [b for b in model.buffers() if b.is_floating_point()]
-    before = [b.clone() for b in buffers]
+    counters = [b for b in model.buffers() if not b.is_floating_point()]
+    before, counted = [b.clone() for b in buffers], [c.clone() for c in counters]
     moved = [torch.zeros_like(b) for b in buffers] if len(micro_batches) > 1 else []
     optimiser.zero_grad(set_to_none=True)
     found: list[dict[str, Tensor]] = []
     for number, terms in enumerate(micro_batches):
         if number:
             _put(buffers, before)
+            _put(counters, counted)
         values = terms()
         (values["total"] / len(micro_batches)).backward()
         found.append({name: value.detach().float() for name, value in values.items()})
@@ -62,7 +64,7 @@ def train_step(
     names = list(found[0])
     numbers = torch.stack([torch.stack([values[name] for values in found]).mean() for name in names])
     if processes.count > 1:
-        _share([numbers], buffers, parameters, processes)
+        _share(numbers, buffers, parameters, processes)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
     listed = torch.cat((numbers, norm.detach().float().reshape(1))).tolist()
     result = dict(zip(names, listed[:-1], strict=True))
@@ -71,6 +73,7 @@ def train_step(
         optimiser.step()
     else:
         _put(buffers, before)
+        _put(counters, counted)
     optimiser.zero_grad(set_to_none=True)
     return StepResult(result, listed[-1], finite)
 
@@ -82,11 +85,16 @@ def _put(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _share(
-    numbers: Sequence[Tensor], buffers: Sequence[Tensor], parameters: Sequence[Tensor], processes: Processes
+    numbers: Tensor, buffers: Sequence[Tensor], parameters: Sequence[Tensor], processes: Processes
 ) -> None:
-    """Terms, gradients and running statistics become means over the processes."""
-    for parameter in parameters:  # every process must send the same tensors
+    """Terms, running statistics and gradients become means over the processes.
+
+    A parameter without a gradient in every process stays without, as it would in one process.
+    """
+    used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
+    processes.mean_([numbers, used, *buffers])
+    shared = [parameter for parameter, share in zip(parameters, used.tolist(), strict=True) if share > 0]
+    for parameter in shared:  # every process must send the same tensors
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    processes.mean_([p.grad for p in parameters if p.grad is not None])
-    processes.mean_([*numbers, *buffers])
+    processes.mean_([p.grad for p in shared if p.grad is not None])

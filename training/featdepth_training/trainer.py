@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ WEIGHTS = "model.safetensors"
 DUMPED_BATCHES = 3
 #: Steps at the beginning and at the end whose mean losses are compared.
 COMPARED_STEPS = 5
+#: Figures of validation on the console.
+TOLD = (
+    *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
+    *("rotation_deg", "translation_percent"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Outcome:
         loss_share: mean loss of the last steps over that of the first ones; None before both exist.
         checkpoint: the newest one.
         weights: the file written.
+        speaks: whether this process is the one that tells of it.
     """
 
     steps: int
@@ -58,6 +64,7 @@ class Outcome:
     loss_share: float | None
     checkpoint: Path | None
     weights: Path
+    speaks: bool = True
 
 
 class Trainer:
@@ -70,6 +77,7 @@ class Trainer:
         device: of the networks.
         finetune: weights to start from, see `networks.start_model`.
         processes: that share the run; the first writes files.
+        resumed: a checkpoint follows, so that first weights need not be found.
     """
 
     def __init__(
@@ -81,12 +89,13 @@ class Trainer:
         device: torch.device | None = None,
         finetune: str | None = None,
         processes: Processes = ALONE,
+        resumed: bool = False,
     ) -> None:
         self.config, self.output, self.processes = config, output, processes
         self.train_set, self.held_out = train, held_out
         self.device = device or torch.device("cpu")
         torch.manual_seed(config.seed)
-        self.model: FeatDepthModel = start_model(config, finetune)
+        self.model: FeatDepthModel = start_model(config, finetune, resumed)
         if self.device.type == "cpu" and config.engine.precision == "bf16":
             keep_depthwise_in_fp32(self.model)
         format_ = torch.channels_last if config.engine.channels_last else torch.contiguous_format
@@ -103,12 +112,17 @@ class Trainer:
         #: What `best` was measured on: figures of other clips or sizes are not compared.
         self.measured_on = _measured_on(config, held_out)
         self.validation: dict[str, float] = {}
+        #: Steps of the last validation and of the last checkpoint written.
+        self.validated_at, self.saved_at = 0, -1
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
         self.first_losses: list[float] = []
         self.last_losses: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides how the run goes on."""
+        """Everything that decides how the run goes on, in whichever of the processes.
+
+        The order of samples, the schedule and every random number of a step are functions of seed and step.
+        """
         rng: dict[str, Any] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -123,6 +137,8 @@ class Trainer:
             "best": self.best,
             "measured_on": self.measured_on,
             "validation": self.validation,
+            "validated_at": self.validated_at,
+            "processes": self.processes.count,
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
             "config": to_dict(self.config),
@@ -139,71 +155,121 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             if self.average is not None and state["average"] is not None:
                 self.average.load_state_dict(state["average"])
+            elif self.average is not None:  # the checkpoint kept none: it starts from the weights
+                self.average = WeightAverage(self.model, self.average.decay)
             self.step = int(state["step"])
             self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
             if state.get("measured_on") == self.measured_on:
                 self.best = float(state["best"])
-            self.validation = dict(state["validation"])
-            self.first_losses, self.last_losses = list(state.get("first_losses", [])), list(state.get("last_losses", []))
+            self.validation, self.validated_at = dict(state["validation"]), int(state.get("validated_at", 0))
+            self.first_losses = list(state.get("first_losses", []))
+            self.last_losses = list(state.get("last_losses", []))
             torch.set_rng_state(state["rng"]["cpu"])
             if self.device.type == "cuda" and "cuda" in state["rng"]:
                 torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
         except (KeyError, RuntimeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"the checkpoint does not fit this configuration: {first}") from error
+            raise misfit(error) from error
         self._restore_rates()
 
     def _restore_rates(self) -> None:
-        # The optimiser's state brings its old base rates; those of the present configuration count.
+        # The optimiser's state brings its old rates and betas; those of the present configuration count.
         fresh, _ = build_optimiser(self.model, self.config.optimiser)
         for group, wanted in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
-            group["base_lr"], group["weight_decay"] = wanted["base_lr"], wanted["weight_decay"]
+            group.update({key: value for key, value in wanted.items() if key not in ("params", "lr")})
 
     def run(self, monitor: Monitor, stop: StopRequest | None = None) -> Outcome:
         """Train to the end of the last stage, or until ``stop`` is requested; then save and export.
 
         Raises:
-            FeatDepthError: too many steps in a row were not finite.
+            FeatDepthError: too many steps in a row were not finite, data cannot be read, memory ran out, or another
+                process has ended. Whatever was done up to then is saved, unless another process has ended.
             CheckpointError: the disk refused a checkpoint.
         """
-        engine = self.config.engine
+        try:
+            self._run(monitor, stop)
+        except torch.OutOfMemoryError as error:
+            raise FeatDepthError(
+                f"out of memory at step {self.step}: {str(error).splitlines()[0]} Lower batch_size of the stages (and "
+                "raise accumulate by as much), or their sizes; go on with --resume"
+            ) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise _loader_ended(error) from error  # torch says so wherever the run happens to be
+        return self._finish()
+
+    def _run(self, monitor: Monitor, stop: StopRequest | None) -> None:
         training_mode(self.model, self.config.model)
         plan = Plan(self.config, self.train_set.sources, self.processes)
         loader = iter(train_loader(self.train_set, plan, self.step))
-        while self.step < self.config.total_steps:
-            batches = list(itertools.islice(loader, self.config.stage_at(self.step).accumulate))
+        while True:
+            # After the checkpoint of the same step: validation may take long, and whoever wants the run to end may not
+            # wait for it. A run that is resumed there validates first.
+            if self._validation_due():
+                self.validate(monitor)
+            if self.step >= self.config.total_steps:
+                return
+            batches, failure = self._next(loader)
+            wanted = stop is not None and stop.requested is not None
+            stopped, failed = self.processes.any(wanted, failure is not None)
+            if stopped:
+                self._save()
+                return
+            if failed:
+                self._give_up(failure)
             result = self._one_step([batch.to(self.device).in_floats() for batch in batches])
             self.step += 1
             monitor.advance(self.processes.count * sum(batch.image_count for batch in batches))
             self._count(result, monitor)
-            if _due(self.step, engine.log_every):
+            if _due(self.step, self.config.engine.log_every):
                 self._log(result, monitor)
-            if _due(self.step, engine.validate_every):
-                self.validate(monitor)
-            stopped = self.processes.any(stop is not None and stop.requested is not None)
-            if _due(self.step, engine.checkpoint_every) or stopped:
+            if _due(self.step, self.config.engine.checkpoint_every) or self.step >= self.config.total_steps:
                 self._save()
-            if stopped:
-                break
-        return self._finish(monitor)
 
-    def _finish(self, monitor: Monitor) -> Outcome:
+    def _next(self, loader: Iterator[FrameBatch | FeatDepthError]) -> tuple[list[FrameBatch], FeatDepthError | None]:
+        """The micro-batches of a step, or why there are none."""
+        batches: list[FrameBatch] = []
+        for _ in range(self.config.stage_at(self.step).accumulate):
+            try:
+                batch = next(loader)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                return [], _loader_ended(error)
+            if isinstance(batch, FeatDepthError):
+                return [], batch
+            batches.append(batch)
+        return batches, None
+
+    def _give_up(self, failure: FeatDepthError | None) -> NoReturn:
+        """Save what was done so far, and say why it goes no further."""
+        self._save()
+        self.processes.wait()  # the first process has saved before torchrun ends it
+        where = f"the run is saved at step {self.step}; go on from there with --resume"
+        if failure is None:
+            raise FeatDepthError(f"another process could not read its data, and says why; {where}")
+        raise FeatDepthError(f"{failure} Training goes no further: {where}") from failure
+
+    def _validation_due(self) -> bool:
+        if self.validated_at == self.step or self.step == 0:
+            return False
+        return _due(self.step, self.config.engine.validate_every) or self.step >= self.config.total_steps
+
+    def _finish(self) -> Outcome:
         complete = self.step >= self.config.total_steps
-        if complete and not _due(self.step, self.config.engine.validate_every):
-            self.validate(monitor)
-        if complete and not _due(self.step, self.config.engine.checkpoint_every):
-            self._save()
         weights = self.export() if self.processes.first else self.output / WEIGHTS
         self.processes.wait()
         share = None
         if self.first_losses and sum(self.first_losses) > 0:
             first, last = (sum(v) / len(v) for v in (self.first_losses, self.last_losses))
             share = last / first
-        return Outcome(self.step, complete, self.validation, share, self.checkpoints.latest(), weights)
+        newest, speaks = self.checkpoints.latest(), self.processes.first
+        return Outcome(self.step, complete, self.validation, share, newest, weights, speaks)
 
     def _save(self) -> None:
-        if self.processes.first:
+        if self.processes.first and self.saved_at != self.step:
             self.checkpoints.save(self.state_dict(), self.step)
+            self.saved_at = self.step
 
     def _one_step(self, batches: list[FrameBatch]) -> StepResult:
         """One optimiser step on this process's micro-batches."""
@@ -250,10 +316,13 @@ class Trainer:
         self.skipped_in_a_row += 1
         monitor.say(f"step {self.step}: loss or gradient not finite, step skipped ({self.skipped} in all)")
         if self.skipped_in_a_row > self.config.engine.max_nonfinite:
+            row, self.skipped_in_a_row = self.skipped_in_a_row, 0
+            self._save()
             raise FeatDepthError(
-                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite "
-                f"(terms of the last: {result.terms}); lower optimiser.lr, use engine.precision=fp32, or look at the "
-                f"data ({self.output / 'nonfinite'} holds such batches). The newest checkpoint is from before."
+                f"{row} steps in a row had a loss or gradient that is not finite (terms of the last: {result.terms}); "
+                "lower optimiser.lr, use engine.precision=fp32, or look at the data "
+                f"({self.output / 'nonfinite'} holds such batches). The weights from before are saved as step "
+                f"{self.step}; go on with --resume."
             )
 
     def _log(self, result: StepResult, monitor: Monitor) -> None:
@@ -281,9 +350,11 @@ class Trainer:
 
         The clips and sizes are the same throughout the run: those of its last stage.
         """
+        self.validated_at = self.step
         if not self.processes.first:
             self.processes.wait()
             return {}
+        torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
         stage = self.config.stages[-1]
         held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
         batches = (batch.to(self.device).in_floats() for batch in held_out)
@@ -293,10 +364,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
             self.validation, shown = validate(model, batches, names, self.config)
         monitor.record("validation", self.step, self.validation)
-        keys = ("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled", "rotation_deg", "translation_percent")
-        monitor.say(
-            f"step {self.step}: " + ", ".join(f"{k} {self.validation[k]:.5f}" for k in keys if k in self.validation)
-        )
+        told = ", ".join(f"{key} {self.validation[key]:.5f}" for key in TOLD if key in self.validation)
+        monitor.say(f"step {self.step}: {told}")
         if shown is not None:
             monitor.picture("validation", self.step, depth_panel(*shown, self.model.info))
             if self.config.objective.selfsupervised and monitor.shows_pictures:
@@ -333,6 +402,20 @@ def _measured_on(config: TrainConfig, held_out: ClipDataset) -> str:
     """Tell what validation is made of, in one line."""
     sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
     return f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
+
+
+def misfit(error: Exception) -> CheckpointError:
+    """Say that a checkpoint is of other networks, in the first words of torch's long list."""
+    found = " ".join(" ".join(line.split()) for line in str(error).strip().splitlines()[:3])
+    return CheckpointError(
+        f"the checkpoint does not fit this configuration: {found[:400]}. Resume with the configuration of the run, or "
+        "start from its weights (model.safetensors) with --finetune"
+    )
+
+
+def _loader_ended(error: RuntimeError) -> FeatDepthError:
+    reason = str(error).strip().splitlines()[0]
+    return FeatDepthError(f"a loader process has ended ({reason}); if memory ran out, lower data.workers.")
 
 
 def _due(step: int, every: int) -> bool:
