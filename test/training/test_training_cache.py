@@ -185,6 +185,29 @@ def test_object_store_shards_are_fetched_once(tmp_path: Path, monkeypatch: pytes
     same(ClipCache([f"{url}/one"])[3], made(3))
 
 
+def test_what_goes_wrong_with_a_remote_shard_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATDEPTH_SHARDS", str(tmp_path / "copies"))
+    url = f"memory://{tmp_path.name}/cache"
+    write_cache(url, {"a": 1}, 2, 1, made)
+    memory = fsspec.filesystem("memory")
+
+    def full(_: object, remote: str, local: str) -> None:
+        Path(local).write_bytes(b"the first part")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "get_file", full)
+        with pytest.raises(RecordingError, match="copies.*FEATDEPTH_SHARDS names it.*no space is left"):
+            ClipCache([url])[0]
+    assert {path.suffix for path in (tmp_path / "copies").iterdir()} == {".lock"}
+    path = f"/{tmp_path.name}/cache/shard_00001.tar"
+    memory.pipe_file(path, memory.cat_file(path)[:-600])
+    same(ClipCache([url])[0], made(0))
+    with pytest.raises(RecordingError, match=r"shard_00001\.tar of memory://.* bytes; its index says"):
+        ClipCache([url])[1]
+    assert len(list((tmp_path / "copies").glob("*.tar"))) == 1
+
+
 def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="nowhere"):
         cache_folders("nowhere://bucket/cache")

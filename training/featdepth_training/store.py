@@ -102,28 +102,16 @@ class Store:
             partial = self._partial(name)
             yield partial
             if self.remote:
-                fs, root = self._fs()
-                with contextlib.suppress(FileExistsError):
-                    fs.makedirs(root, exist_ok=True)
-                fs.put_file(str(partial), f"{root}/{name}")
+                self._put(partial, name)
             else:
                 with open(partial, "rb+") as file:
                     os.fsync(file.fileno())
                 os.replace(partial, Path(self.location, name))
-        except (OSError, ImportError, ValueError) as error:
+        except OSError as error:
             raise _refused(f"could not write {name} to {self}", error) from error
         finally:
             if partial is not None:
                 partial.unlink(missing_ok=True)
-
-    def remove(self, name: str) -> None:
-        """Delete a file that may be there."""
-        if not self.remote:
-            Path(self.location, name).unlink(missing_ok=True)
-            return
-        fs, root = self._fs()
-        with contextlib.suppress(FileNotFoundError):
-            fs.rm_file(f"{root}/{name}")
 
     def local_copy(self, name: str, tag: str, size: int) -> Path:
         """A path where the file can be read at random: its own, or a copy fetched once.
@@ -161,23 +149,37 @@ class Store:
             with open(path.with_suffix(".lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not path.is_file():
-                    partial = path.with_suffix(f".{os.getpid()}.partial")
-                    try:
-                        fs, root = self._fs()
-                        fs.get_file(f"{root}/{name}", str(partial))
-                        if partial.stat().st_size == size:
-                            os.replace(partial, path)
-                        else:
-                            raise RecordingError(
-                                f"shard {name} of {self} has {partial.stat().st_size} bytes; its index says {size}; "
-                                "delete it with its .json and run featdepth prepare again to restore it"
-                            )
-                    finally:
-                        partial.unlink(missing_ok=True)
-        except OSError as error:
+                    self._fetch(name, path, size)
+        except RecordingError:
+            raise
+        except Exception as error:  # each object store raises errors of its own kind
             what = f"could not fetch {name} of {self} into {folder} ({LOCAL_COPIES} names it)"
             raise _refused(what, error) from error
         return path
+
+    def _fetch(self, name: str, path: Path, size: int) -> None:
+        partial = path.with_suffix(".partial")  # whoever left one did not live to finish; the lock is ours
+        try:
+            fs, root = self._fs()
+            fs.get_file(f"{root}/{name}", str(partial))
+            found = partial.stat().st_size
+            if found != size:
+                raise RecordingError(
+                    f"shard {name} of {self} has {found} bytes; its index says {size}; delete it with its .json and "
+                    "run featdepth prepare again to restore it"
+                )
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _put(self, path: Path, name: str) -> None:
+        try:
+            fs, root = self._fs()
+            with contextlib.suppress(FileExistsError):
+                fs.makedirs(root, exist_ok=True)
+            fs.put_file(str(path), f"{root}/{name}")
+        except Exception as error:  # each object store raises errors of its own kind
+            raise _refused(f"could not write {name} to {self}", error) from error
 
     def _partial(self, name: str) -> Path:
         if self.remote:
@@ -216,12 +218,17 @@ class Store:
     def _reading(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, ImportError, ValueError) as error:
+        except Exception as error:
+            if not self.remote and not isinstance(error, OSError):
+                raise
             raise _refused(f"could not read {name or 'the folder'} of {self}", error) from error
 
 
 def local_copies() -> Path:
-    """The folder that keeps copies of remote shards: `LOCAL_COPIES` in the environment, else below the user's cache."""
+    """The folder that keeps copies of remote shards: `LOCAL_COPIES` in the environment, else below the user's cache.
+
+    Nothing is removed from there; it may be emptied whenever nothing reads.
+    """
     named = os.environ.get(LOCAL_COPIES)
     if named:
         return Path(named).expanduser()
