@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.resources import config_file
-from featdepth_training.config import TrainConfig
 from featdepth_training.loading import from_dict, load_config, to_dict
 
 
@@ -72,15 +70,6 @@ def test_stages_follow_each_other() -> None:
     config = from_dict({"stages": stages})
     assert config.total_steps == 5
     assert [config.stage_at(s).batch_size for s in range(6)] == [4, 4, 4, 2, 2, 2]
-
-
-def test_every_recipe_loads() -> None:
-    recipes = sorted(config_file("train/compact_rendered.yaml").parent.glob("*.yaml"))
-    assert recipes
-    for recipe in recipes:
-        needs_caches = "caches: []" in recipe.read_text()
-        changes = ["data.prepared.caches=[somewhere]"] if needs_caches else []
-        assert isinstance(load_config(recipe.stem, changes), TrainConfig)
 
 
 def test_missing_recipe_names_the_nearest() -> None:
