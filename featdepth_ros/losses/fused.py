@@ -44,47 +44,69 @@ class PhotometricDifference(torch.autograd.Function):
         ctx: Any, prediction: Tensor, target: Tensor, target_reflected: Tensor, mean_y: Tensor, variance_y: Tensor
     ) -> Tensor:
         """Compare (k B, C, H, W) with (B, C, H, W) and its statistics (same shape); returns (k B, 1, H, W)."""
-        batch, channels = target.shape[:2]
-        x = reflected(prediction).unflatten(0, (-1, batch))
-        mean_x = box(x)
-        d = box(x * x).addcmul_(mean_x, mean_x, value=-1).add_(variance_y).add_(SSIM_C2)
-        b = box(x * target_reflected).addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(SSIM_C2)
-        a = (mean_x * mean_y).mul_(2).add_(SSIM_C1)
-        c = (mean_x * mean_x).addcmul_(mean_y, mean_y).add_(SSIM_C1)
-        reciprocal = (c * d).reciprocal_()
-        similarity = (a * b).mul_(reciprocal)
-        structure = (1 - similarity).mul_(0.5)
-        difference = prediction.unflatten(0, (-1, batch)) - target
-        distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
-        loss = structure.clamp(0, 1).mean(2, keepdim=True).mul_(SSIM_SHARE)
-        loss.add_(distance.mean(2, keepdim=True), alpha=1 - SSIM_SHARE)
-        if ctx.needs_input_grad[0]:
-            # derivatives of the loss by the windows' means of x, x^2 and x y; 0 where the clamp holds
-            weight = ((structure >= 0) & (structure <= 1)).to(a.dtype).mul_(-0.5 * SSIM_SHARE / channels)
-            reciprocal.mul_(weight)
-            similarity.mul_(weight)
-            by_square = (similarity / d).neg_()
-            by_product = (a * reciprocal).mul_(2)
-            by_mean = b.sub_(a).mul_(reciprocal).mul_(mean_y)
-            by_mean.sub_(mean_x.mul_(similarity.div_(c).add_(by_square))).mul_(2)
-            slope = difference.div_(distance).mul_((1 - SSIM_SHARE) / channels)
-            ctx.save_for_backward(x, target_reflected, by_mean, by_square, by_product, slope)
-        return loss.flatten(0, 1)
+        blocks = prediction.unflatten(0, (-1, target.shape[0]))
+        losses, saved = [], []
+        for block in blocks.unbind():  # one at a time, so that what is in between stays in the cache
+            loss, kept = _compare(block, target, target_reflected, mean_y, variance_y, ctx.needs_input_grad[0])
+            losses.append(loss)
+            saved += kept
+        ctx.save_for_backward(target_reflected, *saved)
+        return torch.cat(losses)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient for the prediction only: targets are images."""
-        x, y, by_mean, by_square, by_product, slope = ctx.saved_tensors
-        gradient = gradient.unflatten(0, (-1, y.shape[0]))
-        whole = _spread(by_square * gradient).mul_(x).mul_(2)
-        whole.addcmul_(_spread(by_product * gradient), y).add_(_spread(by_mean * gradient))
-        # a reflected border pixel passes its gradient on to the pixel it copies
-        whole[..., 2, :] += whole[..., 0, :]
-        whole[..., -3, :] += whole[..., -1, :]
-        whole[..., 2] += whole[..., 0]
-        whole[..., -3] += whole[..., -1]
-        return torch.addcmul(whole[..., 1:-1, 1:-1], slope, gradient).flatten(0, 1), None, None, None, None
+        y, *saved = ctx.saved_tensors
+        blocks = gradient.split(y.shape[0])
+        parts = [_derive(block, y, *saved[5 * i : 5 * i + 5]) for i, block in enumerate(blocks)]
+        return torch.cat(parts), None, None, None, None
+
+
+def _compare(
+    prediction: Tensor, target: Tensor, target_reflected: Tensor, mean_y: Tensor, variance_y: Tensor, derivatives: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Difference (B, 1, H, W) of two (B, C, H, W), and the five maps that `_derive` wants besides the target."""
+    x = reflected(prediction)
+    mean_x = box(x)
+    d = box(x * x).addcmul_(mean_x, mean_x, value=-1).add_(variance_y).add_(SSIM_C2)
+    b = box(x * target_reflected).addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(SSIM_C2)
+    a = (mean_x * mean_y).mul_(2).add_(SSIM_C1)
+    c = (mean_x * mean_x).addcmul_(mean_y, mean_y).add_(SSIM_C1)
+    reciprocal = (c * d).reciprocal_()
+    similarity = (a * b).mul_(reciprocal)
+    structure = (1 - similarity).mul_(0.5)
+    difference = prediction - target
+    distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
+    loss = structure.clamp(0, 1).mean(1, keepdim=True).mul_(SSIM_SHARE)
+    loss.add_(distance.mean(1, keepdim=True), alpha=1 - SSIM_SHARE)
+    if not derivatives:
+        return loss, ()
+    channels = target.shape[1]
+    # derivatives of the loss by the windows' means of x, x^2 and x y; 0 where the clamp holds
+    weight = ((structure >= 0) & (structure <= 1)).to(a.dtype).mul_(-0.5 * SSIM_SHARE / channels)
+    reciprocal.mul_(weight)
+    similarity.mul_(weight)
+    by_square = (similarity / d).neg_()
+    by_product = (a * reciprocal).mul_(2)
+    by_mean = b.sub_(a).mul_(reciprocal).mul_(mean_y)
+    by_mean.sub_(mean_x.mul_(similarity.div_(c).add_(by_square))).mul_(2)
+    slope = difference.div_(distance).mul_((1 - SSIM_SHARE) / channels)
+    return loss, (x, by_mean, by_square, by_product, slope)
+
+
+def _derive(
+    gradient: Tensor, y: Tensor, x: Tensor, by_mean: Tensor, by_square: Tensor, by_product: Tensor, slope: Tensor
+) -> Tensor:
+    """Gradient (B, C, H, W) for the prediction of `_compare` from that of its difference."""
+    whole = _spread(by_square * gradient).mul_(x).mul_(2)
+    whole.addcmul_(_spread(by_product * gradient), y).add_(_spread(by_mean * gradient))
+    # a reflected border pixel passes its gradient on to the pixel it copies
+    whole[..., 2, :] += whole[..., 0, :]
+    whole[..., -3, :] += whole[..., -1, :]
+    whole[..., 2] += whole[..., 0]
+    whole[..., -3] += whole[..., -1]
+    return torch.addcmul(whole[..., 1:-1, 1:-1], slope, gradient)
 
 
 def _spread(values: Tensor) -> Tensor:

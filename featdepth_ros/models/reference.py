@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.lean import chained_pool, conv3x3_of_upsampled
 from featdepth_ros.models.resnet import ResNet, channels_of
 
 #: Which nets each architecture of the published code holds.
@@ -109,11 +110,8 @@ class ChainedPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        top = x
-        for pointwise in self.children():
-            top = pointwise(F.max_pool2d(top, 5, 1, 2))
-            x = top + x
-        return x
+        weights = [pointwise.conv.weight for pointwise in self.children()]
+        return chained_pool(x, weights)  # type: ignore[arg-type]
 
 
 def _up(x: Tensor) -> Tensor:
@@ -140,18 +138,24 @@ class DepthDecoder(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps at strides 2..32 in (the first is not used), disparities at strides 2, 4, 8, 16 out."""
         disparities: list[Tensor] = []
-        below: tuple[Tensor, ...] = ()
+        x = maps[4]
         for level in _LEVELS:
             skip = F.dropout(maps[level], 0.5, self.training) if level >= 3 else maps[level]
-            x = getattr(self, f"reduce{level}")(skip)
-            x = torch.cat((x, *below), 1) if below else x
-            x = F.leaky_relu(getattr(self, f"iconv{level}")(x))
-            x = getattr(self, f"merge{level}")(getattr(self, f"crp{level}")(x))
-            x = _up(F.leaky_relu(x))
-            disparity = getattr(self, f"disp{level}")(x)
-            below = (x, disparity)
-            disparities.append(disparity)
+            reduced = getattr(self, f"reduce{level}")(skip)
+            conv = getattr(self, f"iconv{level}")
+            x = self._fuse(conv.conv, reduced, x, disparities[-1]) if disparities else conv(reduced)
+            x = F.leaky_relu(x, inplace=True)
+            x = F.leaky_relu(getattr(self, f"merge{level}")(getattr(self, f"crp{level}")(x)), inplace=True)
+            head = getattr(self, f"disp{level}")[0].conv
+            disparities.append(torch.sigmoid(conv3x3_of_upsampled(x, head.weight, head.bias)))
         return disparities[::-1]
+
+    @staticmethod
+    def _fuse(conv: nn.Conv2d, reduced: Tensor, below: Tensor, disparity: Tensor) -> Tensor:
+        """Convolve the concatenation of ``reduced``, ``below`` upsampled twice, and ``disparity``."""
+        first, second, third = conv.weight.split((_WIDTH, _WIDTH, 1), 1)
+        near = F.pad(torch.cat((reduced, disparity), 1), (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(near, torch.cat((first, third), 1), conv.bias).add_(conv3x3_of_upsampled(below, second))
 
 
 class PoseDecoder(nn.Module):
