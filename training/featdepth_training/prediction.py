@@ -21,19 +21,23 @@ class Prediction:
         disparities: sigmoid maps (B T, 1, h, w) of the T target frames, sample by sample, finest first.
         targets: numbers of those frames.
         axisangle, translation: (B, F - 1, 3) motions T_next_frame between neighbours, radians and network units.
+        flow_px: (B, F - 1, 2, h, w) displacements from each frame to the next, full-size pixels; None: the model
+            matches nothing.
     """
 
     disparities: list[Tensor]
     targets: tuple[int, ...]
     axisangle: Tensor
     translation: Tensor
+    flow_px: Tensor | None = None
 
     def select(self, chosen: Tensor) -> Prediction:
         """Return the samples that the mask (B,) names."""
         if bool(chosen.all()):
             return self
         by_sample = [d.unflatten(0, (len(chosen), -1))[chosen].flatten(0, 1) for d in self.disparities]
-        return Prediction(by_sample, self.targets, self.axisangle[chosen], self.translation[chosen])
+        flow = None if self.flow_px is None else self.flow_px[chosen]
+        return Prediction(by_sample, self.targets, self.axisangle[chosen], self.translation[chosen], flow)
 
     def first_target(self) -> Prediction:
         """Return the depth of every sample's first target, as of samples of that one frame."""
@@ -51,6 +55,7 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
     """
     count, frames = seen.shape[:2]
     chosen = tuple(range(frames)) if targets is None else tuple(targets)
+    flow: Tensor | None = None
     if isinstance(model, CompactModel):
         maps = model.encode(seen.flatten(0, 1))
         coarse = model.coarse_depth(maps)
@@ -64,17 +69,20 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
         disparities = model.depth_from_features(*(of(chosen) if len(chosen) < frames else (maps, coarse)))
         if frames > 1:
             (earlier, coarse0), (later, coarse1) = of(range(frames - 1)), of(range(1, frames))
-            motion = model.pose_from_features(earlier, later, coarse0, coarse1)
+            matched = model.motion_from_features(earlier, later, coarse0, coarse1)
+            motion, flow = (matched.axisangle, matched.translation), matched.flow_px.unflatten(0, (count, frames - 1))
     else:
         disparities = model.depth(seen[:, list(chosen)].flatten(0, 1))
         if frames > 1:
             small = _pose_input(seen, model.info.pose_input_size)
-            motion = model.pose(small[:, :-1].flatten(0, 1), small[:, 1:].flatten(0, 1))
+            # Pair by pair, as the original: what shares a batch decides the statistics of BatchNorm.
+            pairs = [model.pose(small[:, k], small[:, k + 1]) for k in range(frames - 1)]
+            motion = tuple(torch.stack(part, 1).flatten(0, 1) for part in zip(*pairs, strict=True))
     if frames == 1:
         nothing = torch.zeros(count, 0, 3, device=seen.device)
         return Prediction(disparities, chosen, nothing, nothing)
     axisangle, translation = (m.unflatten(0, (count, frames - 1)) for m in motion)
-    return Prediction(disparities, chosen, axisangle, translation)
+    return Prediction(disparities, chosen, axisangle, translation, flow)
 
 
 def _pose_input(seen: Tensor, size: tuple[int, int]) -> Tensor:
