@@ -173,7 +173,7 @@ def test_terms_and_gradients_are_the_originals(kind: str, stereo: bool) -> None:
             # Rounding decides which of two equal sources wins a pixel.
             cosine = torch.cosine_similarity(ours.double().flatten(), theirs.double().flatten(), 0)
             assert float(cosine) > 0.9999 or float(theirs.norm()) < 1e-7, name
-            assert float(ours.norm()) == pytest.approx(float(theirs.norm()), rel=1e-3, abs=1e-7), name
+            assert float(ours.norm()) == pytest.approx(float(theirs.norm()), rel=5e-3, abs=1e-7), name
 
 
 def shifted_clip(step_px: int, disparity_px: int, baseline_m: float) -> Clip:
