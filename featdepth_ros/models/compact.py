@@ -18,7 +18,7 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.layers import conv_norm
 from featdepth_ros.models.lite0 import Lite0Encoder, load_lite0
-from featdepth_ros.models.motion_head import PoseHead
+from featdepth_ros.models.motion_head import MatchedMotion, PoseHead
 
 #: Decoder widths at strides 16, 8, 4, 2.
 DECODER_CHANNELS = (192, 112, 64, 32)
@@ -141,15 +141,26 @@ class CompactModel(FeatDepthModel):
         earlier_coarse: Coarse | None = None,
         later_coarse: Coarse | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Motion of `pose` from the maps (and coarse depths) of both frames. Float32.
+        """Motion of `pose` from the maps (and coarse depths) of both frames. Float32."""
+        motion = self.motion_from_features(earlier, later, earlier_coarse, later_coarse)
+        return motion.axisangle, motion.translation
+
+    def motion_from_features(
+        self,
+        earlier: Sequence[Tensor],
+        later: Sequence[Tensor],
+        earlier_coarse: Coarse | None = None,
+        later_coarse: Coarse | None = None,
+    ) -> MatchedMotion:
+        """As `pose_from_features`, with the flow that the motion explains.
 
         No gradient reaches the depths: motion follows their scale, and they learn from warping with it.
         """
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
         low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
         depths = [1 / (low + (high - low) * coarse.disparities[0].detach().float()) for coarse in both]
-        axisangle, translation = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), self._focal_px())
-        return axisangle, translation
+        motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), self._focal_px())
+        return motion
 
     def _focal_px(self) -> float:
         if self.info.focal is None:

@@ -8,6 +8,7 @@ instead takes many times the training for coarser motions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -152,6 +153,21 @@ def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robu
     return torch.cat((step[:, :3], step[:, 3:] * unit[:, None]), 1)
 
 
+@dataclass(frozen=True)
+class MatchedMotion:
+    """Motion of B pairs, and the matching that it rests on. Float32.
+
+    Attributes:
+        axisangle, translation: (B, 3) of T_later_earlier, radians and network units.
+        flow_px: (B, 2, H / 8, W / 8) displacement of each cell's centre from the earlier frame to the later one, pixels
+            of H x W.
+    """
+
+    axisangle: Tensor
+    translation: Tensor
+    flow_px: Tensor
+
+
 class PoseHead(nn.Module):
     """Motion from the features and depths of two frames.
 
@@ -173,13 +189,15 @@ class PoseHead(nn.Module):
 
     def forward(
         self, earlier: Sequence[Tensor], later: Sequence[Tensor], depths: tuple[Tensor, Tensor], focal_px: float
-    ) -> tuple[Tensor, Tensor]:
-        """Maps at strides 8 and 16 and depth at stride 8 of each frame in; axisangle and translation (B, 3) out."""
+    ) -> MatchedMotion:
+        """Motion from maps at strides 8 and 16 and depth at stride 8 of each frame."""
         flow, weight = self.flow(earlier, later)
         with torch.autocast(flow.device.type, enabled=False):
-            twist = fit_motion(flow * STRIDE, torch.cat(depths).float(), weight, focal_px)
+            flow_px = flow * STRIDE
+            twist = fit_motion(flow_px, torch.cat(depths).float(), weight, focal_px)
             forward_twist, backward_twist = twist.chunk(2)
-            return motion_of_twist(0.5 * (forward_twist - backward_twist))
+            axisangle, translation = motion_of_twist(0.5 * (forward_twist - backward_twist))
+            return MatchedMotion(axisangle, translation, flow_px.chunk(2)[0])
 
     def flow(self, earlier: Sequence[Tensor], later: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Flow (2 B, 2, h, w) at stride 8, in its pixels, and its weight (2 B, 1, h, w): there, then back. Float32."""

@@ -33,6 +33,9 @@ class ModelConfig:
         frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
             and edges of photographs, which rendered pictures would only make worse. The first of them is the map that
             the feature-metric term compares.
+        frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps the
+            running statistics it starts with: for small batches of unlike images, whose own statistics would not be
+            those of a single image later.
         feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
             ``batch_statistics`` what the original does.
         dropout: keep the published depth decoder's dropout.
@@ -53,6 +56,7 @@ class ModelConfig:
     metres_per_unit: float = 1.0
     licence: str = "Apache-2.0"
     frozen_blocks: int = 0
+    frozen_statistics: tuple[str, ...] = ()
     feature_statistics: Literal["running_statistics", "batch_statistics"] = "running_statistics"
     dropout: bool = True
 
@@ -199,7 +203,8 @@ class ObjectiveConfig:
     """Weights of the terms; 0 leaves a term out.
 
     Attributes:
-        depth, gradient, rotation, translation: supervised by truth (see `supervised`).
+        depth, gradient, rotation, translation, flow: supervised by truth (see `supervised`); flow is that of the
+            compact model's matching.
         scale_weights: of the four disparity maps in ``depth``, finest first.
         far_weight: weight of pixels beyond ``max_depth`` (sky) relative to the others.
         photometric, features, smoothness: without truth (see `selfsupervised`). ``features`` does not train the map
@@ -215,6 +220,7 @@ class ObjectiveConfig:
     gradient: float = 0.0
     rotation: float = 0.0
     translation: float = 0.0
+    flow: float = 0.0
     scale_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     far_weight: float = 0.3
     photometric: float = 0.0
@@ -230,7 +236,7 @@ class ObjectiveConfig:
     @property
     def supervised(self) -> bool:
         """Whether any term needs truth."""
-        return max(self.depth, self.gradient, self.rotation, self.translation) > 0
+        return max(self.depth, self.gradient, self.rotation, self.translation, self.flow) > 0
 
     @property
     def selfsupervised(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from featdepth_ros.errors import CheckpointError, ConfigError
+from featdepth_ros.errors import CheckpointError, ConfigError, nearest_name
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.checkpoints import model_from_weights
@@ -191,6 +191,16 @@ def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> N
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
+    for name in config.frozen_statistics if config is not None else ():
+        part = getattr(model, name, None)
+        if not isinstance(part, nn.Module):
+            parts = [child for child, _ in model.named_children()]
+            raise ConfigError(
+                f"model.frozen_statistics holds '{name}', no part of the model{nearest_name(name, parts)}"
+            )
+        for module in part.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     decoder = getattr(model, "DepthDecoder", None)
     if config is not None and not config.dropout and isinstance(decoder, nn.Module):
         decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes

@@ -70,14 +70,16 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
         if frames > 1:
             (earlier, coarse0), (later, coarse1) = of(range(frames - 1)), of(range(1, frames))
             matched = model.motion_from_features(earlier, later, coarse0, coarse1)
-            motion, flow = (matched.axisangle, matched.translation), matched.flow_px.unflatten(0, (count, frames - 1))
+            motion = matched.axisangle, matched.translation
+            flow = matched.flow_px.unflatten(0, (count, frames - 1))
     else:
         disparities = model.depth(seen[:, list(chosen)].flatten(0, 1))
         if frames > 1:
             small = _pose_input(seen, model.info.pose_input_size)
             # Pair by pair, as the original: what shares a batch decides the statistics of BatchNorm.
             pairs = [model.pose(small[:, k], small[:, k + 1]) for k in range(frames - 1)]
-            motion = tuple(torch.stack(part, 1).flatten(0, 1) for part in zip(*pairs, strict=True))
+            turns, shifts = ([pair[n] for pair in pairs] for n in (0, 1))
+            motion = torch.stack(turns, 1).flatten(0, 1), torch.stack(shifts, 1).flatten(0, 1)
     if frames == 1:
         nothing = torch.zeros(count, 0, 3, device=seen.device)
         return Prediction(disparities, chosen, nothing, nothing)

@@ -35,7 +35,7 @@ def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
 def depth_target(
     batch: FrameBatch, targets: Sequence[int], info: ModelInfo, far_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """Return log depth (B T, 1, H, W) of the T target frames in network units, clamped to the model's range, and weights."""
+    """Return log depth (B T, 1, H, W) of the T targets in network units, clamped to the model's range, and weights."""
     known_m = batch.depth[:, list(targets)]
     depth = depth_in_network_units(known_m, focal_ratio(batch.camera, info)).flatten(0, 1)
     known = ~torch.isnan(depth)
@@ -84,6 +84,30 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
     return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
 
 
+def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
+    """Mean distance, in cells, of a matched flow (B, F - 1, 2, h, w) from the one that true depth and motion cause.
+
+    Cells whose surface is unknown or leaves the view do not count.
+    """
+    count, pairs, _, height, width = flow_px.shape
+    step = batch.images.shape[-1] // width
+    depth = _subsample(batch.depth[:, :-1], (height, width)).flatten(0, 1).clamp(max=1000.0)
+    known = ~torch.isnan(depth)[:, 0]
+    fx, fy, cx, cy = (v.repeat_interleave(pairs)[:, None, None] for v in batch.camera.unbind(1))
+    x = torch.arange(width, device=depth.device) * step + step // 2
+    y = torch.arange(height, device=depth.device)[:, None] * step + step // 2
+    z = torch.where(known, depth[:, 0], torch.ones_like(depth[:, 0]))
+    points = torch.stack(((x - cx) / fx * z, (y - cy) / fy * z, z), 1).flatten(2)
+    motions = batch.motions.flatten(0, 1)
+    moved = (motions[:, :3, :3] @ points + motions[:, :3, 3:]).unflatten(2, (height, width))
+    ahead = moved[:, 2].clamp_min(0.05)
+    u, v = fx * moved[:, 0] / ahead + cx, fy * moved[:, 1] / ahead + cy
+    inside = (moved[:, 2] > 0.05) & (u >= 0) & (v >= 0) & (u < batch.images.shape[-1]) & (v < batch.images.shape[-2])
+    truth = torch.stack((u - x, v - y), 1)
+    distance = (flow_px.flatten(0, 1) - truth).norm(dim=1) / step
+    return _weighted_mean(distance.clamp(max=8.0), (known & inside).float())
+
+
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
     """True motions between neighbours in network units: axisangle and translation, (B (F - 1), 3) each."""
     motions = batch.motions.flatten(0, 1)
@@ -97,7 +121,7 @@ def supervised_terms(
     """Return every weighted term and ``total`` (scalars, float32).
 
     ``depth``: mean absolute error of log depth, over the four scales; ``gradient``: see `gradient_term`, finest scale;
-    ``rotation``, ``translation``: see `motion_terms`.
+    ``rotation``, ``translation``: see `motion_terms`; ``flow``: see `flow_term`.
     """
     target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
     total_weight = sum(config.scale_weights)
@@ -117,4 +141,6 @@ def supervised_terms(
     if max(config.rotation, config.translation) > 0:
         turn, shift = motion_terms(prediction, batch, info)
         terms["rotation"], terms["translation"] = config.rotation * turn.mean(), config.translation * shift.mean()
+    if config.flow > 0 and prediction.flow_px is not None:
+        terms["flow"] = config.flow * flow_term(prediction.flow_px, batch)
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
