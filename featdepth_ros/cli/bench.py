@@ -1,0 +1,98 @@
+"""``featdepth bench``: how fast training is, alone or beside a checkout of the original."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.cli.arguments import image_size, whole
+
+DESCRIPTION = (
+    "Measure one training step, or what the loader delivers against what the step eats. With --reference, the "
+    "original's own code from a checkout of yours runs on the same weights and images, in turns with ours."
+)
+EXAMPLE = """  featdepth bench step --reference ~/FeatDepth --json step.json
+  featdepth bench loader --cache caches/drive --reference ~/FeatDepth --drive KITTI/2011_09_26/*_drive_0001_sync"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="step|loader")
+    step = kinds.add_parser("step", help="seconds, memory and operations of a mono and stereo step, dropout off")
+    loader = kinds.add_parser("loader", help="images a second from a cache, and what a step eats")
+    for one in (step, loader):
+        one.add_argument("--reference", type=Path, metavar="PATH", help="checkout of the original FeatDepth")
+        one.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the images (192x640)")
+        one.add_argument("--architecture", default="mono_fm_r50", metavar="NAME", help="mono_fm_rN (%(default)s)")
+        one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the networks (%(default)s)")
+        one.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of torch (%(default)s)")
+        one.add_argument("--steps", type=whole(1), default=5, metavar="N", help="timed rounds (%(default)s)")
+        one.add_argument("--batch", type=whole(1), default=1, metavar="N", help="samples of a step (%(default)s)")
+        one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    loader.add_argument("--cache", type=Path, required=True, metavar="CACHE", help="written by featdepth prepare")
+    loader.add_argument("--drive", type=Path, metavar="DRIVE", help="KITTI raw drive for the original's data set")
+    loader.add_argument("--workers", type=whole(0), default=0, metavar="N", help="loader processes (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; returns the exit code."""
+    from featdepth_ros.reporting.tables import write_json
+    from featdepth_training.bench.problem import StepProblem
+
+    height, width = args.size
+    # The original resizes for its pose net to 192x640, whatever the images' size; ours takes what it is given.
+    pose_size = args.size if args.reference is None else (192, 640)
+    problem = StepProblem(args.architecture, height, width, args.batch, 0, args.threads, args.device, pose_size)
+    figures = _step(problem, args) if args.kind == "step" else _loader(problem, args)
+    if args.json is not None:
+        write_json(args.json, figures)
+    return 0
+
+
+def _step(problem: Any, args: argparse.Namespace) -> dict[str, Any]:
+    from featdepth_training.bench.step import bench_step
+
+    figures = bench_step(problem, args.reference, args.steps, _say)
+    for name in ("own", "reference"):
+        side = figures[name]
+        if side is not None:
+            print(
+                f"{name}: {side['step_s']:.3f} s a step ({side['step_cpu_s']:.3f} s of processor), "
+                f"peak {side['peak_mib']:.0f} MiB, {side['flops'] / 1e9:.0f} GFLOP, {side['gflops']:.0f} GFLOP/s, "
+                f"{100 * side['share_of_floor']:.0f} % of what the machine allows, loss {side['loss']:.7f}"
+            )
+    machine, compared = figures["machine"], figures["comparison"]
+    print(
+        f"machine: {machine['matmul_gflops']:.0f} GFLOP/s matrix product, {machine['conv_gflops']:.0f} GFLOP/s "
+        f"convolution, {machine['copy_gb_s']:.0f} GB/s, {problem.threads} thread(s)"
+    )
+    if compared is not None:
+        print(
+            f"{compared['speed_ratio']:.2f} times as fast ({compared['cpu_ratio']:.2f} by processor time), "
+            f"{100 * compared['memory_ratio']:.0f} % of the memory, losses {compared['loss_relative_difference']:.1e} "
+            f"apart, gradient cosine {compared['gradient_cosine']:.7f}"
+        )
+    return figures
+
+
+def _loader(problem: Any, args: argparse.Namespace) -> dict[str, Any]:
+    from featdepth_training.bench.loader import bench_loader
+
+    if args.reference is not None and args.drive is None:
+        _say("the original's data set reads KITTI raw drives only; name one with --drive to have it measured")
+    figures = bench_loader(problem, args.cache, args.steps, args.workers, args.reference, args.drive, _say)
+    print(
+        f"loader: {figures['loader_images_per_s']:.0f} images/s, the step eats {figures['step_images_per_s']:.1f}: "
+        f"{figures['ratio']:.1f} times as much as it needs "
+        f"({figures['augmented_images_per_s']:.0f} images/s, {figures['augmented_ratio']:.1f} times, augmented)"
+    )
+    if figures["reference_images_per_s"] is not None:
+        print(f"the original's dataset on the same frames: {figures['reference_images_per_s']:.0f} images/s")
+    return figures
+
+
+def _say(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr)

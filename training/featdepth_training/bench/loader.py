@@ -1,0 +1,137 @@
+"""``featdepth bench loader``: what the loader delivers from a cache, against what the step eats."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import RecordingError
+from featdepth_training.bench.problem import FRAMES, StepProblem
+from featdepth_training.bench.process import running
+from featdepth_training.bench.sides import check_checkout
+from featdepth_training.bench.step import OWN
+
+#: Frames of a target and its temporal sources.
+TEMPORAL = 3
+#: Images timed at a time.
+CHUNK_BATCHES = 20
+
+
+def bench_loader(
+    problem: StepProblem,
+    cache: Path,
+    rounds: int = 5,
+    workers: int = 0,
+    reference: Path | None = None,
+    drive: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Measure images/s out of a cache, with and without the augmentation, and images/s into our training step.
+
+    Loading and stepping take turns, so that what else the machine does hits both.
+
+    Args:
+        problem: size, batch and networks of the step; its frames are a target, two neighbours and the partner.
+        cache: of `featdepth prepare`; with stereo partners when all its frames have one.
+        rounds: timed.
+        workers: loader processes.
+        reference: checkout of the original, whose KITTI data set then loads ``drive`` in turns, in one process.
+        drive: of KITTI raw; best the one that ``cache`` was made from.
+        say: told what is going on.
+
+    Returns:
+        see the keys in docs.
+
+    Raises:
+        RecordingError: no cache or drive there, or too short.
+        ConfigError: ``reference`` is no checkout.
+        MissingDependencyError: the original's data set needs torchvision.
+    """
+    checkout = None if reference is None else check_checkout(reference)
+    batches, clips, stereo = _batches(problem, cache, workers)
+    images = TEMPORAL + 1 if stereo else TEMPORAL
+    per_batch = images * problem.batch
+    loaded: list[float] = []
+    augmented: list[float] = []
+    stepped: list[float] = []
+    say("loading")
+    _seconds(batches, False)  # opens the shards, starts the workers
+    originals: list[float] = []
+    with ExitStack() as stack:
+        process = stack.enter_context(running(problem))
+        original = None
+        if checkout is not None and drive is not None:
+            original = stack.enter_context(running(problem, checkout, drive))
+        process.do("step")
+        for number in range(rounds):
+            loaded.append(CHUNK_BATCHES * per_batch / _seconds(batches, False))
+            augmented.append(CHUNK_BATCHES * per_batch / _seconds(batches, True))
+            stepped.append(len(FRAMES) * problem.batch / process.do("step")["seconds"])
+            if original is not None:
+                originals.append(original.do("load")["images_per_s"])
+            say(f"round {number + 1} of {rounds}: loader {loaded[-1]:.0f}, step {stepped[-1]:.1f} images/s")
+    delivered, ready, eaten = (statistics.median(values) for values in (loaded, augmented, stepped))
+    return {
+        **asdict(problem),
+        "rounds": rounds,
+        "workers": workers,
+        "clips": clips,
+        "images_per_sample": images,
+        "loader_images_per_s": delivered,
+        "augmented_images_per_s": ready,
+        "step_images_per_s": eaten,
+        "ratio": delivered / eaten,
+        "augmented_ratio": ready / eaten,
+        "reference_images_per_s": statistics.median(originals) if originals else None,
+        OWN: {"step_s": len(FRAMES) * problem.batch / eaten},
+    }
+
+
+def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[Any], int, bool]:
+    """Batches of the training loader itself, without end; how many clips there are; whether they have partners."""
+    from featdepth_training.cache import ClipCache, cache_folders
+    from featdepth_training.distributed import Processes
+    from featdepth_training.loading import load_config
+    from featdepth_training.samples import ClipDataset, Plan, train_loader
+    from featdepth_training.session import sources_of
+
+    clips = ClipCache(cache_folders(cache), frames=TEMPORAL)
+    stereo = clips.has_partner
+    size = f"[[{problem.height}, {problem.width}]]"
+    config = load_config(
+        "kitti_fm",
+        [
+            f"data.prepared.caches=[{str(cache)!r}]",
+            f"data.sequence.stereo={str(stereo).lower()}",
+            f"data.workers={workers}",
+            f"stages=[{{steps: 100000, sizes: {size}, batch_size: {problem.batch}}}]",
+            f"seed={problem.seed}",
+        ],
+    )
+    dataset = ClipDataset(sources_of(clips, rendered=False), config.data.sequence, config.data.augment, config.seed)
+    loader = train_loader(dataset, Plan(config, dataset.sources, Processes()), 0)
+    return iter(loader), len(clips), stereo
+
+
+def _seconds(batches: Iterator[Any], augment: bool) -> float:
+    """Time a chunk of batches; with ``augment`` as floats and with the recipe's changes of colour."""
+    import torch
+
+    from featdepth_training.augment import photometric
+    from featdepth_training.loading import load_config
+
+    config = load_config("kitti_fm", ["data.prepared.caches=[none]"]).data.augment
+    generator = torch.Generator().manual_seed(0)
+    start = time.perf_counter()
+    for batch in itertools.islice(batches, CHUNK_BATCHES):
+        if isinstance(batch, Exception):
+            raise RecordingError(f"the cache cannot be read: {batch}")
+        if augment:
+            photometric(batch.in_floats(), config, generator)
+    return time.perf_counter() - start

@@ -1,0 +1,73 @@
+"""The processes that the benchmarks measure in: each side has its own memory, its own torch, its own imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_training.bench.problem import StepProblem
+
+
+class Process:
+    """A `worker` in a process of its own."""
+
+    def __init__(self, problem: StepProblem, reference: Path | None, drive: Path | None = None) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(problem.threads)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "featdepth_training.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._who = "our step" if reference is None else f"the code of {reference}"
+        places = {"reference": reference, "drive": drive}
+        self._ask({"problem": asdict(problem), **{k: None if v is None else str(v) for k, v in places.items()}})
+
+    def do(self, name: str, *arguments: Any) -> dict[str, Any]:
+        """Have the worker's method ``name`` called; returns its answer.
+
+        Raises:
+            FeatDepthError: it failed there.
+        """
+        return self._ask({"do": name, "arguments": arguments})
+
+    def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise FeatDepthError(f"{self._who} ended with code {self._process.wait()} (killed: too little memory?)")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise FeatDepthError(f"{self._who} failed: {answer['error']}")
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@contextmanager
+def running(problem: StepProblem, reference: Path | None = None, drive: Path | None = None) -> Iterator[Process]:
+    """A process of one side, ended at the end."""
+    process = Process(problem, reference, drive)
+    try:
+        yield process
+    finally:
+        process.close()

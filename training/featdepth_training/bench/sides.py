@@ -1,0 +1,153 @@
+"""The two steps that are compared: ours, and the original's own classes from a checkout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from featdepth_ros.errors import ConfigError
+from featdepth_ros.losses import objective
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import build_model
+from featdepth_training.bench.problem import CLIP_NORM, FRAMES, LEARNING_RATE, StepProblem, make_inputs, prepare_model
+from featdepth_training.forward import run_networks
+from featdepth_training.step import train_step
+
+#: What a checkout of the original holds, of all that is used here.
+NET_FILE = Path("mono", "model", "mono_fm", "net.py")
+
+
+class Side(Protocol):
+    """Something whose training step can be taken."""
+
+    model: nn.Module
+
+    def loss(self) -> Tensor:
+        """Run the networks and add up the loss, with its graph."""
+
+    def step(self) -> float:
+        """Take one whole optimiser step; returns the loss."""
+
+
+class OwnStep:
+    """This package's step."""
+
+    def __init__(self, problem: StepProblem) -> None:
+        self.problem = problem
+        self.model: FeatDepthModel = build_model(problem.architecture)
+        self.model.to(device=problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        prepare_model(self.model, problem)
+        self.inputs = make_inputs(problem)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, fused=True)
+
+    def terms(self) -> dict[str, Tensor]:
+        """Every weighted term and ``total``."""
+        config = self.problem.objective
+        outputs = run_networks(self.model, self.inputs, config, "batch_statistics", self.problem.pose_size)
+        return objective(self.inputs, outputs, config)
+
+    def loss(self) -> Tensor:
+        """See `Side`."""
+        return self.terms()["total"]
+
+    def step(self) -> float:
+        """See `Side`."""
+        return train_step(self.model, [self.terms], self.optimiser, self.parameters, CLIP_NORM).terms["total"]
+
+
+class ReferenceStep:
+    """The original's step: its model, its losses, and the loop that its mmcv runner makes of them."""
+
+    def __init__(self, problem: StepProblem, checkout: Path) -> None:
+        layers = int(problem.architecture.rsplit("_r", 1)[1])
+        options = SimpleNamespace(
+            depth_num_layers=layers,
+            pose_num_layers=18,
+            depth_pretrained_path=None,
+            pose_pretrained_path=None,
+            extractor_pretrained_path=None,
+            imgs_per_gpu=problem.batch,
+            height=problem.height,
+            width=problem.width,
+            scales=[0, 1, 2, 3],
+            frame_ids=list(FRAMES),
+            min_depth=0.1,
+            max_depth=100.0,
+            automask=False,
+            disp_norm=False,
+            perception_weight=1e-3,
+            smoothness_weight=1e-3,
+        )
+        self.model: nn.Module = reference_class(checkout, problem.device)(options)
+        self.model.to(problem.device)
+        prepare_model(self.model, problem)
+        self.inputs = make_inputs(problem)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=LEARNING_RATE)
+
+    def loss(self) -> Tensor:
+        """See `Side`."""
+        _, losses = self.model(self.inputs)
+        return torch.stack(list(losses.values())).sum()
+
+    def step(self) -> float:
+        """See `Side`."""
+        loss = self.loss()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
+        self.optimiser.step()
+        return float(loss.detach())
+
+
+def check_checkout(path: Path) -> Path:
+    """Return the folder when it is a checkout of the original.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not (path / NET_FILE).is_file():
+        found = "holds no " + str(NET_FILE) if path.is_dir() else "is no folder"
+        raise ConfigError(
+            f"--reference: {path} {found}; expected a checkout of github.com/sconlyshootery/FeatDepth "
+            "(git clone it, and name its folder)"
+        )
+    return path.resolve()
+
+
+def reference_class(checkout: Path, device: str) -> Callable[[Any], nn.Module]:
+    """Import the original's ``mono_fm``. For a process of its own: it changes ``sys.path`` and, off the GPU, torch.
+
+    The original calls ``.cuda()`` on everything; without a GPU that gives the tensor itself here.
+
+    Raises:
+        ConfigError: the folder is no checkout, or its code cannot be imported.
+    """
+    sys.path.insert(0, str(check_checkout(checkout)))
+    if device == "cpu":
+        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
+    try:
+        from mono.model.mono_fm.net import mono_fm  # type: ignore[import-not-found]
+    except Exception as error:  # whatever its code meets on this Python
+        raise ConfigError(f"--reference: the code in {checkout} cannot be imported here: {error!r}") from error
+    found: Callable[[Any], nn.Module] = mono_fm
+    return found
+
+
+def gradients(side: Side) -> tuple[float, Mapping[str, Tensor]]:
+    """Loss and gradient by parameter, without a step."""
+    for parameter in side.model.parameters():
+        parameter.grad = None
+    loss = side.loss()
+    loss.backward()
+    found = {name: p.grad for name, p in side.model.named_parameters() if p.grad is not None}
+    for parameter in side.model.parameters():
+        parameter.grad = None
+    return float(loss.detach()), found
