@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from conftest import SIZE, drawn_clip
+from conftest import drawn_clip
 from runs import Run, records, same, write_config
 
+from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.cache import write_cache
-from featdepth_training.checkpoint import read_checkpoint
+from featdepth_training.checkpoint import CheckpointFolder, held, read_checkpoint
+from featdepth_training.monitor import Monitor
 
 STEPS = 9
 
@@ -44,8 +46,8 @@ def small_recipe(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def write_small_caches(folder: Path) -> None:
-    for name, clips in (("one", 5), ("two", 4)):
-        write_cache(folder / name, {"made": name, "frames": 2}, clips, 3, lambda n, s=len(name): drawn_clip(n + 10 * s))
+    write_cache(folder / "one", {"made": "one", "frames": 2}, 5, 3, drawn_clip)
+    write_cache(folder / "two", {"made": "two", "frames": 2}, 4, 3, lambda number: drawn_clip(10 + number))
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,69 @@ def test_kills_change_nothing(place: Path, whole: Path, workers: int) -> None:
     assert sorted(p.name for p in (output / "checkpoints").iterdir()) == [
         "best.pt", f"step_{STEPS - 1:08d}.pt", f"step_{STEPS:08d}.pt"
     ]  # fmt: skip
+
+
+def allow_files_of(size: int) -> None:
+    """Refuse to write beyond ``size`` bytes of a file, as a full disk or a quota does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_costs_nothing_but_room(place: Path, whole: Path) -> None:
+    """The checkpoint before is intact, the message says what to do, and the run goes on once there is room."""
+    output = place / "full"
+    run = start(place, "full", before=die_while_saving, given=[4, True])
+    assert run.finish() == -signal.SIGKILL
+    before = (output / "checkpoints" / "step_00000002.pt").read_bytes()
+    run = start(place, "full", "--resume", before=allow_files_of, given=[len(before) // 2])
+    assert run.finish() == 1
+    said = run.text()
+    assert "step_00000004.pt could not be written" in said and "make room and go on with --resume" in said
+    assert "Traceback" not in said
+    assert [p.name for p in (output / "checkpoints").iterdir()] == ["step_00000002.pt"]
+    assert (output / "checkpoints" / "step_00000002.pt").read_bytes() == before
+    run = start(place, "full", "--resume")
+    assert run.finish() == 0, run.text()
+    assert same(final(whole), final(output))
+    assert records(whole) == records(output)
+
+
+def test_a_full_disk_for_figures_is_said_too(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, 0, 1, tensorboard=False)
+    with Path("/dev/full").open("w") as full:
+        monitor._file.close()
+        monitor._file = full
+        with pytest.raises(FeatDepthError, match="metrics.jsonl could not be written.*No space left.*--resume"):
+            monitor.record("train", 1, {"total": 1.0, "images_per_s": 1.0})
+        monitor.close()
+
+
+def test_another_course_from_an_older_checkpoint(tmp_path: Path) -> None:
+    """Checkpoints of the old course are set aside: they are neither the newest nor push out the new ones."""
+    folder = CheckpointFolder(tmp_path / "checkpoints", 2)
+    for step in (2, 4, 6):
+        folder.save({"step": step}, step)
+    aside = folder.set_aside_after(4)
+    assert [p.name for p in aside] == ["step_00000006.pt.old"] and aside[0].is_file()
+    assert [p.name for p in folder.steps()] == ["step_00000004.pt"]
+    folder.save({"step": 5}, 5)
+    assert folder.latest() == tmp_path / "checkpoints" / "step_00000005.pt"
+
+
+def test_one_run_a_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path / "held", [], before=hold_and_wait, given=[tmp_path / "held"])
+    for _ in range(3000):
+        if (tmp_path / "held" / "holds").exists():
+            break
+        time.sleep(0.01)
+    with pytest.raises(ConfigError, match="another run is writing"), held(tmp_path / "held"):
+        pass
+    run.kill()
+    with held(tmp_path / "held"):
+        pass
+
+
+def hold_and_wait(output: Path) -> None:
+    """Hold the folder until killed."""
+    with held(output):
+        (output / "holds").touch()
+        time.sleep(600)

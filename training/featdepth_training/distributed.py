@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,8 +100,9 @@ def _others_may_end() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo, NCCL and the store say it in many ways
-        lines = str(error).strip().splitlines()
-        raise _ended(lines[0] if lines else type(error).__name__) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        found = re.sub(r"^\[[^]]*\]\s*", "", lines[0])  # less its place in gloo's source
+        raise _ended(found.split(". ")[0]) from error
 
 
 def _ended(found: str) -> FeatDepthError:
