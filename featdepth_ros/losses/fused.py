@@ -45,7 +45,8 @@ class PhotometricDifference(torch.autograd.Function):
     ) -> Tensor:
         """Compare (k B, C, H, W) with (B, C, H, W) and its statistics (same shape); returns (k B, 1, H, W)."""
         blocks = prediction.unflatten(0, (-1, target.shape[0]))
-        losses, saved = [], []
+        losses: list[Tensor] = []
+        saved: list[Tensor] = []
         for block in blocks.unbind():  # one at a time, so that what is in between stays in the cache
             loss, kept = _compare(block, target, target_reflected, mean_y, variance_y, ctx.needs_input_grad[0])
             losses.append(loss)

@@ -110,8 +110,7 @@ class ChainedPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        weights = [pointwise.conv.weight for pointwise in self.children()]
-        return chained_pool(x, weights)  # type: ignore[arg-type]
+        return chained_pool(x, [c.conv.weight for c in self.children() if isinstance(c, Conv1x1)])
 
 
 def _up(x: Tensor) -> Tensor:

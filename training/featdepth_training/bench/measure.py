@@ -84,7 +84,11 @@ def machine_speed(device: str, channels: int = 256) -> dict[str, float]:
             torch.cuda.synchronize()
 
     def timed(function: Callable[[], Tensor]) -> float:
-        return seconds_of(lambda: (function(), wait()))
+        def finished() -> None:
+            function()
+            wait()
+
+        return seconds_of(finished)
 
     with torch.no_grad():
         a, b = (torch.randn(1024, 1024, device=device) for _ in range(2))

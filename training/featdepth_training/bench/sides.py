@@ -26,7 +26,9 @@ NET_FILE = Path("mono", "model", "mono_fm", "net.py")
 class Side(Protocol):
     """Something whose training step can be taken."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The networks."""
 
     def loss(self) -> Tensor:
         """Run the networks and add up the loss, with its graph."""
