@@ -20,6 +20,8 @@ from featdepth_ros.models.info import ModelInfo
 
 #: Key of our description in the safetensors header.
 HEADER_KEY = "featdepth"
+#: What the format allows.
+LARGEST_HEADER_BYTES = 100_000_000
 #: Where the tensors lie in published files (mmcv: ``state_dict``) and in training checkpoints (``model``).
 _STATE_KEYS = ("state_dict", "model")
 #: Put before every key by DataParallel and torch.compile.
@@ -89,13 +91,14 @@ def _sniff(path: Path) -> Literal["safetensors", "pth"]:
         )
     if text.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"'{path}' is a Git LFS pointer, not the weights: run 'git lfs pull'")
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        return "pth"
     header_bytes = int.from_bytes(start[:8], "little")
-    if len(start) > 8 and start[8:9] == b"{":
+    # Before the pickles: a header of 128, 384, ... bytes begins with their first byte, 0x80, too.
+    if start[8:9] == b"{" and header_bytes < LARGEST_HEADER_BYTES:
         if header_bytes + 8 > size:
             raise CheckpointError(f"'{path}' is truncated: {size} bytes, the header alone has {header_bytes}")
         return "safetensors"
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+        return "pth"
     raise CheckpointError(
         f"'{path}' is neither a safetensors nor a PyTorch file (it starts with {start[:8]!r}); expected "
         ".safetensors or a published .pth"

@@ -20,7 +20,7 @@ from featdepth_ros.models.build import build_model
 from featdepth_ros.models.checkpoints import load_model, model_from_weights, save_model
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.presets import PRESETS
-from featdepth_ros.models.weights_io import WeightsFile, read_weights
+from featdepth_ros.models.weights_io import WeightsFile, read_weights, write_safetensors
 
 INFO = ModelInfo(name="trial", max_depth=60.0, focal=(0.7, 1.2), scale_kind="metric", licence="CC0", training="seed 3")
 
@@ -106,6 +106,16 @@ def test_own_file_carries_its_description(tmp_path: Path, compact: FeatDepthMode
     image = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.depth(image), compact.depth(image), atol=0, rtol=0)
+
+
+def test_a_header_of_any_length_is_told_from_a_pickle(tmp_path: Path) -> None:
+    path, firsts = tmp_path / "w.safetensors", set()
+    for length in range(0, 256, 8):  # headers are padded to multiples of eight
+        info = ModelInfo(name="n", training="x" * length)
+        write_safetensors(path, {"a": torch.zeros(2)}, info, torch.float32)
+        firsts.add(path.read_bytes()[0])
+        assert read_weights(path).info == info
+    assert 0x80 in firsts  # with which pickles begin
 
 
 def test_float16_file_is_half_the_size_and_close(tmp_path: Path, compact: FeatDepthModel) -> None:
