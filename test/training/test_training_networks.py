@@ -186,7 +186,8 @@ def test_published_weights_without_a_preset_are_what_the_run_says(
 def test_own_weights_and_shipped_ones(tmp_path: Path) -> None:
     path = ours(tmp_path / "own.safetensors", "baseline_r18")
     model = start_model(config(BASELINE), str(path))
-    assert all(torch.equal(value, load_model(path).state_dict()[key]) for key, value in model.state_dict().items())
+    expected = load_model(path).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
     assert model.info.scale_kind == "relative" and "started from 'made': MIT" in model.info.licence
     compact = start_model(config(BASE, "model.frozen_blocks=1"), "compact")
     shipped = load_model("compact").state_dict()
