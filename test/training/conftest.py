@@ -57,7 +57,7 @@ def sources(clips: ClipCache, rendered: bool = True) -> list[Source]:
 
 @pytest.fixture
 def make_trainer(clips: ClipCache, tmp_path: Path) -> Callable[..., Trainer]:
-    def make(output: str, config: TrainConfig | None = None) -> Trainer:
+    def make(output: str, config: TrainConfig | None = None, resumed: bool = False) -> Trainer:
         settings = config or tiny_config()
         sequence = settings.data.sequence
         return Trainer(
@@ -65,6 +65,7 @@ def make_trainer(clips: ClipCache, tmp_path: Path) -> Callable[..., Trainer]:
             tmp_path / output,
             ClipDataset(sources(clips), sequence, settings.data.augment, settings.seed),
             ClipDataset(sources(clips), sequence, None, settings.seed),
+            resumed=resumed,
         )
 
     return make
