@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.inference.networks import fitting_size, resolve_device
@@ -305,10 +305,6 @@ class _Refinement:
         frozen = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
         freeze_feature_net(self.model)
         training_mode(self.model, config.model)
-        if settings.batch_norm == "frozen":
-            for module in self.model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
         optimiser, parameters = build_optimiser(self.model, config.optimiser)
         average = WeightAverage(self.model, settings.ema_decay)
         dataset = ClipDataset([self.train], config.data.sequence, config.data.augment, settings.seed)

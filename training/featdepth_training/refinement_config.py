@@ -92,6 +92,7 @@ def train_config(
     info = model.info
     steps = settings.steps or math.ceil(settings.epochs * clips / settings.batch_size)
     has_features = "features" in model.nets
+    parts = tuple(name for name, _ in model.named_children())
     return TrainConfig(
         seed=settings.seed,
         model=ModelConfig(
@@ -105,6 +106,7 @@ def train_config(
             focal=info.focal,
             metres_per_unit=info.scale_factor,
             frozen_blocks=int(info.architecture == "compact"),
+            frozen_statistics=parts if settings.batch_norm == "frozen" else (),
         ),
         data=DataConfig(
             kind="prepared",
