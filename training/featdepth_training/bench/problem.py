@@ -17,6 +17,8 @@ from featdepth_ros.losses import ObjectiveConfig
 FRAMES: tuple[int | str, ...] = (0, -1, 1, "s")
 LEARNING_RATE = 1e-4
 CLIP_NORM = 35.0
+#: Of disparity heads' kernels, and of the norms that end a bottleneck's residual branch.
+HEAD_DAMPING, BRANCH_DAMPING = 0.1, 0.25
 #: Largest shift between neighbouring drawn frames, share of the width.
 SHIFT = 0.02
 
@@ -65,12 +67,21 @@ class StepProblem:
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, seed: int) -> None:
-    """Draw every parameter in place from the seed and its name: He's variance for weights, ones and zeros for norms."""
+    """Draw every parameter in place from the seed and its name: He's variance for weights, ones and zeros for norms.
+
+    Residual branches and disparity heads are damped, as those of trained networks are: without that, rounding of the
+    last digit grows through fifty layers and the sigmoids, and gradients of one and the same code differ by percents
+    when its images change by 1e-7.
+    """
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+            damping = HEAD_DAMPING if name.startswith("DepthDecoder.disp") else 1.0
+            deviation = damping * (2 / parameter[0].numel()) ** 0.5
             # drawn in one order whatever the parameter's layout in memory
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / parameter[0].numel()) ** 0.5)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
+        elif name.endswith("bn3.weight"):
+            parameter.fill_(BRANCH_DAMPING)
         else:
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
 
