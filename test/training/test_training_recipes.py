@@ -22,6 +22,7 @@ from featdepth_training.cache import Clip, write_cache
 from featdepth_training.config import TrainConfig
 from featdepth_training.loading import find_config, from_dict, load_config, to_dict
 from featdepth_training.session import train
+from featdepth_training.terms import TERMS, active_terms
 from featdepth_training.trainer import Outcome
 
 RECIPES = sorted(path.stem for path in config_file("train/compact_rendered.yaml").parent.glob("*.yaml"))
@@ -142,22 +143,18 @@ def test_a_recipe_runs(recipe: str, caches: Path, run: Path, tmp_path: Path, nar
     model = load_model(outcome.weights)
     assert model.info.architecture == config.model.architecture
     assert model.info.max_depth == config.model.max_depth
+    active = set(active_terms(config))
     steps = records(run, "train")
     assert [step["step"] for step in steps] == [1, 2] and steps[0]["skipped"] == 0
     for step in steps:
-        terms = [name for name in vars(config.objective) if name in step]
+        terms = [name for name in TERMS if name in step]
         found = {name for name in terms if step[name] != 0}
         # A batch of a mixed run may hold samples of one kind only.
-        assert found <= weighted(config) if config.data.kind == "mixed" else found == weighted(config)
+        assert found <= active if config.data.kind == "mixed" else found == active
+        assert all(step[name] != round(step[name], 7) for name in found)  # whole, not rounded for a screen
         assert sum(step[name] for name in terms) == pytest.approx(step["total"], rel=1e-5)
         assert sum(step[f"share/{name}"] for name in terms) == pytest.approx(1.0, rel=1e-5)
     assert records(run, "validation")
-
-
-def weighted(config: TrainConfig) -> set[str]:
-    names = ("depth", "gradient", "rotation", "translation", "photometric", "features", "smoothness")
-    names += ("reconstruction", "discriminative", "convergent")
-    return {name for name in names if getattr(config.objective, name) > 0}
 
 
 def published(folder: Path, architecture: str) -> Path:

@@ -124,9 +124,9 @@ def _check_prepared(config: TrainConfig) -> None:
         raise ConfigError(
             "data.prepared.caches is empty; run 'featdepth prepare INPUT --output CACHE' and name CACHE there"
         )
-    if data.kind == "prepared" and max(objective.rotation, objective.translation) > 0:
+    if data.kind == "prepared" and max(objective.rotation, objective.translation, objective.flow) > 0:
         raise ConfigError(
-            "objective.rotation and objective.translation need true motion, which prepared recordings do not promise; "
+            "objective.rotation, translation and flow need true motion, which prepared recordings do not promise; "
             "set them to 0 and objective.photometric above 0"
         )
     if not 0 < prepared.held_out < 1:
@@ -190,8 +190,8 @@ def _check_objective(config: TrainConfig) -> None:
             "holds the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
     _check_reference(config)
-    if max(objective.rotation, objective.translation) > 0 and sequence.frames < 2:
-        raise ConfigError("objective.rotation and objective.translation need two frames; set data.sequence.frames=2")
+    if max(objective.rotation, objective.translation, objective.flow) > 0 and sequence.frames < 2:
+        raise ConfigError("objective.rotation, translation and flow need two frames; set data.sequence.frames=2")
 
 
 def _check_reference(config: TrainConfig) -> None:
@@ -220,6 +220,8 @@ def _check_architecture(config: TrainConfig) -> None:
     kind = model.architecture.rpartition("_r")[0]  # empty for the compact model
     if model.frozen_blocks and model.architecture != "compact":
         raise ConfigError("model.frozen_blocks is for the compact model; set it to 0")
+    if objective.flow > 0 and model.architecture != "compact":
+        raise ConfigError("objective.flow is of the compact model's matching; set it to 0, or choose the compact model")
     if kind == "autoencoder":
         if objective.supervised or objective.selfsupervised or objective.smoothness > 0:
             raise ConfigError(
