@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -212,3 +216,44 @@ def test_stereo_recipes_refuse_caches_without_partner(caches: Path, run: Path) -
         single = f"data.prepared.caches=[{caches / 'mono'}]"
         with pytest.raises(ConfigError, match=words):
             train(recipe, run / recipe, [*changes(recipe, caches), single], finetune="compact")
+
+
+def commands(text: str) -> list[list[str]]:
+    """The ``featdepth`` commands of a recipe's head or of a page, as words."""
+    joined = re.sub(r"\\\n(?:#\s*)?", " ", text)
+    lines = [re.sub(r"^#\s*", "", line) for line in joined.splitlines()]
+    return [shlex.split(line.split("   (")[0])[1:] for line in lines if re.match(r"featdepth [a-z]+ [^`]*$", line)]
+
+
+GUIDE = (config_file("train/overfit.yaml").parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("place", [*RECIPES, "training.md"])
+def test_written_commands_are_what_the_command_line_takes(place: str) -> None:
+    text = GUIDE if place == "training.md" else find_config(place).read_text(encoding="utf-8").split("\nseed:")[0]
+    found = commands(text)
+    assert any(words[0] == "train" for words in found)
+    for verb, *rest in found:
+        if verb not in ("train", "prepare", "infer"):
+            continue
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        module = importlib.import_module(f"featdepth_ros.cli.{verb}")
+        module.add_arguments(parser)
+        args = parser.parse_args(rest)
+        if verb == "train":
+            load_config(args.config, args.overrides)
+        if verb == "prepare":
+            height, width = args.size
+            assert height % 32 == 0 and width % 32 == 0
+
+
+def test_the_guide_names_every_recipe() -> None:
+    table = GUIDE.split("## Recipes")[1].split("###")[0]
+    assert set(re.findall(r"`([a-z_]+)`", table)) >= set(RECIPES)
+    settings = re.findall(r"`\"?((?:model|data|objective|stages|optimiser|engine)\.[a-z_.0-9]+)", GUIDE)
+    assert len(settings) > 15
+    for key in {*settings} - {"model.safetensors"}:
+        value: Any = to_dict(TrainConfig())
+        for part in key.split("."):
+            value = value[int(part)] if isinstance(value, list) else value.get(part, KeyError)
+        assert value is not KeyError, key
