@@ -154,11 +154,12 @@ class CompactModel(FeatDepthModel):
     ) -> MatchedMotion:
         """As `pose_from_features`, with the flow that the motion explains.
 
-        No gradient reaches the depths: motion follows their scale, and they learn from warping with it.
+        Gradients reach the depths as well: motion follows their scale, and a loss that looked at one of the two alone
+        would shrink both without end.
         """
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
         low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
-        depths = [1 / (low + (high - low) * coarse.disparities[0].detach().float()) for coarse in both]
+        depths = [1 / (low + (high - low) * coarse.disparities[0].float()) for coarse in both]
         motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), self._focal_px())
         return motion
 
