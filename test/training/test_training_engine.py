@@ -1,24 +1,31 @@
-"""Runs that are stopped, killed, resumed, refused a disk: nothing is lost, nothing changes."""
+"""Runs that are stopped, resumed, refused a disk, not finite: nothing is lost, and what changes is told."""
 
 from __future__ import annotations
 
+import copy
 import errno
-import json
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import tiny_config
+from runs import same
+from torch import nn
 
 from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_training import checkpoint as checkpoint_module
 from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
 from featdepth_training.monitor import Monitor
+from featdepth_training.session import _changes
 from featdepth_training.signals import StopRequest
+from featdepth_training.step import StepResult, train_step
 from featdepth_training.trainer import Outcome, Trainer
 
 Make = Callable[..., Trainer]
@@ -32,55 +39,9 @@ def run(trainer: Trainer, stop: StopRequest | None = None) -> Outcome:
         monitor.close()
 
 
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
-
-
-class KilledError(Exception):
-    pass
-
-
 @pytest.fixture
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def test_resumed_after_a_kill_equals_uninterrupted(make_trainer: Make, one_thread: None) -> None:
-    """Killed a step after the newest checkpoint, in the middle of an epoch; a stage of another size follows."""
-    whole = make_trainer("whole")
-    run(whole)
-    killed = make_trainer("killed")
-    step = killed._one_step
-
-    def dies_later(batch: Any) -> Any:
-        if killed.step == 3:
-            raise KilledError
-        return step(batch)
-
-    killed._one_step = dies_later  # type: ignore[method-assign]
-    with pytest.raises(KilledError):
-        run(killed)
-    torch.manual_seed(99)  # a new process has another state
-    resumed = make_trainer("killed")
-    newest = resumed.checkpoints.latest()
-    assert newest is not None and newest.name == "step_00000002.pt"
-    resumed.load_state_dict(read_checkpoint(newest))
-    outcome = run(resumed)
-    assert outcome.complete and outcome.steps == 4
-    first, second = whole.state_dict(), resumed.state_dict()
-    for key in first:
-        assert same(first[key], second[key]), key
-    one, two = (
-        [json.loads(line) for line in (t.output / "metrics.jsonl").read_text().splitlines()] for t in (whole, resumed)
-    )
-    shown = [[(r["step"], r["kind"], r.get("total")) for r in records] for records in (one, two)]
-    assert shown[0] == shown[1]
 
 
 def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: None) -> None:
@@ -154,6 +115,80 @@ def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread:
     with pytest.raises(FeatDepthError, match="2 steps in a row.*lower optimiser.lr"):
         run(trainer)
     assert trainer.skipped == 2
+    newest = trainer.checkpoints.latest()
+    assert newest is not None and newest.name == "step_00000002.pt"
+    assert read_checkpoint(newest)["skipped_in_a_row"] == 0  # whoever resumes there has as many again
     dumped = sorted((trainer.output / "nonfinite").iterdir())
     assert [p.name for p in dumped] == ["step_00000000_0_0.pt", "step_00000001_0_0.pt"]
     assert torch.load(dumped[0], weights_only=True)["images"].shape == (2, 2, 3, 64, 96)
+
+
+def test_not_finite_in_one_micro_batch_of_two_changes_nothing() -> None:
+    """Weights, Adam's state, running statistics and their counter stay; a good step counts as one batch."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    optimiser = torch.optim.Adam(net.parameters(), 0.1)
+
+    def terms(factor: float) -> dict[str, torch.Tensor]:
+        return {"total": net(torch.randn(5, 3)).square().mean() * factor}
+
+    def step(*factors: float) -> StepResult:
+        micro = [partial(terms, factor) for factor in factors]
+        return train_step(net, micro, optimiser, list(net.parameters()), 1.0)
+
+    assert step(1.0, 1.0).applied
+    before = copy.deepcopy((net.state_dict(), optimiser.state_dict()))
+    assert int(before[0]["1.num_batches_tracked"]) == 1
+    result = step(1.0, float("nan"))
+    assert not result.applied and math.isnan(result.terms["total"])
+    assert same(before, (net.state_dict(), optimiser.state_dict()))
+    assert step(1.0, 1.0).applied
+
+
+def test_present_settings_count_and_changes_are_told(make_trainer: Make) -> None:
+    old = make_trainer("old")
+    state = {**old.state_dict(), "best": 0.25, "processes": 2}
+    changed = {"optimiser": {"lr": 5e-4, "betas": [0.8, 0.99]}}
+    new = make_trainer("new", tiny_config(**changed), resumed=True)
+    assert _changes(state, new) == [
+        "changed: optimiser.betas: [0.9, 0.999] -> [0.8, 0.99]",
+        "changed: optimiser.lr: 0.001 -> 0.0005",
+        "changed: processes: 2 -> 1",
+    ]
+    new.load_state_dict(state)
+    assert {group["betas"] for group in new.optimiser.param_groups} == {(0.8, 0.99)}
+    assert max(group["base_lr"] for group in new.optimiser.param_groups) == 5e-4
+    assert new.best == 0.25
+
+
+def test_best_is_compared_with_like(make_trainer: Make) -> None:
+    """A figure on other clips or sizes is no measure of what follows."""
+    state = {**make_trainer("old").state_dict(), "best": 0.25}
+    stage = {"steps": 4, "sizes": [[64, 128]], "batch_size": 1}
+    other = make_trainer("new", tiny_config(stages=[stage]), resumed=True)
+    assert any(line.startswith("changed: measured_on") for line in _changes(state, other))
+    other.load_state_dict(state)
+    assert other.best == float("inf")
+
+
+def test_an_average_that_the_checkpoint_lacks_starts_from_its_weights(make_trainer: Make) -> None:
+    trainer = make_trainer("new", resumed=True)
+    state = copy.deepcopy(trainer.state_dict())
+    for value in state["model"].values():
+        value += 1
+    trainer.load_state_dict({**state, "average": None})
+    assert trainer.average is not None
+    assert same(trainer.average.values, state["model"])
+
+
+def test_a_signal_passed_on_is_no_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torchrun passes on every process has had from the terminal; a later one stops the run at once."""
+    now = 100.0
+    monkeypatch.setattr("featdepth_training.signals.time.monotonic", lambda: now)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == "SIGINT"
+        now += 60
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -40,6 +41,9 @@ class StopRequest:
 
 
 def leave_signals_to_parent(_worker: int) -> None:
-    """Let a loader process ignore SIGINT and SIGTERM: it ends with its parent, which finishes its step first."""
+    """Let a loader process ignore SIGINT, which its parent answers, and end without complaint on SIGTERM.
+
+    SIGTERM it must obey: that is how its parent ends it. A parent that has SIGTERM of its own stops for that reason.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))

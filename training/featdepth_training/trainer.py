@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from featdepth_ros.errors import CheckpointError, FeatDepthError
+from featdepth_ros.errors import CheckpointError, FeatDepthError, RecordingError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch
@@ -206,7 +206,7 @@ class Trainer:
             # After the checkpoint of the same step: validation may take long, and whoever wants the run to end may not
             # wait for it. A run that is resumed there validates first.
             if self._validation_due():
-                self.validate(monitor)
+                self._validate_or_save(monitor)
             if self.step >= self.config.total_steps:
                 return
             batches, failure = self._next(loader)
@@ -249,6 +249,16 @@ class Trainer:
         if failure is None:
             raise FeatDepthError(f"another process could not read its data, and says why; {where}")
         raise FeatDepthError(f"{failure} Training goes no further: {where}") from failure
+
+    def _validate_or_save(self, monitor: Monitor) -> None:
+        try:
+            self.validate(monitor)
+        except RecordingError as error:
+            self._save()
+            raise FeatDepthError(
+                f"{error} It is needed for validation: the run is saved at step {self.step}; go on from there with "
+                "--resume"
+            ) from error
 
     def _validation_due(self) -> bool:
         if self.validated_at == self.step or self.step == 0:
@@ -350,8 +360,8 @@ class Trainer:
 
         The clips and sizes are the same throughout the run: those of its last stage.
         """
-        self.validated_at = self.step
         if not self.processes.first:
+            self.validated_at = self.step
             self.processes.wait()
             return {}
         torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
@@ -363,6 +373,7 @@ class Trainer:
         low_precision = self.config.engine.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
             self.validation, shown = validate(model, batches, names, self.config)
+        self.validated_at = self.step
         monitor.record("validation", self.step, self.validation)
         told = ", ".join(f"{key} {self.validation[key]:.5f}" for key in TOLD if key in self.validation)
         monitor.say(f"step {self.step}: {told}")
