@@ -191,6 +191,15 @@ def moved(before: FeatDepthModel, after: FeatDepthModel) -> set[str]:
     return {name.split(".")[0] for name, value in before.named_parameters() if not torch.equal(value, other[name])}
 
 
+def test_a_resumed_run_still_names_what_it_started_from(caches: Path, run: Path, tmp_path: Path, narrow: None) -> None:
+    start, preset = str(published(tmp_path, "baseline_r18")), "model.preset=kitti"
+    overrides = changes("kitti_baseline", caches, preset, "model.metres_per_unit=36", "model.licence=mine")
+    train("kitti_baseline", run, [*overrides, "stages.0.steps=1"], finetune=start)
+    outcome = train("kitti_baseline", run, overrides, resume="")
+    assert outcome.steps == 2
+    assert load_model(outcome.weights).info.licence.startswith("mine; started from 'featdepth-kitti'")
+
+
 def test_stereo_and_single_cameras_in_one_run(caches: Path, run: Path) -> None:
     both = [f"data.prepared.caches=[{caches / 'pairs'}, {caches / 'mono'}]", "data.prepared.shares=[1, 1]"]
     outcome = train("mono_stereo", run, [*changes("mono_stereo", caches), *both], finetune="compact")

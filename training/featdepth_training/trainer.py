@@ -141,6 +141,7 @@ class Trainer:
             "processes": self.processes.count,
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
+            "licence": self.model.info.licence,
             "config": to_dict(self.config),
         }
 
@@ -169,6 +170,9 @@ class Trainer:
                 torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
         except (KeyError, RuntimeError, ValueError) as error:
             raise misfit(error) from error
+        licence = str(state.get("licence", ""))
+        if licence.startswith(self.config.model.licence):  # it may name the weights the run started from as well
+            self.model.info = self.model.info.with_(licence=licence)
         self._restore_rates()
 
     def _restore_rates(self) -> None:
