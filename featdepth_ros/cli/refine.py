@@ -136,4 +136,5 @@ def _print(report: RefineReport) -> None:
     known = [name for name in before if before[name] is not None or after[name] is not None]
     _, rows = comparison_table({"before": {n: before[n] for n in known}, "after": {n: after[n] for n in known}})
     print(text_table(["held out", "before", "after"], rows))
-    print(f"median depth after / before: {report.scale_ratio:.4f}")
+    ratio, held_out = report.scale_ratio, report.scale_ratio_held_out
+    print(f"median depth after / before: {ratio:.4f}, on held-out frames {held_out:.4f}")

@@ -20,7 +20,7 @@ from featdepth_ros.simulation import Simulation, SimulationConfig, default_camer
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("rendered")
-    config = SimulationConfig(scene="room", seed=3, frames=20, camera=default_camera(128, 64), baseline_m=0.3)
+    config = SimulationConfig(scene="street", seed=3, frames=20, camera=default_camera(128, 64))
     simulation = Simulation(config, threads=1)
     write_kitti_odometry(folder, simulation, simulation.right())
     yield folder
@@ -48,8 +48,8 @@ def test_a_stereo_recording_mends_shaken_weights(recording: Path, tmp_path: Path
     found = json.loads(figures.read_text())
     assert {
         "accepted", "reasons", "written", "complete", "steps", "planned_steps", "skipped", "recording", "weights",
-        "frames", "train_clips", "held_out_clips", "size", "stereo", "scale_ratio", "before", "after", "output",
-        "seconds",
+        "frames", "train_clips", "held_out_clips", "size", "stereo", "scale_ratio", "scale_ratio_held_out", "before",
+        "after", "output", "seconds",
     } == set(found)  # fmt: skip
     before, after = found["before"], found["after"]
     assert found["accepted"] and found["written"] and found["stereo"] and found["steps"] == 12

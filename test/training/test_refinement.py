@@ -38,7 +38,8 @@ def test_refinement_learns_the_motion_and_is_accepted(tmp_path: Path) -> None:
     assert report.after.photometric < 0.8 * report.before.photometric
     assert report.before.rpe_m == pytest.approx(0.4 * STEP_M, rel=1e-3)
     assert report.after.rpe_m is not None and report.after.rpe_m < 0.5 * 0.4 * STEP_M
-    assert report.after.abs_rel == pytest.approx(abs(report.scale_ratio - 1), abs=1e-3)
+    assert report.after.abs_rel == pytest.approx(abs(report.scale_ratio_held_out - 1), abs=1e-3)
+    assert report.scale_ratio == pytest.approx(report.scale_ratio_held_out, rel=1e-4)
     assert (report.frames, report.train_clips, report.held_out_clips) == (22, 14, 4)
     torch.testing.assert_close(model.translation.detach(), start)  # the caller's model stays as it was
     written = read_weights(output)

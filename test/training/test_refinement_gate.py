@@ -54,3 +54,12 @@ def test_without_truth_the_photometric_loss_decides_alone() -> None:
 def test_a_scale_that_a_stereo_partner_tells_may_move() -> None:
     assert judge(BEFORE, BEFORE, 1.4, scale_is_observed=True).accepted
     assert len(judge(BEFORE, replace(BEFORE, photometric=1.0, abs_rel_median_scaled=1.0), 2.0).reasons) == 3
+
+
+def test_where_the_scale_is_observed_depth_is_judged_as_it_is() -> None:
+    right_in_metres = replace(BEFORE, abs_rel=0.15, abs_rel_median_scaled=0.22)
+    assert judge(BEFORE, right_in_metres, 1.4, scale_is_observed=True).accepted
+    assert not judge(BEFORE, right_in_metres, 1.0).accepted
+    wrong_in_metres = replace(BEFORE, abs_rel=0.35, abs_rel_median_scaled=0.15)
+    reasons = judge(BEFORE, wrong_in_metres, 1.4, scale_is_observed=True).reasons
+    assert reasons == ("AbsRel rose from 0.3000 to 0.3500",)

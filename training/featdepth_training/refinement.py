@@ -35,7 +35,7 @@ from featdepth_training.monitor import Monitor
 from featdepth_training.networks import build_optimiser, training_mode
 from featdepth_training.prepare import PrepareConfig, prepare
 from featdepth_training.refinement_config import FRAMES, RefineConfig, train_config
-from featdepth_training.refinement_figures import measure, scale_ratio
+from featdepth_training.refinement_figures import log_depths, measure, scale_ratio
 from featdepth_training.refinement_gate import HeldOutFigures, Verdict, judge
 from featdepth_training.samples import ClipDataset, Part, Plan, Source, train_loader, validation_batches
 from featdepth_training.schedule import rate_factor
@@ -61,7 +61,8 @@ class RefineReport:
         stereo: whether a stereo partner took part.
         steps, planned_steps, skipped: optimiser steps done, meant, and left out because a number was not finite.
         before, after: figures on the held-out clips.
-        scale_ratio: median depth there, after over before.
+        scale_ratio: median depth, after over before, over the whole recording: what the gate looks at.
+        scale_ratio_held_out: the same on the held-out clips, where corrections of single views show as well.
         verdict: whether the weights may be used.
         output: the file written; None when they were refused.
         seconds: of the steps.
@@ -80,6 +81,7 @@ class RefineReport:
     before: HeldOutFigures
     after: HeldOutFigures
     scale_ratio: float
+    scale_ratio_held_out: float
     verdict: Verdict
     output: Path | None
     seconds: float
@@ -192,7 +194,7 @@ class _Refinement:
         self.size = settings.size or self._usual_size()
         self.cache = folder / f"cache_{self.size[0]}x{self.size[1]}{'_stereo' if self.stereo else ''}"
         self.kept = self._prepare()
-        self.train, self.held_out = self._split()
+        self.train, self.held_out, self.everything = self._split()
         if self.info.focal is None:
             # No camera to compensate for: the recording's own counts as the one of the weights.
             fx, fy, _, _ = self.train.clips[0].camera
@@ -224,7 +226,8 @@ class _Refinement:
             )
         return int(summary["kept"])
 
-    def _split(self) -> tuple[Source, Source]:
+    def _split(self) -> tuple[Source, Source, Source]:
+        """Clips to train on, to measure, and of the whole recording, those to be measured thinned out."""
         every = ClipCache([self.cache], frames=FRAMES)
         held = max(round(len(every) * self.settings.held_out), 1)
         few = RecordingError(
@@ -240,21 +243,24 @@ class _Refinement:
             raise few from error
         if len(train) < LEAST_TRAINED:
             raise few
-        spacing = math.ceil(len(rest) / self.settings.measured_clips)
-        measured = Source(rest.names[0], Part(rest, range(0, len(rest), spacing)), 1.0, False, self.size)
-        return sources_of(train, rendered=False)[0], measured
+        return sources_of(train, rendered=False)[0], self._thinned(rest), self._thinned(every)
+
+    def _thinned(self, cache: ClipCache) -> Source:
+        spacing = math.ceil(len(cache) / self.settings.measured_clips)
+        return Source(cache.names[0], Part(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
 
     def go(self, target: Path | None, weights: str) -> RefineReport:
         """Measure, train, measure, judge, write."""
         self.model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        before, depths_before = self._measure(self.model)
+        before, held_before = self._measure(self.model)
+        depths_before = log_depths(self.model, self._batches(self.everything))
         began = time.perf_counter()
         refined = self._train()
         seconds = time.perf_counter() - began
         if self.steps == 0:
             raise FeatDepthError("stopped before the first step: the weights are as they were, nothing was written")
-        after, depths_after = self._measure(refined)
-        ratio = scale_ratio(depths_before, depths_after)
+        after, held_after = self._measure(refined)
+        ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.everything)))
         verdict = judge(before, after, ratio, self.stereo, self.settings.limits)
         written = target is not None and (verdict.accepted or self.settings.accept_worse)
         if target is not None and written:
@@ -275,15 +281,19 @@ class _Refinement:
             before=before,
             after=after,
             scale_ratio=ratio,
+            scale_ratio_held_out=scale_ratio(held_before, held_after),
             verdict=verdict,
             output=target if written else None,
             seconds=seconds,
         )
 
     def _measure(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[Tensor]]:
-        dataset = ClipDataset([self.held_out], self.config.data.sequence, None, self.settings.seed)
-        batches = validation_batches(dataset, [self.size], self.settings.batch_size)
-        return measure(model, (batch.to(self.device).in_floats() for batch in batches), self.config)
+        return measure(model, self._batches(self.held_out), self.config)
+
+    def _batches(self, source: Source) -> Iterator[FrameBatch]:
+        dataset = ClipDataset([source], self.config.data.sequence, None, self.settings.seed)
+        for batch in validation_batches(dataset, [self.size], self.settings.batch_size):
+            yield batch.to(self.device).in_floats()
 
     def _described(self, weights: str, verdict: Verdict) -> Any:
         """What the new weights say of themselves: what they were refined from and on, and on what terms."""

@@ -134,7 +134,17 @@ def _errors(truth: NDArray[np.float64], motions: NDArray[np.float64]) -> tuple[f
     return float(np.mean([m[0] for m, _ in pairs])), float(np.mean([a[0] for _, a in pairs]))
 
 
+@torch.no_grad()
+def log_depths(model: FeatDepthModel, batches: Iterable[FrameBatch]) -> list[Tensor]:
+    """Return (1, h, w) log depth in network units of each clip's middle frame, on the CPU; as `measure` for batches."""
+    model.eval()
+    found: list[Tensor] = []
+    for batch in batches:
+        found += list(log_depth(model.depth(batch.images[:, batch.frames // 2])[0], model.info).cpu())
+    return found
+
+
 def scale_ratio(before: list[Tensor], after: list[Tensor]) -> float:
-    """Return the median over clips of the median depth after over before, from log depths as `measure` returns them."""
+    """Return the median over clips of the median depth after over before, from log depths."""
     ratios = [(new - old).median() for old, new in zip(before, after, strict=True)]
     return float(torch.stack(ratios).median().exp())

@@ -44,7 +44,8 @@ class GateLimits:
 
     Attributes:
         photometric: largest share the photometric figure may rise by. None: it is what refinement lowers.
-        abs_rel: largest share the median-scaled AbsRel may rise by; a few dozen frames do not tell less.
+        abs_rel: largest share AbsRel may rise by, as it is where the scale is observed, else median scaled; a few dozen
+            frames do not tell less.
         scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
     """
 
@@ -73,7 +74,8 @@ def judge(
     Args:
         before: figures of the old weights.
         after: figures of the new ones.
-        scale_ratio: median depth after over before, on those clips.
+        scale_ratio: median depth after over before, over the whole place: on few frames a scale that moves may as well
+            be a view that is understood better.
         scale_is_observed: a stereo partner tells metres, so that a moved scale is a finding and no drift.
         limits: what counts as no worse.
     """
@@ -89,7 +91,10 @@ def judge(
             reasons.append(f"{what} rose from {old:.4f} to {new:.4f}")
 
     compare("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric)
-    compare("AbsRel (median scaled)", before.abs_rel_median_scaled, after.abs_rel_median_scaled, allowed.abs_rel)
+    if scale_is_observed and before.abs_rel is not None:
+        compare("AbsRel", before.abs_rel, after.abs_rel, allowed.abs_rel)
+    else:
+        compare("AbsRel (median scaled)", before.abs_rel_median_scaled, after.abs_rel_median_scaled, allowed.abs_rel)
     if not (math.isfinite(scale_ratio) and scale_ratio > 0):
         reasons.append("depth is no number any more")
     elif not scale_is_observed and max(scale_ratio, 1 / scale_ratio) > 1 + allowed.scale:

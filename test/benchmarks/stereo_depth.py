@@ -1,0 +1,79 @@
+"""Depth of weights against disparities of the stereo pairs themselves (OpenCV's semi-global matching).
+
+    python test/benchmarks/stereo_depth.py $DATA/kitti_raw/2011_09_26/2011_09_26_drive_0001_sync \
+        --weights compact refined.safetensors --size 128x416 --last 0.2
+
+For recordings without true depth. Pairs must be rectified. Garg's crop, 0.001 to 80 m.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from featdepth_ros import load_model
+from featdepth_ros.cli.arguments import image_size
+from featdepth_ros.geometry.chain import ImageChain
+from featdepth_ros.inference.scale import focal_ratio
+from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.recordings import Frame, open_recording
+
+
+def matched_depth(frame: Frame) -> NDArray[np.float64]:
+    """(H, W) metres, 0 where matching found nothing."""
+    assert frame.partner is not None and frame.camera is not None
+    matcher = cv2.StereoSGBM_create(  # type: ignore[attr-defined]
+        0, 128, 5, 200, 800, disp12MaxDiff=1, uniquenessRatio=10, speckleWindowSize=100, speckleRange=2
+    )
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame.image, frame.partner.image)]
+    disparity = matcher.compute(*grey).astype(np.float64) / 16
+    baseline_m = float(-frame.partner.T_partner_camera[0, 3])
+    return np.where(disparity > 1, frame.camera.fx * baseline_m / np.maximum(disparity, 1.0), 0.0)
+
+
+@torch.inference_mode()
+def predicted_depth(model: FeatDepthModel, frame: Frame, size: tuple[int, int]) -> NDArray[np.float32]:
+    """(h, w) metres."""
+    assert frame.camera is not None
+    chain = ImageChain(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
+    low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
+    disparity = model.depth(chain.apply(frame.image))[0][0, 0].numpy()
+    return model.info.scale_factor * focal_ratio(model.info, chain.camera, size) / (low + (high - low) * disparity)
+
+
+def main() -> None:
+    """Print one line for each weights file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input")
+    parser.add_argument("--weights", nargs="+", required=True)
+    parser.add_argument("--size", type=image_size, default=(192, 640))
+    parser.add_argument("--last", type=float, default=1.0, help="share of the recording, from its end")
+    args = parser.parse_args()
+    recording = open_recording(args.input, partner="auto")
+    models = {name: load_model(name) for name in args.weights}
+    found: dict[tuple[str, str], list[ImageErrors]] = {}
+    for frame in recording.frames_from(round(len(recording) * (1 - args.last))):
+        if frame.partner is None:
+            continue
+        truth = matched_depth(frame)
+        for name, model in models.items():
+            depth = predicted_depth(model, frame, args.size)
+            for scale in ("none", "median"):
+                errors = evaluate_image(depth, truth, DepthProtocol(crop="garg", scale=scale))  # type: ignore[arg-type]
+                if errors is not None:
+                    found.setdefault((name, scale), []).append(errors)
+    for (name, scale), images in found.items():
+        s = summarise_depth(images)
+        print(
+            f"{name}, {scale}: AbsRel {s.abs_rel:.3f}, a1 {s.a1:.3f}, RMSE {s.rmse:.2f} m over {s.frames} frames, "
+            f"median true / predicted {s.scale_median:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
