@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.losses import ObjectiveConfig
 
 #: The reference's training (spec section 1): mono and stereo, Adam 1e-4, gradient clipped at 35.
 FRAMES: tuple[int | str, ...] = (0, -1, 1, "s")
@@ -58,11 +57,6 @@ class StepProblem:
             )
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("--device is cuda, but torch sees no GPU here; use --device cpu")
-
-    @property
-    def objective(self) -> ObjectiveConfig:
-        """The reference's settings for these frames."""
-        return ObjectiveConfig.reference("fm", frame_ids=FRAMES)
 
 
 @torch.no_grad()

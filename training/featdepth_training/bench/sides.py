@@ -12,12 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.losses import objective
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
+from featdepth_training.batch import FrameBatch
 from featdepth_training.bench.problem import CLIP_NORM, FRAMES, LEARNING_RATE, StepProblem, make_inputs, prepare_model
-from featdepth_training.forward import run_networks
+from featdepth_training.config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimiserConfig,
+    PreparedConfig,
+    SequenceConfig,
+    TrainConfig,
+)
+from featdepth_training.networks import build_optimiser, model_info
 from featdepth_training.step import train_step
+from featdepth_training.terms import training_terms
 
 #: What a checkout of the original holds, of all that is used here.
 NET_FILE = Path("mono", "model", "mono_fm", "net.py")
@@ -38,22 +49,19 @@ class Side(Protocol):
 
 
 class OwnStep:
-    """This package's step."""
+    """This package's step, as `trainer.Trainer` takes it."""
 
     def __init__(self, problem: StepProblem) -> None:
-        self.problem = problem
-        self.model: FeatDepthModel = build_model(problem.architecture)
+        self.config = train_config(problem)
+        self.model: FeatDepthModel = build_model(problem.architecture, model_info(self.config.model))
         self.model.to(device=problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         prepare_model(self.model, problem)
-        self.inputs = make_inputs(problem)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, fused=True)
+        self.batch, self.seen = as_batch(make_inputs(problem))
+        self.optimiser, self.parameters = build_optimiser(self.model, self.config.optimiser)
 
     def terms(self) -> dict[str, Tensor]:
         """Every weighted term and ``total``."""
-        config = self.problem.objective
-        outputs = run_networks(self.model, self.inputs, config, "batch_statistics", self.problem.pose_size)
-        return objective(self.inputs, outputs, config)
+        return training_terms(self.model, self.batch, self.seen, self.config)[0]
 
     def loss(self) -> Tensor:
         """See `Side`."""
@@ -62,6 +70,48 @@ class OwnStep:
     def step(self) -> float:
         """See `Side`."""
         return train_step(self.model, [self.terms], self.optimiser, self.parameters, CLIP_NORM).terms["total"]
+
+
+def train_config(problem: StepProblem) -> TrainConfig:
+    """The run that takes this step: the original's training, dropout off."""
+    model = ModelConfig(
+        architecture=problem.architecture,
+        initial="none",
+        feature_net="drawn",
+        input_size=(problem.height, problem.width),
+        pose_size=problem.pose_size,
+        feature_statistics="batch_statistics",
+        dropout=False,
+    )
+    data = DataConfig(
+        kind="prepared",
+        prepared=PreparedConfig(caches=("drawn",)),
+        sequence=SequenceConfig(frames=3, stereo=True),
+        augment=AugmentConfig(haze=0.0),
+    )
+    optimiser = OptimiserConfig(kind="adam", lr=LEARNING_RATE, encoder_lr_factor=1.0, weight_decay=0.0)
+    objective = ObjectiveConfig(photometric=1.0, features=1e-3, smoothness=1e-3, reference=True)
+    return TrainConfig(model=model, data=data, optimiser=optimiser, objective=objective)
+
+
+def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:
+    """The inputs of the original as a batch of three frames with a partner, and what the networks see."""
+    frames = (-1, 0, 1)
+    images, seen = (torch.stack([inputs[name, f, 0] for f in frames], 1) for name in ("color", "color_aug"))
+    count, K = len(images), inputs["K"]
+    nothing = torch.zeros(count, dtype=torch.bool, device=images.device)
+    batch = FrameBatch(
+        images=images,
+        depth=torch.full_like(images[:, :, :1], float("nan")),
+        camera=torch.stack((K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]), 1),
+        motions=torch.full((count, 2, 4, 4), float("nan"), device=images.device),
+        partner=inputs["color", "s", 0][:, None].expand_as(images),
+        stereo=inputs["stereo_T"],
+        rendered=nothing,
+        single=nothing,
+        group=torch.zeros(count, dtype=torch.int64, device=images.device),
+    )
+    return batch, seen
 
 
 class ReferenceStep:
