@@ -242,8 +242,8 @@ class _Run:
         if not frames:
             raise RecordingError(
                 f"'{self.recording.name}' gave no clip of {self.config.shortest} frames: {summary['selected']}, "
-                f"{len(self.unreadable)} unreadable. Is the camera standing still (--keep-static keeps such frames), "
-                "or is the rate too low?"
+                f"{len(self.unreadable)} unreadable. Is the camera standing still "
+                "(prepare --keep-static keeps such frames), or is the rate too low?"
             )
         self.store.write(SUMMARY, json.dumps(summary, indent=1).encode())
         return summary
