@@ -34,7 +34,8 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
-    parser.add_argument("--scene", default="street", help="street, room, corridor or clutter (default: street)")
+    scenes = "street, room, textureless (a room), corridor or clutter (default: street)"
+    parser.add_argument("--scene", default="street", help=scenes)
     parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="default: 192x640")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -56,6 +57,21 @@ def make_room(seed: int) -> Scene:
     )
     free = FreeSpace((-size[0] / 2 + 1.25, -size[1] / 2 + 1.25, 1.18), (size[0] / 2 - 1.25, size[1] / 2 - 1.25, 1.7))
     return finish_indoors(b, free, light, shadow_cell_m=0.03)
+
+
+#: Share of every texture's contrast that a textureless room keeps: below two grey levels on its walls and floor.
+TEXTURELESS_CONTRAST = 0.08
+
+
+def make_textureless_room(seed: int) -> Scene:
+    """Build the room of the same seed with everything in it of nearly one colour: outlines and soft shading remain."""
+    scene = make_room(seed)
+    atlas = scene.data.atlas.astype(np.float32)
+    colours = atlas[:, :, :3]
+    mean = colours.mean(axis=1, keepdims=True)
+    atlas[:, :, :3] = mean + TEXTURELESS_CONTRAST * (colours - mean)
+    data = scene.data._replace(atlas=np.round(atlas).astype(np.uint8))
+    return dataclasses.replace(scene, kind="textureless", data=data)
 
 
 def finish_indoors(b: SceneBuilder, free: FreeSpace, light: Light, shadow_cell_m: float) -> Scene:

@@ -17,7 +17,7 @@ from featdepth_ros.simulation.corridor import make_corridor
 from featdepth_ros.simulation.look import Look, random_look
 from featdepth_ros.simulation.renderer import Renderer
 from featdepth_ros.simulation.road import Road
-from featdepth_ros.simulation.room import make_room
+from featdepth_ros.simulation.room import make_room, make_textureless_room
 from featdepth_ros.simulation.scene import Scene, turn
 from featdepth_ros.simulation.street import make_street
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held
@@ -29,10 +29,11 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
     "room": lambda seed, length_m: make_room(seed),
     "corridor": lambda seed, length_m: make_corridor(seed),
     "clutter": make_clutter,
+    "textureless": lambda seed, length_m: make_textureless_room(seed),
 }
 
 
-#: How often `random_scene_config` draws each kind.
+#: How often `random_scene_config` draws each kind; the others it does not draw.
 SCENE_SHARES: dict[str, float] = {"street": 0.4, "room": 0.3, "corridor": 0.12, "clutter": 0.18}
 
 
@@ -177,7 +178,7 @@ def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (19
         size: (height, width) of the images, pixels.
     """
     rng = np.random.default_rng([seed, 51])
-    kind = str(rng.choice(sorted(SCENES), p=[SCENE_SHARES[name] for name in sorted(SCENES)]))
+    kind = str(rng.choice(sorted(SCENE_SHARES), p=[SCENE_SHARES[name] for name in sorted(SCENE_SHARES)]))
     height, width = size
     focal = width * float(np.exp(rng.uniform(np.log(0.45), np.log(1.2))))
     cx, cy = 0.5 * width - 0.5 + width * rng.normal(0, 0.02), 0.5 * height - 0.5 + height * rng.normal(0, 0.03)

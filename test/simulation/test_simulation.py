@@ -15,6 +15,7 @@ pytest.importorskip("numba")
 
 from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig, random_scene_config, simulate
 from featdepth_ros.simulation.rays import ray_table
+from featdepth_ros.simulation.simulate import SCENE_SHARES
 
 RATES = {"street": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 
@@ -162,9 +163,19 @@ def test_effects_change_images_and_no_truth() -> None:
     assert untouched.tobytes() == a.image.tobytes()
 
 
+def test_a_textureless_room_is_the_room_without_its_textures() -> None:
+    room, bare = (next(simulate(SimulationConfig(scene=s, seed=4, frames=1))) for s in ("room", "textureless"))
+    assert room.depth is not None and bare.depth is not None and room.depth.tobytes() == bare.depth.tobytes()
+    # What is left of a picture beside its large forms, without the outlines: the median of local differences.
+    fine = [np.median(cv2.Laplacian(cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).__abs__().clip(0, 99) + 0.0)
+            for f in (room, bare)]  # fmt: skip
+    assert fine[1] <= 1.0 and fine[1] < 0.5 * fine[0]
+    assert bare.image.std() > 10.0  # shading and outlines remain
+
+
 def test_random_configurations_vary_and_render() -> None:
     configs = [random_scene_config(seed, frames=1, size=(96, 320)) for seed in range(24)]
-    assert {c.scene for c in configs} == set(SCENES)
+    assert {c.scene for c in configs} == set(SCENE_SHARES) < set(SCENES)
     focal = [c.camera.fx / c.camera.width for c in configs]
     assert min(focal) < 0.6 and max(focal) > 0.9 and min(focal) > 0.44 and max(focal) < 1.21
     for config in configs[:2]:

@@ -40,5 +40,6 @@ SCENES: dict[str, SceneKind] = {
         SceneKind("room", hold, (200.0, 470.0)),
         SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0),
         SceneKind("corridor", hold, (250.0, 600.0)),
+        SceneKind("textureless", hold, (200.0, 470.0)),
     )
 }
