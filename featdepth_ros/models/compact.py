@@ -5,6 +5,7 @@ Made for processors: a frame is encoded once, its features serve depth, and moti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +86,14 @@ class CompactDecoder(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Keep the variance from layer to layer (He et al. 2015, fan-out), so that untrained batch norms do no harm."""
+    """Keep the variance from layer to layer (He et al. 2015, fan-out), so that untrained batch norms do no harm.
+
+    The fan-out of a grouped convolution is that of one group: without the division a depthwise layer's output has the
+    variance of a batch norm's epsilon, and steps of a usual learning rate are as large as its weights.
+    """
     if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 

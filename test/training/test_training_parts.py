@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.augment import photometric
 from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
-from featdepth_training.config import SUPERVISED, AugmentConfig, ScheduleConfig
+from featdepth_training.config import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
 from featdepth_training.ema import WeightAverage
+from featdepth_training.networks import start_model, training_mode
 from featdepth_training.prediction import Prediction
 from featdepth_training.schedule import rate_factor
 from featdepth_training.step import train_step
@@ -68,6 +70,22 @@ def test_a_step_that_is_not_finite_changes_nothing(factor: float) -> None:
     assert torch.equal(net.seen, torch.zeros(1))  # type: ignore[arg-type]
     assert train_step(net, [lambda: net.terms(1.0)], optimiser, list(net.parameters()), 1.0).applied
     assert not torch.equal(net.weight.detach(), torch.ones(3))
+
+
+@torch.no_grad()
+def test_networks_from_random_weights_say_the_same_in_training_and_evaluation() -> None:
+    torch.manual_seed(0)
+    model = start_model(TrainConfig(model=ModelConfig(initial="none", norm_momentum=0.1)))
+    assert isinstance(model, CompactModel)
+    images = torch.rand(4, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    images = nn.functional.avg_pool2d(images, 5, 1, 2)
+    training_mode(model)
+    for _ in range(100):  # statistics settle long before a short run ends
+        trained = model.encode(images)
+    evaluated = model.eval().encode(images)
+    for before, after in zip(trained[:4], evaluated[:4], strict=True):  # at stride 32 the batch holds 24 pixels
+        assert float((after - before).norm()) < 0.25 * float(before.norm())
+    assert min(float(m.std()) for m in evaluated) > 0.3  # depthwise layers pass on what they are given
 
 
 def test_axisangle_is_the_inverse_of_rodrigues() -> None:

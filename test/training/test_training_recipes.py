@@ -111,7 +111,9 @@ def changes(recipe: str, caches: Path, *more: str) -> list[str]:
         alone = f", {caches / 'singles'}" if config.data.prepared.singles else ""
         found += [f"data.prepared={{caches: [{caches / cache}{alone}], singles: [{'singles' * bool(alone)}]}}"]
     if config.data.kind != "prepared":
-        found.append(f"data.rendered={{cache: {caches / 'rendered'}, {RENDERED}}}")
+        pairs = config.data.rendered.baseline_m > 0
+        cache, baseline = ("rendered_pairs", ", baseline_m: 0.2") if pairs else ("rendered", "")
+        found.append(f"data.rendered={{cache: {caches / cache}, {RENDERED}{baseline}}}")
     return [*found, *more]
 
 

@@ -64,6 +64,23 @@ def test_truth_explains_the_neighbours_at_any_focal_length(clip: Clip, frames: i
     assert float(right["total"]) < float(wrong["total"])
 
 
+def test_the_rendered_partner_is_explained_by_the_true_depth() -> None:
+    plain = RenderedConfig(frames=1, height=96, width=224, baseline_m=0.12)
+    clip = ClipRenderer(plain, "room", 0, 0)(3)
+    assert clip.partner is not None and clip.T_partner_camera is not None
+    assert clip.T_partner_camera[0, 3] == pytest.approx(-0.12)
+    dataset = ClipDataset(
+        [Source("room", [clip], 1.0, True, (96, 224))], SequenceConfig(frames=1, stereo=True), None, 0
+    )
+    batch = collate([dataset[SampleKey(0, 0, 0, 96, 224)]]).in_floats()
+    model = build_model("compact", INFO)
+
+    def photometric(depth_factor: float) -> float:
+        return float(selfsupervised_terms(model, truth(batch, depth_factor), batch, PHOTOMETRIC, True)["total"])
+
+    assert photometric(1.0) < 0.7 * min(photometric(0.6), photometric(1.7))
+
+
 def test_terms_are_named_and_add_up_and_reach_both_networks(clip: Clip) -> None:
     batch = sample(clip, 3)
     model = build_model("compact", INFO)

@@ -38,6 +38,9 @@ class ModelConfig:
             those of a single image later.
         feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
             ``batch_statistics`` what the original does.
+        norm_momentum: share of a batch in the running statistics of every BatchNorm; 0: the architecture's own. That of
+            the compact encoder, 0.01, is meant for statistics that are right to begin with; from random weights a short
+            run needs 0.1, or evaluation sees nothing of what was learned.
         dropout: keep the published depth decoder's dropout.
     """
 
@@ -58,6 +61,7 @@ class ModelConfig:
     frozen_blocks: int = 0
     frozen_statistics: tuple[str, ...] = ()
     feature_statistics: Literal["running_statistics", "batch_statistics"] = "running_statistics"
+    norm_momentum: float = 0.0
     dropout: bool = True
 
 
@@ -74,6 +78,7 @@ class RenderedConfig:
         shares: of each kind in the clips; empty: equal.
         shard_clips: clips a file.
         seed: of scenes, cameras and paths.
+        baseline_m: distance of a stereo partner to the right of the camera; 0: none.
     """
 
     cache: str = ""
@@ -86,6 +91,7 @@ class RenderedConfig:
     shares: tuple[float, ...] = ()
     shard_clips: int = 20
     seed: int = 0
+    baseline_m: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ def _check_model(config: TrainConfig) -> None:
     model, engine = config.model, config.engine
     if not 0 < model.min_depth < model.max_depth:
         raise ConfigError(f"model depth range is {model.min_depth} to {model.max_depth}; expected 0 < min < max")
+    if not 0 <= model.norm_momentum <= 1:
+        raise ConfigError(
+            f"model.norm_momentum is {model.norm_momentum}; expected 0 (the architecture's own) or a share up to 1"
+        )
     if model.metres_per_unit <= 0:
         raise ConfigError(f"model.metres_per_unit is {model.metres_per_unit}; expected a number above 0")
     for name in ("input_size", "pose_size"):
@@ -94,6 +98,8 @@ def _check_data(config: TrainConfig) -> None:
         raise ConfigError(
             f"data.sequence has frames {sequence.frames} and max_gap {sequence.max_gap}; expected at least 1 of each"
         )
+    if data.rendered.baseline_m < 0:
+        raise ConfigError(f"data.rendered.baseline_m is {data.rendered.baseline_m}; expected 0 (no partner) or metres")
     if data.workers < 0:
         raise ConfigError(f"data.workers is {data.workers}; expected 0 (load in the training process) or more")
     if data.kind != "rendered":
@@ -103,10 +109,10 @@ def _check_data(config: TrainConfig) -> None:
             "data.prepared.caches names caches, and data.kind is rendered, which reads none; set data.kind=prepared "
             "(or mixed), or choose a recipe for recordings, for instance recording"
         )
-    elif sequence.stereo:
+    elif sequence.stereo and data.rendered.baseline_m == 0:
         raise ConfigError(
-            "data.sequence.stereo is set, and rendered clips hold no stereo partner; set it to false, or choose "
-            "data.kind prepared or mixed"
+            "data.sequence.stereo is set, and data.rendered.baseline_m is 0, so that rendered clips hold no stereo "
+            "partner; set it to metres, for instance 0.5, or set stereo to false, or choose data.kind prepared or mixed"
         )
     if data.kind != "prepared" and (sequence.frames - 1) * sequence.max_gap >= data.rendered.frames:
         raise ConfigError(

@@ -64,6 +64,8 @@ def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool 
         _from_imagenet(model, config.model)
     elif initial != "none":
         _start_from(model, initial, config.model.preset)
+    if config.model.norm_momentum > 0:
+        _set_norm_momentum(model, config.model.norm_momentum)
     if initial in ("imagenet", "none"):
         _first_disparity(model)
     if isinstance(model, CompactModel):
@@ -141,6 +143,12 @@ def _same_units(source: ModelInfo, wanted: ModelInfo, path: Path) -> None:
             f"a network unit is {source.scale_factor:g} m in {path} and {wanted.scale_factor:g} m in this run; set "
             f"model.metres_per_unit={source.scale_factor:g}"
         )
+
+
+def _set_norm_momentum(model: FeatDepthModel, momentum: float) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
 
 
 def _first_disparity(model: FeatDepthModel) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_training.cache import Clip, ClipCache, write_cache
 from featdepth_training.config import RenderedConfig, TrainConfig
 from featdepth_training.store import Store
+
+if TYPE_CHECKING:
+    from featdepth_ros.simulation.scene import Scene
 
 #: Clips that share one scene: putting a scene together costs as much as some frames.
 CLIPS_PER_SCENE = 10
@@ -84,7 +89,18 @@ class ClipRenderer:
             if best[0] < 0.25:
                 break
         assert best is not None
-        return best[1]
+        return best[1] if config.baseline_m == 0 else self._with_partner(best[1], scene)
+
+    def _with_partner(self, clip: Clip, scene: Scene) -> Clip:
+        from featdepth_ros.simulation.renderer import Renderer
+
+        height, width = clip.images.shape[1:3]
+        fx, fy, cx, cy = (float(v) for v in clip.camera)
+        renderer = Renderer(scene, CameraModel(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy))
+        T_camera_partner, T_partner_camera = np.eye(4), np.eye(4)
+        T_camera_partner[0, 3], T_partner_camera[0, 3] = self.config.baseline_m, -self.config.baseline_m
+        partner = np.stack([renderer.render(pose @ T_camera_partner)[0] for pose in clip.poses])
+        return dataclasses.replace(clip, partner=partner, T_partner_camera=T_partner_camera)
 
 
 def hidden_share(depth: NDArray[np.floating]) -> float:
@@ -134,6 +150,8 @@ def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
+    if rendered.baseline_m > 0:  # left out otherwise: caches from before it could be chosen stay valid
+        described["baseline_m"] = rendered.baseline_m
     folders: list[tuple[str, int | None]] = []
     for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)
