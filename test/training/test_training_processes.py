@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def said(run: subprocess.Popen[str]) -> str:
 
 
 def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None:
-    """As a user types it; asked to stop after two steps and resumed. Rank 0 alone speaks and writes."""
+    """As a user types it; asked to stop after a step or two, then resumed. Rank 0 alone speaks and writes."""
     output, figures = place / "two", place / "two.json"
     run = torchrun(place, "--output", str(output))
     end = time.monotonic() + PATIENCE_S
@@ -75,9 +76,9 @@ def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None
     assert run.returncode != 0
     stopped_at = max(int(p.stem[5:]) for p in (output / "checkpoints").glob("step_*.pt"))
     assert 0 < stopped_at < STEPS
-    run = torchrun(place, "--output", str(output), "--resume", "--json", str(figures))
-    text = said(run)
-    assert run.returncode == 0, text
+    runs = pair(place, "two", more=["--resume", "--json", str(figures)])
+    assert [run.finish() for run in runs] == [0, 0], runs[0].text()
+    text = "".join(run.text() for run in runs)
     for once in ("resumed from", "training complete", "step 3: "):
         assert text.count(once) == (1 if once != "step 3: " or stopped_at < 3 else 0), text
     assert json.loads(figures.read_text())["steps"] == STEPS
@@ -95,13 +96,15 @@ def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None
     assert records(output) == records(alone.output)
 
 
-def pair(place: Path, name: str, before: Any = None, given: tuple[Any, ...] = ()) -> list[Run]:
+def pair(
+    place: Path, name: str, before: Any = None, given: tuple[Any, ...] = (), more: Sequence[str] = ()
+) -> list[Run]:
     """Two processes without torchrun's helper."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    arguments = ["--config", str(place / "run.yaml"), f"data.rendered.cache={place / 'two' / 'cache'}"]
+    arguments = ["--config", str(place / "run.yaml"), f"data.rendered.cache={place / 'two' / 'cache'}", *more]
     return [
         Run(place / name, arguments, before, given, {**common, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
     ]
