@@ -55,6 +55,11 @@ class Run:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.join()
 
+    def children(self) -> list[int]:
+        """Process ids of the run's loader processes."""
+        pid = self.process.pid
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
     def wait_for_step(self, step: int) -> None:
         """Wait until a step as late as ``step`` is in the figures, or the run has ended."""
         end = time.monotonic() + PATIENCE_S

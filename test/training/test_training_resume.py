@@ -105,6 +105,8 @@ def test_kills_change_nothing(place: Path, whole: Path, workers: int) -> None:
     output = place / name
     run = start(place, name, *more)
     run.wait_for_step(int(rng.integers(3, 5)))
+    loaders = run.children()
+    assert len(loaders) == workers
     run.kill()
     run = start(place, name, "--resume", *more, before=die_while_saving, given=[6, workers == 0])
     assert run.finish() == -signal.SIGKILL
@@ -122,6 +124,7 @@ def test_kills_change_nothing(place: Path, whole: Path, workers: int) -> None:
     for file in ("model.safetensors", "checkpoints/best.pt"):
         assert (output / file).is_file()
     assert (whole / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
+    assert not any(Path(f"/proc/{loader}").exists() for loader in loaders)  # they have seen that their parent is gone
     assert sorted(p.name for p in (output / "checkpoints").iterdir()) == [
         "best.pt", f"step_{STEPS - 1:08d}.pt", f"step_{STEPS:08d}.pt"
     ]  # fmt: skip

@@ -6,6 +6,7 @@ an uninterrupted one would have taken, with any number of loader processes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -282,12 +283,15 @@ def _collate(samples: Sequence[FrameBatch | FeatDepthError]) -> FrameBatch | Fea
 
 def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoader[FrameBatch | FeatDepthError]:
     """Micro-batches of steps ``first_step`` to the end of the run; in place of one that cannot be read, the reason."""
+    workers = plan.config.data.workers
     return DataLoader(
         _Reporting(dataset),
         batch_sampler=StepSampler(plan, first_step),
         collate_fn=_collate,
-        num_workers=plan.config.data.workers,
+        num_workers=workers,
         worker_init_fn=leave_signals_to_parent,
+        # A loader process that is its very child sees that its parent was killed; one of a fork server would stay.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         # An own generator: a loader would otherwise draw from torch's global one, and a resumed run would differ.
         generator=torch.Generator(),
     )
