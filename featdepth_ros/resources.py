@@ -16,6 +16,8 @@ from pathlib import Path
 from featdepth_ros.errors import FeatDepthError, nearest_name
 
 PACKAGE = "featdepth_ros"
+#: What the name ``compact`` stands for. Its licence is printed when it is loaded.
+DEFAULT_WEIGHTS = "compact-nc"
 
 
 def _share_candidates() -> Iterator[Path]:
@@ -80,7 +82,9 @@ def weights_dir() -> Path:
 
 
 def weights_file(name: str) -> Path:
-    """Return the path of weights given as a path, or by the name of a model that ships (``compact``).
+    """Return the path of weights given as a path, or by the name of a model that ships.
+
+    ``compact`` is the better one of the compact models, see `DEFAULT_WEIGHTS`.
 
     Raises:
         FeatDepthError: neither a file nor a known name.
@@ -89,6 +93,8 @@ def weights_file(name: str) -> Path:
     if path.is_file():
         return path
     shipped = {p.stem: p for p in weights_dir().glob("*.safetensors")}
+    if DEFAULT_WEIGHTS in shipped:
+        shipped["compact"] = shipped[DEFAULT_WEIGHTS]
     if name in shipped:
         return shipped[name]
     raise FeatDepthError(

@@ -1,10 +1,10 @@
-"""Figures of weights on the last fifth of real recordings, which no training sees: depth, motion, scale, standing still.
+"""Figures of weights on the last fifth of real recordings, which no training sees: depth, motion, scale.
 
 python test/benchmarks/real_recordings.py DATA [--weights W] [--json FILE] [--pictures DIR]
 
 DATA holds ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, ``kitti_odometry/sequences/00`` (with ``poses.txt``) and
-``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching of
-the stereo pair (OpenCV), kept where left-to-right and right-to-left agree within a pixel.
+``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching
+of the stereo pair (OpenCV), kept where left-to-right and right-to-left agree within a pixel.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros import Estimator, load_model
+from featdepth_ros.cli.infer_output import depth_colours
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.metrics.depth import DepthProtocol, evaluate_image, resize_inverse_depth, summarise_depth
 from featdepth_ros.metrics.odometry import evaluate_odometry
@@ -25,7 +26,6 @@ from featdepth_ros.metrics.trajectory import make_trajectory
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.open import open_recording
-from featdepth_ros.cli.infer_output import depth_colours
 from featdepth_ros.reporting.tables import number, text_table, write_json
 
 #: Share of each recording, from its end, that is measured.

@@ -157,7 +157,7 @@ def test_present_settings_count_and_changes_are_told(make_trainer: Make) -> None
     new.load_state_dict(state)
     assert {group["betas"] for group in new.optimiser.param_groups} == {(0.8, 0.99)}
     assert max(group["base_lr"] for group in new.optimiser.param_groups) == 5e-4
-    assert new.best == 0.25
+    assert new.examiner.best == 0.25
 
 
 def test_best_is_compared_with_like(make_trainer: Make) -> None:
@@ -167,7 +167,7 @@ def test_best_is_compared_with_like(make_trainer: Make) -> None:
     other = make_trainer("new", tiny_config(stages=[stage]), resumed=True)
     assert any(line.startswith("changed: measured_on") for line in _changes(state, other))
     other.load_state_dict(state)
-    assert other.best == float("inf")
+    assert other.examiner.best == float("inf")
 
 
 def test_an_average_that_the_checkpoint_lacks_starts_from_its_weights(make_trainer: Make) -> None:

@@ -23,9 +23,8 @@ INFO = model_info(ModelConfig())
 
 
 def config(**weights: Any) -> TrainConfig:
-    return TrainConfig(
-        model=ModelConfig(frozen_blocks=1), objective=ObjectiveConfig(**{"photometric": 1.0, "automask": False, **weights})
-    )
+    objective = ObjectiveConfig(**{"photometric": 1.0, "automask": False, **weights})
+    return TrainConfig(model=ModelConfig(frozen_blocks=1), objective=objective)
 
 
 PHOTOMETRIC = config()
@@ -58,7 +57,8 @@ def test_truth_explains_the_neighbours_at_any_focal_length(clip: Clip, frames: i
     model = build_model("compact", INFO)
     right = selfsupervised_terms(model, truth(batch), batch, PHOTOMETRIC)
     wrong = selfsupervised_terms(model, truth(batch, 2.0), batch, PHOTOMETRIC)
-    still = Prediction(truth(batch).disparities, tuple(range(frames)), *(torch.zeros(1, frames - 1, 3) for _ in range(2)))
+    nothing = torch.zeros(1, frames - 1, 3)
+    still = Prediction(truth(batch).disparities, tuple(range(frames)), nothing, nothing)
     unmoved = selfsupervised_terms(model, still, batch, PHOTOMETRIC)
     assert float(right["total"]) < 0.7 * float(unmoved["total"])
     assert float(right["total"]) < float(wrong["total"])

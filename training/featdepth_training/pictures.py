@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -27,7 +28,10 @@ def colour_log_depth(log_depth_map: NDArray[np.floating], low: float, high: floa
 
 
 def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows: int = 4) -> NDArray[np.uint8]:
-    """Rows of image | predicted depth | true depth | error of log depth (0 to 0.5), first frames of the batch."""
+    """Rows of image | predicted depth | true depth | error of log depth (0 to 0.5), first frames of the batch.
+
+    Without truth the row ends with the prediction.
+    """
     count = min(rows, batch.images.shape[0])
     size = batch.images.shape[-2:]
     first = prediction.disparities[0][:: len(prediction.targets)][:count]
@@ -42,11 +46,25 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
     for image, guess, right in zip(images, predicted, truth, strict=True):
         known = right[np.isfinite(right)]
         low, high = np.percentile(known if known.size else guess, [1, 99])
+        if not known.size:
+            panels.append(np.concatenate((image, colour_log_depth(guess, low, high)), 1))
+            continue
         error = np.nan_to_num(np.abs(guess - right) / 0.5)
         wrong = cv2.applyColorMap((np.clip(error, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
         row = (image, colour_log_depth(guess, low, high), colour_log_depth(right, low, high), wrong)
         panels.append(np.concatenate(row, 1))
     return np.ascontiguousarray(np.concatenate(panels, 0))
+
+
+def validation_pictures(
+    model: FeatDepthModel, shown: Mapping[str, tuple[FrameBatch, Prediction]], config: TrainConfig
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Name and picture: depth of each source and, where neighbours or partners explain it, its warps."""
+    for source, (batch, prediction) in shown.items():
+        yield f"depth/{source}", depth_panel(batch, prediction, model.info)
+        explained = config.data.kind != "mixed" or not bool(batch.rendered.any())
+        if config.objective.selfsupervised and explained and not bool(batch.single.any()):
+            yield f"warps/{source}", warp_panel(model, batch, prediction, config)
 
 
 #: Colours of the winning sources, in order, and of pixels that are left out because nothing moves there.

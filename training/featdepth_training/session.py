@@ -289,7 +289,7 @@ def _go_on(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> l
 
 def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
     """What differs from the run that wrote the checkpoint."""
-    there = {"processes": trainer.processes.count, "measured_on": trainer.measured_on}
+    there = {"processes": trainer.processes.count, "measured_on": trainer.examiner.measured_on}
     found = _differences({key: state.get(key, value) for key, value in there.items()}, there)
     if state["config"]:
         found = _differences(state["config"], to_dict(trainer.config)) + found

@@ -20,28 +20,22 @@ from featdepth_training.checkpoint import CheckpointFolder, write_checkpoint
 from featdepth_training.config import TrainConfig
 from featdepth_training.distributed import Processes
 from featdepth_training.ema import WeightAverage
+from featdepth_training.examiner import Examiner
 from featdepth_training.loading import to_dict
 from featdepth_training.monitor import Monitor
 from featdepth_training.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
-from featdepth_training.pictures import depth_panel, warp_panel
 from featdepth_training.prediction import predict
-from featdepth_training.samples import ClipDataset, Plan, train_loader, validation_batches
+from featdepth_training.samples import ClipDataset, Plan, train_loader
 from featdepth_training.schedule import rate_factor
 from featdepth_training.signals import StopRequest
 from featdepth_training.step import ALONE, StepResult, train_step
 from featdepth_training.terms import training_terms
-from featdepth_training.validation import validate
 
 WEIGHTS = "model.safetensors"
 #: Batches kept of steps that were not finite.
 DUMPED_BATCHES = 3
 #: Steps at the beginning and at the end whose mean losses are compared.
 COMPARED_STEPS = 5
-#: Figures of validation on the console.
-TOLD = (
-    *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
-    *("rotation_deg", "translation_percent"),
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ class Trainer:
         resumed: bool = False,
     ) -> None:
         self.config, self.output, self.processes = config, output, processes
-        self.train_set, self.held_out = train, held_out
+        self.train_set = train
         self.device = device or torch.device("cpu")
         torch.manual_seed(config.seed)
         self.model: FeatDepthModel = start_model(config, finetune, resumed)
@@ -108,12 +102,9 @@ class Trainer:
         self.step = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
-        self.best = float("inf")
-        #: What `best` was measured on: figures of other clips or sizes are not compared.
-        self.measured_on = _measured_on(config, held_out)
-        self.validation: dict[str, float] = {}
-        #: Steps of the last validation and of the last checkpoint written.
-        self.validated_at, self.saved_at = 0, -1
+        self.examiner = Examiner(config, held_out, self.device)
+        #: Step of the last checkpoint written.
+        self.saved_at = -1
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
         self.first_losses: list[float] = []
         self.last_losses: list[float] = []
@@ -134,10 +125,7 @@ class Trainer:
             "rng": rng,
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
-            "best": self.best,
-            "measured_on": self.measured_on,
-            "validation": self.validation,
-            "validated_at": self.validated_at,
+            **self.examiner.state_dict(),
             "processes": self.processes.count,
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
@@ -160,9 +148,7 @@ class Trainer:
                 self.average = WeightAverage(self.model, self.average.decay)
             self.step = int(state["step"])
             self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
-            if state.get("measured_on") == self.measured_on:
-                self.best = float(state["best"])
-            self.validation, self.validated_at = dict(state["validation"]), int(state.get("validated_at", 0))
+            self.examiner.load_state_dict(state)
             self.first_losses = list(state.get("first_losses", []))
             self.last_losses = list(state.get("last_losses", []))
             torch.set_rng_state(state["rng"]["cpu"])
@@ -209,7 +195,7 @@ class Trainer:
         while True:
             # After the checkpoint of the same step: validation may take long, and whoever wants the run to end may not
             # wait for it. A run that is resumed there validates first.
-            if self._validation_due():
+            if self.examiner.due(self.step):
                 self._validate_or_save(monitor)
             if self.step >= self.config.total_steps:
                 return
@@ -264,11 +250,6 @@ class Trainer:
                 "--resume"
             ) from error
 
-    def _validation_due(self) -> bool:
-        if self.validated_at == self.step or self.step == 0:
-            return False
-        return _due(self.step, self.config.engine.validate_every) or self.step >= self.config.total_steps
-
     def _finish(self) -> Outcome:
         complete = self.step >= self.config.total_steps
         weights = self.export() if self.processes.first else self.output / WEIGHTS
@@ -278,7 +259,7 @@ class Trainer:
             first, last = (sum(v) / len(v) for v in (self.first_losses, self.last_losses))
             share = last / first
         newest, speaks = self.checkpoints.latest(), self.processes.first
-        return Outcome(self.step, complete, self.validation, share, newest, weights, speaks)
+        return Outcome(self.step, complete, self.examiner.figures, share, newest, weights, speaks)
 
     def _save(self) -> None:
         if self.processes.first and self.saved_at != self.step:
@@ -359,44 +340,14 @@ class Trainer:
             averaged.load_state_dict(self.average.values)
         return averaged.eval()
 
-    def validate(self, monitor: Monitor) -> dict[str, float]:
-        """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far.
-
-        The clips and sizes are the same throughout the run: those of its last stage.
-        """
-        if not self.processes.first:
-            self.validated_at = self.step
-            self.processes.wait()
-            return {}
-        torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
-        stage = self.config.stages[-1]
-        held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
-        batches = (batch.to(self.device).in_floats() for batch in held_out)
-        model = self.averaged_model()
-        names = [source.name for source in self.held_out.sources]
-        low_precision = self.config.engine.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
-            self.validation, shown = validate(model, batches, names, self.config)
-        self.validated_at = self.step
-        monitor.record("validation", self.step, self.validation)
-        told = ", ".join(f"{key} {self.validation[key]:.5f}" for key in TOLD if key in self.validation)
-        monitor.say(f"step {self.step}: {told}")
-        if shown is not None:
-            monitor.picture("validation", self.step, depth_panel(*shown, self.model.info))
-            if self.config.objective.selfsupervised and monitor.shows_pictures:
-                monitor.picture("warps", self.step, warp_panel(model, *shown, self.config))
-        figure = self.validation.get(self._criterion(), float("inf"))
-        if figure < self.best:
-            self.best = figure
-            self.checkpoints.save_best(self.state_dict())
+    def validate(self, monitor: Monitor) -> None:
+        """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
+        if self.processes.first:
+            if self.examiner.examine(self.averaged_model(), self.step, monitor):
+                self.checkpoints.save_best(self.state_dict())
+        else:
+            self.examiner.examined_at = self.step
         self.processes.wait()
-        return self.validation
-
-    def _criterion(self) -> str:
-        objective = self.config.objective
-        if objective.supervised:
-            return "abs_rel"
-        return "photometric" if objective.selfsupervised else "reconstruction"
 
     def export(self) -> Path:
         """Write the averaged weights to ``<output>/model.safetensors``."""
@@ -411,12 +362,6 @@ class Trainer:
         path = self.output / WEIGHTS
         save_model(path, model)
         return path
-
-
-def _measured_on(config: TrainConfig, held_out: ClipDataset) -> str:
-    """Tell what validation is made of, in one line."""
-    sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
-    return f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
 
 
 def misfit(error: Exception) -> CheckpointError:

@@ -57,8 +57,8 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 @torch.no_grad()
 def validate(
     model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], config: TrainConfig
-) -> tuple[dict[str, float], tuple[FrameBatch, Prediction] | None]:
-    """Return figures and one batch with its prediction.
+) -> tuple[dict[str, float], dict[str, tuple[FrameBatch, Prediction]]]:
+    """Return figures, and the first batch of each source with its prediction.
 
     Figures are means over samples, with ``<group>/`` in front for each source. Of terms there are ``photometric`` and
     ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`; with true motion
@@ -66,7 +66,8 @@ def validate(
     """
     was_training = model.training
     model.eval()
-    sums, shown = _Sums(), None
+    sums = _Sums()
+    shown: dict[str, tuple[FrameBatch, Prediction]] = {}
     for batch in batches:
         if config.objective.reconstruction > 0:
             terms = reconstruction_terms(model, batch, config)
@@ -74,7 +75,7 @@ def validate(
         if "depth" not in model.nets:
             continue
         prediction = predict(model, batch.images)
-        shown = shown or (batch, prediction)
+        shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
         if config.objective.selfsupervised:
             _add_photometric(sums, model, prediction, batch, config, groups)
         _add_truth(sums, model, prediction, batch, groups)

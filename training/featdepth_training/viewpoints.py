@@ -61,7 +61,7 @@ def optical_axes(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def draw_camera(rng: Rng, height: int, width: int, focal_px: tuple[float, float]) -> CameraModel:
-    """A pinhole camera: focal length log-uniform in ``focal_px``, nearly square pixels, principal point near the middle."""
+    """A pinhole camera: focal length log-uniform in ``focal_px``, nearly square pixels, centre near the middle."""
     focal = float(np.exp(rng.uniform(*np.log(focal_px))))
     aspect = float(np.exp(rng.normal(0.0, 0.02)))
     return CameraModel(
