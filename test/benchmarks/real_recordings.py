@@ -4,7 +4,7 @@ python test/benchmarks/real_recordings.py DATA [--weights W] [--json FILE] [--pi
 
 DATA holds ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, ``kitti_odometry/sequences/00`` (with ``poses.txt``) and
 ``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching
-of the stereo pair (OpenCV), kept where left-to-right and right-to-left agree within a pixel.
+of the stereo pair, where left-to-right and right-to-left agree (`stereo_depth`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from stereo_depth import matched_depth
 
 from featdepth_ros import Estimator, load_model
 from featdepth_ros.cli.infer_output import depth_colours
@@ -30,32 +30,11 @@ from featdepth_ros.reporting.tables import number, text_table, write_json
 
 #: Share of each recording, from its end, that is measured.
 HELD_OUT = 0.2
-LEFT_RIGHT_PX = 1.0
-DISPARITIES = 192
 
 
 def last_fifth(frames: list[Frame]) -> list[Frame]:
     """The frames that are measured."""
     return frames[round(len(frames) * (1 - HELD_OUT)) :]
-
-
-def stereo_depth(frame: Frame) -> NDArray[np.float64]:
-    """Depth in metres of a rectified pair by semi-global matching, NaN where both directions disagree."""
-    assert frame.partner is not None and frame.camera is not None
-    left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame.image, frame.partner.image))
-    matcher = cv2.StereoSGBM_create(  # type: ignore[attr-defined]
-        0, DISPARITIES, 5, P1=8 * 25, P2=32 * 25, disp12MaxDiff=-1, uniquenessRatio=10, speckleWindowSize=100,
-        speckleRange=2, mode=cv2.StereoSGBM_MODE_SGBM_3WAY,
-    )  # fmt: skip
-    forward = matcher.compute(left, right).astype(np.float64) / 16
-    backward = matcher.compute(right[:, ::-1].copy(), left[:, ::-1].copy()).astype(np.float64)[:, ::-1] / 16
-    columns = np.arange(left.shape[1])
-    partner = np.clip(np.rint(columns - forward), 0, left.shape[1] - 1).astype(np.intp)
-    agrees = np.abs(np.take_along_axis(backward, partner, 1) - forward) <= LEFT_RIGHT_PX
-    baseline = abs(float(frame.partner.T_partner_camera[0, 3]))
-    with np.errstate(divide="ignore"):
-        depth = frame.camera.fx * baseline / forward
-    return np.where(agrees & (forward > 0.5), depth, np.nan)
 
 
 def depth_figures(
@@ -66,15 +45,15 @@ def depth_figures(
     scaled, plain, density = [], [], []
     for position, frame in enumerate(frames):
         estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
-        truth = stereo_depth(frame) if frame.depth is None else np.asarray(frame.depth, np.float64)
-        density.append(float(np.isfinite(truth).mean()))
+        truth = matched_depth(frame) if frame.depth is None else np.asarray(frame.depth, np.float64)
+        density.append(float((np.nan_to_num(truth) > 0).mean()))
         guess = resize_inverse_depth(estimate.depth, truth.shape)
         for into, scale in ((scaled, "median"), (plain, "none")):
             protocol = DepthProtocol(crop=crop, max_depth=cap, scale=scale)  # type: ignore[arg-type]
             into.append(evaluate_image(guess, truth, protocol, frame.name))
         if pictures is not None and position in (0, len(frames) // 2):
             span = (0.5, 6.0) if crop == "none" else (3.0, cap)
-            rows = [frame.image, *(depth_colours(d.astype(np.float32), *span) for d in (guess, truth))]
+            rows = [frame.image, *(depth_colours(np.nan_to_num(d).astype(np.float32), *span) for d in (guess, truth))]
             pictures.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(pictures / f"{name}_{position:02d}.jpg"), np.concatenate(rows)[..., ::-1])
     summary, unscaled = summarise_depth(scaled), summarise_depth(plain)

@@ -25,7 +25,7 @@ from featdepth_ros.recordings import Frame, open_recording
 
 
 def matched_depth(frame: Frame) -> NDArray[np.float64]:
-    """(H, W) metres, 0 where matching found nothing."""
+    """(H, W) metres, 0 where matching found nothing, or left-to-right and right-to-left differ by more than a pixel."""
     assert frame.partner is not None and frame.camera is not None
     matcher = cv2.StereoSGBM_create(  # type: ignore[attr-defined]
         0, 128, 5, 200, 800, disp12MaxDiff=1, uniquenessRatio=10, speckleWindowSize=100, speckleRange=2

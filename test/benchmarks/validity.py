@@ -39,7 +39,8 @@ class Precision:
 
 def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compact") -> Precision:
     """Run the estimator over rendered recordings and compare with their truth."""
-    config = EstimatorConfig()
+    # Depth at the size of the rendered frames, for their truth.
+    config = EstimatorConfig(output_size="input")
     estimator = Estimator(load_model(weights), config, device="cpu")
     within, kept = [], []
     for seed in seeds:

@@ -56,7 +56,7 @@ def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
         ["infer", "x", "--output", "y", "--min-depth", "90"],
         ["simulate", "--output", "y", "--frames", "0"],
         ["simulate", "--output", "y", "--seed", "-1"],
-        ["prepare", "x", "--output", "y", "--frames", "1"],
+        ["prepare", "x", "--output", "y", "--frames", "0"],
         ["eval", "depth", "--pred", "x", "--gt", "y", "--scale", "nan"],
         ["eval", "recording", "x", "--cap", "-1"],
         ["play", "x", "--image-topic", "no topic"],

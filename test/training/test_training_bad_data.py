@@ -77,8 +77,8 @@ def test_a_damaged_validation_clip_is_named_and_the_run_saved(make_trainer: Make
         def __getitem__(self, key: SampleKey) -> Any:
             raise RecordingError("shard 000000.tar is damaged.")
 
-    held_out = trainer.held_out
-    trainer.held_out = Unreadable(held_out.sources, held_out.config, None, 0)
+    held_out = trainer.examiner.held_out
+    trainer.examiner.held_out = Unreadable(held_out.sources, held_out.config, None, 0)
     with pytest.raises(FeatDepthError, match="is damaged. It is needed for validation.*saved at step 4"):
         run(trainer)
     assert [p.name for p in trainer.checkpoints.steps()] == ["step_00000004.pt"]

@@ -22,8 +22,6 @@ from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.resources import weights_file
 from featdepth_training.config import ModelConfig, OptimiserConfig, TrainConfig
 
-#: torch has a fused Adam for processors since 2.4.
-_FUSED = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
 #: Depth in network units that an untrained disparity head says.
 FIRST_DEPTH = 6.0
 
@@ -242,6 +240,6 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
             }
         )
     kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-    # One kernel for all: on two processor cores 50 ms less a step of 35 million parameters.
-    optimiser = kind(described, lr=config.lr, betas=config.betas, fused=_FUSED)
+    # Not the fused kernel: on processors it pairs values by their place in memory, whatever their layout.
+    optimiser = kind(described, lr=config.lr, betas=config.betas)
     return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]

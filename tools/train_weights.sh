@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The weights that ship, from ImageNet on: prepares the recordings below DATA, then trains in three stages, each with a
+# recipe of config/train. Stopped, the same command goes on where it was.
+#   tools/train_weights.sh DATA OUTPUT [key=value ...]     (values go to every stage: engine.threads=1, stages=...)
+# DATA holds the recordings in their own layouts, as named below.
+set -euo pipefail
+data=$(realpath "$1") output=$2
+shift 2
+mkdir -p "$output"
+output=$(realpath "$output")
+caches=$output/caches
+featdepth=${FEATDEPTH:-featdepth}
+
+prepare() {  # NAME INPUT [options]
+    local name=$1
+    shift
+    "$featdepth" prepare "$data/$1" --output "$caches/$name" "${@:2}"
+}
+
+train() {  # RECIPE OUTPUT START [settings]     (START: weights, or nothing for what the recipe names)
+    local recipe=$1 run=$2 start=$3 begin=()
+    shift 3
+    if [ -f "$run/done" ]; then return; fi
+    if compgen -G "$run/checkpoints/step_*.pt" > /dev/null; then
+        begin=(--resume)
+    elif [ -n "$start" ]; then
+        begin=(--finetune "$start")
+    fi
+    "$featdepth" train --config "$recipe" --output "$run" "${begin[@]}" "$@"
+    touch "$run/done"
+}
+
+prepare kitti_0001 kitti_raw/2011_09_26/2011_09_26_drive_0001_sync --stereo
+prepare kitti_00 kitti_odometry/sequences/00
+prepare seven_scenes seven_scenes_kitchen --size 192x256
+# Neighbouring frames of a slow hand are a pixel apart: every third or so says more.
+prepare seven_scenes_far seven_scenes_kitchen --size 192x256 --min-motion 0.015
+prepare tum tum_freiburg1_rpy --size 192x256
+euroc=euroc/V1_01_easy_static/mav0
+prepare euroc_pairs euroc/V1_01_easy_pairs --size 224x352 --stereo \
+    --camera "$data/$euroc/cam0/sensor.yaml" --partner-camera "$data/$euroc/cam1/sensor.yaml"
+
+rendered=data.rendered.cache=$output/rendered
+first=$output/first/model.safetensors
+nc=$caches/kitti_0001,$caches/kitti_00,$caches/seven_scenes,$caches/seven_scenes_far,$caches/tum,$caches/euroc_pairs
+train compact_rendered "$output/first" "" "data.rendered.cache=$output/rendered_first" "$@"
+train compact_open "$output/compact_open" "$first" "$rendered" "data.prepared.caches=[$caches/tum]" "$@"
+train compact_nc "$output/compact_nc" "$first" "$rendered" "data.prepared.caches=[$nc]" "$@"
+echo "weights: $output/compact_open/model.safetensors, $output/compact_nc/model.safetensors"
