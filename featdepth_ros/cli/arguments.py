@@ -75,3 +75,14 @@ def lengths(text: str) -> tuple[float, ...]:
     if not all(0 < value < float("inf") for value in values):
         raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not above 0 m")
     return values
+
+
+def add_stereo_recording(parser: argparse.ArgumentParser, stereo: str) -> None:
+    """Declare how INPUT is read, its stereo partner included; ``stereo`` says what --stereo does with the partner."""
+    parser.add_argument("--topic", metavar="T", help="image topic of a bag, camera of a data set with several")
+    parser.add_argument(
+        "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
+    )
+    parser.add_argument("--stereo", nargs="?", const="auto", metavar="PARTNER", help=stereo)
+    parser.add_argument("--partner-camera", metavar="FILE", help="calibration of the stereo partner")
+    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")

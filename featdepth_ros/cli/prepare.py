@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.arguments import image_size, not_negative, positive, whole
+from featdepth_ros.cli.arguments import add_stereo_recording, image_size, not_negative, positive, whole
 from featdepth_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,20 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CACHE",
         help="folder of the cache, or a URL (s3://bucket/path); with several INPUTs each gets a cache of its own below",
     )
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag, camera of a data set with several")
-    parser.add_argument(
-        "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
-    )
-    parser.add_argument(
-        "--stereo",
-        nargs="?",
-        const="auto",
-        metavar="PARTNER",
-        help="store the stereo partner's images too: its topic, camera or folder, found by its name when not given; "
+    add_stereo_recording(
+        parser,
+        "store the stereo partner's images too: its topic, camera or folder, found by its name when not given; "
         "single frames are kept then, frames without a partner are not",
     )
-    parser.add_argument("--partner-camera", metavar="FILE", help="calibration of the stereo partner")
-    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the cache (192x640)")
     parser.add_argument(
         "--frames",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.cli.arguments import image_size, positive, whole
+from featdepth_ros.cli.arguments import add_stereo_recording, image_size, positive, whole
 
 if TYPE_CHECKING:
     from featdepth_training.refinement import RefineReport
@@ -31,19 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="W", help="file, or the name of a model that ships")
     parser.add_argument("--output", required=True, metavar="W2", help="safetensors file to write; must not exist")
     parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag, camera of a data set with several")
-    parser.add_argument(
-        "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
+    add_stereo_recording(
+        parser,
+        "learn from the stereo partner too: its topic, camera or folder, found by its name when not given",
     )
-    parser.add_argument(
-        "--stereo",
-        nargs="?",
-        const="auto",
-        metavar="PARTNER",
-        help="learn from the stereo partner too: its topic, camera or folder, found by its name when not given",
-    )
-    parser.add_argument("--partner-camera", metavar="FILE", help="calibration of the stereo partner")
-    parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="of the networks' input (default: as infer's)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), metavar="N", help="optimiser steps")

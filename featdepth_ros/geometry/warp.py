@@ -51,17 +51,29 @@ def grid_from_pixels(pixels: Tensor, width: int, height: int, convention: Conven
     return torch.stack([(x / (width - 1) - 0.5) * 2, (y / (height - 1) - 0.5) * 2], -1)
 
 
-def sample_grid(image: Tensor, grid: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:
-    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; the border repeats outside."""
+def sample_grid(
+    image: Tensor,
+    grid: Tensor,
+    convention: Convention = "exact",
+    mode: str = "bilinear",
+    outside: Literal["border", "zeros"] = "border",
+) -> Tensor:
+    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; outside, the border repeats or all is 0."""
     return functional.grid_sample(
-        image, grid, mode=mode, padding_mode="border", align_corners=convention == "reference_true"
+        image, grid, mode=mode, padding_mode=outside, align_corners=convention == "reference_true"
     )
 
 
-def sample_pixels(image: Tensor, pixels: Tensor, convention: Convention = "exact", mode: str = "bilinear") -> Tensor:
+def sample_pixels(
+    image: Tensor,
+    pixels: Tensor,
+    convention: Convention = "exact",
+    mode: str = "bilinear",
+    outside: Literal["border", "zeros"] = "border",
+) -> Tensor:
     """Sample (B, C, H, W) at pixel coordinates (B, h, w, 2), x then y; returns (B, C, h, w)."""
     height, width = image.shape[-2:]
-    return sample_grid(image, grid_from_pixels(pixels, width, height, convention), convention, mode)
+    return sample_grid(image, grid_from_pixels(pixels, width, height, convention), convention, mode, outside)
 
 
 def resize_bilinear(values: Tensor, height: int, width: int) -> Tensor:

@@ -166,14 +166,9 @@ class CompactModel(FeatDepthModel):
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
         low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
         depths = [1 / (low + (high - low) * coarse.disparities[0].float()) for coarse in both]
-        motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), self._focal_px())
+        focal_px = self.info.focal_px or DEFAULT_FOCAL_PX
+        motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), focal_px)
         return motion
-
-    def _focal_px(self) -> float:
-        if self.info.focal is None:
-            return DEFAULT_FOCAL_PX
-        height, width = self.info.input_size
-        return float((self.info.focal[0] * width * self.info.focal[1] * height) ** 0.5)
 
     def depth(self, image: Tensor) -> list[Tensor]:
         """See `FeatDepthModel.depth`."""

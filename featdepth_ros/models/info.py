@@ -41,6 +41,14 @@ class ModelInfo:
     licence: str = "unknown"
     training: str = ""
 
+    @property
+    def focal_px(self) -> float | None:
+        """Focal length of the training camera, pixels at ``input_size`` (mean of fx and fy); None: unknown."""
+        if self.focal is None:
+            return None
+        height, width = self.input_size
+        return float((self.focal[0] * width * self.focal[1] * height) ** 0.5)
+
     def with_(self, **changes: Any) -> ModelInfo:
         """Return a copy with the given fields changed."""
         return replace(self, **changes)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featdepth_ros.geometry.se3 import pose_matrix
+from featdepth_ros.geometry.warp import sample_pixels
 from featdepth_ros.models.layers import conv_norm
 
 #: Correlation reaches this many feature pixels in each direction.
@@ -83,8 +84,7 @@ def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
     height, width = maps.shape[-2:]
     x = torch.arange(width, device=maps.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=maps.device, dtype=flow.dtype)[:, None] + flow[:, 1]
-    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), -1)
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return sample_pixels(maps, torch.stack((x, y), -1), outside="zeros")
 
 
 def solve_positive(A: Tensor, b: Tensor) -> Tensor:
@@ -92,14 +92,10 @@ def solve_positive(A: Tensor, b: Tensor) -> Tensor:
     free of operators that exported graphs lack.
     """
     rows = torch.cat((A, b[..., None]), -1)
-    count = A.shape[-1]
-    for k in range(count):
+    for k in range(A.shape[-1]):
         pivot = rows[:, k : k + 1] / rows[:, k : k + 1, k : k + 1]
+        rows = rows - rows[:, :, k : k + 1] * pivot
         rows = torch.cat((rows[:, :k], pivot, rows[:, k + 1 :]), 1)
-        factors = rows[:, :, k : k + 1] * torch.ones(count, 1, device=A.device).index_fill(
-            0, torch.tensor([k], device=A.device), 0.0
-        )
-        rows = rows - factors * pivot
     return rows[..., -1]
 
 

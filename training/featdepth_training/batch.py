@@ -80,10 +80,10 @@ def collate(samples: Sequence[FrameBatch]) -> FrameBatch:
 
 
 def canonical_focal_px(info: ModelInfo) -> float:
-    """Focal length of the canonical camera in pixels: the geometric mean of fx and fy at ``info.input_size``."""
-    assert info.focal is not None, "training always knows its canonical camera"
-    height, width = info.input_size
-    return float((info.focal[0] * width * info.focal[1] * height) ** 0.5)
+    """Focal length of the canonical camera in pixels, see `ModelInfo.focal_px`."""
+    focal_px = info.focal_px
+    assert focal_px is not None, "training always knows its canonical camera"
+    return focal_px
 
 
 def focal_ratio(camera: Tensor, info: ModelInfo) -> Tensor:
