@@ -29,6 +29,7 @@ class ObjectiveConfig:
         convergent_weight: of the features' second differences, which are to be small (reference: cvt).
         automask: let the unwarped sources join the minimum, so that what does not move relative to the camera is left
             out. None: yes, unless a stereo source takes part (the reference's rule).
+        mask_outside: leave out of the mean what no source sees, instead of comparing it with a repeated border.
         disp_norm: divide disparities by their mean before the smoothness. None: the same rule.
         convention: of sampling, see `geometry.warp`.
         noise_per_scale: draw new tie-break noise for every scale, as the reference does.
@@ -52,6 +53,7 @@ class ObjectiveConfig:
     discriminative_weight: float = 0.0
     convergent_weight: float = 0.0
     automask: bool | None = None
+    mask_outside: bool = False
     disp_norm: bool | None = None
     convention: Convention = "exact"
     noise_per_scale: bool = False

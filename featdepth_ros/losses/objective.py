@@ -21,6 +21,8 @@ from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoo
 #: Levels of the feature net that are regularised.
 FEATURE_LEVELS = 5
 TIE_BREAK_SIGMA = 1e-5
+#: Difference of what a source does not see: larger than any other.
+UNSEEN = 1e4
 
 Tensors = Mapping[Any, Tensor]
 
@@ -170,14 +172,23 @@ def _least_difference(
     disparity = resize_bilinear(at_least_fp32(disparity), *target.image.shape[-2:])
     depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
     points = backproject(depth, K, inv_K).repeat(count, 1, 1, 1)
-    warped, _ = warp_points(sources, points, K.repeat(count, 1, 1), motions, config.convention)
+    warped, seen = warp_points(sources, points, K.repeat(count, 1, 1), motions, config.convention)
     candidates = _by_source(target.photometric(warped), count)
+    seen = _by_source(seen, count)
+    if config.mask_outside:
+        candidates = candidates.masked_fill(~seen, UNSEEN)
     least, winner = (candidates if unwarped is None else torch.cat([unwarped, candidates], 1)).min(1)
     if pictures is not None:
         pictures["depth", scale], pictures["winner", scale] = depth.detach(), winner
         for source, image in zip(config.sources, warped.detach().chunk(count), strict=True):
             pictures["warped", source, scale] = image
-    return least.mean()
+    return _mean_of_seen(least, seen) if config.mask_outside else least.mean()
+
+
+def _mean_of_seen(least: Tensor, seen: Tensor) -> Tensor:
+    """Mean of (B, H, W) where any source of (B, n, H, W) sees the pixel."""
+    mask = seen.any(1)
+    return torch.where(mask, least, 0.0).sum() / mask.sum().clamp_min(1)
 
 
 def _by_source(losses: Tensor, sources: int) -> Tensor:
@@ -204,14 +215,17 @@ def _feature_term(
     K = scaled_intrinsics(at_least_fp32(lookup["K"]), width / full_width, height / full_height, config.convention)
     disparity = resize_bilinear(at_least_fp32(lookup["disp", 0, 0]), height, width)
     points = backproject(depth_from_disparity(disparity, config.min_depth, config.max_depth), K)
-    losses = []
+    losses, seen = [], []
     for f, source in zip(config.sources, sources, strict=True):
-        grid, _ = sampling_grid(points, K, lookup.motion(f), source.shape[-2:], config.convention)
-        losses.append(sampled_feature_metric(target, source, grid, config.convention))
+        grid, inside = sampling_grid(points, K, lookup.motion(f), source.shape[-2:], config.convention)
+        loss = sampled_feature_metric(target, source, grid, config.convention)
+        losses.append(loss.masked_fill(~inside, UNSEEN) if config.mask_outside else loss)
+        seen.append(inside)
     least, winner = torch.cat(losses, 1).min(1)
     if pictures is not None:
         pictures[("feature_winner",)] = winner
-    return config.feature_weight * least.mean()
+    mean = _mean_of_seen(least, torch.cat(seen, 1)) if config.mask_outside else least.mean()
+    return config.feature_weight * mean
 
 
 def _smoothness_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from featdepth_ros.simulation.outdoors import Rng, Site
 from featdepth_ros.simulation.scene import turn
 
 
-def tree(site: Site, rng: Rng, s: float, left: float) -> None:
-    """Add a tree at road coordinates (m), unless its trunk would stand on the road or its crown inside a house."""
+def tree(site: Site, rng: Rng, s: float, left: float, size: float = 1.0) -> None:
+    """Add a tree at road coordinates (m), unless its trunk would stand on the road or its crown inside a house.
+
+    ``size`` is a factor on its crown, and a smaller one on its trunk.
+    """
     p, _ = site.place(s, left)
-    tall, radius, spread = rng.uniform(1.8, 4.0), rng.uniform(0.09, 0.28), rng.uniform(1.0, 2.6)
+    tall, radius, spread = rng.uniform(1.8, 4.0), rng.uniform(0.09, 0.28), rng.uniform(1.0, 2.6) * size
+    tall, radius = tall * math.sqrt(size), radius * math.sqrt(size)
     if not (site.off_road(p, radius) and site.off_houses(p, 0.7 * spread)):
         return
     b = site.b
@@ -27,8 +33,8 @@ def tree(site: Site, rng: Rng, s: float, left: float) -> None:
     crown = top + [0, 0, 0.7 * spread]
     for _ in range(int(rng.integers(5, 9))):
         offset = np.clip(rng.normal(0, 0.45, 3), -0.8, 0.8) * [spread, spread, 0.75 * spread]
-        size = spread * rng.uniform(0.42, 0.78, 3) * [1, 1, 0.85]
-        b.leaves(crown + offset, size, leaf, turn(*rng.uniform(0, 6, 3)), 1.6, tint)
+        half = spread * rng.uniform(0.42, 0.78, 3) * [1, 1, 0.85]
+        b.leaves(crown + offset, half, leaf, turn(*rng.uniform(0, 6, 3)), 1.6, tint)
     for _ in range(3):
         tip = top + rng.normal(0, 0.6, 3) * spread + [0, 0, spread]
         b.cone(top - [0, 0, 0.5], tip, 0.5 * radius, b.pick(rng, "bark"), 0.02)

@@ -1,4 +1,4 @@
-"""A street: a road through a town, with houses, trees, parked cars, poles, fences and wires along it."""
+"""Streets: a road through a town, with houses, trees, parked cars, poles, fences and wires along it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,25 @@ def make_street(seed: int, length_m: float = 400.0) -> Scene:
         length_m: of the centreline.
     """
     rng = np.random.default_rng([seed, 1])
-    builder = SceneBuilder("street", seed)
-    road = make_road(seed, length_m, float(rng.uniform(4.0, 6.0)))
+    return _make(SceneBuilder("street", seed), rng, length_m, float(rng.uniform(4.0, 6.0)), _Side)
+
+
+def make_avenue(seed: int, length_m: float = 400.0) -> Scene:
+    """Build a narrow street under trees: their crowns over it, gardens, hedges and many parked cars along it.
+
+    Args:
+        seed: decides everything.
+        length_m: of the centreline.
+    """
+    rng = np.random.default_rng([seed, 6])
+    return _make(SceneBuilder("avenue", seed), rng, length_m, float(rng.uniform(3.0, 5.0)), _LeafySide)
+
+
+def _make(builder: SceneBuilder, rng: Rng, length_m: float, half_width_m: float, side_of: type[_Side]) -> Scene:
+    seed = builder.seed
+    road = make_road(seed, length_m, half_width_m)
     site = Site(builder, road, street_ground(builder, rng, road.half_width_m))
-    sides = [_Side(rng, 1.0), _Side(rng, -1.0)]
+    sides = [side_of(rng, 1.0), side_of(rng, -1.0)]
     for chunk in range(int(road.length_m / CHUNK_M) + 1):
         of_chunk = np.random.default_rng([seed, 2, chunk])
         for side in sides:
@@ -60,6 +75,8 @@ def street_ground(b: SceneBuilder, rng: Rng, half_width_m: float) -> Ground:
 class _Side:
     """One side of a street: how much of each thing stands along it."""
 
+    bushes = 2.5
+
     def __init__(self, rng: Rng, side: float) -> None:
         self.side = side
         self.houses, self.trees = float(rng.uniform(0.35, 1.0)), float(rng.uniform(0.0, 1.0))
@@ -71,9 +88,8 @@ class _Side:
         edge = road + site.ground.pavement
         kerbs(site, start, side)
         self._houses(site, rng, start, edge + self.setback)
-        for _ in range(rng.poisson(3.5 * self.trees)):
-            tree(site, rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(-1.0, 5.0)))
-        for _ in range(rng.poisson(2.5)):
+        self._trees(site, rng, start, edge)
+        for _ in range(rng.poisson(self.bushes)):
             bush(site, rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(0.3, 4.0)))
         s = start + rng.uniform(0.0, 4.0)
         while s < start + CHUNK_M - 4.0:
@@ -84,6 +100,10 @@ class _Side:
         posts(site, rng, start, side)
         if rng.random() < 0.4:
             fence(site, rng, start + rng.uniform(0, 10.0), side * (edge + rng.uniform(0.0, 1.0)))
+
+    def _trees(self, site: Site, rng: Rng, start: float, edge: float) -> None:
+        for _ in range(rng.poisson(3.5 * self.trees)):
+            tree(site, rng, start + rng.uniform(0, CHUNK_M), self.side * (edge + rng.uniform(-1.0, 5.0)))
 
     def _houses(self, site: Site, rng: Rng, start: float, edge: float) -> None:
         """Add a row of houses, and a second, taller one that closes the view between them."""
@@ -103,3 +123,24 @@ class _Side:
             else:
                 tree(site, rng, at, self.side * far)
             s += width + (0.0 if rng.random() < 0.6 else rng.uniform(0.5, 5.0))
+
+
+class _LeafySide(_Side):
+    """One side of an avenue."""
+
+    bushes = 7.0
+
+    def __init__(self, rng: Rng, side: float) -> None:
+        super().__init__(rng, side)
+        self.cars = float(rng.uniform(0.3, 1.0))
+        self.apart, self.big = float(rng.uniform(6.0, 14.0)), float(rng.uniform(1.0, 2.2))
+
+    def _trees(self, site: Site, rng: Rng, start: float, edge: float) -> None:
+        """Add a row of big trees at the kerb, and some behind it."""
+        kerb = site.road.half_width_m + 0.8
+        for at in np.arange(start, start + CHUNK_M, self.apart):
+            if rng.random() < 0.85:
+                tree(site, rng, at + rng.normal(0, 0.7), self.side * (kerb + rng.uniform(0, 0.8)), self.big)
+        for _ in range(rng.poisson(2.5)):
+            at, left = start + rng.uniform(0, CHUNK_M), self.side * (edge + rng.uniform(0.5, 7.0))
+            tree(site, rng, at, left, float(rng.uniform(1, 2)))

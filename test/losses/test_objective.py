@@ -102,6 +102,26 @@ def test_automask_leaves_out_what_does_not_move() -> None:
     assert not ObjectiveConfig(frame_ids=(0, 1, "s")).uses_automask
 
 
+def test_what_no_source_sees_is_left_out_when_asked() -> None:
+    """A source shifted by 24 pixels: the strip beyond its border differs, and is not counted; elsewhere nothing does."""
+    inputs, outputs = scene((0, 1))
+    disparity, shift = 0.2, 24
+    for s in range(4):
+        outputs["disp", 0, s] = torch.full_like(outputs["disp", 0, s], disparity)
+    T = torch.eye(4).repeat(2, 1, 1)
+    T[:, 0, 3] = shift / (0.01 + 9.99 * disparity) / 60.0
+    outputs["cam_T_cam", 0, 1] = T
+    inputs["color", 1, 0] = inputs["color", 0, 0].roll(shift, -1)
+    outputs["feature", 1, 0] = outputs["feature", 0, 0].roll(shift // 2, -1)
+    plain = ObjectiveConfig(frame_ids=(0, 1), automask=False, smoothness_weight=0.0)
+    compared = objective(inputs, outputs, plain)
+    masked = objective(inputs, outputs, replace(plain, mask_outside=True))
+    for name in ("photometric/0", "photometric/3", "feature"):
+        assert float(masked[name]) < 0.1 * float(compared[name])
+    T[:, 0, 3] *= 100.0  # nothing is seen any more
+    assert float(objective(inputs, outputs, replace(plain, mask_outside=True))["total"]) == 0.0
+
+
 def test_tie_break_noise_is_used_as_given() -> None:
     inputs, outputs = scene()
     config = ObjectiveConfig(feature_weight=0.0, smoothness_weight=0.0)

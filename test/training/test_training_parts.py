@@ -126,7 +126,8 @@ def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:
     partner = torch.zeros(count, 0, 3, *size, dtype=torch.uint8)
     stereo = torch.full((count, 4, 4), float("nan"))
     rendered, group = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.int64)
-    return FrameBatch(images, depth, camera, motions, partner, stereo, rendered, ~rendered, group).in_floats()
+    height = torch.full((count,), float("nan"))
+    return FrameBatch(images, depth, camera, motions, partner, stereo, rendered, ~rendered, group, height).in_floats()
 
 
 def _prediction(batch: FrameBatch, factor: float) -> Prediction:

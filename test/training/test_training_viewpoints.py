@@ -9,7 +9,7 @@ import pytest
 from featdepth_ros.errors import ConfigError
 from featdepth_training.config import RenderedConfig
 from featdepth_training.loading import from_dict
-from featdepth_training.rendered import clip_counts, hidden_share, prepare_caches
+from featdepth_training.rendered import ClipRenderer, clip_counts, hidden_share, prepare_caches
 from featdepth_training.viewpoints import Movement, draw_camera, optical_axes
 
 
@@ -63,3 +63,10 @@ def test_clips_are_shared_among_kinds(tmp_path: Path) -> None:
     wrong = from_dict({"data": {"rendered": {"scenes": ["street", "room"], "shares": [1.0]}}})
     with pytest.raises(ConfigError, match="expected 2 numbers"):
         prepare_caches(wrong, tmp_path)
+
+
+def test_harsh_light_changes_the_picture_and_not_the_scene() -> None:
+    settings = {"frames": 1, "height": 96, "width": 224, "seed": 3}
+    soft, harsh = (ClipRenderer(RenderedConfig(**settings, harsh_light=share), "street", 0, 0)(4) for share in (0, 1))
+    np.testing.assert_array_equal(soft.depth, harsh.depth)
+    assert np.abs(soft.images.astype(float) - harsh.images).mean() > 5

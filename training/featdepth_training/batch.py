@@ -26,6 +26,7 @@ class FrameBatch:
         rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
         single: (B,) bool, samples of one frame without neighbours, repeated F times; motions are NaN.
         group: (B,) int64, index of the source (for validation by source).
+        camera_height: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
     """
 
     images: Tensor
@@ -37,6 +38,7 @@ class FrameBatch:
     rendered: Tensor
     single: Tensor
     group: Tensor
+    camera_height: Tensor
 
     @property
     def frames(self) -> int:

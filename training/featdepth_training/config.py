@@ -79,6 +79,7 @@ class RenderedConfig:
         shard_clips: clips a file.
         seed: of scenes, cameras and paths.
         baseline_m: distance of a stereo partner to the right of the camera; 0: none.
+        harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
     """
 
     cache: str = ""
@@ -92,6 +93,7 @@ class RenderedConfig:
     shard_clips: int = 20
     seed: int = 0
     baseline_m: float = 0.0
+    harsh_light: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,15 @@ class PreparedConfig:
         singles: names of those caches whose frames are taken one by one, each with its stereo partner: pairs too far
             apart in time to have neighbours.
         shares: of each cache in the samples; empty: by number of clips.
+        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on,
+            which then gives the depth its scale (``objective.ground``); 0: unknown. Empty: unknown everywhere.
         held_out: share of each cache's clips, from its end, that is validated on and never trained on.
     """
 
     caches: tuple[str, ...] = ()
     singles: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
+    camera_heights_m: tuple[float, ...] = ()
     held_out: float = 0.05
 
 
@@ -217,6 +222,9 @@ class ObjectiveConfig:
             that it compares.
         warp_scales: of the decoder's scales, those that ``photometric`` and ``smoothness`` act on; 0 is the finest.
         automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
+        mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
+            target has one source only.
+        ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
         reconstruction, discriminative, convergent: of the autoencoder and the joint model.
         reference: compute the terms with all that is odd about the original's (`LossConfig.reference`): to go on with
             its checkpoints, or to compare.
@@ -234,6 +242,8 @@ class ObjectiveConfig:
     smoothness: float = 0.0
     warp_scales: tuple[int, ...] = (0, 1, 2, 3)
     automask: bool | None = None
+    mask_outside: bool = False
+    ground: float = 0.0
     reconstruction: float = 0.0
     discriminative: float = 0.0
     convergent: float = 0.0

@@ -100,6 +100,8 @@ def _check_data(config: TrainConfig) -> None:
         )
     if data.rendered.baseline_m < 0:
         raise ConfigError(f"data.rendered.baseline_m is {data.rendered.baseline_m}; expected 0 (no partner) or metres")
+    if not 0 <= data.rendered.harsh_light <= 1:
+        raise ConfigError(f"data.rendered.harsh_light is {data.rendered.harsh_light}; expected a share from 0 to 1")
     if data.workers < 0:
         raise ConfigError(f"data.workers is {data.workers}; expected 0 (load in the training process) or more")
     if data.kind != "rendered":
@@ -139,6 +141,9 @@ def _check_prepared(config: TrainConfig) -> None:
         raise ConfigError(f"data.prepared.held_out is {prepared.held_out}; expected a share between 0 and 1")
     if prepared.shares and min(prepared.shares) <= 0:
         raise ConfigError(f"data.prepared.shares is {list(prepared.shares)}; expected numbers above 0")
+    heights = prepared.camera_heights_m
+    if heights and min(heights) < 0:
+        raise ConfigError(f"data.prepared.camera_heights_m is {list(heights)}; expected metres, 0 where unknown")
     if data.augment.haze > 0:
         raise ConfigError("data.augment.haze needs true depth at every pixel; set it to 0 for prepared recordings")
 
@@ -195,6 +200,12 @@ def _check_objective(config: TrainConfig) -> None:
             "objective.discriminative alone grows without end: it wants large differences, and only reconstruction "
             "holds the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
+    heights = config.data.prepared.camera_heights_m
+    if objective.ground > 0 and not (objective.selfsupervised and max(heights, default=0)):
+        raise ConfigError(
+            "objective.ground compares the camera's height over the ground with the known one; name the heights with "
+            "data.prepared.camera_heights_m and set objective.photometric above 0, or set ground to 0"
+        )
     _check_reference(config)
     if max(objective.rotation, objective.translation, objective.flow) > 0 and sequence.frames < 2:
         raise ConfigError("objective.rotation, translation and flow need two frames; set data.sequence.frames=2")
@@ -203,6 +214,10 @@ def _check_objective(config: TrainConfig) -> None:
 def _check_reference(config: TrainConfig) -> None:
     """Where the original's terms are not defined."""
     objective = config.objective
+    if objective.reference and objective.mask_outside:
+        raise ConfigError(
+            "the original compares with a repeated border; set objective.mask_outside or objective.reference to false"
+        )
     if not objective.reference or objective.convergent == 0:
         return
     smallest = min(min(size) for stage in config.stages for size in stage.sizes)

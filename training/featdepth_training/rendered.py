@@ -27,6 +27,8 @@ VALIDATION_SCENES = 1_000_000
 ATTEMPTS = 6
 #: Share of scenes whose textures have changed places: shape, not only look, shall tell depth.
 SHUFFLED = 0.2
+#: Harsh light: ranges of the factors on the sun and on what comes from sky and ground.
+HARSH_SUN, HARSH_AMBIENT = (1.3, 3.5), (0.15, 0.7)
 
 
 class ClipRenderer:
@@ -44,6 +46,7 @@ class ClipRenderer:
         self._scene = lru_cache(maxsize=1)(self._make_scene)
 
     def _make_scene(self, number: int) -> object:
+        from featdepth_ros.simulation.shapes import ABOVE, SHADOW, SUN_COLOUR
         from featdepth_training.scenes import SCENES
 
         rng = np.random.default_rng([self.config.seed, 21, self.first_scene + number])
@@ -52,6 +55,11 @@ class ClipRenderer:
             data = scene.data
             shuffled = data._replace(atlas=np.ascontiguousarray(data.atlas[rng.permutation(len(data.atlas))]))
             scene = dataclasses.replace(scene, data=shuffled)
+        if rng.random() < self.config.harsh_light:
+            numbers = scene.data.numbers.copy()
+            numbers[SUN_COLOUR:ABOVE] *= rng.uniform(*HARSH_SUN)
+            numbers[ABOVE:SHADOW] *= rng.uniform(*HARSH_AMBIENT)
+            scene = dataclasses.replace(scene, data=scene.data._replace(numbers=numbers))
         return scene
 
     def __call__(self, index: int) -> Clip:
@@ -150,8 +158,9 @@ def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    if rendered.baseline_m > 0:  # left out otherwise: caches from before it could be chosen stay valid
-        described["baseline_m"] = rendered.baseline_m
+    for key in ("baseline_m", "harsh_light"):  # left out at 0: caches from before they could be chosen stay valid
+        if getattr(rendered, key) > 0:
+            described[key] = getattr(rendered, key)
     folders: list[tuple[str, int | None]] = []
     for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)

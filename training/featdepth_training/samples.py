@@ -49,6 +49,7 @@ class Source:
         share: of the samples, relative to the other sources.
         rendered: whether its truth is exact and may supervise.
         image_size: (height, width) of its frames, pixels.
+        camera_height_m: of the camera over the ground it drives on; 0: unknown.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Source:
     share: float
     rendered: bool
     image_size: tuple[int, int]
+    camera_height_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class ClipDataset(Dataset[FrameBatch]):
             rendered=torch.tensor(source.rendered),
             single=torch.tensor(single),
             group=torch.tensor(key.source),
+            camera_height=torch.tensor(source.camera_height_m or float("nan")),
         )
 
     def _partner(self, clip: Clip, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool) -> torch.Tensor:

@@ -37,6 +37,7 @@ SCENES: dict[str, SceneKind] = {
     kind.name: kind
     for kind in (
         SceneKind("street", drive, (270.0, 620.0), length_m=180.0),
+        SceneKind("avenue", drive, (270.0, 620.0), length_m=180.0),
         SceneKind("room", hold, (200.0, 470.0)),
         SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0),
         SceneKind("corridor", hold, (250.0, 600.0)),

@@ -16,10 +16,12 @@ from torch import Tensor
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.losses import ObjectiveConfig as LossConfig
 from featdepth_ros.losses import feature_maps, objective
+from featdepth_ros.losses.objective import depth_from_disparity
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.reference import ReferenceModel
 from featdepth_training.batch import FrameBatch, focal_ratio
 from featdepth_training.config import ObjectiveConfig, TrainConfig
+from featdepth_training.ground import ground_term
 from featdepth_training.prediction import Prediction
 
 
@@ -50,6 +52,7 @@ def loss_config(model: FeatDepthModel, config: ObjectiveConfig, sources: int, st
         "discriminative_weight": config.discriminative,
         "convergent_weight": config.convergent,
         "automask": config.automask,
+        "mask_outside": config.mask_outside,
     }
     if not config.reference:
         return LossConfig(**values)
@@ -110,7 +113,25 @@ def selfsupervised_terms(
         by_frame = disparity.unflatten(0, (-1, len(prediction.targets)))
         outputs["disp", 0, scale] = torch.cat([by_frame[:, place] for place in places])
     outputs.update(_features(model, inputs, config))
-    return named_terms(objective(inputs, outputs, settings, pictures=pictures))
+    terms = named_terms(objective(inputs, outputs, settings, pictures=pictures))
+    if weights.ground > 0:
+        terms["ground"] = weights.ground * _ground_term(model, prediction, batch, ratio, config)
+        terms["total"] = terms["total"] + terms["ground"]
+    return terms
+
+
+def _ground_term(
+    model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor, config: TrainConfig
+) -> Tensor:
+    """See `ground`; of every target's finest depth."""
+    count = len(prediction.targets)
+    disparity = prediction.disparities[0].float()
+    depth = depth_from_disparity(disparity, model.info.min_depth, model.info.max_depth)
+    depth_m = depth * (config.model.metres_per_unit * ratio.repeat_interleave(count))[:, None, None, None]
+    shrunk = disparity.shape[-1] / batch.images.shape[-1]
+    camera = batch.camera.repeat_interleave(count, 0)
+    camera = torch.cat((camera[:, :2] * shrunk, (camera[:, 2:] + 0.5) * shrunk - 0.5), 1)
+    return ground_term(depth_m, camera, batch.camera_height.repeat_interleave(count))
 
 
 def reconstruction_terms(model: FeatDepthModel, batch: FrameBatch, config: TrainConfig) -> dict[str, Tensor]:

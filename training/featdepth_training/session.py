@@ -14,7 +14,7 @@ from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, n
 from featdepth_ros.reporting.tables import write_json
 from featdepth_training.cache import ClipCache, cache_folders
 from featdepth_training.checkpoint import CheckpointFolder, held
-from featdepth_training.config import CheckConfig, TrainConfig
+from featdepth_training.config import CheckConfig, PreparedConfig, TrainConfig
 from featdepth_training.distributed import Processes, processes
 from featdepth_training.loading import load_config, to_dict
 from featdepth_training.monitor import Monitor
@@ -90,7 +90,7 @@ def open_data(
             kept, rest = cache.split(config.data.prepared.held_out)
             train += sources_of(kept, rendered=False)
             held_out += sources_of(rest, rendered=False)
-        train = _with_shares(train, config.data.prepared.shares)
+        train, held_out = (_described(some, config.data.prepared) for some in (train, held_out))
     if config.data.kind != "prepared":
         rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output, silent))
         if config.data.kind == "mixed":
@@ -108,15 +108,21 @@ def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
     return found
 
 
-def _with_shares(sources: list[Source], shares: Sequence[float]) -> list[Source]:
-    if not shares:
-        return sources
-    if len(shares) != len(sources):
-        raise ConfigError(
-            f"data.prepared.shares has {len(shares)} numbers for {len(sources)} caches "
-            f"({', '.join(source.name for source in sources)}, in this order)"
-        )
-    return [dataclasses.replace(source, share=share) for source, share in zip(sources, shares, strict=True)]
+def _described(sources: list[Source], prepared: PreparedConfig) -> list[Source]:
+    """The sources with what the configuration says of each cache, in order."""
+    for key in ("shares", "camera_heights_m"):
+        count = len(getattr(prepared, key))
+        if count not in (0, len(sources)):
+            raise ConfigError(
+                f"data.prepared.{key} has {count} numbers for {len(sources)} caches "
+                f"({', '.join(source.name for source in sources)}, in this order)"
+            )
+    shares = prepared.shares or [source.share for source in sources]
+    heights = prepared.camera_heights_m or [0.0] * len(sources)
+    return [
+        dataclasses.replace(source, share=share, camera_height_m=height)
+        for source, share, height in zip(sources, shares, heights, strict=True)
+    ]
 
 
 def _balanced(

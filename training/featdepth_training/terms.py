@@ -19,7 +19,7 @@ Predict = Callable[..., Prediction]
 
 #: Every term there is, in the order they are logged in.
 TERMS = (
-    *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness"),
+    *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness", "ground"),
     *("reconstruction", "discriminative", "convergent"),
 )
 
