@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The weights that ship, from ImageNet on: prepares the recordings below DATA, then trains in three stages, each with a
-# recipe of config/train. Stopped, the same command goes on where it was.
+# The weights that ship, from ImageNet on: prepares the recordings below DATA, then trains in stages, each with a recipe
+# of config/train. Stopped, the same command goes on where it was.
 #   tools/train_weights.sh DATA OUTPUT [key=value ...]     (values go to every stage: engine.threads=1, stages=...)
 # DATA holds the recordings in their own layouts, as named below.
 set -euo pipefail
@@ -32,9 +32,11 @@ train() {  # RECIPE OUTPUT START [settings]     (START: weights, or nothing for 
 
 prepare kitti_0001 kitti_raw/2011_09_26/2011_09_26_drive_0001_sync --stereo
 prepare kitti_00 kitti_odometry/sequences/00
-prepare seven_scenes seven_scenes_kitchen --size 192x256
+# 7-Scenes names the focal length of its depth camera, 585 pixels; that of its colour camera is a Kinect's, about 525.
+colour=(--size 192x256 --camera 525,525,320,240)
+prepare seven_scenes seven_scenes_kitchen "${colour[@]}"
 # Neighbouring frames of a slow hand are a pixel apart: every third or so says more.
-prepare seven_scenes_far seven_scenes_kitchen --size 192x256 --min-motion 0.015
+prepare seven_scenes_far seven_scenes_kitchen "${colour[@]}" --min-motion 0.015
 prepare tum tum_freiburg1_rpy --size 192x256
 euroc=euroc/V1_01_easy_static/mav0
 prepare euroc_pairs euroc/V1_01_easy_pairs --size 224x352 --stereo \
@@ -47,8 +49,11 @@ train compact_rendered "$output/first" "" "data.rendered.cache=$output/rendered_
 train compact_open "$output/compact_open" "$first" "$rendered" "data.prepared.caches=[$caches/tum]" "$@"
 train compact_nc "$output/second" "$first" "$rendered" "data.prepared.caches=[$nc]" "$@"
 # At the end more of the recordings, at a lower rate.
-train compact_nc "$output/compact_nc" "$output/second/model.safetensors" "$rendered" "data.prepared.caches=[$nc]" \
+train compact_nc "$output/third" "$output/second/model.safetensors" "$rendered" "data.prepared.caches=[$nc]" \
     optimiser.lr=2e-4 schedule.warmup_steps=10 engine.ema_decay=0.98 data.rendered_share=0.2 \
     "data.prepared.shares=[2, 3.5, 1, 4, 0.2, 0.5]" \
     "stages=[{steps: 150, sizes: [[192, 256], [128, 416]], batch_size: 8}]" "$@"
+# Then more kinds of streets, the scale of KITTI 00 from the camera's height, pairs instead of triplets.
+train compact_nc_more "$output/compact_nc" "$output/third/model.safetensors" \
+    "data.rendered.cache=$output/rendered_more" "data.prepared.caches=[$nc]" "$@"
 echo "weights: $output/compact_open/model.safetensors, $output/compact_nc/model.safetensors"

@@ -10,6 +10,7 @@ of the stereo pair, where left-to-right and right-to-left agree (`stereo_depth`)
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,10 @@ def standing_figures(model: FeatDepthModel, frame: Frame) -> dict[str, Any]:
     return {"frames": 20, "path_m": moved}
 
 
-def measure(data: Path, model: FeatDepthModel, pictures: Path | None) -> dict[str, dict[str, Any]]:
-    """All figures, by name."""
+def measure(
+    data: Path, model: FeatDepthModel, pictures: Path | None = None, motions: Sequence[str] = ("network", "aligned")
+) -> dict[str, dict[str, Any]]:
+    """All figures, by name; of motion, as the pose network alone says it and as aligned on points."""
     figures: dict[str, dict[str, Any]] = {}
     drive = data / "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
     if drive.is_dir():
@@ -106,8 +109,9 @@ def measure(data: Path, model: FeatDepthModel, pictures: Path | None) -> dict[st
     sequence = data / "kitti_odometry/sequences/00"
     if sequence.is_dir():
         frames = last_fifth(list(open_recording(sequence)))
-        figures["KITTI 00 pose network"] = motion_figures(model, frames, "network")
-        figures["KITTI 00 aligned motion"] = motion_figures(model, frames, "aligned")
+        names = {"network": "KITTI 00 pose network", "aligned": "KITTI 00 aligned motion"}
+        for motion in motions:
+            figures[names[motion]] = motion_figures(model, frames, motion)
         figures["KITTI 00 standing"] = standing_figures(model, frames[0])
     return figures
 

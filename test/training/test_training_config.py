@@ -113,7 +113,7 @@ AUTO = (
         ([*SELF, "data.augment.haze=0.1"], "set it to 0 for prepared recordings"),
         ([*SELF, "data.prepared.held_out=0"], "data.prepared.held_out is 0.0"),
         ([*SELF, "data.prepared.shares=[0]"], "data.prepared.shares is [0.0]"),
-        ([*SELF, "data.prepared.camera_heights_m=[-1]"], "camera_heights_m is [-1.0]; expected metres, 0 where unknown"),
+        ([*SELF, "data.prepared.camera_heights_m=[-1]"], "is [-1.0]; expected metres, 0 where unknown"),
         ([*SELF, "objective.ground=1"], "name the heights with data.prepared.camera_heights_m"),
         (["objective={depth: 1, ground: 1}"], "name the heights with data.prepared.camera_heights_m"),
         ([*JOINT, "objective.reference=true", "objective.mask_outside=true"], "compares with a repeated border"),

@@ -1,0 +1,111 @@
+"""What each part of the training is worth: short runs that lack one part each, measured on real recordings.
+
+python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE]
+
+DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, whose ``caches``
+and ``rendered_more`` are read; runs go below ``RUNS/ablation``, and those already there are only measured. Every run is
+the recipe ``compact_nc_more``, small images only, from the weights ``compact-open``, which have seen none of the three
+recordings that are measured. The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or
+beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from real_recordings import measure
+
+from featdepth_ros import load_model
+from featdepth_ros.reporting.tables import text_table, write_json
+from featdepth_training.loading import load_config
+from featdepth_training.session import train
+
+CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
+PAIRS = "euroc_pairs"
+SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
+NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
+ARMS: dict[str, tuple[str, ...]] = {
+    "everything": (),
+    "no feature-metric term": ("objective.features=0",),
+    "feature-metric term alone": ("objective.photometric=0", "objective.features=0.1"),
+    "no stereo partners": ("data.sequence.stereo=false", "data.prepared.singles=[]"),
+    "no rendered scenes beside": NO_TRUTH,
+    "not pre-trained": (*NO_TRUTH, "model.initial=imagenet"),
+    "no camera height": ("objective.ground=0",),
+    "repeated border": ("objective.mask_outside=false",),
+}
+COLUMNS = (
+    ("drive 0001 depth", "abs_rel"),
+    ("drive 0001 depth", "abs_rel_unscaled"),
+    ("7-Scenes depth", "abs_rel"),
+    ("KITTI 00 pose network", "ate_m"),
+    ("KITTI 00 pose network", "rpe_m"),
+    ("KITTI 00 pose network", "rpe_deg"),
+)
+
+
+def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
+    """The settings of one run."""
+    names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
+    shares = (2.5, 3.5, 0.5, 2.5, 0.3, 0.7)[: len(names)]
+    return [
+        f"seed={seed}",
+        f"data.prepared.caches=[{','.join(str(runs / 'caches' / name) for name in names)}]",
+        f"data.prepared.shares={list(shares)}",
+        f"data.prepared.camera_heights_m={[1.65 * (name == 'kitti_00') for name in names]}",
+        f"data.rendered.cache={runs / 'rendered_more'}",
+        f"stages=[{{steps: {steps}, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 6}}]",
+        "model.initial=compact-open",
+        "schedule.warmup_steps=15",
+        "engine.ema_decay=0.97",
+        "engine.validate_every=100000",
+        "engine.tensorboard=false",
+        *ARMS[arm],
+    ]
+
+
+def run(arm: str, seed: int, steps: int, data: Path, runs: Path) -> dict[str, dict[str, Any]]:
+    """Train, unless that was done, and measure."""
+    output = runs / "ablation" / f"{arm.replace(' ', '_')}_{steps}_{seed}"
+    weights = output / "model.safetensors"
+    if not weights.is_file():
+        weights = train(load_config("compact_nc_more", overrides(arm, seed, steps, runs)), output).weights
+    return measure(data, load_model(weights), motions=("network",))
+
+
+def main() -> None:
+    """Print a line for each run, and the mean of each arm where there are several seeds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    runs = args.runs.resolve()
+    start = measure(args.data, load_model("compact-open"), motions=("network",))
+    found: dict[str, list[list[float]]] = {"(start: compact-open)": [_figures(start)]}
+    for seed in [int(text) for text in args.seeds.split(",")]:
+        for arm in args.arms:
+            found.setdefault(arm, []).append(_figures(run(arm, seed, args.steps, args.data, runs)))
+            print(arm, seed, *(f"{value:.3f}" for value in found[arm][-1]), flush=True)
+    rows = []
+    for arm, values in found.items():
+        middle, spread = np.mean(values, 0), np.std(values, 0)
+        cells = [f"{m:.3f}" + (f" ± {s:.3f}" if len(values) > 1 else "") for m, s in zip(middle, spread, strict=True)]
+        rows.append([arm, str(len(values)), *cells])
+    print(text_table(["arm", "runs", *(f"{name} {key}" for name, key in COLUMNS)], rows))
+    if args.json is not None:
+        write_json(args.json, {"columns": [" ".join(column) for column in COLUMNS], **found})
+
+
+def _figures(measured: dict[str, dict[str, Any]]) -> list[float]:
+    return [float(measured[name][key]) for name, key in COLUMNS]
+
+
+if __name__ == "__main__":
+    main()
