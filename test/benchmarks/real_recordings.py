@@ -1,10 +1,11 @@
 """Figures of weights on the last fifth of real recordings, which no training sees: depth, motion, scale.
 
-python test/benchmarks/real_recordings.py DATA [--weights W] [--json FILE] [--pictures DIR]
+python test/benchmarks/real_recordings.py DATA [--weights W] [--json FILE] [--picture FILE]
 
 DATA holds ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, ``kitti_odometry/sequences/00`` (with ``poses.txt``) and
 ``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching
-of the stereo pair, where left-to-right and right-to-left agree (`stereo_depth`).
+of the stereo pair, where left-to-right and right-to-left agree (`stereo_depth`). The picture shows image, estimate and
+truth of the best and the worst frame of the two with true depth, and image and estimate of KITTI 00.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from stereo_depth import matched_depth
 
 from featdepth_ros import Estimator, load_model
@@ -31,6 +33,9 @@ from featdepth_ros.reporting.tables import number, text_table, write_json
 
 #: Share of each recording, from its end, that is measured.
 HELD_OUT = 0.2
+PICTURE_WIDTH = 1200
+
+Picture = NDArray[np.uint8]
 
 
 def last_fifth(frames: list[Frame]) -> list[Frame]:
@@ -39,12 +44,16 @@ def last_fifth(frames: list[Frame]) -> list[Frame]:
 
 
 def depth_figures(
-    model: FeatDepthModel, frames: list[Frame], crop: str, cap: float, pictures: Path | None, name: str
+    model: FeatDepthModel, frames: list[Frame], crop: str, cap: float, rows: list[Picture] | None = None
 ) -> dict[str, Any]:
-    """AbsRel and company, median scaled and as predicted, and the density of the truth."""
+    """AbsRel and company, median scaled and as predicted, and the density of the truth.
+
+    ``rows`` gets image, estimate (median scaled) and truth of the frames with the least and the greatest AbsRel.
+    """
     estimator = Estimator(model, EstimatorConfig(output_size="network", estimate_motion=False))
     scaled, plain, density = [], [], []
-    for position, frame in enumerate(frames):
+    seen: list[tuple[float, Picture]] = []
+    for frame in frames:
         estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
         truth = matched_depth(frame) if frame.depth is None else np.asarray(frame.depth, np.float64)
         density.append(float((np.nan_to_num(truth) > 0).mean()))
@@ -52,11 +61,12 @@ def depth_figures(
         for into, scale in ((scaled, "median"), (plain, "none")):
             protocol = DepthProtocol(crop=crop, max_depth=cap, scale=scale)  # type: ignore[arg-type]
             into.append(evaluate_image(guess, truth, protocol, frame.name))
-        if pictures is not None and position in (0, len(frames) // 2):
+        found = scaled[-1]
+        if rows is not None and found is not None and found.scale is not None:
             span = (0.5, 6.0) if crop == "none" else (3.0, cap)
-            rows = [frame.image, *(depth_colours(np.nan_to_num(d).astype(np.float32), *span) for d in (guess, truth))]
-            pictures.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(pictures / f"{name}_{position:02d}.jpg"), np.concatenate(rows)[..., ::-1])
+            seen.append((found.abs_rel, beside(frame.image, [guess * found.scale, truth], span)))
+    if rows is not None and seen:
+        rows += [min(seen, key=lambda pair: pair[0])[1], max(seen, key=lambda pair: pair[0])[1]]
     summary, unscaled = summarise_depth(scaled), summarise_depth(plain)
     return {
         "frames": len(frames),
@@ -68,6 +78,19 @@ def depth_figures(
         "scale_median": summary.scale_median,
         "scale_std": summary.scale_std,
     }
+
+
+def beside(image: Picture, depths: list[NDArray[np.floating]], span: tuple[float, float]) -> Picture:
+    """An image and depth maps side by side, `PICTURE_WIDTH` wide; where depth is unknown the map is black."""
+    height, width = image.shape[:2]
+    coloured = []
+    for depth in depths:
+        known = np.nan_to_num(depth).astype(np.float32)
+        colours = depth_colours(np.where(known > 0, known, span[1]), *span)
+        coloured.append(cv2.resize(np.where(known[..., None] > 0, colours, 0), (width, height)))
+    row = np.concatenate([image, *coloured], 1)
+    size = (PICTURE_WIDTH, round(PICTURE_WIDTH * height / row.shape[1]))
+    return np.asarray(cv2.resize(row, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def motion_figures(model: FeatDepthModel, frames: list[Frame], motion: str) -> dict[str, Any]:
@@ -94,18 +117,24 @@ def standing_figures(model: FeatDepthModel, frame: Frame) -> dict[str, Any]:
 
 
 def measure(
-    data: Path, model: FeatDepthModel, pictures: Path | None = None, motions: Sequence[str] = ("network", "aligned")
+    data: Path,
+    model: FeatDepthModel,
+    rows: list[Picture] | None = None,
+    motions: Sequence[str] = ("network", "aligned"),
 ) -> dict[str, dict[str, Any]]:
-    """All figures, by name; of motion, as the pose network alone says it and as aligned on points."""
+    """All figures, by name; of motion, as the pose network alone says it and as aligned on points.
+
+    ``rows`` gets pictures, see `depth_figures`.
+    """
     figures: dict[str, dict[str, Any]] = {}
     drive = data / "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
     if drive.is_dir():
         frames = last_fifth(list(open_recording(drive, partner="auto")))
-        figures["drive 0001 depth"] = depth_figures(model, frames, "garg", 80.0, pictures, "drive_0001")
+        figures["drive 0001 depth"] = depth_figures(model, frames, "garg", 80.0, rows)
     kitchen = data / "seven_scenes_kitchen"
     if kitchen.is_dir():
         frames = last_fifth(list(open_recording(kitchen)))
-        figures["7-Scenes depth"] = depth_figures(model, frames, "none", 10.0, pictures, "seven_scenes")
+        figures["7-Scenes depth"] = depth_figures(model, frames, "none", 10.0, rows)
     sequence = data / "kitti_odometry/sequences/00"
     if sequence.is_dir():
         frames = last_fifth(list(open_recording(sequence)))
@@ -113,6 +142,11 @@ def measure(
         for motion in motions:
             figures[names[motion]] = motion_figures(model, frames, motion)
         figures["KITTI 00 standing"] = standing_figures(model, frames[0])
+        if rows is not None:
+            estimator = Estimator(model, EstimatorConfig(estimate_motion=False))
+            for frame in (frames[0], frames[len(frames) // 2]):
+                depth = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+                rows.append(beside(frame.image, [depth], (3.0, 80.0)))
     return figures
 
 
@@ -122,9 +156,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    figures = measure(args.data, load_model(args.weights), args.pictures)
+    rows: list[Picture] = []
+    figures = measure(args.data, load_model(args.weights), None if args.picture is None else rows)
+    if args.picture is not None:
+        cv2.imwrite(str(args.picture), np.concatenate(rows)[..., ::-1])
     for name, values in figures.items():
         print(text_table([name, ""], [[key, number(value)] for key, value in values.items()]), end="\n\n")
     if args.json is not None:

@@ -109,7 +109,9 @@ def changes(recipe: str, caches: Path, *more: str) -> list[str]:
         frames, stereo = config.data.sequence.frames, config.data.sequence.stereo
         cache = "singles" if frames == 1 and stereo else "pairs" if stereo else "mono"
         alone = f", {caches / 'singles'}" if config.data.prepared.singles else ""
-        found += [f"data.prepared={{caches: [{caches / cache}{alone}], singles: [{'singles' * bool(alone)}]}}"]
+        singles = f"singles: [{'singles' * bool(alone)}]"
+        heights = f"camera_heights_m: {[1.5] * (1 + bool(alone)) if config.objective.ground > 0 else []}"
+        found += [f"data.prepared={{caches: [{caches / cache}{alone}], {singles}, {heights}}}"]
     if config.data.kind != "prepared":
         pairs = config.data.rendered.baseline_m > 0
         cache, baseline = ("rendered_pairs", ", baseline_m: 0.2") if pairs else ("rendered", "")

@@ -37,10 +37,9 @@ def ground_heights(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
     x = (torch.arange(left, right, device=depth.device) - cx) / fx * z
     y = (torch.arange(top, height, device=depth.device)[:, None] - cy) / fy * z
     points = torch.stack((x, y, z), -1).flatten(1, 2)
-    # Points near the camera are seen by many more pixels than those afar; in units of depth all fit equally well.
-    unit = points[..., 2:].detach().mean(1, keepdim=True)
+    unit = points[..., 2:].detach().mean(1, keepdim=True)  # numbers around one, whatever the unit of depth
     points = points / unit
-    weight = (1 / points[..., 2].detach()).square()
+    weight = (1 / points[..., 2].detach()).square()  # errors of depth grow with depth
     # The first plane: level, as far below as most points are.
     normal = torch.zeros_like(points[:, 0])
     normal[:, 1] = 1 / points[..., 1].detach().median(1).values.clamp_min(1e-3)
