@@ -1,0 +1,30 @@
+"""The weights that ship keep the figures their cards give, where the recordings are present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from real_recordings import measure
+
+from featdepth_ros import load_model
+
+
+@pytest.mark.slow
+def test_the_default_weights_reach_what_their_card_says(test_data: Path) -> None:
+    figures = measure(test_data, load_model("compact"), motions=("network",))
+    if not figures:
+        pytest.skip("none of the recordings is there")
+    limits = {  # of the card, and a little for other processors
+        ("drive 0001 depth", "abs_rel"): 0.08,
+        ("7-Scenes depth", "abs_rel"): 0.18,
+        ("KITTI 00 pose network", "ate_m"): 1.15,
+        ("KITTI 00 pose network", "rpe_m"): 0.155,
+        ("KITTI 00 pose network", "rpe_deg"): 0.16,
+        ("KITTI 00 standing", "path_m"): 1e-4,
+    }
+    for (name, key), limit in limits.items():
+        if name in figures:
+            assert figures[name][key] <= limit, (name, key)
+    if "drive 0001 depth" in figures:  # the scale of the rig it was trained on, on frames it was not
+        assert abs(figures["drive 0001 depth"]["scale_median"] - 1) < 0.1
