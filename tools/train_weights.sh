@@ -14,7 +14,7 @@ featdepth=${FEATDEPTH:-featdepth}
 prepare() {  # NAME INPUT [options]
     local name=$1
     shift
-    "$featdepth" prepare "$data/$1" --output "$caches/$name" "${@:2}"
+    "$featdepth" prepare "$data/$1" --output "$caches/$name" --pseudo-depth "${@:2}"
 }
 
 train() {  # RECIPE OUTPUT START [settings]     (START: weights, or nothing for what the recipe names)
@@ -57,6 +57,11 @@ train compact_nc "$output/third" "$output/second/model.safetensors" "$rendered" 
 more=data.rendered.cache=$output/rendered_more
 train compact_open_more "$output/compact_open" "$output/open/model.safetensors" "$more" \
     "data.prepared.caches=[$caches/tum]" "$@"
-train compact_nc_more "$output/compact_nc" "$output/third/model.safetensors" \
-    "$more" "data.prepared.caches=[$nc]" "$@"
+train compact_nc_more "$output/fourth" "$output/third/model.safetensors" "$more" "data.prepared.caches=[$nc]" "$@"
+# Last with what matching finds in the recordings, for shape and edges.
+train compact_nc_more "$output/compact_nc" "$output/fourth/model.safetensors" "$more" "data.prepared.caches=[$nc]" \
+    seed=6 objective.pseudo_depth=1 optimiser.lr=8e-4 schedule.warmup_steps=50 \
+    "data.prepared.shares=[2, 3, 0.8, 2.5, 0.2, 1.2]" \
+    "stages=[{steps: 250, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 8}, {steps: 950, sizes: [[128, 416], [192, 256]], batch_size: 8}]" \
+    "$@"
 echo "weights: $output/compact_open/model.safetensors, $output/compact_nc/model.safetensors"

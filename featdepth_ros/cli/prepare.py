@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep frames in which nothing moves, and single ones: for training on single images or stereo pairs",
     )
     parser.add_argument(
+        "--pseudo-depth",
+        action="store_true",
+        help="find depth by classical matching too (of the stereo pair, else of earlier frames), for "
+        "objective.pseudo_depth; adds it to a cache that is there already",
+    )
+    parser.add_argument(
         "--min-motion", type=not_negative, default=0.004, help="least motion, share of the width (%(default)s)"
     )
     parser.add_argument("--max-gap", type=positive, default=1.0, metavar="S", help="longest gap, seconds (%(default)s)")
@@ -92,6 +98,7 @@ def _prepare_one(
 
     from featdepth_ros.recordings.open import open_recording
     from featdepth_training.prepare import prepare, summary_table
+    from featdepth_training.pseudo_depth import write_pseudo_depth
 
     recording = open_recording(
         path, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera
@@ -109,6 +116,11 @@ def _prepare_one(
             bar.write("stopped; finished shards stay, and the same command goes on after them")
             raise
     rows = [("cache", str(output)), *summary_table(summary)]
+    if args.pseudo_depth:
+        with tqdm(total=summary["kept"], unit="frame", desc="matching", dynamic_ncols=True) as bar:
+            share = write_pseudo_depth(output, bar.update)
+        summary = {**summary, "pseudo_depth_share": round(share, 4)}
+        rows.append(("pseudo-depth", f"{share:.0%} of the pixels"))
     width = max(len(label) for label, _ in rows)
     print("\n".join(f"{label:<{width}}  {text}" for label, text in rows))
     return name, summary

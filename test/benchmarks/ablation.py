@@ -4,7 +4,7 @@ python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, whose ``caches``
 and ``rendered_more`` are read; runs go below ``RUNS/ablation``, and those already there are only measured. Every run is
-the recipe ``compact_nc_more``, small images only, from the weights ``compact-open``, which have seen none of the three
+the recipe ``compact_nc_more`` with pseudo-depth, small images only, from the weights ``compact-open``, which have seen none of the three
 recordings that are measured. The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or
 beside.
 """
@@ -34,6 +34,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no stereo partners": ("data.sequence.stereo=false", "data.prepared.singles=[]"),
     "no rendered scenes beside": NO_TRUTH,
     "not pre-trained": (*NO_TRUTH, "model.initial=imagenet"),
+    "no pseudo-depth": ("objective.pseudo_depth=0",),
     "no camera height": ("objective.ground=0",),
     "repeated border": ("objective.mask_outside=false",),
 }
@@ -59,6 +60,7 @@ def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
         f"data.rendered.cache={runs / 'rendered_more'}",
         f"stages=[{{steps: {steps}, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 6}}]",
         "model.initial=compact-open",
+        "objective.pseudo_depth=1",
         "schedule.warmup_steps=15",
         "engine.ema_decay=0.97",
         "engine.validate_every=100000",

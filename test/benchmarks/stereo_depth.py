@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,18 +21,21 @@ from featdepth_ros.inference.scale import focal_ratio
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings import Frame, open_recording
+from featdepth_training.pseudo_depth import grey, stereo_depth
 
 
 def matched_depth(frame: Frame) -> NDArray[np.float64]:
     """(H, W) metres, 0 where matching found nothing, or left-to-right and right-to-left differ by more than a pixel."""
     assert frame.partner is not None and frame.camera is not None
-    matcher = cv2.StereoSGBM_create(  # type: ignore[attr-defined]
-        0, 128, 5, 200, 800, disp12MaxDiff=1, uniquenessRatio=10, speckleWindowSize=100, speckleRange=2
+    camera = frame.camera
+    found = stereo_depth(
+        grey(frame.image),
+        grey(frame.partner.image),
+        np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
+        frame.partner.T_partner_camera,
     )
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame.image, frame.partner.image)]
-    disparity = matcher.compute(*grey).astype(np.float64) / 16
-    baseline_m = float(-frame.partner.T_partner_camera[0, 3])
-    return np.where(disparity > 1, frame.camera.fx * baseline_m / np.maximum(disparity, 1.0), 0.0)
+    assert found is not None, "the partner is beside the camera"
+    return np.nan_to_num(found.astype(np.float64))
 
 
 @torch.inference_mode()

@@ -126,8 +126,10 @@ def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:
     partner = torch.zeros(count, 0, 3, *size, dtype=torch.uint8)
     stereo = torch.full((count, 4, 4), float("nan"))
     rendered, group = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.int64)
-    height = torch.full((count,), float("nan"))
-    return FrameBatch(images, depth, camera, motions, partner, stereo, rendered, ~rendered, group, height).in_floats()
+    height, found = torch.full((count,), float("nan")), torch.full_like(depth, float("nan"))
+    return FrameBatch(
+        images, depth, camera, motions, partner, stereo, rendered, ~rendered, group, found, height
+    ).in_floats()
 
 
 def _prediction(batch: FrameBatch, factor: float) -> Prediction:

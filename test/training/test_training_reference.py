@@ -93,6 +93,7 @@ def frames_batch(frames: int) -> FrameBatch:
         rendered=torch.zeros(2, dtype=torch.bool),
         single=torch.zeros(2, dtype=torch.bool),
         group=torch.zeros(2, dtype=torch.int64),
+        pseudo_depth=torch.full((2, frames, 1, HEIGHT, WIDTH), float("nan")),
         camera_height=torch.full((2,), float("nan")),
     )
 

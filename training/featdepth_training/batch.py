@@ -26,6 +26,8 @@ class FrameBatch:
         rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
         single: (B,) bool, samples of one frame without neighbours, repeated F times; motions are NaN.
         group: (B,) int64, index of the source (for validation by source).
+        pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``stereo`` is known, else up to a scale
+            for each frame; NaN: unknown.
         camera_height: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
     """
 
@@ -38,6 +40,7 @@ class FrameBatch:
     rendered: Tensor
     single: Tensor
     group: Tensor
+    pseudo_depth: Tensor
     camera_height: Tensor
 
     @property
@@ -63,7 +66,7 @@ class FrameBatch:
 
     def first_frame(self) -> FrameBatch:
         """Return the first frame of every sample alone."""
-        cut = {name: getattr(self, name)[:, :1] for name in ("images", "depth", "partner")}
+        cut = {name: getattr(self, name)[:, :1] for name in ("images", "depth", "pseudo_depth", "partner")}
         return FrameBatch(**{**vars(self), **cut, "motions": self.motions[:, :0]})
 
     def to(self, device: torch.device) -> FrameBatch:

@@ -27,6 +27,7 @@ from featdepth_training.shards import (
     ShardIndex,
     describe,
     index_name,
+    pseudo_depth_name,
     read_description,
     read_indices,
     tar_name,
@@ -52,6 +53,8 @@ class Clip:
         group: index of the kind of scene.
         partner: (F, H, W, 3) uint8 RGB of the stereo partner, seen with the same ``camera``; None: no partner.
         T_partner_camera: (4, 4) float64, metres; None: no partner.
+        pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for
+            each frame; NaN: unknown; None: never looked for.
         stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
     """
 
@@ -62,6 +65,7 @@ class Clip:
     group: int = 0
     partner: NDArray[np.uint8] | None = None
     T_partner_camera: NDArray[np.float64] | None = None
+    pseudo_depth: NDArray[np.float16] | None = None
     stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def frames(self, stretch: int) -> list[CachedFrame]:
@@ -215,6 +219,10 @@ class ClipCache:
         """Whether any frame of one cache has true depth."""
         return self._groups[group].has_any("depth")
 
+    def has_pseudo_depth_of(self, group: int) -> bool:
+        """Whether `pseudo_depth` has looked at every frame of one cache."""
+        return self._groups[group].has_pseudo_depth
+
     def split(self, held_out: float) -> tuple[ClipCache, ClipCache]:
         """Return all but the last share ``held_out`` of every cache's clips, and that share (at least one clip).
 
@@ -264,6 +272,7 @@ class _Group:
     size: tuple[int, int]
     shards: list[ShardIndex]
     shard: NDArray[np.int32]
+    row: NDArray[np.int32]
     offset: dict[str, NDArray[np.int64]]
     crc: dict[str, NDArray[np.uint32]]
     stretch: NDArray[np.int64]
@@ -272,7 +281,9 @@ class _Group:
     poses: NDArray[np.float64]
     T_partner_camera: NDArray[np.float64]
     checked: bytearray
+    has_pseudo_depth: bool
     paths: dict[int, Path] = field(default_factory=dict)
+    pseudo_depths: dict[int, NDArray[np.float16]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, store: Store, count: int | None) -> _Group:
@@ -283,17 +294,17 @@ class _Group:
         shards = read_indices(store)
         if "recording" in description and store.read(SUMMARY) is None:
             logger.warning("%s is not complete; the same featdepth prepare as before completes it", store)
-        entries = [(place, entry) for place, shard in enumerate(shards) for entry in shard.frames]
-        stretches = sorted({entry["stretch"] for _, entry in entries})
+        entries = [(place, row, entry) for place, shard in enumerate(shards) for row, entry in enumerate(shard.frames)]
+        stretches = sorted({entry["stretch"] for _, _, entry in entries})
         if len(stretches) < (count or 1):
             raise RecordingError(f"{store} holds {len(stretches)} clips; expected {count or 'some'}")
         if count is not None:
             last = stretches[count - 1]
-            entries = [(place, entry) for place, entry in entries if entry["stretch"] <= last]
+            entries = [found for found in entries if found[2]["stretch"] <= last]
         sizes = {shard.size for shard in shards}
         if len(sizes) > 1:
             raise RecordingError(f"{store} holds frames of sizes {sorted(sizes)}; expected one; prepare it again")
-        metas = [entry for _, entry in entries]
+        metas = [entry for _, _, entry in entries]
         offset = {n: np.array([m["offset"].get(n, -1) for m in metas], np.int64) for n in FIELDS}
         for shard in shards:
             shard.frames.clear()  # the arrays hold all of it
@@ -302,7 +313,8 @@ class _Group:
             frames=int(description.get("frames", sum(m["stretch"] == stretches[0] for m in metas))),
             size=shards[0].size,
             shards=shards,
-            shard=np.array([place for place, _ in entries], np.int32),
+            shard=np.array([place for place, _, _ in entries], np.int32),
+            row=np.array([row for _, row, _ in entries], np.int32),
             offset={n: o for n, o in offset.items() if (o >= 0).any()},
             crc={n: np.array([m["crc32"].get(n, 0) for m in metas], np.uint32) for n in FIELDS},
             stretch=np.array([m["stretch"] for m in metas], np.int64),
@@ -311,6 +323,7 @@ class _Group:
             poses=_matrices([m["pose"] for m in metas]),
             T_partner_camera=_matrices([m["T_partner_camera"] for m in metas]),
             checked=bytearray(len(metas)),
+            has_pseudo_depth={pseudo_depth_name(s.number) for s in shards} <= set(store.names("pseudo_depth_", ".npy")),
         )
 
     @property
@@ -362,8 +375,18 @@ class _Group:
             group=group,
             partner=partner,
             T_partner_camera=self.T_partner_camera[numbers[0]] if stereo else None,
+            pseudo_depth=np.stack([self._pseudo_depth(n) for n in numbers]) if self.has_pseudo_depth else None,
             stamps_ns=self.stamps_ns[numbers],
         )
+
+    def _pseudo_depth(self, number: int) -> NDArray[np.float16]:
+        shard = int(self.shard[number])
+        maps = self.pseudo_depths.get(shard)
+        if maps is None:
+            index = self.shards[shard]
+            path = self.store.local_copy(pseudo_depth_name(index.number), index.tag, index.pseudo_depth_bytes)
+            maps = self.pseudo_depths[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return maps[int(self.row[number])]
 
     def _path(self, shard: int) -> Path:
         path = self.paths.get(shard)

@@ -224,6 +224,7 @@ class ObjectiveConfig:
         automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
         mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
             target has one source only.
+        pseudo_depth: difference to what classical matching found (see `pseudo_depth`), which caches must hold.
         ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
         reconstruction, discriminative, convergent: of the autoencoder and the joint model.
         reference: compute the terms with all that is odd about the original's (`LossConfig.reference`): to go on with
@@ -243,6 +244,7 @@ class ObjectiveConfig:
     warp_scales: tuple[int, ...] = (0, 1, 2, 3)
     automask: bool | None = None
     mask_outside: bool = False
+    pseudo_depth: float = 0.0
     ground: float = 0.0
     reconstruction: float = 0.0
     discriminative: float = 0.0

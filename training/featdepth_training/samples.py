@@ -113,10 +113,12 @@ def _depth(depth: NDArray[np.floating], cut: _Cut, key: SampleKey, mirrored: boo
     return torch.from_numpy(np.ascontiguousarray(part[None]))
 
 
-def _depths(clip: Clip, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool) -> torch.Tensor:
-    if clip.depth is None:
+def _depths(
+    maps: NDArray[np.floating] | None, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool
+) -> torch.Tensor:
+    if maps is None:
         return torch.full((len(chosen), 1, key.height, key.width), float("nan"))
-    return torch.stack([_depth(clip.depth[i], cut, key, mirrored) for i in chosen])
+    return torch.stack([_depth(maps[i], cut, key, mirrored) for i in chosen])
 
 
 class ClipDataset(Dataset[FrameBatch]):
@@ -159,7 +161,7 @@ class ClipDataset(Dataset[FrameBatch]):
             motions, stereo = mirror @ motions @ mirror, mirror @ stereo @ mirror
         return FrameBatch(
             images=torch.stack([_image(clip.images[i], cut, key, mirrored) for i in chosen]),
-            depth=_depths(clip, chosen, cut, key, mirrored),
+            depth=_depths(clip.depth, chosen, cut, key, mirrored),
             camera=torch.tensor(camera, dtype=torch.float32),
             motions=torch.from_numpy(motions).float(),
             partner=self._partner(clip, chosen, cut, key, mirrored),
@@ -167,6 +169,7 @@ class ClipDataset(Dataset[FrameBatch]):
             rendered=torch.tensor(source.rendered),
             single=torch.tensor(single),
             group=torch.tensor(key.source),
+            pseudo_depth=_depths(clip.pseudo_depth, chosen, cut, key, mirrored),
             camera_height=torch.tensor(source.camera_height_m or float("nan")),
         )
 

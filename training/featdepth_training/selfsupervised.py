@@ -23,6 +23,7 @@ from featdepth_training.batch import FrameBatch, focal_ratio
 from featdepth_training.config import ObjectiveConfig, TrainConfig
 from featdepth_training.ground import ground_term
 from featdepth_training.prediction import Prediction
+from featdepth_training.supervised import pseudo_depth_term
 
 
 def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -114,6 +115,10 @@ def selfsupervised_terms(
         outputs["disp", 0, scale] = torch.cat([by_frame[:, place] for place in places])
     outputs.update(_features(model, inputs, config))
     terms = named_terms(objective(inputs, outputs, settings, pictures=pictures))
+    if weights.pseudo_depth > 0:
+        found = pseudo_depth_term(prediction, batch, model.info, weights, config.model.metres_per_unit)
+        terms["pseudo_depth"] = weights.pseudo_depth * found
+        terms["total"] = terms["total"] + terms["pseudo_depth"]
     if weights.ground > 0:
         terms["ground"] = weights.ground * _ground_term(model, prediction, batch, ratio, config)
         terms["total"] = terms["total"] + terms["ground"]

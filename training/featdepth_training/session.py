@@ -169,6 +169,15 @@ def _check_caches(config: TrainConfig, caches: list[ClipCache]) -> None:
             f"single frames are taken with their stereo partner, and {', '.join(lacking)} holds none; prepare it with "
             "--stereo, or set data.sequence.frames=3 and leave it out of data.prepared.singles"
         )
+    if config.objective.pseudo_depth > 0:
+        unmatched = [
+            name for cache in caches for group, name in enumerate(cache.names) if not cache.has_pseudo_depth_of(group)
+        ]
+        if unmatched:
+            raise ConfigError(
+                f"objective.pseudo_depth compares with what matching found, and {', '.join(unmatched)} holds none; add "
+                "it with the same featdepth prepare as before and --pseudo-depth, or set objective.pseudo_depth=0"
+            )
     if config.data.prepared.singles and not sequence.stereo:
         raise ConfigError("data.prepared.singles takes frames with their stereo partner; set data.sequence.stereo=true")
     if sequence.stereo and not any(paired.values()):

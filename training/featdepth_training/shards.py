@@ -7,6 +7,8 @@
                         (inf: nothing there, NaN: unknown)
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
+and, where it was asked for, ``pseudo_depth_0000n.npy`` (N, H, W) float16: what `pseudo_depth` found for its N frames.
+
 ``meta.json`` holds ``name``, ``stamp_ns``, ``stretch`` (frames of one stretch are neighbours in the order they are
 stored in; no sample may join frames of two), ``camera`` (fx, fy, cx, cy in pixels, of both images), ``pose``
 (4x4 T_world_camera or null) and ``T_partner_camera`` (4x4 metres or null). The .json is written last: a shard without
@@ -36,6 +38,10 @@ DESCRIPTION = "cache.json"
 SUMMARY = "summary.json"
 #: The arrays of a sample, and their types.
 FIELDS: dict[str, type[np.generic]] = {"image": np.uint8, "partner": np.uint8, "depth": np.float16}
+
+
+#: Numpy pads the header of any array of three axes to this.
+_NPY_HEADER_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,11 @@ def _matrix(values: NDArray[np.float64] | None) -> list[list[float]] | None:
 def tar_name(number: int) -> str:
     """File name of shard ``number``."""
     return f"shard_{number:05d}.tar"
+
+
+def pseudo_depth_name(number: int) -> str:
+    """File name of the pseudo-depth of shard ``number``."""
+    return f"pseudo_depth_{number:05d}.npy"
 
 
 def index_name(number: int) -> str:
@@ -171,6 +182,7 @@ class ShardIndex:
     frames: list[dict[str, Any]]
     state: dict[str, Any] | None
     tag: str
+    pseudo_depth_bytes: int
 
 
 def read_indices(store: Store, numbers: Sequence[int] | None = None) -> list[ShardIndex]:
@@ -187,7 +199,8 @@ def read_indices(store: Store, numbers: Sequence[int] | None = None) -> list[Sha
             height, width = raw["size"]
             tag = hashlib.sha256(content).hexdigest()[:16]
             number = int(name[len("shard_") : -len(".json")])
-            found.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag))
+            maps = _NPY_HEADER_BYTES + len(raw["frames"]) * height * width * np.dtype(np.float16).itemsize
+            found.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag, maps))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordingError(
                 f"{name} of {store} is damaged ({type(error).__name__}: {error}); delete it and its .tar, and run "

@@ -5,6 +5,7 @@ Everything is compared in logarithms of network units, so that rooms and streets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -67,6 +68,33 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
         both_x, both_y = w[..., 1:] * w[..., :-1], w[..., 1:, :] * w[..., :-1, :]
         total = total + _weighted_mean((r[..., 1:] - r[..., :-1]).abs(), both_x)
         total = total + _weighted_mean((r[..., 1:, :] - r[..., :-1, :]).abs(), both_y)
+    return total
+
+
+def pseudo_depth_term(
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig, metres_per_unit: float
+) -> Tensor:
+    """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
+
+    Where the sample has no stereo partner the depths of a frame are compared up to their median ratio.
+    """
+    found = batch.pseudo_depth[:, list(prediction.targets)]
+    known = ~torch.isnan(found).flatten(0, 1)
+    units = depth_in_network_units(found, focal_ratio(batch.camera, info)).flatten(0, 1) / metres_per_unit
+    log = torch.where(known, units, 1.0).clamp(min=1e-6).log()
+    metric = torch.isfinite(batch.stereo).flatten(1).all(1).repeat_interleave(len(prediction.targets))
+    log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)
+    total = log.new_zeros(())
+    for k, (disparity, scale_weight) in enumerate(zip(prediction.disparities, config.scale_weights, strict=True)):
+        if k == 0:
+            disparity = F.interpolate(disparity.float(), log.shape[-2:], mode="bilinear", align_corners=False)
+        goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (log, known))
+        residual = log_depth(disparity, info) - goal
+        middle = torch.where(mask, residual.detach(), float("nan")).flatten(1).nanmedian(1).values.nan_to_num()
+        residual = residual - torch.where(metric, 0.0, middle).view(-1, 1, 1, 1)
+        total = total + scale_weight / sum(config.scale_weights) * _weighted_mean(residual.abs(), mask.float())
+        if k == 0:
+            total = total + 0.5 * gradient_term(residual, mask.float())
     return total
 
 

@@ -19,8 +19,8 @@ Predict = Callable[..., Prediction]
 
 #: Every term there is, in the order they are logged in.
 TERMS = (
-    *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness", "ground"),
-    *("reconstruction", "discriminative", "convergent"),
+    *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness"),
+    *("pseudo_depth", "ground", "reconstruction", "discriminative", "convergent"),
 )
 
 

@@ -110,6 +110,7 @@ def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:
         rendered=nothing,
         single=nothing,
         group=torch.zeros(count, dtype=torch.int64, device=images.device),
+        pseudo_depth=torch.full_like(images[:, :, :1], float("nan")),
         camera_height=torch.full((count,), float("nan"), device=images.device),
     )
     return batch, seen
