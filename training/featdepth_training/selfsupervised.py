@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from featdepth_ros.geometry.se3 import pose_matrix
+from featdepth_ros.geometry.warp import scaled_intrinsics
 from featdepth_ros.losses import ObjectiveConfig as LossConfig
 from featdepth_ros.losses import feature_maps, objective
 from featdepth_ros.losses.objective import depth_from_disparity
@@ -134,8 +135,8 @@ def _ground_term(
     depth = depth_from_disparity(disparity, model.info.min_depth, model.info.max_depth)
     depth_m = depth * (config.model.metres_per_unit * ratio.repeat_interleave(count))[:, None, None, None]
     shrunk = disparity.shape[-1] / batch.images.shape[-1]
-    camera = batch.camera.repeat_interleave(count, 0)
-    camera = torch.cat((camera[:, :2] * shrunk, (camera[:, 2:] + 0.5) * shrunk - 0.5), 1)
+    K = scaled_intrinsics(_intrinsics(batch.camera), shrunk, shrunk).repeat_interleave(count, 0)
+    camera = torch.stack((K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]), 1)
     return ground_term(depth_m, camera, batch.camera_height.repeat_interleave(count))
 
 
