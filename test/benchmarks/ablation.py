@@ -4,9 +4,9 @@ python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, whose ``caches``
 and ``rendered_more`` are read; runs go below ``RUNS/ablation``, and those already there are only measured. Every run is
-the recipe ``compact_nc_more`` with pseudo-depth, small images only, from the weights ``compact-open``, which have seen none of the three
-recordings that are measured. The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or
-beside.
+the recipe ``compact_nc_more`` with pseudo-depth, small images only, from the weights ``compact-open``, which have seen
+none of the three recordings that are measured. The arm ``not pre-trained`` starts from ImageNet, without rendered
+scenes before or beside.
 """
 
 from __future__ import annotations
