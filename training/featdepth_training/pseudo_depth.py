@@ -28,6 +28,8 @@ from featdepth_training.store import Store
 LOOK_BACK, ENOUGH = (13, 9, 18, 6, 4, 3, 2, 1), 3
 #: Least parallax of a pixel, and least median of a pair, pixels: below, noise of the flow is much of the depth.
 LEAST_PARALLAX_PX, LEAST_MEDIAN_PX = 2.0, 4.0
+#: Stretches whose frames are kept to look back at: static frames, each a stretch, lie between those of another.
+STRETCHES = 20
 #: Flow there and back must meet within this, and the epipolar line lie no farther away, pixels.
 CONSISTENT_PX, EPIPOLAR_PX = 1.0, 1.0
 #: Least share of pixels that a pair must explain.
@@ -185,7 +187,7 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
         RecordingError: no cache, a damaged one, or no space left.
     """
     store, cache = Store(path), ClipCache([path], frames=1)
-    earlier: dict[int, deque[Grey]] = {}  # by stretch: frames in which nothing moves may lie between
+    earlier: dict[int, deque[Grey]] = {}  # by stretch, the last used at the end
     number, shares = 0, []
     for index in read_indices(store):
         name = pseudo_depth_name(index.number)
@@ -195,13 +197,14 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
         for place, meta in enumerate(index.frames):
             clip = cache[number]
             number += 1
-            recent = earlier.setdefault(meta["stretch"], deque(maxlen=max(LOOK_BACK)))
+            recent = earlier.pop(meta["stretch"], None) or deque(maxlen=max(LOOK_BACK))
             found.append(_depth_of(clip, recent) if known is None else known[place])
             recent.appendleft(grey(clip.images[0]))
+            earlier[meta["stretch"]] = recent
+            if len(earlier) > STRETCHES:
+                del earlier[next(iter(earlier))]
             if progress is not None:
                 progress(1)
-        last = index.frames[-1]["stretch"]
-        earlier = {stretch: recent for stretch, recent in earlier.items() if len(recent) > 1 or stretch == last}
         if known is None:
             with store.writing(name) as partial, open(partial, "wb") as file:
                 np.lib.format.write_array(file, np.stack(found), allow_pickle=False)
