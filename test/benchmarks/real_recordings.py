@@ -34,6 +34,8 @@ from featdepth_ros.reporting.tables import number, text_table, write_json
 #: Share of each recording, from its end, that is measured.
 HELD_OUT = 0.2
 PICTURE_WIDTH = 1200
+#: Share of the true depths below which a picture's nearest, and its farthest, colour begins.
+SPAN_PERCENT = (2.0, 98.0)
 
 Picture = NDArray[np.uint8]
 
@@ -63,8 +65,8 @@ def depth_figures(
             into.append(evaluate_image(guess, truth, protocol, frame.name))
         found = scaled[-1]
         if rows is not None and found is not None and found.scale is not None:
-            span = (0.5, 6.0) if crop == "none" else (3.0, cap)
-            seen.append((found.abs_rel, beside(frame.image, [guess * found.scale, truth], span)))
+            near, far = np.percentile(truth[np.nan_to_num(truth) > 0], SPAN_PERCENT)
+            seen.append((found.abs_rel, beside(frame.image, [guess * found.scale, truth], (near, far))))
     if rows is not None and seen:
         rows += [min(seen, key=lambda pair: pair[0])[1], max(seen, key=lambda pair: pair[0])[1]]
     summary, unscaled = summarise_depth(scaled), summarise_depth(plain)
