@@ -46,7 +46,7 @@ rendered=data.rendered.cache=$output/rendered
 first=$output/first/model.safetensors
 nc=$caches/kitti_0001,$caches/kitti_00,$caches/seven_scenes,$caches/seven_scenes_far,$caches/tum,$caches/euroc_pairs
 train compact_rendered "$output/first" "" "data.rendered.cache=$output/rendered_first" "$@"
-train compact_open "$output/compact_open" "$first" "$rendered" "data.prepared.caches=[$caches/tum]" "$@"
+train compact_open "$output/open" "$first" "$rendered" "data.prepared.caches=[$caches/tum]" "$@"
 train compact_nc "$output/second" "$first" "$rendered" "data.prepared.caches=[$nc]" "$@"
 # At the end more of the recordings, at a lower rate.
 train compact_nc "$output/third" "$output/second/model.safetensors" "$rendered" "data.prepared.caches=[$nc]" \
@@ -55,11 +55,10 @@ train compact_nc "$output/third" "$output/second/model.safetensors" "$rendered" 
     "stages=[{steps: 150, sizes: [[192, 256], [128, 416]], batch_size: 8}]" "$@"
 # Then more kinds of streets, harsher light, pairs instead of triplets, and the scale of KITTI 00 from the camera's height.
 more=data.rendered.cache=$output/rendered_more
-train compact_nc_more "$output/fourth" "$output/third/model.safetensors" "$more" "data.prepared.caches=[$nc]" "$@"
+train compact_nc_more "$output/compact_nc" "$output/third/model.safetensors" "$more" "data.prepared.caches=[$nc]" "$@"
 # Last with what matching finds in the recordings, for shape and edges.
-train compact_nc_more "$output/compact_nc" "$output/fourth/model.safetensors" "$more" "data.prepared.caches=[$nc]" \
+train compact_nc_more "$output/compact_nc_matched" "$output/compact_nc/model.safetensors" "$more" "data.prepared.caches=[$nc]" \
     seed=6 objective.pseudo_depth=1 optimiser.lr=8e-4 schedule.warmup_steps=50 \
     "data.prepared.shares=[2, 3, 0.8, 2.5, 0.2, 1.2]" \
-    "stages=[{steps: 250, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 8}, {steps: 950, sizes: [[128, 416], [192, 256]], batch_size: 8}]" \
-    "$@"
-echo "weights: $output/compact_open/model.safetensors, $output/compact_nc/model.safetensors"
+    "stages=[{steps: 250, sizes: [[96, 320], [96, 320], [128, 192]]}, {steps: 950, sizes: [[128, 416], [192, 256]]}]" "$@"
+echo "weights: $output/open/model.safetensors, $output/compact_nc_matched/model.safetensors"

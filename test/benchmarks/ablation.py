@@ -30,11 +30,16 @@ NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED
 ARMS: dict[str, tuple[str, ...]] = {
     "everything": (),
     "no feature-metric term": ("objective.features=0",),
-    "feature-metric term alone": ("objective.photometric=0", "objective.features=0.1"),
-    "no stereo partners": ("data.sequence.stereo=false", "data.prepared.singles=[]"),
+    "no photometric term": ("objective.photometric=0", "objective.features=0.1"),
     "no rendered scenes beside": NO_TRUTH,
     "not pre-trained": (*NO_TRUTH, "model.initial=imagenet"),
     "no pseudo-depth": ("objective.pseudo_depth=0",),
+    # That of drive 0001 comes from its partner.
+    "no pseudo-depth, no stereo partners": (
+        "objective.pseudo_depth=0",
+        "data.sequence.stereo=false",
+        "data.prepared.singles=[]",
+    ),
     "no camera height": ("objective.ground=0",),
     "repeated border": ("objective.mask_outside=false",),
 }

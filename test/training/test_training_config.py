@@ -115,6 +115,7 @@ AUTO = (
         ([*SELF, "data.prepared.shares=[0]"], "data.prepared.shares is [0.0]"),
         ([*SELF, "data.prepared.camera_heights_m=[-1]"], "is [-1.0]; expected metres, 0 where unknown"),
         ([*SELF, "objective.ground=1"], "name the heights with data.prepared.camera_heights_m"),
+        (["objective={photometric: 1, pseudo_depth: 1}"], "is for recordings without truth"),
         (["objective={depth: 1, pseudo_depth: 1}"], "beside objective.photometric; set photometric above 0"),
         (["objective={depth: 1, ground: 1}"], "name the heights with data.prepared.camera_heights_m"),
         ([*JOINT, "objective.reference=true", "objective.mask_outside=true"], "compares with a repeated border"),

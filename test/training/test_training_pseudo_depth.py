@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featdepth_ros.cli.main import main
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.batch import FrameBatch, canonical_focal_px
 from featdepth_training.cache import Clip, ClipCache, write_cache
@@ -22,7 +22,8 @@ from featdepth_training.prediction import Prediction
 from featdepth_training.pseudo_depth import grey, moving_depth, stereo_depth, write_pseudo_depth
 from featdepth_training.rendered import ClipRenderer
 from featdepth_training.session import train
-from featdepth_training.shards import pseudo_depth_name
+from featdepth_training.shards import describe, pseudo_depth_name, write_shard
+from featdepth_training.store import Store
 from featdepth_training.supervised import pseudo_depth_term
 
 INFO = ModelInfo(name="test", architecture="compact", focal=(0.58, 1.92))
@@ -98,7 +99,8 @@ def test_a_cache_gets_it_once_and_again_only_where_it_is_lost(clip: Clip, stereo
     done: list[int] = []
     share = write_pseudo_depth(tmp_path, done.append)
     assert sum(done) == 18 and 0.2 < share < 1.0
-    cache = ClipCache([tmp_path], frames=3)
+    assert ClipCache([tmp_path])[0].pseudo_depth is None  # not asked for
+    cache = ClipCache([tmp_path], frames=3, pseudo_depth=True)
     assert cache.has_pseudo_depth_of(0)
     first, middle = cache[0].pseudo_depth, cache[4].pseudo_depth
     assert first is not None and first.shape == (3, 160, 320) and first.dtype == np.float16
@@ -108,10 +110,52 @@ def test_a_cache_gets_it_once_and_again_only_where_it_is_lost(clip: Clip, stereo
     lost = tmp_path / pseudo_depth_name(1)
     before = lost.read_bytes()
     kept = (tmp_path / pseudo_depth_name(0)).stat().st_mtime_ns
-    lost.unlink()
-    assert not ClipCache([tmp_path]).has_pseudo_depth_of(0)
+    lost.with_suffix(".json").unlink()
+    lost.write_bytes(b"")
+    assert not ClipCache([tmp_path], pseudo_depth=True).has_pseudo_depth_of(0)
     assert write_pseudo_depth(tmp_path) == share
     assert lost.read_bytes() == before and (tmp_path / pseudo_depth_name(0)).stat().st_mtime_ns == kept
+
+
+def test_damage_is_named_and_another_shard_is_matched_anew(clip: Clip, tmp_path: Path) -> None:
+    bare = without_truth(clip, stereo=True)
+    write_cache(tmp_path, {"made": "rendered", "frames": 6}, 1, 1, lambda _: bare)
+    write_pseudo_depth(tmp_path)
+    path = tmp_path / pseudo_depth_name(0)
+    good = path.read_bytes()
+    path.write_bytes(good[:-7] + b"damaged")
+    with pytest.raises(RecordingError, match=r"is damaged at frame 5; delete it and its \.json, and run featdepth"):
+        ClipCache([tmp_path], frames=6, pseudo_depth=True)[0]
+    path.write_bytes(good[:-7])
+    with pytest.raises(RecordingError, match=r"bytes; its index says \d+; delete its \.json too and run featdepth"):
+        ClipCache([tmp_path], frames=6, pseudo_depth=True)[0]
+    shard = tmp_path / "shard_00000.json"
+    shard.write_bytes(shard.read_bytes() + b" ")  # as of another shard of the same name
+    assert not ClipCache([tmp_path], pseudo_depth=True).has_pseudo_depth_of(0)
+    write_pseudo_depth(tmp_path)
+    assert path.read_bytes() == good
+
+
+def test_frames_in_between_in_which_nothing_moves_cost_nothing(clip: Clip, tmp_path: Path) -> None:
+    frames = without_truth(clip, stereo=False).frames(0)
+    standing = [dataclasses.replace(frames[2], stretch=1 + k) for k in range(25)]
+    for name, some in (("whole", frames), ("broken", [*frames[:3], *standing, *frames[3:]])):
+        store = Store(tmp_path / name)
+        describe(store, {"made": name})
+        write_shard(store, 0, 0, some)
+        write_pseudo_depth(tmp_path / name)
+    whole, broken = (ClipCache([tmp_path / n], frames=6, pseudo_depth=True)[0] for n in ("whole", "broken"))
+    assert whole.pseudo_depth is not None and np.isfinite(whole.pseudo_depth[5]).mean() > 0.3
+    np.testing.assert_array_equal(broken.pseudo_depth, whole.pseudo_depth)
+
+
+def test_a_partner_above_is_refused(clip: Clip, tmp_path: Path) -> None:
+    above = np.eye(4)
+    above[1, 3] = 0.3
+    upright = dataclasses.replace(without_truth(clip, stereo=True), T_partner_camera=above)
+    write_cache(tmp_path, {"made": "rendered", "frames": 6}, 1, 1, lambda _: upright)
+    with pytest.raises(RecordingError, match="not beside the camera .*leave out --pseudo-depth"):
+        write_pseudo_depth(tmp_path)
 
 
 def guessed(depth: Tensor, factor: float) -> Prediction:

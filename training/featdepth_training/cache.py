@@ -22,14 +22,17 @@ from featdepth_ros.errors import RecordingError
 from featdepth_training.shards import (
     DESCRIPTION,
     FIELDS,
+    NPY_HEADER_BYTES,
     SUMMARY,
     CachedFrame,
+    PseudoDepthIndex,
     ShardIndex,
     describe,
     index_name,
     pseudo_depth_name,
     read_description,
     read_indices,
+    read_pseudo_depth_index,
     tar_name,
     write_shard,
 )
@@ -157,6 +160,7 @@ class ClipCache:
             the group of a clip is the place of its cache here.
         frames: of a clip; None: what the first cache was made for, else the length of its first stretch.
         gap: 1: neighbours.
+        pseudo_depth: read it where it was found for every frame of a cache.
 
     Attributes:
         names: of the caches, by group.
@@ -167,12 +171,16 @@ class ClipCache:
     """
 
     def __init__(
-        self, folders: Sequence[str | Path | tuple[str | Path, int | None]], frames: int | None = None, gap: int = 1
+        self,
+        folders: Sequence[str | Path | tuple[str | Path, int | None]],
+        frames: int | None = None,
+        gap: int = 1,
+        pseudo_depth: bool = False,
     ) -> None:
         wanted = [(entry if isinstance(entry, tuple) else (entry, None)) for entry in folders]
         if not wanted:
             raise RecordingError("no cache was named; write one with: featdepth prepare INPUT --output CACHE")
-        self._groups = [_Group.open(Store(folder), count) for folder, count in wanted]
+        self._groups = [_Group.open(Store(folder), count, pseudo_depth) for folder, count in wanted]
         self.names = [group.store.name for group in self._groups]
         self.frames = frames or self._groups[0].frames
         self.gap = gap
@@ -220,8 +228,8 @@ class ClipCache:
         return self._groups[group].has_any("depth")
 
     def has_pseudo_depth_of(self, group: int) -> bool:
-        """Whether `pseudo_depth` has looked at every frame of one cache."""
-        return self._groups[group].has_pseudo_depth
+        """Whether the pseudo-depth of every frame of one cache is there and asked for."""
+        return bool(self._groups[group].pseudo_depth)
 
     def split(self, held_out: float) -> tuple[ClipCache, ClipCache]:
         """Return all but the last share ``held_out`` of every cache's clips, and that share (at least one clip).
@@ -281,13 +289,12 @@ class _Group:
     poses: NDArray[np.float64]
     T_partner_camera: NDArray[np.float64]
     checked: bytearray
-    has_pseudo_depth: bool
+    pseudo_depth: list[PseudoDepthIndex]
     paths: dict[int, Path] = field(default_factory=dict)
-    pseudo_depths: dict[int, NDArray[np.float16]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, store: Store, count: int | None) -> _Group:
-        """Read the indices of one cache; of its stretches only the first ``count``."""
+    def open(cls, store: Store, count: int | None, pseudo_depth: bool) -> _Group:
+        """Read the indices of one cache (of its first ``count`` stretches), those of its pseudo-depth if wanted."""
         description = read_description(store)
         if description is None:
             raise RecordingError(f"no cache at {store}; write one with: featdepth prepare INPUT --output {store}")
@@ -306,6 +313,7 @@ class _Group:
             raise RecordingError(f"{store} holds frames of sizes {sorted(sizes)}; expected one; prepare it again")
         metas = [entry for _, _, entry in entries]
         offset = {n: np.array([m["offset"].get(n, -1) for m in metas], np.int64) for n in FIELDS}
+        found = [read_pseudo_depth_index(store, s, len(s.frames)) for s in shards] if pseudo_depth else []
         for shard in shards:
             shard.frames.clear()  # the arrays hold all of it
         return cls(
@@ -323,7 +331,7 @@ class _Group:
             poses=_matrices([m["pose"] for m in metas]),
             T_partner_camera=_matrices([m["T_partner_camera"] for m in metas]),
             checked=bytearray(len(metas)),
-            has_pseudo_depth={pseudo_depth_name(s.number) for s in shards} <= set(store.names("pseudo_depth_", ".npy")),
+            pseudo_depth=[] if None in found else [index for index in found if index is not None],
         )
 
     @property
@@ -358,6 +366,7 @@ class _Group:
         images = np.empty((count, *self.size, 3), np.uint8)
         partner = np.empty_like(images) if stereo else None
         depth = np.full((count, *self.size), np.nan, np.float16) if deep else None
+        matched = np.empty((count, *self.size), np.float16) if self.pseudo_depth else None
         for into, number in enumerate(numbers.tolist()):
             with open(self._path(int(self.shard[number])), "rb", buffering=0) as file:
                 wanted: list[tuple[str, NDArray[Any] | None]] = [
@@ -366,6 +375,8 @@ class _Group:
                 for name, arrays in wanted:
                     if arrays is not None and self.offset[name][number] >= 0:
                         self._read(file.fileno(), name, number, arrays[into])
+            if matched is not None:
+                self._read_pseudo_depth(number, matched[into])
             self.checked[number] = 1
         return Clip(
             images=images,
@@ -375,18 +386,22 @@ class _Group:
             group=group,
             partner=partner,
             T_partner_camera=self.T_partner_camera[numbers[0]] if stereo else None,
-            pseudo_depth=np.stack([self._pseudo_depth(n) for n in numbers]) if self.has_pseudo_depth else None,
+            pseudo_depth=matched,
             stamps_ns=self.stamps_ns[numbers],
         )
 
-    def _pseudo_depth(self, number: int) -> NDArray[np.float16]:
+    def _read_pseudo_depth(self, number: int, into: NDArray[np.float16]) -> None:
+        """As `_read`, from the file beside the shard."""
         shard = int(self.shard[number])
-        maps = self.pseudo_depths.get(shard)
-        if maps is None:
-            index = self.shards[shard]
-            path = self.store.local_copy(pseudo_depth_name(index.number), index.tag, index.pseudo_depth_bytes)
-            maps = self.pseudo_depths[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return maps[int(self.row[number])]
+        index, name = self.pseudo_depth[shard], pseudo_depth_name(self.shards[shard].number)
+        view, row = into.data.cast("B"), int(self.row[number])
+        with open(self.store.local_copy(name, index.tag, index.bytes), "rb", buffering=0) as file:
+            read = os.preadv(file.fileno(), [view], NPY_HEADER_BYTES + row * view.nbytes)
+        if read != view.nbytes or (not self.checked[number] and zlib.crc32(view) != index.crc32[row]):
+            raise RecordingError(
+                f"{name} of {self.store} is damaged at frame {number}; delete it and its .json, and run featdepth "
+                "prepare --pseudo-depth again to restore it"
+            )
 
     def _path(self, shard: int) -> Path:
         path = self.paths.get(shard)

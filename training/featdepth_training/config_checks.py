@@ -200,7 +200,7 @@ def _check_objective(config: TrainConfig) -> None:
             "objective.discriminative alone grows without end: it wants large differences, and only reconstruction "
             "holds the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
-    if objective.pseudo_depth > 0 and not objective.selfsupervised:
+    if objective.pseudo_depth > 0 and (not objective.selfsupervised or config.data.kind == "rendered"):
         raise ConfigError(
             "objective.pseudo_depth is for recordings without truth, beside objective.photometric; set photometric "
             "above 0 (and data.kind to prepared or mixed), or pseudo_depth to 0"

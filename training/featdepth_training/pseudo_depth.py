@@ -10,7 +10,6 @@ end of a recording has no part in what it learns from.
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.errors import RecordingError
 from featdepth_training.cache import Clip, ClipCache
-from featdepth_training.shards import pseudo_depth_name, read_indices
+from featdepth_training.shards import read_indices, read_pseudo_depth_index, write_pseudo_depth_shard
 from featdepth_training.store import Store
 
 #: How many frames back a frame is matched with, tried in this order, and the number of good matches that suffice.
 LOOK_BACK, ENOUGH = (13, 9, 18, 6, 4, 3, 2, 1), 3
 #: Least parallax of a pixel, and least median of a pair, pixels: below, noise of the flow is much of the depth.
 LEAST_PARALLAX_PX, LEAST_MEDIAN_PX = 2.0, 4.0
-#: Stretches whose frames are kept to look back at: static frames, each a stretch, lie between those of another.
-STRETCHES = 20
 #: Flow there and back must meet within this, and the epipolar line lie no farther away, pixels.
 CONSISTENT_PX, EPIPOLAR_PX = 1.0, 1.0
 #: Least share of pixels that a pair must explain.
@@ -184,39 +182,49 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
         share of the pixels that have it.
 
     Raises:
-        RecordingError: no cache, a damaged one, or no space left.
+        RecordingError: no cache, a damaged one, a stereo partner that is not beside the camera, or no space left.
     """
     store, cache = Store(path), ClipCache([path], frames=1)
-    earlier: dict[int, deque[Grey]] = {}  # by stretch, the last used at the end
-    number, shares = 0, []
-    for index in read_indices(store):
-        name = pseudo_depth_name(index.number)
-        content = store.read(name)
-        known = None if content is None else np.load(io.BytesIO(content), allow_pickle=False)
-        found: list[NDArray[np.float16]] = []
-        for place, meta in enumerate(index.frames):
-            clip = cache[number]
-            number += 1
-            recent = earlier.pop(meta["stretch"], None) or deque(maxlen=max(LOOK_BACK))
-            found.append(_depth_of(clip, recent) if known is None else known[place])
+    shards = read_indices(store)
+    there = [read_pseudo_depth_index(store, shard, len(shard.frames)) for shard in shards]
+    last = {meta["stretch"]: n for n, meta in enumerate(meta for shard in shards for meta in shard.frames)}
+    # By stretch, until its last frame: those in which nothing moves are stretches that lie between others.
+    earlier: dict[int, deque[Grey]] = {}
+    number = 0
+    for place, shard in enumerate(shards):
+        if None not in there[place:]:
+            number += len(shard.frames)
+            if progress is not None:
+                progress(len(shard.frames))
+            continue
+        maps = []
+        for meta in shard.frames:
+            clip, stretch = cache[number], meta["stretch"]
+            recent = earlier.setdefault(stretch, deque(maxlen=max(LOOK_BACK)))
+            if there[place] is None:
+                maps.append(_depth_of(clip, recent, store))
             recent.appendleft(grey(clip.images[0]))
-            earlier[meta["stretch"]] = recent
-            if len(earlier) > STRETCHES:
-                del earlier[next(iter(earlier))]
+            if number == last[stretch]:
+                del earlier[stretch]
+            number += 1
             if progress is not None:
                 progress(1)
-        if known is None:
-            with store.writing(name) as partial, open(partial, "wb") as file:
-                np.lib.format.write_array(file, np.stack(found), allow_pickle=False)
-        shares += [float(np.isfinite(depth).mean()) for depth in found]
-    return float(np.mean(shares))
+        if maps:
+            there[place] = write_pseudo_depth_shard(store, shard, np.stack(maps))
+    return float(np.average([i.share for i in there if i is not None], weights=[len(s.frames) for s in shards]))
 
 
-def _depth_of(clip: Clip, recent: Sequence[Grey]) -> NDArray[np.float16]:
+def _depth_of(clip: Clip, recent: Sequence[Grey], store: Store) -> NDArray[np.float16]:
     """The pseudo-depth (H, W) of a clip of one frame."""
     image = grey(clip.images[0])
     if clip.partner is not None and clip.T_partner_camera is not None:
         depth = stereo_depth(image, grey(clip.partner[0]), clip.camera, clip.T_partner_camera)
+        if depth is None:
+            baseline_m = clip.T_partner_camera[:3, 3].round(3).tolist()
+            raise RecordingError(
+                f"the stereo partner of {store} is not beside the camera (it is displaced by {baseline_m} m), and only "
+                "pairs side by side are matched; leave out --pseudo-depth, or prepare without --stereo"
+            )
     else:
         depth = moving_depth(image, recent, clip.camera)
     return np.full(image.shape, np.nan, np.float16) if depth is None else depth.astype(np.float16)

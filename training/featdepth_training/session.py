@@ -146,7 +146,10 @@ def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, list[ClipCache]]:
     length = (sequence.frames - 1) * sequence.max_gap + 1
     alone = [folder for folder, name in zip(folders, names, strict=True) if name in prepared.singles]
     others = [folder for folder in folders if folder not in alone]
-    caches = [ClipCache(some, frames=frames) for some, frames in ((others, length), (alone, 1)) if some]
+    matched = config.objective.pseudo_depth > 0
+    caches = [
+        ClipCache(some, frames, pseudo_depth=matched) for some, frames in ((others, length), (alone, 1)) if some
+    ]
     _check_caches(config, caches)
     every = caches[0]
     if config.model.focal is None:

@@ -7,7 +7,8 @@
                         (inf: nothing there, NaN: unknown)
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
-and, where it was asked for, ``pseudo_depth_0000n.npy`` (N, H, W) float16: what `pseudo_depth` found for its N frames.
+and, where it was asked for, ``pseudo_depth_0000n.npy`` (N, H, W) float16, what `pseudo_depth` found for its N frames,
+with a .json of its own, written last, that names the shard and the matcher it came from.
 
 ``meta.json`` holds ``name``, ``stamp_ns``, ``stretch`` (frames of one stretch are neighbours in the order they are
 stored in; no sample may join frames of two), ``camera`` (fx, fy, cx, cy in pixels, of both images), ``pose``
@@ -41,7 +42,9 @@ FIELDS: dict[str, type[np.generic]] = {"image": np.uint8, "partner": np.uint8, "
 
 
 #: Numpy pads the header of any array of three axes to this.
-_NPY_HEADER_BYTES = 128
+NPY_HEADER_BYTES = 128
+#: Changes when the matcher's answers do; those of another version are found anew.
+PSEUDO_DEPTH_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def tar_name(number: int) -> str:
 
 
 def pseudo_depth_name(number: int) -> str:
-    """File name of the pseudo-depth of shard ``number``."""
+    """File name of the pseudo-depth of shard ``number``; its index ends in .json instead."""
     return f"pseudo_depth_{number:05d}.npy"
 
 
@@ -182,7 +185,6 @@ class ShardIndex:
     frames: list[dict[str, Any]]
     state: dict[str, Any] | None
     tag: str
-    pseudo_depth_bytes: int
 
 
 def read_indices(store: Store, numbers: Sequence[int] | None = None) -> list[ShardIndex]:
@@ -199,14 +201,62 @@ def read_indices(store: Store, numbers: Sequence[int] | None = None) -> list[Sha
             height, width = raw["size"]
             tag = hashlib.sha256(content).hexdigest()[:16]
             number = int(name[len("shard_") : -len(".json")])
-            maps = _NPY_HEADER_BYTES + len(raw["frames"]) * height * width * np.dtype(np.float16).itemsize
-            found.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag, maps))
+            found.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordingError(
                 f"{name} of {store} is damaged ({type(error).__name__}: {error}); delete it and its .tar, and run "
                 "featdepth prepare again to restore them"
             ) from error
     return found
+
+
+@dataclass(frozen=True)
+class PseudoDepthIndex:
+    """What ``pseudo_depth_*.json`` says: size, a checksum for each frame, the share of the pixels that have it."""
+
+    bytes: int
+    crc32: list[int]
+    share: float
+    tag: str
+
+
+def write_pseudo_depth_shard(store: Store, shard: ShardIndex, maps: NDArray[np.float16]) -> PseudoDepthIndex:
+    """Write the pseudo-depth (N, H, W) of one shard whole.
+
+    Raises:
+        RecordingError: no space left, or another refusal.
+    """
+    name = pseudo_depth_name(shard.number)
+    content = _npy(maps)
+    sums = [zlib.crc32(np.ascontiguousarray(depth).data.cast("B")) for depth in maps]
+    index = {
+        "version": PSEUDO_DEPTH_VERSION,
+        "shard": shard.tag,
+        "bytes": len(content),
+        "crc32": sums,
+        "share": float(np.isfinite(maps).mean()),
+    }
+    store.write(name, content)
+    text = json.dumps(index).encode()
+    store.write(name.replace(".npy", ".json"), text)
+    return _pseudo_depth_index(text, shard, len(maps))  # type: ignore[return-value]
+
+
+def read_pseudo_depth_index(store: Store, shard: ShardIndex, frames: int) -> PseudoDepthIndex | None:
+    """The index of the pseudo-depth of a shard of so many frames; None: there is none of this shard by this matcher."""
+    content = store.read(pseudo_depth_name(shard.number).replace(".npy", ".json"))
+    return None if content is None else _pseudo_depth_index(content, shard, frames)
+
+
+def _pseudo_depth_index(content: bytes, shard: ShardIndex, frames: int) -> PseudoDepthIndex | None:
+    try:
+        raw = json.loads(content)
+        if (raw["version"], raw["shard"], len(raw["crc32"])) != (PSEUDO_DEPTH_VERSION, shard.tag, frames):
+            return None
+        tag = hashlib.sha256(content).hexdigest()[:16]
+        return PseudoDepthIndex(int(raw["bytes"]), list(raw["crc32"]), float(raw["share"]), tag)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def read_description(store: Store) -> dict[str, Any] | None:

@@ -76,7 +76,7 @@ def validate(
             continue
         prediction = predict(model, batch.images)
         shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
-        if config.objective.selfsupervised:
+        if config.objective.photometric > 0:
             _add_photometric(sums, model, prediction, batch, config, groups)
         _add_truth(sums, model, prediction, batch, groups)
     model.train(was_training)
