@@ -212,6 +212,12 @@ def test_stereo_and_single_cameras_in_one_run(caches: Path, run: Path) -> None:
     assert load_model(outcome.weights).info.scale_kind == "metric"
 
 
+def test_features_alone_are_compared(caches: Path, run: Path) -> None:
+    outcome = started("mono", caches, run, ["objective.photometric=0", "objective.features=0.1"], "compact")
+    assert outcome.complete and "photometric" not in outcome.validation
+    assert all(step["features"] > 0 and step.get("photometric", 0) == 0 for step in records(run, "train"))
+
+
 def test_rendered_and_prepared_in_one_run(caches: Path, run: Path) -> None:
     mixed = ["data.kind=mixed", "objective.depth=1", "objective.gradient=0.5", "data.rendered_share=0.5"]
     rendered = f"data.rendered={{cache: {caches / 'rendered'}, {RENDERED}}}"
