@@ -61,4 +61,9 @@ train compact_nc_more "$output/compact_nc_matched" "$output/compact_nc/model.saf
     seed=6 objective.pseudo_depth=1 optimiser.lr=8e-4 schedule.warmup_steps=50 \
     "data.prepared.shares=[2, 3, 0.8, 2.5, 0.2, 1.2]" \
     "stages=[{steps: 250, sizes: [[96, 320], [96, 320], [128, 192]]}, {steps: 950, sizes: [[128, 416], [192, 256]]}]" "$@"
-echo "weights: $output/open/model.safetensors, $output/compact_nc_matched/model.safetensors"
+# And the pose head alone: with the depth as it is, the others' rate is as good as none.
+train compact_nc_more "$output/compact_nc_pose" "$output/compact_nc_matched/model.safetensors" "$more" \
+    "data.prepared.caches=[$nc]" seed=7 optimiser.lr=1e-9 optimiser.pose_lr_factor=4e5 schedule.warmup_steps=10 \
+    data.rendered_share=0.25 "data.prepared.shares=[2, 5, 0.3, 1.5, 0.2, 0.3]" engine.ema_decay=0.96 \
+    "stages=[{steps: 100, sizes: [[128, 416]]}]" "$@"
+echo "weights: $output/open/model.safetensors, $output/compact_nc_pose/model.safetensors"
