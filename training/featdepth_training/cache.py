@@ -56,9 +56,9 @@ class Clip:
         group: index of the kind of scene.
         partner: (F, H, W, 3) uint8 RGB of the stereo partner, seen with the same ``camera``; None: no partner.
         T_partner_camera: (4, 4) float64, metres; None: no partner.
+        stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
         pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for
             each frame; NaN: unknown; None: never looked for.
-        stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
     """
 
     images: NDArray[np.uint8]
@@ -68,8 +68,8 @@ class Clip:
     group: int = 0
     partner: NDArray[np.uint8] | None = None
     T_partner_camera: NDArray[np.float64] | None = None
-    pseudo_depth: NDArray[np.float16] | None = None
     stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pseudo_depth: NDArray[np.float16] | None = None
 
     def frames(self, stretch: int) -> list[CachedFrame]:
         """The frames as they are stored, as one stretch."""
