@@ -1,4 +1,4 @@
-"""Trees, conifers, bushes and hedges."""
+"""Trees, conifers, bushes and hedges, and the low walls that stand in their place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from featdepth_ros.simulation.outdoors import Rng, Site
+from featdepth_ros.simulation.outdoors import CHUNK_M, Rng, Site
 from featdepth_ros.simulation.scene import turn
 
 
@@ -55,3 +55,28 @@ def bush(site: Site, rng: Rng, s: float, left: float) -> None:
     for _ in range(int(rng.integers(2, 5))):
         offset = rng.normal(0, 0.4, 3) * size * [1, 1, 0.4]
         site.b.leaves(p + offset + [0, 0, 0.5 * size], size * rng.uniform(0.45, 0.9, 3), leaf, None, 1.3, tint)
+
+
+def hedge_row(site: Site, rng: Rng, start: float, left: float, gaps: float) -> None:
+    """Close off the gardens along ``CHUNK_M`` metres from ``start`` (m) by hedges and walls, ``left`` (m) of the road.
+
+    ``gaps`` is the share of its pieces that are open: gates and driveways.
+    """
+    s = start
+    while s < start + CHUNK_M:
+        long, thick, tall = rng.uniform(2.5, 9.0), rng.uniform(0.25, 0.6), rng.uniform(0.7, 2.4)
+        p, heading = site.place(s + long / 2, left)
+        s += long + rng.uniform(0.0, 0.4)
+        if rng.random() < gaps or not (site.off_road(p, thick) and site.off_houses(p, thick)):
+            continue
+        half, tint = np.array([long / 2, thick, tall / 2]), rng.uniform(0.75, 1.25) * np.ones(3)
+        middle, turned = p + [0, 0, half[2] - 0.1], turn(heading + rng.normal(0, 0.02))
+        if rng.random() < 0.3:
+            wall = site.b.pick(rng, "plaster", "bricks", "concrete")
+            site.b.box(middle, half * [1, 0.5, 0.7], wall, turned, 1.8, tint)
+            continue
+        leaf = site.b.pick(rng, "foliage")
+        site.b.box(middle, half, leaf, turned, 1.4, tint)
+        for _ in range(int(long)):  # no hedge has straight edges
+            offset = turned @ (rng.uniform(-1, 1, 3) * half * [1, 0.8, 1])
+            site.b.leaves(middle + offset, rng.uniform(0.3, 0.6, 3), leaf, None, 1.3, tint)

@@ -19,7 +19,7 @@ from featdepth_ros.simulation.renderer import Renderer
 from featdepth_ros.simulation.road import Road
 from featdepth_ros.simulation.room import make_room, make_textureless_room
 from featdepth_ros.simulation.scene import Scene, turn
-from featdepth_ros.simulation.street import make_avenue, make_street
+from featdepth_ros.simulation.street import make_avenue, make_lane, make_street
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held
 
 NANOSECONDS = 1_000_000_000
@@ -27,6 +27,7 @@ NANOSECONDS = 1_000_000_000
 SCENES: dict[str, Callable[[int, float], Scene]] = {
     "street": make_street,
     "avenue": make_avenue,
+    "lane": make_lane,
     "room": lambda seed, length_m: make_room(seed),
     "corridor": lambda seed, length_m: make_corridor(seed),
     "clutter": make_clutter,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from featdepth_ros.simulation.buildings import house
-from featdepth_ros.simulation.greenery import bush, tree
+from featdepth_ros.simulation.greenery import bush, hedge_row, tree
 from featdepth_ros.simulation.outdoors import CHUNK_M, Rng, Site, waves
 from featdepth_ros.simulation.road import make_road
 from featdepth_ros.simulation.scene import Ground, Scene, SceneBuilder, turn
@@ -37,10 +37,28 @@ def make_avenue(seed: int, length_m: float = 400.0) -> Scene:
     return _make(SceneBuilder("avenue", seed), rng, length_m, float(rng.uniform(3.0, 5.0)), _LeafySide)
 
 
-def _make(builder: SceneBuilder, rng: Rng, length_m: float, half_width_m: float, side_of: type[_Side]) -> Scene:
+def make_lane(seed: int, length_m: float = 400.0) -> Scene:
+    """Build a narrow street between hedges and garden walls, cars parked at one kerb or both.
+
+    Args:
+        seed: decides everything.
+        length_m: of the centreline.
+    """
+    rng = np.random.default_rng([seed, 7])
+    return _make(SceneBuilder("lane", seed), rng, length_m, float(rng.uniform(2.9, 4.2)), _GardenSide, (0.4, 1.8))
+
+
+def _make(
+    builder: SceneBuilder,
+    rng: Rng,
+    length_m: float,
+    half_width_m: float,
+    side_of: type[_Side],
+    pavement_m: tuple[float, float] = (1.6, 3.5),
+) -> Scene:
     seed = builder.seed
     road = make_road(seed, length_m, half_width_m)
-    site = Site(builder, road, street_ground(builder, rng, road.half_width_m))
+    site = Site(builder, road, street_ground(builder, rng, road.half_width_m, pavement_m))
     sides = [side_of(rng, 1.0), side_of(rng, -1.0)]
     for chunk in range(int(road.length_m / CHUNK_M) + 1):
         of_chunk = np.random.default_rng([seed, 2, chunk])
@@ -51,11 +69,13 @@ def _make(builder: SceneBuilder, rng: Rng, length_m: float, half_width_m: float,
     return site.finish(rng, shadow_cell_m=0.22, far_m=170.0)
 
 
-def street_ground(b: SceneBuilder, rng: Rng, half_width_m: float) -> Ground:
+def street_ground(
+    b: SceneBuilder, rng: Rng, half_width_m: float, pavement_m: tuple[float, float] = (1.6, 3.5)
+) -> Ground:
     """Draw a road's widths, paint, surfaces and undulation."""
     return Ground(
         road=half_width_m,
-        pavement=float(rng.uniform(1.6, 3.5)),
+        pavement=float(rng.uniform(*pavement_m)),
         tile=float(rng.uniform(1.6, 3.0)),
         centre_line=float(rng.choice([0.0, 0.5, 0.9])),
         edge_line=float(rng.choice([0.0, 0.0, 0.8])),
@@ -144,3 +164,19 @@ class _LeafySide(_Side):
         for _ in range(rng.poisson(2.5)):
             at, left = start + rng.uniform(0, CHUNK_M), self.side * (edge + rng.uniform(0.5, 7.0))
             tree(site, rng, at, left, float(rng.uniform(1, 2)))
+
+
+class _GardenSide(_Side):
+    """One side of a lane: gardens behind hedges and walls, houses behind them."""
+
+    bushes = 4.0
+
+    def __init__(self, rng: Rng, side: float) -> None:
+        super().__init__(rng, side)
+        self.cars = float(rng.choice([0.0, rng.uniform(0.2, 1.0)], p=[0.25, 0.75]))
+        self.setback, self.gaps = float(rng.uniform(1.0, 6.0)), float(rng.uniform(0.05, 0.45))
+
+    def fill(self, site: Site, rng: Rng, start: float) -> None:
+        super().fill(site, rng, start)
+        edge = site.road.half_width_m + site.ground.pavement
+        hedge_row(site, rng, start, self.side * (edge + 0.65), self.gaps)

@@ -1,12 +1,13 @@
 """What each part of the training is worth: short runs that lack one part each, measured on real recordings.
 
-python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE]
+python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [key=value ...]
 
-DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, whose ``caches``
-and ``rendered_more`` are read; runs go below ``RUNS/ablation``, and those already there are only measured. Every run is
-the recipe ``compact_nc_more`` with pseudo-depth, small images only, from the weights ``compact-open``, which have seen
-none of the three recordings that are measured. The arm ``not pre-trained`` starts from ImageNet, without rendered
-scenes before or beside.
+DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, of which
+``caches``, ``rendered_more`` and ``rendered_car`` are read; runs go below ``RUNS/ablation``, and what is there is
+only measured. Every run is the recipe ``compact_nc_more`` with pseudo-depth and the renderings of a car's camera, small
+images only, from the weights ``compact-open``, which have seen none of the three recordings that are measured. Runs
+train on the first three fifths of each recording and are measured on the fourth: the last stays out of every choice.
+The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or beside.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"
 SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
 NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
+POSE_ALONE = "then the pose head alone"
 ARMS: dict[str, tuple[str, ...]] = {
     "everything": (),
     "no feature-metric term": ("objective.features=0",),
@@ -42,6 +44,16 @@ ARMS: dict[str, tuple[str, ...]] = {
     ),
     "no camera height": ("objective.ground=0",),
     "repeated border": ("objective.mask_outside=false",),
+    # The recipe's own renderings: no lanes, cars' cameras at all heights and tilts.
+    "rendered cameras of all heights": ("data.rendered.cache={runs}/rendered_more",),
+    # Goes on from "everything" as the last stage of tools/train_weights.sh does.
+    POSE_ALONE: (
+        "model.initial={everything}",
+        "optimiser.lr=1e-9",
+        "optimiser.pose_lr_factor=4e5",
+        "data.rendered_share=0.25",
+        "stages=[{{steps: 40, sizes: [[96, 320]], batch_size: 6}}]",
+    ),
 }
 COLUMNS = (
     ("drive 0001 depth", "abs_rel"),
@@ -55,6 +67,8 @@ COLUMNS = (
 
 def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
     """The settings of one run."""
+    everything = folder("everything", seed, steps, runs) / "model.safetensors"
+    changes = [change.format(runs=runs, everything=everything) for change in ARMS[arm]]
     names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
     shares = (2.5, 3.5, 0.5, 2.5, 0.3, 0.7)[: len(names)]
     return [
@@ -62,7 +76,8 @@ def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
         f"data.prepared.caches=[{','.join(str(runs / 'caches' / name) for name in names)}]",
         f"data.prepared.shares={list(shares)}",
         f"data.prepared.camera_heights_m={[1.65 * (name == 'kitti_00') for name in names]}",
-        f"data.rendered.cache={runs / 'rendered_more'}",
+        "data.prepared.held_out=0.43",
+        f"data.rendered.cache={runs / 'rendered_car'}",
         f"stages=[{{steps: {steps}, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 6}}]",
         "model.initial=compact-open",
         "objective.pseudo_depth=1",
@@ -70,17 +85,23 @@ def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
         "engine.ema_decay=0.97",
         "engine.validate_every=100000",
         "engine.tensorboard=false",
-        *ARMS[arm],
+        *changes,
     ]
 
 
-def run(arm: str, seed: int, steps: int, data: Path, runs: Path) -> dict[str, dict[str, Any]]:
-    """Train, unless that was done, and measure."""
-    output = runs / "ablation" / f"{arm.replace(' ', '_')}_{steps}_{seed}"
+def folder(arm: str, seed: int, steps: int, runs: Path) -> Path:
+    """Where a run is kept."""
+    return runs / "ablation" / f"{arm.replace(' ', '_')}_{steps}_{seed}"
+
+
+def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: list[str]) -> dict[str, dict[str, Any]]:
+    """Train, unless that was done, and measure; ``also`` are settings of every run."""
+    output = folder(arm, seed, steps, runs)
     weights = output / "model.safetensors"
     if not weights.is_file():
-        weights = train(load_config("compact_nc_more", overrides(arm, seed, steps, runs)), output).weights
-    return measure(data, load_model(weights), motions=("network",))
+        settings = [*overrides(arm, seed, steps, runs), *also]
+        weights = train(load_config("compact_nc_more", settings), output).weights
+    return measure(data, load_model(weights), motions=("network",), part="validation")
 
 
 def main() -> None:
@@ -92,13 +113,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="of every run: engine.precision=bf16")
     args = parser.parse_args()
     runs = args.runs.resolve()
-    start = measure(args.data, load_model("compact-open"), motions=("network",))
+    start = measure(args.data, load_model("compact-open"), motions=("network",), part="validation")
     found: dict[str, list[list[float]]] = {"(start: compact-open)": [_figures(start)]}
     for seed in [int(text) for text in args.seeds.split(",")]:
         for arm in args.arms:
-            found.setdefault(arm, []).append(_figures(run(arm, seed, args.steps, args.data, runs)))
+            found.setdefault(arm, []).append(_figures(run(arm, seed, args.steps, args.data, runs, args.settings)))
             print(arm, seed, *(f"{value:.3f}" for value in found[arm][-1]), flush=True)
     rows = []
     for arm, values in found.items():

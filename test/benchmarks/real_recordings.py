@@ -1,6 +1,9 @@
 """Figures of weights on the last fifth of real recordings, which no training sees: depth, motion, scale.
 
-python test/benchmarks/real_recordings.py DATA [--weights W] [--json FILE] [--picture FILE]
+python test/benchmarks/real_recordings.py DATA [--weights W] [--part last|validation] [--json FILE] [--picture FILE]
+
+The part ``validation`` is the fifth before: what choices are made on, by runs that leave it out (`ablation`). The
+weights that ship have been trained on it.
 
 DATA holds ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, ``kitti_odometry/sequences/00`` (with ``poses.txt``) and
 ``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching
@@ -31,8 +34,8 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.reporting.tables import number, text_table, write_json
 
-#: Share of each recording, from its end, that is measured.
-HELD_OUT = 0.2
+#: Parts of each recording: where they begin and end, shares of its frames.
+PARTS = {"last": (0.8, 1.0), "validation": (0.6, 0.8)}
 PICTURE_WIDTH = 1200
 #: Share of the true depths below which a picture's nearest, and its farthest, colour begins.
 SPAN_PERCENT = (2.0, 98.0)
@@ -40,9 +43,10 @@ SPAN_PERCENT = (2.0, 98.0)
 Picture = NDArray[np.uint8]
 
 
-def last_fifth(frames: list[Frame]) -> list[Frame]:
+def part_of(frames: list[Frame], part: str) -> list[Frame]:
     """The frames that are measured."""
-    return frames[round(len(frames) * (1 - HELD_OUT)) :]
+    start, end = (round(len(frames) * share) for share in PARTS[part])
+    return frames[start:end]
 
 
 def depth_figures(
@@ -123,6 +127,7 @@ def measure(
     model: FeatDepthModel,
     rows: list[Picture] | None = None,
     motions: Sequence[str] = ("network", "aligned"),
+    part: str = "last",
 ) -> dict[str, dict[str, Any]]:
     """All figures, by name; of motion, as the pose network alone says it and as aligned on points.
 
@@ -131,15 +136,15 @@ def measure(
     figures: dict[str, dict[str, Any]] = {}
     drive = data / "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
     if drive.is_dir():
-        frames = last_fifth(list(open_recording(drive, partner="auto")))
+        frames = part_of(list(open_recording(drive, partner="auto")), part)
         figures["drive 0001 depth"] = depth_figures(model, frames, "garg", 80.0, rows)
     kitchen = data / "seven_scenes_kitchen"
     if kitchen.is_dir():
-        frames = last_fifth(list(open_recording(kitchen)))
+        frames = part_of(list(open_recording(kitchen)), part)
         figures["7-Scenes depth"] = depth_figures(model, frames, "none", 10.0, rows)
     sequence = data / "kitti_odometry/sequences/00"
     if sequence.is_dir():
-        frames = last_fifth(list(open_recording(sequence)))
+        frames = part_of(list(open_recording(sequence)), part)
         names = {"network": "KITTI 00 pose network", "aligned": "KITTI 00 aligned motion"}
         for motion in motions:
             figures[names[motion]] = motion_figures(model, frames, motion)
@@ -157,11 +162,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="compact")
+    parser.add_argument("--part", choices=PARTS, default="last")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     rows: list[Picture] = []
-    figures = measure(args.data, load_model(args.weights), None if args.picture is None else rows)
+    figures = measure(args.data, load_model(args.weights), None if args.picture is None else rows, part=args.part)
     if args.picture is not None:
         cv2.imwrite(str(args.picture), np.concatenate(rows)[..., ::-1])
     for name, values in figures.items():

@@ -80,6 +80,8 @@ class RenderedConfig:
         seed: of scenes, cameras and paths.
         baseline_m: distance of a stereo partner to the right of the camera; 0: none.
         harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
+        camera_height_m: of every car's camera over the road, level ahead, as on one and the same car; nobody goes on
+            foot on its streets. 0: heights and tilts of all kinds.
     """
 
     cache: str = ""
@@ -94,6 +96,7 @@ class RenderedConfig:
     seed: int = 0
     baseline_m: float = 0.0
     harsh_light: float = 0.0
+    camera_height_m: float = 0.0
 
 
 @dataclass(frozen=True)

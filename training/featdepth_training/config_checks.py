@@ -102,6 +102,9 @@ def _check_data(config: TrainConfig) -> None:
         raise ConfigError(f"data.rendered.baseline_m is {data.rendered.baseline_m}; expected 0 (no partner) or metres")
     if not 0 <= data.rendered.harsh_light <= 1:
         raise ConfigError(f"data.rendered.harsh_light is {data.rendered.harsh_light}; expected a share from 0 to 1")
+    height_m = data.rendered.camera_height_m
+    if height_m < 0:
+        raise ConfigError(f"data.rendered.camera_height_m is {height_m}; expected 0 (all heights) or metres")
     if data.workers < 0:
         raise ConfigError(f"data.workers is {data.workers}; expected 0 (load in the training process) or more")
     if data.kind != "rendered":

@@ -67,7 +67,7 @@ class ClipRenderer:
         from featdepth_ros.simulation.renderer import Renderer
         from featdepth_ros.simulation.scene import Scene
         from featdepth_training.scenes import SCENES
-        from featdepth_training.viewpoints import draw_camera
+        from featdepth_training.viewpoints import draw_camera, ride
 
         config, number = self.config, index // CLIPS_PER_SCENE
         scene = self._scene(number)
@@ -78,7 +78,11 @@ class ClipRenderer:
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([config.seed, 22, self.first_scene, index, attempt])
             camera = draw_camera(rng, config.height, config.width, (low, high))
-            poses = kind.move(scene, rng).poses(config.frames, rng)
+            if kind.cars and config.camera_height_m > 0:
+                movement = ride(scene, rng, config.camera_height_m)
+            else:
+                movement = kind.move(scene, rng)
+            poses = movement.poses(config.frames, rng)
             renderer = Renderer(scene, camera)
             image, depth = renderer.render(poses[0])
             hidden = hidden_share(depth)
@@ -158,7 +162,8 @@ def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int
     from tqdm import tqdm
 
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    for key in ("baseline_m", "harsh_light"):  # left out at 0: caches from before they could be chosen stay valid
+    # Left out at 0: caches from before they could be chosen stay valid.
+    for key in ("baseline_m", "harsh_light", "camera_height_m"):
         if getattr(rendered, key) > 0:
             described[key] = getattr(rendered, key)
     folders: list[tuple[str, int | None]] = []

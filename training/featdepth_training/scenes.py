@@ -21,12 +21,14 @@ class SceneKind:
         move: scene and generator -> movement of one clip.
         focal_px: range of focal lengths, pixels at a width of 640.
         length_m: of the road, for kinds that have one.
+        cars: whether cars drive there, whose camera can be at a known height.
     """
 
     name: str
     move: Callable[[Scene, np.random.Generator], Movement]
     focal_px: tuple[float, float]
     length_m: float = 0.0
+    cars: bool = False
 
     def make(self, seed: int) -> Scene:
         """Build one."""
@@ -36,8 +38,9 @@ class SceneKind:
 SCENES: dict[str, SceneKind] = {
     kind.name: kind
     for kind in (
-        SceneKind("street", drive, (270.0, 620.0), length_m=180.0),
-        SceneKind("avenue", drive, (270.0, 620.0), length_m=180.0),
+        SceneKind("street", drive, (270.0, 620.0), length_m=180.0, cars=True),
+        SceneKind("avenue", drive, (270.0, 620.0), length_m=180.0, cars=True),
+        SceneKind("lane", drive, (270.0, 620.0), length_m=180.0, cars=True),
         SceneKind("room", hold, (200.0, 470.0)),
         SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0),
         SceneKind("corridor", hold, (250.0, 600.0)),

@@ -6,7 +6,7 @@ Everything is compared in logarithms of network units, so that rooms and streets
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -85,17 +85,28 @@ def pseudo_depth_term(
     metric = torch.isfinite(batch.stereo).flatten(1).all(1).repeat_interleave(len(prediction.targets))
     log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)
     total = log.new_zeros(())
+    for k, (share, residual, mask) in enumerate(_residuals(prediction, log, known.float(), info, config)):
+        middle = torch.where(mask > 0, residual.detach(), float("nan")).flatten(1).nanmedian(1).values.nan_to_num()
+        residual = residual - torch.where(metric, 0.0, middle).view(-1, 1, 1, 1)
+        total = total + share * _weighted_mean(residual.abs(), mask)
+        if k == 0:
+            total = total + 0.5 * gradient_term(residual, mask)
+    return total
+
+
+def _residuals(
+    prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: ObjectiveConfig
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Of each scale, finest first: its share in the term, log depth less ``log``, and ``weight``, at the scale's size.
+
+    The finest is compared at the size of ``log`` (B T, 1, H, W), the others at their own.
+    """
+    total_weight = sum(config.scale_weights)
     for k, (disparity, scale_weight) in enumerate(zip(prediction.disparities, config.scale_weights, strict=True)):
         if k == 0:
             disparity = F.interpolate(disparity.float(), log.shape[-2:], mode="bilinear", align_corners=False)
-        goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (log, known))
-        residual = log_depth(disparity, info) - goal
-        middle = torch.where(mask, residual.detach(), float("nan")).flatten(1).nanmedian(1).values.nan_to_num()
-        residual = residual - torch.where(metric, 0.0, middle).view(-1, 1, 1, 1)
-        total = total + scale_weight / sum(config.scale_weights) * _weighted_mean(residual.abs(), mask.float())
-        if k == 0:
-            total = total + 0.5 * gradient_term(residual, mask.float())
-    return total
+        goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (log, weight))
+        yield scale_weight / total_weight, log_depth(disparity, info) - goal, mask
 
 
 def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
@@ -152,17 +163,10 @@ def supervised_terms(
     ``rotation``, ``translation``: see `motion_terms`; ``flow``: see `flow_term`.
     """
     target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
-    total_weight = sum(config.scale_weights)
     depth = target.new_zeros(())
     gradient = target.new_zeros(())
-    for k, (disparity, scale_weight) in enumerate(zip(prediction.disparities, config.scale_weights, strict=True)):
-        if k == 0:
-            disparity = F.interpolate(disparity.float(), target.shape[-2:], mode="bilinear", align_corners=False)
-            goal, mask = target, weight
-        else:
-            goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (target, weight))
-        residual = log_depth(disparity, info) - goal
-        depth = depth + scale_weight / total_weight * _weighted_mean(residual.abs(), mask)
+    for k, (share, residual, mask) in enumerate(_residuals(prediction, target, weight, info, config)):
+        depth = depth + share * _weighted_mean(residual.abs(), mask)
         if k == 0:
             gradient = gradient_term(residual, mask)
     terms = {"depth": config.depth * depth, "gradient": config.gradient * gradient}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -77,6 +78,16 @@ def draw_camera(rng: Rng, height: int, width: int, focal_px: tuple[float, float]
 def walk(scene: Scene, rng: Rng) -> Movement:
     """Somebody on foot, a small robot or a drone on a path."""
     return drive(scene, rng, on_foot_share=1.0)
+
+
+def ride(scene: Scene, rng: Rng, height_m: float) -> Movement:
+    """A car whose camera looks level ahead, ``height_m`` above the road: always the same but for springs and load."""
+    drawn = drive(scene, rng, on_foot_share=0.0)
+    ground = scene.ground_height(*drawn.place[:2])[0]
+    place = np.array([*drawn.place[:2], ground + height_m * float(np.exp(rng.normal(0.0, 0.01)))])
+    slope = math.atan2(drawn.velocity[2], float(np.hypot(*drawn.velocity[:2])))
+    pitch, roll = rng.normal(0.0, 0.008, 2).tolist()
+    return dataclasses.replace(drawn, place=place, pitch=slope + pitch, roll=roll)
 
 
 def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
