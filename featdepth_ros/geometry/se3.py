@@ -192,3 +192,23 @@ def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) ->
         return make(rotation, translation)
     rotation = rotation.transpose(-1, -2)
     return make(rotation, -(rotation @ translation[..., None])[..., 0])
+
+
+def refocused_motion(axisangle: Tensor, translation: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """Motion that moves one camera's pixels as a given motion moves those of another, to first order in its angle.
+
+    A pose net that regresses its answer takes every camera for the one it was trained with. With the same depth maps
+    for both cameras and r times the focal length, the flow f t_x / Z needs t_x / r, f x t_z / Z the same t_z, f w_y
+    needs w_y / r; the turn about the optical axis is free of f.
+
+    Args:
+        axisangle: (B, 3) radians, of the camera that the answer is meant for.
+        translation: (B, 3), in the unit of depth.
+        ratio: (B,) r, focal length of the other camera over that of the first.
+
+    Returns:
+        Axisangle and translation (B, 3) of the other camera.
+    """
+    r = ratio.to(axisangle)[:, None]
+    across = torch.cat((r, r, torch.ones_like(r)), 1)
+    return axisangle / across, translation / across

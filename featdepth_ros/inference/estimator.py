@@ -210,8 +210,11 @@ class Estimator:
         if stands:
             floor = np.diag([_STANDING_M**2] * 3 + [_STANDING_RAD**2] * 3)
             return Motion(MotionState.STANDING, np.eye(4), dt_ns, floor)
-        axisangle, translation = self._networks.motion(earlier.observation, later.observation)
-        T_later_earlier = _network_motion(axisangle, translation, scale, self._scale.ratio(camera))
+        known = camera if self.config.focal_compensation else None
+        ratio = self._scale.ratio(camera)
+        axisangle, translation = self._networks.motion(earlier.observation, later.observation, known, ratio)
+        moved = translation.double() * scale.factor
+        T_later_earlier = np.asarray(se3.pose_matrix(axisangle.double()[None], moved[None])[0].numpy())
         if earlier.view is not None and later.view is not None and camera is not None:
             aligned = align(earlier.view, later.view, camera, T_later_earlier)
             if aligned is not None:
@@ -301,15 +304,6 @@ def _to_bytes(image: Tensor) -> NDArray[np.uint8]:
 def _unmeasured(state: MotionState, dt_ns: int) -> Motion:
     covariance = np.diag([_UNKNOWN_M**2] * 3 + [_UNKNOWN_RAD**2] * 3)
     return Motion(state, np.eye(4), dt_ns, covariance)
-
-
-def _network_motion(axisangle: Tensor, translation: Tensor, scale: ScaleState, ratio: float) -> NDArray[np.float64]:
-    """Turn the pose net's answer into T_later_earlier; ``ratio`` is the focal-length ratio of `inference.scale`."""
-    rotation = axisangle.double() / torch.tensor([ratio, ratio, 1.0], dtype=torch.float64)
-    # scale.factor holds the ratio already, for depth and the motion along the optical axis.
-    across = scale.factor / ratio
-    moved = translation.double() * torch.tensor([across, across, scale.factor], dtype=torch.float64)
-    return np.asarray(se3.pose_matrix(rotation[None], moved[None])[0].numpy())
 
 
 def _tracked(

@@ -13,6 +13,8 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.se3 import refocused_motion
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.fold import fold_batch_norms
 from featdepth_ros.models.info import ModelInfo
@@ -127,14 +129,31 @@ class Networks:
         low, high = 1.0 / self.info.max_depth, 1.0 / self.info.min_depth
         return 1.0 / (low + (high - low) * disparity.float())
 
-    def motion(self, earlier: Any, later: Any) -> tuple[Tensor, Tensor]:
-        """Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU, network units."""
+    def motion(self, earlier: Any, later: Any, camera: CameraModel | None, ratio: float) -> tuple[Tensor, Tensor]:
+        """Motion of the camera between two frames.
+
+        Args:
+            earlier: what `observe` returned of the first frame.
+            later: the same of the second.
+            camera: pinhole camera of the observed images; None: the training camera.
+            ratio: its focal length over the training camera's, see `inference.scale`.
+
+        Returns:
+            Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU; radians, units of the network's
+            depth.
+        """
         with self._autocast():
             if self._shared:
                 (maps, coarse), (later_maps, later_coarse) = earlier, later
-                axisangle, translation = self._model.pose_from_features(maps, later_maps, coarse, later_coarse)
+                intrinsics = None
+                if camera is not None:
+                    numbers = [camera.fx, camera.fy, camera.cx, camera.cy]
+                    intrinsics = torch.tensor([numbers], dtype=torch.float32, device=self.device)
+                motion = self._model.pose_from_features(maps, later_maps, coarse, later_coarse, intrinsics)
             else:
                 size = self.info.pose_input_size
                 pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (earlier, later)]
-                axisangle, translation = self._model.pose(*pair)
-        return axisangle[0].float().cpu(), translation[0].float().cpu()
+                axisangle, translation = (x.float() for x in self._model.pose(*pair))
+                motion = refocused_motion(axisangle, translation, torch.tensor([ratio], device=self.device))
+        axisangle, translation = (x[0].float().cpu() for x in motion)
+        return axisangle, translation

@@ -19,7 +19,7 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.layers import conv_norm
 from featdepth_ros.models.lite0 import Lite0Encoder, load_lite0
-from featdepth_ros.models.motion_head import MatchedMotion, PoseHead
+from featdepth_ros.models.motion_head import STRIDE, MatchedMotion, PoseHead
 
 #: Decoder widths at strides 16, 8, 4, 2.
 DECODER_CHANNELS = (192, 112, 64, 32)
@@ -146,9 +146,10 @@ class CompactModel(FeatDepthModel):
         later: Sequence[Tensor],
         earlier_coarse: Coarse | None = None,
         later_coarse: Coarse | None = None,
+        camera: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Motion of `pose` from the maps (and coarse depths) of both frames. Float32."""
-        motion = self.motion_from_features(earlier, later, earlier_coarse, later_coarse)
+        """Motion of `pose` from the maps (and coarse depths) of both frames, see `motion_from_features`. Float32."""
+        motion = self.motion_from_features(earlier, later, earlier_coarse, later_coarse, camera)
         return motion.axisangle, motion.translation
 
     def motion_from_features(
@@ -157,8 +158,13 @@ class CompactModel(FeatDepthModel):
         later: Sequence[Tensor],
         earlier_coarse: Coarse | None = None,
         later_coarse: Coarse | None = None,
+        camera: Tensor | None = None,
     ) -> MatchedMotion:
         """As `pose_from_features`, with the flow that the motion explains.
+
+        ``camera`` (B or 1, 4: fx, fy, cx, cy in pixels of the images) is the one that took them: rotations are then its
+        own, and translations in units of the network's depth. None: the canonical camera, which looks the same but
+        for its focal length; in a turn that is a coarse guess (a picture's borders move with the square of the angle).
 
         Gradients reach the depths as well: motion follows their scale, and a loss that looked at one of the two alone
         would shrink both without end.
@@ -166,8 +172,11 @@ class CompactModel(FeatDepthModel):
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
         low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
         depths = [1 / (low + (high - low) * coarse.disparities[0].float()) for coarse in both]
-        focal_px = self.info.focal_px or DEFAULT_FOCAL_PX
-        motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), focal_px)
+        if camera is None:
+            height, width = (n * STRIDE for n in earlier[2].shape[-2:])
+            focal_px = self.info.focal_px or DEFAULT_FOCAL_PX
+            camera = depths[0].new_tensor([[focal_px, focal_px, (width - 1) / 2, (height - 1) / 2]])
+        motion: MatchedMotion = self.pose_head(earlier[2:4], later[2:4], (depths[0], depths[1]), camera)
         return motion
 
     def depth(self, image: Tensor) -> list[Tensor]:

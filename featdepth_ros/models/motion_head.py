@@ -99,26 +99,30 @@ def solve_positive(A: Tensor, b: Tensor) -> Tensor:
     return rows[..., -1]
 
 
-def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, focal_px: float, stride: int = STRIDE) -> Tensor:
+def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, stride: int = STRIDE) -> Tensor:
     """The rigid motion that best explains a flow, as a twist.
 
     Args:
         flow_px: (B, 2, h, w) float32, displacement of each cell's centre, full-size pixels.
         depth: (B, 1, h, w) float32 z-depth of the frame the flow starts from.
         weight: (B, 1, h, w) float32, 0 or more.
-        focal_px: of the camera, full-size pixels; its principal point is the image's centre.
+        camera: (B or 1, 4) float32 fx, fy, cx, cy, full-size pixels.
         stride: full-size pixels of a cell.
 
     Returns:
         (B, 6): rotation (radians) and velocity (units of ``depth``) of T_second_first.
     """
     height, width = depth.shape[-2:]
-    x = (torch.arange(width, device=depth.device, dtype=depth.dtype) - (width - 1) / 2) * stride / focal_px
-    y = (torch.arange(height, device=depth.device, dtype=depth.dtype) - (height - 1) / 2) * stride / focal_px
-    ray_x, ray_y = x.expand(height, width).reshape(-1), y[:, None].expand(height, width).reshape(-1)
+    fx, fy, cx, cy = camera.to(depth)[:, :, None].unbind(1)  # (B or 1, 1) each
+    middle = 0.5 * (stride - 1)
+    ray_x = (torch.arange(width, device=depth.device, dtype=depth.dtype) * stride + middle - cx) / fx
+    ray_y = (torch.arange(height, device=depth.device, dtype=depth.dtype) * stride + middle - cy) / fy
+    ray_x = ray_x[:, None].expand(-1, height, -1).flatten(1)
+    ray_y = ray_y[:, :, None].expand(-1, -1, width).flatten(1)
     z = depth.flatten(1)
     points = torch.stack((ray_x * z, ray_y * z, z), 1)  # B, 3, N
-    goal = torch.stack((ray_x, ray_y)) + flow_px.flatten(2) / focal_px
+    flow_x, flow_y = flow_px.flatten(2).unbind(1)
+    goal = torch.stack((ray_x + flow_x / fx, ray_y + flow_y / fy), 1)
     w = weight.flatten(1)
     # Translation in units of the distance of what is seen: rotation and translation then weigh alike.
     unit = 1 / ((w / z).sum(1) / w.sum(1).clamp_min(1e-6)).clamp_min(1e-6).detach()
@@ -127,11 +131,11 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, focal_px: float, 
         axisangle, translation = motion_of_twist(twist)
         T = pose_matrix(axisangle, translation)
         moved = T[:, :3, :3] @ points + T[:, :3, 3:]
-        twist = twist + _newton_step(moved, goal, w, unit, ROBUST_PX / focal_px)
+        twist = twist + _newton_step(moved, goal, w, unit, ROBUST_PX / fx)
     return twist
 
 
-def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robust: float) -> Tensor:
+def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robust: Tensor) -> Tensor:
     """One Gauss-Newton step on the reprojection error of points (B, 3, N) at ``goal`` (B, 2, N), normalised."""
     px, py, pz = moved.unbind(1)
     inverse = 1 / pz.clamp_min(1e-3)
@@ -154,7 +158,7 @@ class MatchedMotion:
     """Motion of B pairs, and the matching that it rests on. Float32.
 
     Attributes:
-        axisangle, translation: (B, 3) of T_later_earlier, radians and network units.
+        axisangle, translation: (B, 3) of T_later_earlier, radians and units of the depth that it rests on.
         flow_px: (B, 2, H / 8, W / 8) displacement of each cell's centre from the earlier frame to the later one, pixels
             of H x W.
     """
@@ -184,13 +188,14 @@ class PoseHead(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor([16.0, 16.0]))
 
     def forward(
-        self, earlier: Sequence[Tensor], later: Sequence[Tensor], depths: tuple[Tensor, Tensor], focal_px: float
+        self, earlier: Sequence[Tensor], later: Sequence[Tensor], depths: tuple[Tensor, Tensor], camera: Tensor
     ) -> MatchedMotion:
-        """Motion from maps at strides 8 and 16 and depth at stride 8 of each frame."""
+        """Motion from maps at strides 8 and 16 and depth at stride 8 of each frame; camera as in `fit_motion`."""
         flow, weight = self.flow(earlier, later)
         with torch.autocast(flow.device.type, enabled=False):
             flow_px = flow * STRIDE
-            twist = fit_motion(flow_px, torch.cat(depths).float(), weight, focal_px)
+            both = torch.cat((camera, camera)) if len(camera) > 1 else camera
+            twist = fit_motion(flow_px, torch.cat(depths).float(), weight, both)
             forward_twist, backward_twist = twist.chunk(2)
             axisangle, translation = motion_of_twist(0.5 * (forward_twist - backward_twist))
             return MatchedMotion(axisangle, translation, flow_px.chunk(2)[0])

@@ -28,7 +28,23 @@ CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"
 SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
 NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
-POSE_ALONE = "then the pose head alone"
+#: The renderings of a car's camera, as in tools/train_weights.sh; without them the recipe's own, ``rendered_more``.
+CAR = (
+    "data.rendered.cache={runs}/rendered_car",
+    "data.rendered.camera_height_m=1.65",
+    "data.rendered.clips=1200",
+    "data.rendered.seed=8",
+    "data.rendered.scenes=[street, avenue, lane, room, clutter, corridor]",
+    "data.rendered.shares=[0.2, 0.15, 0.35, 0.2, 0.05, 0.05]",
+)
+POSE = (
+    "model.initial={everything}",
+    "optimiser.lr=1e-9",
+    "optimiser.pose_lr_factor=4e5",
+    "stages=[{{steps: 40, sizes: [[96, 320]], batch_size: 6}}]",
+)
+ALL_HEIGHTS = "no lanes, rendered cameras of all heights"
+POSE_ALONE, POSE_RENDERED = "then the pose head alone", "then the pose head alone, mostly on rendered cars"
 ARMS: dict[str, tuple[str, ...]] = {
     "everything": (),
     "no feature-metric term": ("objective.features=0",),
@@ -44,16 +60,10 @@ ARMS: dict[str, tuple[str, ...]] = {
     ),
     "no camera height": ("objective.ground=0",),
     "repeated border": ("objective.mask_outside=false",),
-    # The recipe's own renderings: no lanes, cars' cameras at all heights and tilts.
-    "rendered cameras of all heights": ("data.rendered.cache={runs}/rendered_more",),
+    ALL_HEIGHTS: (),
     # Goes on from "everything" as the last stage of tools/train_weights.sh does.
-    POSE_ALONE: (
-        "model.initial={everything}",
-        "optimiser.lr=1e-9",
-        "optimiser.pose_lr_factor=4e5",
-        "data.rendered_share=0.25",
-        "stages=[{{steps: 40, sizes: [[96, 320]], batch_size: 6}}]",
-    ),
+    POSE_ALONE: (*POSE, "data.rendered_share=0.25"),
+    POSE_RENDERED: (*POSE, "data.rendered_share=0.7", "objective.translation=1", "objective.rotation=1"),
 }
 COLUMNS = (
     ("drive 0001 depth", "abs_rel"),
@@ -68,7 +78,8 @@ COLUMNS = (
 def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
     """The settings of one run."""
     everything = folder("everything", seed, steps, runs) / "model.safetensors"
-    changes = [change.format(runs=runs, everything=everything) for change in ARMS[arm]]
+    rendered = CAR if arm != ALL_HEIGHTS else ("data.rendered.cache={runs}/rendered_more",)
+    changes = [change.format(runs=runs, everything=everything) for change in (*rendered, *ARMS[arm])]
     names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
     shares = (2.5, 3.5, 0.5, 2.5, 0.3, 0.7)[: len(names)]
     return [
@@ -77,7 +88,6 @@ def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
         f"data.prepared.shares={list(shares)}",
         f"data.prepared.camera_heights_m={[1.65 * (name == 'kitti_00') for name in names]}",
         "data.prepared.held_out=0.43",
-        f"data.rendered.cache={runs / 'rendered_car'}",
         f"stages=[{{steps: {steps}, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 6}}]",
         "model.initial=compact-open",
         "objective.pseudo_depth=1",

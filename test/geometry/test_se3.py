@@ -103,3 +103,18 @@ def test_pose_matrix_is_the_references() -> None:
     tiny = se3.pose_matrix(torch.tensor([[1e-7, 0.0, 0.0]], dtype=torch.float64), torch.zeros(1, 3))
     assert float(tiny[0, 2, 1]) == pytest.approx(0.5e-7, rel=1e-6)
     assert se3.pose_matrix(v.bfloat16(), t.bfloat16()).dtype == torch.float32
+
+
+def test_a_refocused_motion_moves_the_pixels_alike() -> None:
+    """Flow of one camera, and of another of half its focal length with the converted motion, in the same depth."""
+    axisangle, translation = torch.tensor([[0.002, -0.003, 0.004]]), torch.tensor([[0.02, -0.01, 0.05]])
+    turned, shifted = se3.refocused_motion(axisangle, translation, torch.tensor([0.5]))
+
+    def flow(focal: float, w: torch.Tensor, t: torch.Tensor) -> np.ndarray:
+        offsets = np.array([[-40.0, 20.0], [30.0, -15.0], [5.0, 25.0]])  # pixels from the principal point
+        points = np.concatenate([offsets / focal, np.ones((3, 1))], 1) * 7.0
+        moved = points + np.cross(w[0].numpy(), points) + t[0].numpy()
+        return moved[:, :2] / moved[:, 2:] * focal - offsets
+
+    expected = flow(400.0, axisangle, translation)
+    np.testing.assert_allclose(flow(200.0, turned, shifted), expected, atol=0.03 * np.abs(expected).max())

@@ -8,11 +8,14 @@ import torch
 
 from featdepth_ros import Estimator
 from featdepth_ros.errors import CalibrationError, ConfigError, FeatDepthError, ImageError
+from featdepth_ros.geometry import se3_numpy
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.types import MotionState
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
+from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 
 STEP_NS = 100_000_000
@@ -125,21 +128,48 @@ def test_a_standing_camera_stays_exactly_where_it_is() -> None:
             np.testing.assert_array_equal(estimate.motion.T_previous_current, np.eye(4))
 
 
+TRAINED = CameraModel(128, 64, 0.58 * 128, 1.92 * 64, 63.5, 31.5)
+TELE = CameraModel(128, 64, 2 * 0.58 * 128, 2 * 1.92 * 64, 63.5, 31.5)
+METRIC = {"scale_kind": "metric", "focal": (0.58, 1.92), "input_size": (64, 128)}
+
+
+def step_twice(net: FeatDepthModel, camera: CameraModel) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and T_later_earlier of two random pictures."""
+    estimator = Estimator(net, FAST)
+    estimator.step(picture(2, (128, 64)), camera, 0)
+    estimate = estimator.step(picture(1, (128, 64)), camera, STEP_NS)
+    return estimate.depth, np.linalg.inv(estimate.motion.T_previous_current)
+
+
 def test_focal_length_of_the_training_camera_is_compensated() -> None:
-    image = picture(1, (128, 64))
-    info = {"scale_kind": "metric", "focal": (0.58, 1.92), "input_size": (64, 128)}
-    trained = CameraModel(128, 64, 0.58 * 128, 1.92 * 64, 63.5, 31.5)
-    tele = CameraModel(128, 64, 2 * 0.58 * 128, 2 * 1.92 * 64, 63.5, 31.5)
-
-    def pair(camera: CameraModel) -> tuple[np.ndarray, np.ndarray]:
-        estimator = Estimator(model(**info), FAST)
-        estimator.step(picture(2, (128, 64)), camera, 0)
-        estimate = estimator.step(image, camera, STEP_NS)
-        return estimate.depth, np.linalg.inv(estimate.motion.T_previous_current)[:3, 3]
-
-    (depth, moved), (depth_tele, moved_tele) = pair(trained), pair(tele)
+    """Depth grows with the focal length; a pose net that regresses its answer is corrected to first order."""
+    torch.manual_seed(3)
+    regressing = build_model("baseline_r18", ModelInfo(pose_input_size=(64, 128)).with_(**METRIC)).eval()
+    (depth, T), (depth_tele, T_tele) = (step_twice(regressing, camera) for camera in (TRAINED, TELE))
     np.testing.assert_allclose(depth_tele, 2 * depth, rtol=1e-5)
-    np.testing.assert_allclose(moved_tele, moved * [1, 1, 2], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(T_tele[:3, 3], T[:3, 3] * [1, 1, 2], rtol=1e-5, atol=1e-9)
+    turn, turn_tele = (se3_numpy.vector_from_rotation(M[:3, :3]) for M in (T, T_tele))
+    np.testing.assert_allclose(turn_tele, turn * [0.5, 0.5, 1], rtol=1e-3, atol=1e-9)
+
+
+def test_the_compact_models_motion_is_fitted_with_the_live_camera() -> None:
+    net = model(**METRIC)
+    assert isinstance(net, CompactModel)
+    depth, T = step_twice(net, TELE)
+    np.testing.assert_allclose(depth, 2 * step_twice(net, TRAINED)[0], rtol=1e-5)
+    images = [torch.from_numpy(picture(n, (128, 64))).permute(2, 0, 1)[None] / 255.0 for n in (2, 1)]
+    camera = torch.tensor([[TELE.fx, TELE.fy, TELE.cx, TELE.cy]])
+    with torch.inference_mode():
+        axisangle, shift = net.pose_from_features(*(net.encode(image) for image in images), camera=camera)
+    expected = pose_matrix(axisangle, 2 * shift)[0].numpy()
+    np.testing.assert_allclose(T, expected, atol=2e-4)
+    uncompensated = EstimatorConfig(input_size=(64, 128), precision="fp32", motion="network", focal_compensation=False)
+    estimator = Estimator(net, uncompensated)
+    estimator.step(picture(2, (128, 64)), TELE, 0)
+    T_plain = np.linalg.inv(estimator.step(picture(1, (128, 64)), TELE, STEP_NS).motion.T_previous_current)
+    with torch.inference_mode():
+        canonical = pose_matrix(*net.pose(*images))[0].numpy()
+    np.testing.assert_allclose(T_plain, canonical, atol=2e-4)
 
 
 def test_bad_input_is_refused_in_words() -> None:

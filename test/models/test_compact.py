@@ -14,7 +14,7 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
-from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
+from featdepth_ros.models.compact import DEFAULT_FOCAL_PX, CompactModel, load_imagenet_encoder
 from featdepth_ros.models.fold import fold_batch_norms
 from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, Lite0Encoder, SameConv2d
 from featdepth_ros.models.motion_head import (
@@ -106,24 +106,60 @@ def test_twist_is_the_matrix_exponential() -> None:
     torch.testing.assert_close(_matrix(*motion_of_twist(twist)), expected, atol=2e-6, rtol=0)
 
 
+#: fx, fy, cx, cy of 128x416: wide, its pixels not square, its centre beside the image's.
+CAMERA = torch.tensor([[240.0, 250.0, 199.0, 66.0]])
+
+
+def _flow(depth: torch.Tensor, twist: torch.Tensor) -> torch.Tensor:
+    """The flow (B, 2, 16, 52) of every eighth pixel of `CAMERA`, full-size pixels."""
+    T = pose_matrix(*motion_of_twist(twist))
+    fx, fy, cx, cy = CAMERA[0]
+    x, y = (torch.arange(52) * 8 + 3.5 - cx) / fx, (torch.arange(16) * 8 + 3.5 - cy) / fy
+    rays = torch.stack((x.expand(16, 52), y[:, None].expand(16, 52), torch.ones(16, 52))).flatten(1)
+    moved = T[:, :3, :3] @ (rays * depth.flatten(2)) + T[:, :3, 3:]
+    return ((moved[:, :2] / moved[:, 2:] - rays[:2]) * torch.stack((fx, fy))[:, None]).unflatten(2, (16, 52))
+
+
 def test_rigid_motion_is_recovered_from_its_flow() -> None:
     """Depth and motion drawn at random, a third of the flow spoilt: robust weights and six numbers bring it back."""
     generator = torch.Generator().manual_seed(3)
     depth = 2 + 20 * torch.rand(3, 1, 16, 52, generator=generator)
     twist = torch.tensor([[0.01, -0.02, 0.005, 0.1, 0.02, -0.8], [0.0] * 6, [0.0, 0.05, 0.0, 0.3, 0.0, 0.1]])
-    T = pose_matrix(*motion_of_twist(twist))
-    focal, stride = 250.0, 8
-    x, y = (torch.arange(52) - 25.5) * stride / focal, (torch.arange(16) - 7.5) * stride / focal
-    rays = torch.stack((x.expand(16, 52), y[:, None].expand(16, 52), torch.ones(16, 52))).flatten(1)
-    moved = T[:, :3, :3] @ (rays * depth.flatten(2)) + T[:, :3, 3:]
-    flow = (focal * (moved[:, :2] / moved[:, 2:] - rays[:2])).unflatten(2, (16, 52))
-    weight = torch.ones_like(depth)
-    torch.testing.assert_close(fit_motion(flow, depth, weight, focal), twist, atol=2e-3, rtol=0)
+    flow, weight = _flow(depth, twist), torch.ones_like(depth)
+    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA), twist, atol=2e-3, rtol=0)
     spoilt = flow.clone()
     spoilt[:, :, :, ::3] += 40.0
-    torch.testing.assert_close(fit_motion(spoilt, depth, weight, focal), twist, atol=2e-2, rtol=0)
+    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-2, rtol=0)
     weight[:, :, :, ::3] = 0.0
-    torch.testing.assert_close(fit_motion(spoilt, depth, weight, focal), twist, atol=2e-3, rtol=0)
+    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-3, rtol=0)
+
+
+def test_a_turn_is_exact_with_the_camera_that_saw_it_and_not_with_another() -> None:
+    """A car in a bend, 60 mrad a frame: with the focal length of another camera, turn and way come out wrong."""
+    depth = 3 + 20 * torch.rand(1, 1, 16, 52, generator=torch.Generator().manual_seed(5))
+    twist = torch.tensor([[0.0, 0.06, 0.0, 0.0, 0.0, -0.4]])
+    flow, weight = _flow(depth, twist), torch.ones_like(depth)
+    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA), twist, atol=1e-3, rtol=0)
+    other = torch.tensor([[370.0, 370.0, 207.5, 63.5]])
+    guess = fit_motion(flow, depth, weight, other)
+    assert abs(float(guess[0, 1]) * 370 / 240 - 0.06) > 0.003
+    assert float((guess[0, 3:] - twist[0, 3:]).norm()) > 0.02
+
+
+def test_the_motion_of_features_follows_the_camera(model: CompactModel) -> None:
+    """None is the canonical camera; another one sees another motion in the same flow, and none where there is none."""
+    with torch.inference_mode():
+        maps = [model.encode(_image(seed)) for seed in (21, 22)]
+        focal = model.info.focal_px or DEFAULT_FOCAL_PX
+        height, width = _image(21).shape[-2:]
+        own = torch.tensor([[focal, focal, (width - 1) / 2, (height - 1) / 2]])
+        default = model.pose_from_features(*maps)
+        torch.testing.assert_close(model.pose_from_features(*maps, camera=own), default)
+        wide = own * torch.tensor([[0.3, 0.3, 1.1, 0.9]])
+        turn, _ = model.pose_from_features(*maps, camera=wide)
+        assert float((turn - default[0]).norm()) > 0.2 * float(default[0].norm())
+        still = model.pose_from_features(maps[0], maps[0], camera=wide)
+    assert all(float(x.abs().max()) == 0.0 for x in still)
 
 
 def test_unrolled_elimination_solves() -> None:

@@ -17,7 +17,7 @@ from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig,
 from featdepth_ros.simulation.rays import ray_table
 from featdepth_ros.simulation.simulate import SCENE_SHARES
 
-RATES = {"street": 10.0, "avenue": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
+RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 
 
 def warp_errors(target: Frame, source: Frame) -> tuple[float, float, float]:
@@ -58,7 +58,7 @@ def test_true_depth_and_motion_explain_the_next_frame(kind: str, seed: int) -> N
     assert np.mean(warped) < np.mean(unwarped) / 3
 
 
-@pytest.mark.parametrize("kind", ["corridor", "clutter", "avenue"])
+@pytest.mark.parametrize("kind", ["corridor", "clutter", "avenue", "lane"])
 def test_the_other_scenes_are_consistent_too(kind: str) -> None:
     simulation = Simulation(SimulationConfig(scene=kind, seed=1, frames=4, rate_hz=RATES[kind]))
     error, _, share = warp_errors(simulation.frame(1), simulation.frame(2))

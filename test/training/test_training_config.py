@@ -107,6 +107,7 @@ AUTO = (
         (["data.prepared.caches=[x]"], "set data.kind=prepared"),
         (["data.sequence.stereo=true"], "rendered clips hold no stereo partner"),
         (["data.rendered.baseline_m=-0.1"], "data.rendered.baseline_m is -0.1; expected 0"),
+        (["data.rendered.camera_height_m=-1"], "camera_height_m is -1.0; expected 0 (all heights) or metres"),
         (["data.rendered.harsh_light=2"], "data.rendered.harsh_light is 2.0; expected a share from 0 to 1"),
         (["model.focal=null"], "name the canonical one"),
         (["objective={depth: 1, rotation: 1}", "data.sequence.frames=1"], "set data.sequence.frames=2"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,14 +12,14 @@ from torch import nn
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.augment import photometric
-from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio, motion_in_network_units
+from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio
 from featdepth_training.config import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
 from featdepth_training.ema import WeightAverage
 from featdepth_training.networks import start_model, training_mode
 from featdepth_training.prediction import Prediction
 from featdepth_training.schedule import rate_factor
 from featdepth_training.step import train_step
-from featdepth_training.supervised import gradient_term, supervised_terms
+from featdepth_training.supervised import gradient_term, motion_target, supervised_terms
 
 INFO = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
 
@@ -96,23 +96,14 @@ def test_axisangle_is_the_inverse_of_rodrigues() -> None:
     torch.testing.assert_close(axisangle_of(torch.linalg.matrix_exp(skew)), vectors, atol=1e-9, rtol=1e-7)
 
 
-def test_network_units_move_the_pixels_as_the_live_camera_does() -> None:
-    """Flow of the canonical camera with depth / r and the converted motion equals the live camera's flow."""
-    camera = torch.tensor([[200.0, 200.0, 100.0, 60.0]])
-    ratio = focal_ratio(camera, INFO)
-    depth, translation = 7.0, torch.tensor([[0.02, -0.01, 0.05]])
-    axisangle = torch.tensor([[0.002, -0.003, 0.004]])
-    turned, shifted = motion_in_network_units(axisangle, translation, ratio)
-
-    def flow(focal: float, z: float, w: torch.Tensor, t: torch.Tensor) -> np.ndarray:
-        offsets = np.array([[-40.0, 20.0], [30.0, -15.0], [5.0, 25.0]])  # pixels from the principal point
-        points = np.concatenate([offsets / focal, np.ones((3, 1))], 1) * z
-        moved = points + np.cross(w[0].numpy(), points) + t[0].numpy()
-        return moved[:, :2] / moved[:, 2:] * focal - offsets
-
-    live = flow(200.0, depth, axisangle, translation)
-    canonical = flow(canonical_focal_px(INFO), depth / float(ratio), turned, shifted)
-    np.testing.assert_allclose(canonical, live, atol=0.02 * np.abs(live).max())
+def test_depth_in_network_units_moves_the_pixels_by_the_motion_in_them() -> None:
+    """The live camera's flow from depth / r and translation / r is that of metres; `motion_target` says so."""
+    batch = _batch()
+    camera = batch.camera * torch.tensor([1.4, 1.4, 1.0, 1.0])
+    moved = dataclasses.replace(batch, camera=camera)
+    axisangle, translation = motion_target(moved, INFO)
+    torch.testing.assert_close(axisangle, torch.zeros(2, 3))
+    torch.testing.assert_close(translation * focal_ratio(camera, INFO)[:, None], batch.motions[:, 0, :3, 3])
 
 
 def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:

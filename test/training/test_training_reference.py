@@ -261,7 +261,7 @@ def test_colours_are_compared_as_they_are_and_the_pose_net_sees_its_own_size(mon
         return pose(earlier, later)
 
     monkeypatch.setattr(model, "pose", watched)
-    prediction = predict(model, batch.images, (1,))
+    prediction = predict(model, batch.images, batch.camera, (1,))
     assert set(sizes) == {(2, 3, 192, 640)} and len(sizes) == 4
 
     def totals(seen: Tensor) -> float:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from featdepth_ros.errors import ConfigError
 from featdepth_training.config import RenderedConfig
+from featdepth_training.ground import ground_heights
 from featdepth_training.loading import from_dict
 from featdepth_training.rendered import ClipRenderer, clip_counts, hidden_share, prepare_caches
-from featdepth_training.viewpoints import Movement, draw_camera, optical_axes
+from featdepth_training.scenes import SCENES
+from featdepth_training.viewpoints import Movement, draw_camera, drive, optical_axes, ride
 
 
 def test_optical_axes_are_rep_103() -> None:
@@ -70,3 +73,31 @@ def test_harsh_light_changes_the_picture_and_not_the_scene() -> None:
     soft, harsh = (ClipRenderer(RenderedConfig(**settings, harsh_light=share), "street", 0, 0)(4) for share in (0, 1))
     np.testing.assert_array_equal(soft.depth, harsh.depth)
     assert np.abs(soft.images.astype(float) - harsh.images).mean() > 5
+
+
+@pytest.mark.parametrize("kind", ["street", "lane"])
+def test_a_cars_camera_keeps_its_height_and_looks_along_the_road(kind: str) -> None:
+    scene = SCENES[kind].make(3)
+    for seed in range(20):
+        movement = ride(scene, np.random.default_rng(seed), 1.65)
+        ground = scene.ground_height(*movement.place[:2])[0]
+        assert movement.place[2] - ground == pytest.approx(1.65, rel=0.05)
+        slope = math.atan2(movement.velocity[2], np.hypot(*movement.velocity[:2]))
+        assert abs(movement.pitch - slope) < 0.04 and abs(movement.roll) < 0.04
+    free = [drive(scene, np.random.default_rng(seed)).pitch for seed in range(20)]
+    assert np.std(free) > 0.02  # what the height takes away
+
+
+def test_clips_of_a_cars_camera_see_the_road_where_its_height_says() -> None:
+    settings = RenderedConfig(frames=1, height=96, width=224, seed=3, camera_height_m=1.65)
+    heights = []
+    for index in range(0, 40, 8):
+        clip = ClipRenderer(settings, "street", 0, 0)(index)
+        fx, fy, cx, cy = clip.camera
+        found, believed = ground_heights(
+            torch.from_numpy(clip.depth[0].astype(np.float32))[None, None], torch.tensor([[fx, fy, cx, cy]]).float()
+        )
+        if bool(believed):
+            heights.append(float(found))
+    assert len(heights) >= 3
+    assert np.median(heights) == pytest.approx(1.65, rel=0.06)

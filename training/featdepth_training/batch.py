@@ -105,22 +105,6 @@ def depth_in_network_units(depth_m: Tensor, ratio: Tensor) -> Tensor:
     return depth_m / ratio.view(-1, *[1] * (depth_m.ndim - 1))
 
 
-def motion_in_network_units(axisangle: Tensor, translation_m: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Motion of the canonical camera that moves the pixels as this one did, to first order.
-
-    With depth divided by r, the flow f t_x / Z keeps t_x and t_y; f (x t_z / Z) needs t_z / r; f w_y needs r w_y; the
-    turn about the optical axis is free of f.
-
-    Args:
-        axisangle: (B, 3) radians.
-        translation_m: (B, 3) metres.
-        ratio: (B,) r.
-    """
-    r = ratio[:, None]
-    one = torch.ones_like(r)
-    return axisangle * torch.cat((r, r, one), 1), translation_m * torch.cat((one, one, 1 / r), 1)
-
-
 def axisangle_of(rotation: Tensor) -> Tensor:
     """Logarithm of rotation matrices (B, 3, 3) -> (B, 3) radians, for angles well below pi."""
     vector = torch.stack(

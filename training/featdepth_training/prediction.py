@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from featdepth_ros.geometry.se3 import refocused_motion
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.compact import Coarse, CompactModel
+from featdepth_training.batch import focal_ratio
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Prediction:
     Attributes:
         disparities: sigmoid maps (B T, 1, h, w) of the T target frames, sample by sample, finest first.
         targets: numbers of those frames.
-        axisangle, translation: (B, F - 1, 3) motions T_next_frame between neighbours, radians and network units.
+        axisangle, translation: (B, F - 1, 3) motions T_next_frame of the live camera between neighbours, radians and
+            units of the network's depth.
         flow_px: (B, F - 1, 2, h, w) displacements from each frame to the next, full-size pixels; None: the model
             matches nothing.
     """
@@ -45,12 +48,15 @@ class Prediction:
         return Prediction(first, (0,), self.axisangle[:, :0], self.translation[:, :0])
 
 
-def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None = None) -> Prediction:
+def predict(
+    model: FeatDepthModel, seen: Tensor, camera: Tensor, targets: Sequence[int] | None = None
+) -> Prediction:
     """Run the depth net on the target frames (None: all) and the pose net on all neighbours.
 
     Args:
         model: in training or evaluation mode; the compact one encodes each image once.
         seen: images (B, F, 3, H, W); a published architecture's pose net gets them at ``info.pose_input_size``.
+        camera: (B, 4) fx, fy, cx, cy, pixels of the images.
         targets: numbers of frames.
     """
     count, frames = seen.shape[:2]
@@ -69,7 +75,8 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
         disparities = model.depth_from_features(*(of(chosen) if len(chosen) < frames else (maps, coarse)))
         if frames > 1:
             (earlier, coarse0), (later, coarse1) = of(range(frames - 1)), of(range(1, frames))
-            matched = model.motion_from_features(earlier, later, coarse0, coarse1)
+            cameras = camera.repeat_interleave(frames - 1, 0)
+            matched = model.motion_from_features(earlier, later, coarse0, coarse1, cameras)
             motion = matched.axisangle, matched.translation
             flow = matched.flow_px.unflatten(0, (count, frames - 1))
     else:
@@ -79,7 +86,8 @@ def predict(model: FeatDepthModel, seen: Tensor, targets: Sequence[int] | None =
             # Pair by pair, as the original: what shares a batch decides the statistics of BatchNorm.
             pairs = [model.pose(small[:, k], small[:, k + 1]) for k in range(frames - 1)]
             turns, shifts = ([pair[n] for pair in pairs] for n in (0, 1))
-            motion = torch.stack(turns, 1).flatten(0, 1), torch.stack(shifts, 1).flatten(0, 1)
+            ratio = focal_ratio(camera, model.info).repeat_interleave(frames - 1)
+            motion = refocused_motion(torch.stack(turns, 1).flatten(0, 1), torch.stack(shifts, 1).flatten(0, 1), ratio)
     if frames == 1:
         nothing = torch.zeros(count, 0, 3, device=seen.device)
         return Prediction(disparities, chosen, nothing, nothing)

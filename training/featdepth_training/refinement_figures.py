@@ -54,7 +54,7 @@ def measure(
     torch.manual_seed(0)  # the noise that breaks ties
     found = _Found()
     for batch in batches:
-        prediction = predict(model, batch.images, wanted_targets(config, batch.frames))
+        prediction = predict(model, batch.images, batch.camera, wanted_targets(config, batch.frames))
         terms = prediction_terms(model, prediction, batch, config)
         for name in ("photometric", "features"):
             found.terms.setdefault(name, []).extend([float(terms.get(name, math.nan))] * batch.images.shape[0])
@@ -77,10 +77,8 @@ def _add_depth(found: _Found, model: FeatDepthModel, prediction: Prediction, bat
 
 
 def _add_motion(found: _Found, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor) -> None:
-    r, one = ratio[:, None], torch.ones_like(ratio[:, None])
-    axisangle = prediction.axisangle[:, 0].float() / torch.cat((r, r, one), 1)
-    translation = prediction.translation[:, 0].float() * torch.cat((one, one, r), 1) * model.info.scale_factor
-    estimated = pose_matrix(axisangle, translation, invert=False).double().cpu().numpy()
+    translation = prediction.translation[:, 0].float() * ratio[:, None] * model.info.scale_factor
+    estimated = pose_matrix(prediction.axisangle[:, 0].float(), translation).double().cpu().numpy()
     for motion, truth in zip(estimated, batch.motions[:, 0].double().cpu().numpy(), strict=True):
         if np.isfinite(truth).all():
             found.motions.append(motion)

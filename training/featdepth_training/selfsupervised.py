@@ -62,17 +62,6 @@ def loss_config(model: FeatDepthModel, config: ObjectiveConfig, sources: int, st
     return LossConfig.reference({"mono_fm": "fm", "compact": "fm"}.get(kind, kind), **values)  # type: ignore[arg-type]
 
 
-def warping_motion(axisangle: Tensor, translation: Tensor, ratio: Tensor, invert: bool) -> Tensor:
-    """Motion (B, 4, 4) that, with the network's own depth, moves the live camera's pixels.
-
-    The live camera's depth is r times the network's; dividing the whole motion by r moves the same pixels and leaves
-    the depth alone (see `batch.motion_in_network_units` for the conversion undone here).
-    """
-    r, one = ratio[:, None], torch.ones_like(ratio[:, None])
-    live_axisangle = axisangle / torch.cat((r, r, one), 1)
-    return pose_matrix(live_axisangle, translation / torch.cat((r, r, one), 1), invert)
-
-
 def stereo_motion(batch: FrameBatch, ratio: Tensor, metres_per_unit: float) -> Tensor:
     """T_partner_camera (B, 4, 4) that, with the network's own depth, moves the live camera's pixels."""
     motion = batch.stereo.clone()
@@ -105,7 +94,7 @@ def selfsupervised_terms(
     outputs: dict[Any, Tensor] = {}
     for n in range(neighbours):
         inputs["color", n + 1, 0] = torch.cat([batch.images[:, chosen[n]] for _, chosen in plan])
-        motions = [_motion(prediction, target, chosen[n], ratio) for target, chosen in plan]
+        motions = [_motion(prediction, target, chosen[n]) for target, chosen in plan]
         outputs["cam_T_cam", 0, n + 1] = torch.cat(motions)
     if stereo:
         inputs["color", "s", 0] = torch.cat([batch.partner[:, target] for target, _ in plan])
@@ -182,12 +171,10 @@ def _features(model: FeatDepthModel, inputs: dict[Any, Tensor], config: TrainCon
     return {}
 
 
-def _motion(prediction: Prediction, target: int, source: int, ratio: Tensor) -> Tensor:
+def _motion(prediction: Prediction, target: int, source: int) -> Tensor:
     """T_source_target between neighbours; the network was given them in order of time."""
     first = min(target, source)
-    return warping_motion(
-        prediction.axisangle[:, first], prediction.translation[:, first], ratio, invert=source < target
-    )
+    return pose_matrix(prediction.axisangle[:, first], prediction.translation[:, first], invert=source < target)
 
 
 def _intrinsics(camera: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from featdepth_training.batch import (
     axisangle_of,
     depth_in_network_units,
     focal_ratio,
-    motion_in_network_units,
 )
 from featdepth_training.config import ObjectiveConfig
 from featdepth_training.prediction import Prediction
@@ -148,10 +147,10 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
 
 
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
-    """True motions between neighbours in network units: axisangle and translation, (B (F - 1), 3) each."""
+    """True motions between neighbours: axisangle, and translation in the network's depth units, (B (F - 1), 3) each."""
     motions = batch.motions.flatten(0, 1)
     ratio = focal_ratio(batch.camera, info).repeat_interleave(batch.frames - 1)
-    return motion_in_network_units(axisangle_of(motions[:, :3, :3]), motions[:, :3, 3], ratio)
+    return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio)
 
 
 def supervised_terms(

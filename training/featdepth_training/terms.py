@@ -63,7 +63,7 @@ def training_terms(
         return _complete(names, [(1.0, reconstruction_terms(model, batch, config))], seen), None
     low_precision = config.engine.precision == "bf16"
     with torch.autocast(seen.device.type, torch.bfloat16, enabled=low_precision):
-        prediction = run(model, seen, wanted_targets(config, batch.frames))
+        prediction = run(model, seen, batch.camera, wanted_targets(config, batch.frames))
     return prediction_terms(model, prediction, batch, config, pictures), prediction
 
 

@@ -74,7 +74,7 @@ def validate(
             sums.add("reconstruction", [float(terms["reconstruction"])] * batch.images.shape[0])
         if "depth" not in model.nets:
             continue
-        prediction = predict(model, batch.images)
+        prediction = predict(model, batch.images, batch.camera)
         shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
         if config.objective.photometric > 0:
             _add_photometric(sums, model, prediction, batch, config, groups)
