@@ -34,7 +34,7 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
-    scenes = "street, room, textureless (a room), corridor or clutter (default: street)"
+    scenes = "street, avenue, lane, room, textureless (a room), corridor or clutter (default: street)"
     parser.add_argument("--scene", default="street", help=scenes)
     parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")

@@ -210,9 +210,8 @@ class Estimator:
         if stands:
             floor = np.diag([_STANDING_M**2] * 3 + [_STANDING_RAD**2] * 3)
             return Motion(MotionState.STANDING, np.eye(4), dt_ns, floor)
-        known = camera if self.config.focal_compensation else None
         ratio = self._scale.ratio(camera)
-        axisangle, translation = self._networks.motion(earlier.observation, later.observation, known, ratio)
+        axisangle, translation = self._networks.motion(earlier.observation, later.observation, camera, ratio)
         moved = translation.double() * scale.factor
         T_later_earlier = np.asarray(se3.pose_matrix(axisangle.double()[None], moved[None])[0].numpy())
         if earlier.view is not None and later.view is not None and camera is not None:

@@ -1,7 +1,7 @@
 """How network units become metres, and what the answer is worth.
 
 The scale is a state with a source: none (relative), the model itself, a fixed factor, or the camera's height above
-the ground. A focal length other than the training camera's is compensated to first order. With
+the ground. A focal length other than the training camera's is compensated. With
 r = f_live / f_train, both in pixels of the network's input, the network sees the picture its own camera would take
 of a world whose depth axis is shrunk by r. Hence depth and whatever is measured in it are multiplied by r. Motion is
 fitted with the live camera where the model can (`CompactModel.motion_from_features`), else converted

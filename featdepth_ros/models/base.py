@@ -54,7 +54,9 @@ class FeatDepthModel(nn.Module):
             later: as ``earlier``, the frame taken next.
 
         Returns:
-            axisangle (B, 3) in radians and translation (B, 3) in network units.
+            axisangle (B, 3) in radians and translation (B, 3) in network units, as if the training camera had taken
+            the frames: see `geometry.se3.refocused_motion` for those of another, or the camera that
+            `CompactModel.pose_from_features` takes.
 
         Raises:
             FeatDepthError: the model has no pose net.

@@ -25,7 +25,7 @@ from featdepth_ros.models.motion_head import STRIDE, MatchedMotion, PoseHead
 DECODER_CHANNELS = (192, 112, 64, 32)
 #: Decoder levels, from the deepest, that are worked out for every frame, for depth and motion.
 COARSE_LEVELS = 2
-#: Focal length, in pixels of the input, that motion is worked out with when the weights name no camera.
+#: Focal length, in pixels of the input, that motion is worked out with when neither caller nor weights name a camera.
 DEFAULT_FOCAL_PX = 370.0
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ class CompactModel(FeatDepthModel):
         """As `pose_from_features`, with the flow that the motion explains.
 
         ``camera`` (B or 1, 4: fx, fy, cx, cy in pixels of the images) is the one that took them: rotations are then its
-        own, and translations in units of the network's depth. None: the canonical camera, which looks the same but
-        for its focal length; in a turn that is a coarse guess (a picture's borders move with the square of the angle).
+        own, and translations in units of the network's depth. None: the canonical camera, centred, with square pixels
+        and ``info.focal_px``; for frames of another that is a coarse guess in turns.
 
         Gradients reach the depths as well: motion follows their scale, and a loss that looked at one of the two alone
         would shrink both without end.

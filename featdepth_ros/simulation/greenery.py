@@ -70,11 +70,12 @@ def hedge_row(site: Site, rng: Rng, start: float, left: float, gaps: float) -> N
         if rng.random() < gaps or not (site.off_road(p, thick) and site.off_houses(p, thick)):
             continue
         half, tint = np.array([long / 2, thick, tall / 2]), rng.uniform(0.75, 1.25) * np.ones(3)
-        middle, turned = p + [0, 0, half[2] - 0.1], turn(heading + rng.normal(0, 0.02))
+        turned = turn(heading + rng.normal(0, 0.02))
         if rng.random() < 0.3:
-            wall = site.b.pick(rng, "plaster", "bricks", "concrete")
-            site.b.box(middle, half * [1, 0.5, 0.7], wall, turned, 1.8, tint)
+            wall, half = site.b.pick(rng, "plaster", "bricks", "concrete"), half * [1, 0.5, 0.7]
+            site.b.box(p + [0, 0, half[2] - 0.1], half, wall, turned, 1.8, tint)
             continue
+        middle = p + [0, 0, half[2] - 0.1]
         leaf = site.b.pick(rng, "foliage")
         site.b.box(middle, half, leaf, turned, 1.4, tint)
         for _ in range(int(long)):  # no hedge has straight edges

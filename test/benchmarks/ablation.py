@@ -1,6 +1,6 @@
 """What each part of the training is worth: short runs that lack one part each, measured on real recordings.
 
-python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [key=value ...]
+python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [--set K=V ...]
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, of which
 ``caches``, ``rendered_more`` and ``rendered_car`` are read; runs go below ``RUNS/ablation``, and what is there is
@@ -13,6 +13,7 @@ The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ COLUMNS = (
 )
 
 
-def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
-    """The settings of one run."""
-    everything = folder("everything", seed, steps, runs) / "model.safetensors"
+def overrides(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) -> list[str]:
+    """The settings of one run; ``also`` are those that every run is given."""
+    everything = folder("everything", seed, steps, runs, also) / "model.safetensors"
     rendered = CAR if arm != ALL_HEIGHTS else ("data.rendered.cache={runs}/rendered_more",)
     changes = [change.format(runs=runs, everything=everything) for change in (*rendered, *ARMS[arm])]
     names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
@@ -95,21 +96,21 @@ def overrides(arm: str, seed: int, steps: int, runs: Path) -> list[str]:
         "engine.validate_every=100000",
         "engine.tensorboard=false",
         *changes,
+        *also,
     ]
 
 
-def folder(arm: str, seed: int, steps: int, runs: Path) -> Path:
+def folder(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) -> Path:
     """Where a run is kept."""
-    return runs / "ablation" / f"{arm.replace(' ', '_')}_{steps}_{seed}"
+    return runs / "ablation" / "_".join([arm.replace(" ", "_"), str(steps), str(seed), *also])
 
 
-def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: list[str]) -> dict[str, dict[str, Any]]:
-    """Train, unless that was done, and measure; ``also`` are settings of every run."""
-    output = folder(arm, seed, steps, runs)
+def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Train, unless that was done, and measure."""
+    output = folder(arm, seed, steps, runs, also)
     weights = output / "model.safetensors"
     if not weights.is_file():
-        settings = [*overrides(arm, seed, steps, runs), *also]
-        weights = train(load_config("compact_nc_more", settings), output).weights
+        weights = train(load_config("compact_nc_more", overrides(arm, seed, steps, runs, also)), output).weights
     return measure(data, load_model(weights), motions=("network",), part="validation")
 
 
@@ -122,14 +123,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="of every run: engine.precision=bf16")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of every run: engine.precision=bf16")
     args = parser.parse_args()
     runs = args.runs.resolve()
     start = measure(args.data, load_model("compact-open"), motions=("network",), part="validation")
     found: dict[str, list[list[float]]] = {"(start: compact-open)": [_figures(start)]}
     for seed in [int(text) for text in args.seeds.split(",")]:
         for arm in args.arms:
-            found.setdefault(arm, []).append(_figures(run(arm, seed, args.steps, args.data, runs, args.settings)))
+            found.setdefault(arm, []).append(_figures(run(arm, seed, args.steps, args.data, runs, args.set)))
             print(arm, seed, *(f"{value:.3f}" for value in found[arm][-1]), flush=True)
     rows = []
     for arm, values in found.items():

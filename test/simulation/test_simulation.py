@@ -14,8 +14,13 @@ from featdepth_ros.recordings.frame import Frame
 pytest.importorskip("numba")
 
 from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig, random_scene_config, simulate
+from featdepth_ros.simulation.greenery import hedge_row
+from featdepth_ros.simulation.outdoors import Site
 from featdepth_ros.simulation.rays import ray_table
+from featdepth_ros.simulation.road import make_road
+from featdepth_ros.simulation.scene import SceneBuilder, undulation
 from featdepth_ros.simulation.simulate import SCENE_SHARES
+from featdepth_ros.simulation.street import street_ground
 
 RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 
@@ -188,3 +193,18 @@ def test_wrong_configurations_are_refused_in_words() -> None:
         SimulationConfig(scene="stret")
     with pytest.raises(ConfigError, match="0 frames"):
         SimulationConfig(frames=0)
+
+
+def test_hedges_and_garden_walls_stand_on_the_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depth is read off the row where a thing meets the ground."""
+    rng, builder = np.random.default_rng(1), SceneBuilder("lane", 1)
+    site = Site(builder, make_road(1, 90.0, 3.5), street_ground(builder, rng, 3.5))
+    boxes: list[tuple[np.ndarray, np.ndarray]] = []
+    monkeypatch.setattr(builder, "box", lambda centre, half, *_: boxes.append((np.array(centre), np.array(half))))
+    for start in (0.0, 30.0, 60.0):
+        hedge_row(site, rng, start, 5.5, 0.1)
+    assert len(boxes) > 8
+    for centre, half in boxes:
+        ground = undulation(site.ground.waves, *centre[:2])[0]
+        assert ground - 0.5 < centre[2] - half[2] < ground
+        assert site.off_road(centre, 0.0)

@@ -9,14 +9,22 @@ import pytest
 import torch
 from torch import nn
 
+from featdepth_ros.geometry.se3 import pose_matrix, refocused_motion
+from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.augment import photometric
-from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, focal_ratio
+from featdepth_training.batch import (
+    FrameBatch,
+    axisangle_of,
+    canonical_focal_px,
+    depth_in_network_units,
+    focal_ratio,
+)
 from featdepth_training.config import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
 from featdepth_training.ema import WeightAverage
 from featdepth_training.networks import start_model, training_mode
-from featdepth_training.prediction import Prediction
+from featdepth_training.prediction import Prediction, predict
 from featdepth_training.schedule import rate_factor
 from featdepth_training.step import train_step
 from featdepth_training.supervised import gradient_term, motion_target, supervised_terms
@@ -96,14 +104,50 @@ def test_axisangle_is_the_inverse_of_rodrigues() -> None:
     torch.testing.assert_close(axisangle_of(torch.linalg.matrix_exp(skew)), vectors, atol=1e-9, rtol=1e-7)
 
 
-def test_depth_in_network_units_moves_the_pixels_by_the_motion_in_them() -> None:
-    """The live camera's flow from depth / r and translation / r is that of metres; `motion_target` says so."""
-    batch = _batch()
-    camera = batch.camera * torch.tensor([1.4, 1.4, 1.0, 1.0])
-    moved = dataclasses.replace(batch, camera=camera)
-    axisangle, translation = motion_target(moved, INFO)
-    torch.testing.assert_close(axisangle, torch.zeros(2, 3))
-    torch.testing.assert_close(translation * focal_ratio(camera, INFO)[:, None], batch.motions[:, 0, :3, 3])
+def test_depth_and_translation_in_network_units_move_the_pixels_as_metres_do() -> None:
+    """With the live camera, depth / r and `motion_target` project a point to where metres project it."""
+    batch = _batch(1)
+    camera = torch.tensor([[200.0, 210.0, 44.0, 30.0]])
+    turn, shift = torch.tensor([[0.02, -0.05, 0.03]]), torch.tensor([[0.2, -0.1, -0.5]])
+    motions = pose_matrix(turn, shift)[:, None]
+    live = dataclasses.replace(batch, camera=camera, motions=motions)
+    axisangle, translation = motion_target(live, INFO)
+    torch.testing.assert_close(axisangle, turn, atol=1e-5, rtol=0)
+    ratio = focal_ratio(camera, INFO)
+    assert abs(float(ratio) - 1) > 0.2
+    rays = torch.tensor([[-0.3, 0.2, 1.0], [0.4, -0.1, 1.0]])
+    depth_m = torch.tensor([[4.0], [9.0]])
+
+    def seen(depth: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
+        moved = (rays * depth) @ T[0, :3, :3].T + T[0, :3, 3]
+        return moved[:, :2] / moved[:, 2:]
+
+    in_units = seen(depth_in_network_units(depth_m[None], ratio)[0], pose_matrix(axisangle, translation))
+    torch.testing.assert_close(in_units, seen(depth_m, motions[:, 0]), atol=1e-5, rtol=1e-4)
+
+
+def test_each_sample_is_predicted_with_its_own_camera() -> None:
+    """Two samples of three frames under two cameras are as one by one, whether the net matches or regresses."""
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    cameras = torch.tensor([[100.0, 100.0, 47.0, 31.0], [300.0, 310.0, 50.0, 33.0]])
+    matching, regressing = (build_model(name, INFO).eval() for name in ("compact", "baseline_r18"))
+    regressing.info = regressing.info.with_(pose_input_size=(64, 96))
+    assert isinstance(matching, CompactModel)
+    with torch.no_grad():
+        together = predict(matching, images, cameras)
+        for sample, camera in enumerate(cameras):
+            maps = [matching.encode(image[None]) for image in images[sample]]
+            for pair in (0, 1):
+                axisangle, translation = matching.pose_from_features(maps[pair], maps[pair + 1], camera=camera[None])
+                torch.testing.assert_close(together.axisangle[sample, pair], axisangle[0], atol=1e-4, rtol=1e-3)
+                torch.testing.assert_close(together.translation[sample, pair], translation[0], atol=1e-4, rtol=1e-3)
+        together = predict(regressing, images, cameras)
+        ratio = focal_ratio(cameras, INFO)
+        for pair in (0, 1):
+            expected = refocused_motion(*regressing.pose(images[:, pair], images[:, pair + 1]), ratio)
+            torch.testing.assert_close(together.axisangle[:, pair], expected[0])
+            torch.testing.assert_close(together.translation[:, pair], expected[1])
 
 
 def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:

@@ -43,7 +43,7 @@ def measure(
     """Return the figures, and (1, h, w) log depth in network units of each clip's target frame, on the CPU.
 
     Depth is compared at the target frame (spec section 6's limits, no crop: the cameras differ), motion between each
-    clip's first two frames, brought to the live camera and to metres as `inference.scale` does.
+    clip's first two frames, in metres as `inference.scale` has them.
 
     Args:
         model: put into evaluation mode and left there.

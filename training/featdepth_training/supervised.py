@@ -13,16 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.batch import (
-    FrameBatch,
-    axisangle_of,
-    depth_in_network_units,
-    focal_ratio,
-)
+from featdepth_training.batch import FrameBatch, axisangle_of, depth_in_network_units, focal_ratio
 from featdepth_training.config import ObjectiveConfig
 from featdepth_training.prediction import Prediction
 
-#: Unit of the errors of motion: about 7 pixels of the canonical camera.
+#: Unit of the errors of motion, of the camera that took the frames: about 7 pixels at 370 pixels of focal length.
 MOTION_UNIT_RAD = 0.02
 
 
