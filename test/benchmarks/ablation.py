@@ -55,6 +55,11 @@ ARMS: dict[str, tuple[str, ...]] = {
     ),
     "no camera height": ("objective.ground=0",),
     "repeated border": ("objective.mask_outside=false",),
+    "no avenues and lanes": (
+        "data.rendered.clips=600",
+        "data.rendered.scenes=[street, room, clutter, corridor]",
+        "data.rendered.shares=[0.4, 0.4, 0.1, 0.1]",
+    ),
     ALL_HEIGHTS: (),
     # Goes on from "everything"; with the depth as it is, the other nets' rate is as good as none.
     POSE_ALONE: (
