@@ -17,7 +17,7 @@ class EstimatorConfig:
         output_size: ``network`` (depth at the networks' size) or ``input`` (at the size of the delivered image).
         input_size: (height, width) the networks run at; None takes what the weights were trained at (the compact
             model: as many pixels, in the images' own aspect).
-        precision: ``auto`` (bf16 where the processor has matrix units for it, else fp32), ``fp32``, ``bf16``, ``fp16``.
+        precision: ``auto`` (bf16 where the processor has instructions for it, else fp32), ``fp32``, ``bf16``, ``fp16``.
         min_depth, max_depth: metres (model units while relative); outside this range depth is reported, not valid.
         scale: ``auto`` (what the weights say), ``relative``, ``factor``, ``camera_height``.
         scale_factor: metres per network unit, for ``factor``.

@@ -44,9 +44,9 @@ def resolve_device(name: str | None) -> torch.device:
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    # Without matrix units bf16 on a CPU is emulated and slower than fp32.
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(probe and probe())
+    # Without instructions for it bf16 on a CPU is emulated and slower than fp32.
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(bool(probe and probe()) for probe in probes)
 
 
 def resolve_precision(name: str, device: torch.device, architecture: str) -> torch.dtype:
