@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -193,7 +193,7 @@ def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
         return pseudo_depth_term(guessed(depth, factor), seen_batch(found, metric), INFO, config, 1.0)
 
     assert term(1.0, True).item() < 1e-4 and term(1.0, False).item() < 1e-4
-    assert float(term(2.0, True)) == pytest.approx(math.log(2), rel=1e-3)
+    assert term(2.0, True).item() == pytest.approx(math.log(2), rel=1e-3)
     assert float(term(2.0, False)) < 1e-4
     assert float(term(1.0, False, depth.flip(4))) > 0.3  # another shape
     nothing = guessed(depth, 1.0)
