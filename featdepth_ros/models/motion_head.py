@@ -194,7 +194,7 @@ class PoseHead(nn.Module):
         flow, weight = self.flow(earlier, later)
         with torch.autocast(flow.device.type, enabled=False):
             flow_px = flow * STRIDE
-            both = torch.cat((camera, camera)) if len(camera) > 1 else camera
+            both = camera.expand(len(depths[0]), 4).repeat(2, 1)
             twist = fit_motion(flow_px, torch.cat(depths).float(), weight, both)
             forward_twist, backward_twist = twist.chunk(2)
             axisangle, translation = motion_of_twist(0.5 * (forward_twist - backward_twist))

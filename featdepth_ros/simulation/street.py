@@ -14,6 +14,9 @@ from featdepth_ros.simulation.scene import Ground, Scene, SceneBuilder, turn
 from featdepth_ros.simulation.street_furniture import fence, kerbs, posts, wires
 from featdepth_ros.simulation.vehicles import parked_car
 
+#: Widths of pavements, metres.
+PAVEMENT_M = (1.6, 3.5)
+
 
 def make_street(seed: int, length_m: float = 400.0) -> Scene:
     """Build a street of a given length; a longer one of the same seed begins with the shorter one.
@@ -45,20 +48,13 @@ def make_lane(seed: int, length_m: float = 400.0) -> Scene:
         length_m: of the centreline.
     """
     rng = np.random.default_rng([seed, 7])
-    return _make(SceneBuilder("lane", seed), rng, length_m, float(rng.uniform(2.9, 4.2)), _GardenSide, (0.4, 1.8))
+    return _make(SceneBuilder("lane", seed), rng, length_m, float(rng.uniform(2.9, 4.2)), _GardenSide)
 
 
-def _make(
-    builder: SceneBuilder,
-    rng: Rng,
-    length_m: float,
-    half_width_m: float,
-    side_of: type[_Side],
-    pavement_m: tuple[float, float] = (1.6, 3.5),
-) -> Scene:
+def _make(builder: SceneBuilder, rng: Rng, length_m: float, half_width_m: float, side_of: type[_Side]) -> Scene:
     seed = builder.seed
     road = make_road(seed, length_m, half_width_m)
-    site = Site(builder, road, street_ground(builder, rng, road.half_width_m, pavement_m))
+    site = Site(builder, road, street_ground(builder, rng, road.half_width_m, side_of.pavement_m))
     sides = [side_of(rng, 1.0), side_of(rng, -1.0)]
     for chunk in range(int(road.length_m / CHUNK_M) + 1):
         of_chunk = np.random.default_rng([seed, 2, chunk])
@@ -70,7 +66,7 @@ def _make(
 
 
 def street_ground(
-    b: SceneBuilder, rng: Rng, half_width_m: float, pavement_m: tuple[float, float] = (1.6, 3.5)
+    b: SceneBuilder, rng: Rng, half_width_m: float, pavement_m: tuple[float, float] = PAVEMENT_M
 ) -> Ground:
     """Draw a road's widths, paint, surfaces and undulation."""
     return Ground(
@@ -96,6 +92,7 @@ class _Side:
     """One side of a street: how much of each thing stands along it."""
 
     bushes = 2.5
+    pavement_m = PAVEMENT_M
 
     def __init__(self, rng: Rng, side: float) -> None:
         self.side = side
@@ -170,6 +167,7 @@ class _GardenSide(_Side):
     """One side of a lane: gardens behind hedges and walls, houses behind them."""
 
     bushes = 4.0
+    pavement_m = (0.4, 1.8)
 
     def __init__(self, rng: Rng, side: float) -> None:
         super().__init__(rng, side)

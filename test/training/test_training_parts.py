@@ -14,13 +14,7 @@ from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.augment import photometric
-from featdepth_training.batch import (
-    FrameBatch,
-    axisangle_of,
-    canonical_focal_px,
-    depth_in_network_units,
-    focal_ratio,
-)
+from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, depth_in_network_units, focal_ratio
 from featdepth_training.config import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
 from featdepth_training.ema import WeightAverage
 from featdepth_training.networks import start_model, training_mode
