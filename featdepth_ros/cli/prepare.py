@@ -10,7 +10,7 @@ from featdepth_ros.cli.arguments import add_stereo_recording, image_size, not_ne
 from featdepth_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from featdepth_training.prepare import PrepareConfig
+    from featdepth_training.prepare.prepare import PrepareConfig
 
 DESCRIPTION = (
     "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare; returns the exit code."""
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_training.prepare import PrepareConfig, SelectionConfig
+    from featdepth_training.prepare.prepare import PrepareConfig, SelectionConfig
 
     if args.partner_camera is not None and args.stereo is None:
         raise ConfigError("--partner-camera is the calibration of a stereo partner; give --stereo too")
@@ -97,8 +97,8 @@ def _prepare_one(
     from tqdm import tqdm
 
     from featdepth_ros.recordings.open import open_recording
-    from featdepth_training.prepare import prepare, summary_table
-    from featdepth_training.pseudo_depth import write_pseudo_depth
+    from featdepth_training.prepare.prepare import prepare, summary_table
+    from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
 
     recording = open_recording(
         path, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from featdepth_ros.errors import RecordingError
-    from featdepth_ros.recordings.bag_writer import BagWriter
+    from featdepth_ros.recordings.bags.writer import BagWriter
     from featdepth_ros.ros.recorder import Recorder
     from featdepth_ros.ros.session import ros_session
 

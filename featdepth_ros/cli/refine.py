@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from featdepth_ros.cli.arguments import add_stereo_recording, image_size, positive, whole
 
 if TYPE_CHECKING:
-    from featdepth_training.refinement import RefineReport
-    from featdepth_training.refinement_config import RefineConfig
+    from featdepth_training.refine.config import RefineConfig
+    from featdepth_training.refine.refine import RefineReport
 
 DESCRIPTION = """\
 Refine weights on a recording of the place they are to work in, without truth: neighbouring frames (and the stereo
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _config(args: argparse.Namespace) -> RefineConfig:
     from featdepth_ros.errors import ConfigError
-    from featdepth_training.refinement_config import RefineConfig
+    from featdepth_training.refine.config import RefineConfig
 
     if args.partner_camera is not None and args.stereo is None:
         args.wrong_usage("--partner-camera is the calibration of a stereo partner; give --stereo too")
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.reporting.tables import write_json
 
     try:
-        from featdepth_training.refinement import refine
+        from featdepth_training.refine.refine import refine
     except ImportError as error:
         raise MissingDependencyError(
             f"refinement needs a package that is not installed ({error.name}); "

@@ -104,9 +104,9 @@ def _camera(size: tuple[int, int], distortion: str) -> CameraModel:
 
 
 def _write(simulation: Simulation, args: argparse.Namespace) -> int:
-    from featdepth_ros.recordings.bag_export import write_ros2_bag
-    from featdepth_ros.recordings.euroc_writer import write_euroc
-    from featdepth_ros.recordings.kitti_writer import write_kitti_odometry
+    from featdepth_ros.recordings.bags.export import write_ros2_bag
+    from featdepth_ros.recordings.datasets.euroc_writer import write_euroc
+    from featdepth_ros.recordings.datasets.kitti_writer import write_kitti_odometry
 
     left = _with_progress(simulation, len(simulation))
     right = simulation.right() if args.stereo else None

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.errors import FeatDepthError, MissingDependencyError
 
     try:
-        from featdepth_training.session import train
+        from featdepth_training.engine.run import train
     except ImportError as error:
         raise MissingDependencyError(
             f"training needs a package that is not installed ({error.name}); "

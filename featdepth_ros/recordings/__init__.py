@@ -1,13 +1,13 @@
 """Recordings of every kind in, frames out; and frames into bags and data set folders."""
 
-from featdepth_ros.recordings.bag_export import write_ros2_bag
-from featdepth_ros.recordings.calibration import parse_camera
-from featdepth_ros.recordings.euroc_writer import write_euroc
+from featdepth_ros.recordings.bags.export import write_ros2_bag
+from featdepth_ros.recordings.bags.trajectory import read_trajectory
+from featdepth_ros.recordings.calibration.files import parse_camera
+from featdepth_ros.recordings.datasets.euroc_writer import write_euroc
+from featdepth_ros.recordings.datasets.kitti_writer import write_kitti_odometry
 from featdepth_ros.recordings.frame import Frame, Partner
-from featdepth_ros.recordings.kitti_writer import write_kitti_odometry
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording, SkippedFrame
-from featdepth_ros.recordings.trajectory_bag import read_trajectory
 
 __all__ = [
     "Frame",

@@ -5,15 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.calibration import CameraArgument
-from featdepth_ros.recordings.euroc import euroc_root, open_euroc
-from featdepth_ros.recordings.folders import is_suffixed, open_images, open_suffixed
-from featdepth_ros.recordings.images import IMAGE_SUFFIXES, image_files
-from featdepth_ros.recordings.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
+from featdepth_ros.recordings.calibration.files import CameraArgument
+from featdepth_ros.recordings.calibration.stereo import PartnerWish
+from featdepth_ros.recordings.datasets.euroc import euroc_root, open_euroc
+from featdepth_ros.recordings.datasets.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
+from featdepth_ros.recordings.datasets.rgbd import (
+    is_nyu,
+    is_seven_scenes,
+    is_tum,
+    open_nyu,
+    open_seven_scenes,
+    open_tum,
+)
+from featdepth_ros.recordings.files.folders import is_suffixed, open_images, open_suffixed
+from featdepth_ros.recordings.files.images import IMAGE_SUFFIXES, image_files
+from featdepth_ros.recordings.files.video import VIDEO_SUFFIXES, VideoRecording
 from featdepth_ros.recordings.recording import Recording
-from featdepth_ros.recordings.rgbd import is_nyu, is_seven_scenes, is_tum, open_nyu, open_seven_scenes, open_tum
-from featdepth_ros.recordings.stereo import PartnerWish
-from featdepth_ros.recordings.video import VIDEO_SUFFIXES, VideoRecording
 
 
 def open_recording(
@@ -51,10 +58,10 @@ def open_recording(
         raise RecordingError("partner_camera is given without a partner; name the partner, or say auto")
     if not path.exists():
         raise RecordingError(f"there is no recording at '{path}'")
-    from featdepth_ros.recordings.bag_source import is_bag
+    from featdepth_ros.recordings.bags.source import is_bag
 
     if is_bag(path):
-        from featdepth_ros.recordings.bag import BagRecording
+        from featdepth_ros.recordings.bags.recording import BagRecording
 
         return BagRecording(path, topic, camera, rate_hz, wish)
     if path.is_dir():

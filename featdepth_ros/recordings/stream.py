@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag import BagRecording
-from featdepth_ros.recordings.bag_messages import Messages
-from featdepth_ros.recordings.bag_source import BagSource
-from featdepth_ros.recordings.bag_topics import is_picture
-from featdepth_ros.recordings.bag_types import CAMERA_INFO, IMAGE_TYPES, ros2_store, sibling_topic
-from featdepth_ros.recordings.calibration import CameraArgument
-from featdepth_ros.recordings.frame_messages import FrameMessages
+from featdepth_ros.recordings.bags.frame_messages import FrameMessages
+from featdepth_ros.recordings.bags.messages import Messages
+from featdepth_ros.recordings.bags.recording import BagRecording
+from featdepth_ros.recordings.bags.source import BagSource
+from featdepth_ros.recordings.bags.topics import is_picture
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, IMAGE_TYPES, ros2_store, sibling_topic
+from featdepth_ros.recordings.calibration.files import CameraArgument
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
 
@@ -232,7 +232,7 @@ def open_stream(path: Path, options: StreamOptions, known_type: Callable[[str], 
     Raises:
         FeatDepthError: it cannot be opened, or the options do not fit it.
     """
-    from featdepth_ros.recordings.bag_source import is_bag
+    from featdepth_ros.recordings.bags.source import is_bag
 
     if path.exists() and is_bag(path):
         if options.compressed:

@@ -44,7 +44,7 @@ from featdepth_ros.reporting.recording_page import write_html
 from featdepth_ros.reporting.recording_timing import frame_rate, latencies, missed_frames, percentiles
 
 if TYPE_CHECKING:
-    from featdepth_ros.recordings.bag_source import BagSource
+    from featdepth_ros.recordings.bags.source import BagSource
 
 __all__ = ["RecordingOptions", "RecordingResult", "evaluate_recording", "write_html"]
 
@@ -234,13 +234,13 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
 
 
 def _picture(message: Any) -> NDArray[np.uint8]:
-    from featdepth_ros.recordings.image_messages import rgb_from_message
+    from featdepth_ros.messages.images import rgb_from_message
 
     return rgb_from_message(message, grey16=True)
 
 
 def _map(message: Any) -> NDArray[np.float64]:
-    from featdepth_ros.recordings.image_messages import depth_from_message
+    from featdepth_ros.messages.images import depth_from_message
 
     return depth_from_message(message).astype(np.float64)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import EvaluationError, FeatDepthError, nearest_name
 
 if TYPE_CHECKING:
-    from featdepth_ros.recordings.bag_source import BagSource
+    from featdepth_ros.recordings.bags.source import BagSource
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _ODOMETRY = "nav_msgs/msg/Odometry"
@@ -76,7 +76,7 @@ def open_bag(path: str | Path) -> BagSource:
     Raises:
         FeatDepthError: no bag there, or it cannot be read.
     """
-    from featdepth_ros.recordings.bag_source import BagSource, is_bag
+    from featdepth_ros.recordings.bags.source import BagSource, is_bag
 
     source = Path(path).expanduser()
     if not source.exists() or not is_bag(source):
@@ -165,7 +165,7 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
 
 def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
     """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
-    from featdepth_ros.recordings.bag_types import stamp_ns_of
+    from featdepth_ros.recordings.bags.types import stamp_ns_of
     from featdepth_ros.reporting.trajectory_files import poses_of
 
     stamps, positions, quaternions, child = [], [], [], ""

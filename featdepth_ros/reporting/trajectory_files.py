@@ -159,7 +159,7 @@ def read_trajectory_file(
     label = name or source.name
     if not source.exists():
         raise EvaluationError(f"no trajectory at {source}")
-    from featdepth_ros.recordings.bag_source import is_bag
+    from featdepth_ros.recordings.bags.source import is_bag
 
     if is_bag(source):
         return _from_bag(source, topic, label)
@@ -181,7 +181,7 @@ def read_extrinsics(path: str | Path) -> NDArray[np.float64]:
     if not source.is_file():
         raise EvaluationError(f"no extrinsics at {source}")
     if source.suffix in (".yaml", ".yml"):
-        from featdepth_ros.recordings.euroc import sensor_extrinsics
+        from featdepth_ros.recordings.datasets.euroc import sensor_extrinsics
 
         values = sensor_extrinsics(source).ravel()
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.camera_info import info_fields
+from featdepth_ros.messages.camera_info import info_fields
 from featdepth_ros.ros.images import time_message
 
 

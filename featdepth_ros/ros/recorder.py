@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.bag_types import ros2_store
-from featdepth_ros.recordings.bag_writer import BagWriter
+from featdepth_ros.recordings.bags.types import ros2_store
+from featdepth_ros.recordings.bags.writer import BagWriter
 from featdepth_ros.ros.session import message_class
 
 #: Topics every node has; recorded only when named.

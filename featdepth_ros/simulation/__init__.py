@@ -1,8 +1,8 @@
 """A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs numba."""
 
-from featdepth_ros.simulation.look import Look, random_look
-from featdepth_ros.simulation.renderer import Renderer
-from featdepth_ros.simulation.scene import Scene
+from featdepth_ros.simulation.render.look import Look, random_look
+from featdepth_ros.simulation.render.renderer import Renderer
+from featdepth_ros.simulation.render.scene import Scene
 from featdepth_ros.simulation.simulate import (
     SCENES,
     Simulation,

@@ -12,14 +12,14 @@ from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.simulation.clutter import make_clutter
-from featdepth_ros.simulation.corridor import make_corridor
-from featdepth_ros.simulation.look import Look, random_look
-from featdepth_ros.simulation.renderer import Renderer
-from featdepth_ros.simulation.road import Road
-from featdepth_ros.simulation.room import make_room, make_textureless_room
-from featdepth_ros.simulation.scene import Scene, turn
-from featdepth_ros.simulation.street import make_avenue, make_lane, make_street
+from featdepth_ros.simulation.render.look import Look, random_look
+from featdepth_ros.simulation.render.renderer import Renderer
+from featdepth_ros.simulation.render.scene import Scene, turn
+from featdepth_ros.simulation.scenes.clutter import make_clutter
+from featdepth_ros.simulation.scenes.corridor import make_corridor
+from featdepth_ros.simulation.scenes.road import Road
+from featdepth_ros.simulation.scenes.room import make_room, make_textureless_room
+from featdepth_ros.simulation.scenes.street import make_avenue, make_lane, make_street
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held
 
 NANOSECONDS = 1_000_000_000

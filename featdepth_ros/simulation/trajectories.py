@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.simulation.road import Road
-from featdepth_ros.simulation.room import FreeSpace
-from featdepth_ros.simulation.scene import Scene, turn
+from featdepth_ros.simulation.render.scene import Scene, turn
+from featdepth_ros.simulation.scenes.road import Road
+from featdepth_ros.simulation.scenes.room import FreeSpace
 
 Vector = NDArray[np.float64]
 

@@ -22,8 +22,8 @@ from real_recordings import measure
 
 from featdepth_ros import load_model
 from featdepth_ros.reporting.tables import text_table, write_json
-from featdepth_training.loading import load_config
-from featdepth_training.session import train
+from featdepth_training.config.loading import load_config
+from featdepth_training.engine.run import train
 
 CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"

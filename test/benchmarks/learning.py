@@ -25,10 +25,10 @@ import torch
 from featdepth_ros import load_model
 from featdepth_ros.losses.objective import depth_from_disparity
 from featdepth_ros.metrics import DepthProtocol, evaluate_image, summarise_depth
-from featdepth_training.config import TrainConfig
-from featdepth_training.loading import load_config
-from featdepth_training.samples import ClipDataset, validation_batches
-from featdepth_training.session import open_data, train
+from featdepth_training.config.loading import load_config
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.samples import ClipDataset, validation_batches
+from featdepth_training.engine.run import open_data, train
 
 #: Error of the networks over that of one flat map, at most.
 LIMIT = 0.6

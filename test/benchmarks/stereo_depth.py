@@ -21,7 +21,7 @@ from featdepth_ros.inference.scale import focal_ratio
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings import Frame, open_recording
-from featdepth_training.pseudo_depth import grey, stereo_depth
+from featdepth_training.prepare.pseudo_depth import grey, stereo_depth
 
 
 def matched_depth(frame: Frame) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.bag_messages import Messages
-from featdepth_ros.recordings.bag_types import CAMERA_INFO, IMAGE, TF_MESSAGE, ros1_store
-from featdepth_ros.recordings.bag_writer import BagWriter
+from featdepth_ros.recordings.bags.messages import Messages
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, IMAGE, TF_MESSAGE, ros1_store
+from featdepth_ros.recordings.bags.writer import BagWriter
 
 SIZE = (48, 32)  # width, height
 #: First stamp of EuRoC's V1_01.

@@ -10,8 +10,8 @@ import pytest
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import camera_from_info, info_fields
 from featdepth_ros.recordings import parse_camera
-from featdepth_ros.recordings.camera_info import camera_from_info, info_fields
 
 MANAGER = """
 image_width: 640

@@ -28,7 +28,7 @@ from stereo_layouts import (
 from featdepth_ros.errors import CalibrationError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import open_recording
-from featdepth_ros.recordings.stereo import choose_partner, counterparts, longest_gap_ns, pair_by_stamp
+from featdepth_ros.recordings.calibration.stereo import choose_partner, counterparts, longest_gap_ns, pair_by_stamp
 
 
 def _rectified(focal: float, right_m: float) -> list[str]:

@@ -11,9 +11,9 @@ from known_frames import CAMERA, START_NS, STEP_NS, frame, frames
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.recordings import write_euroc, write_ros2_bag
-from featdepth_ros.recordings.bag_messages import Messages
-from featdepth_ros.recordings.bag_types import IMAGE, ros2_store
-from featdepth_ros.recordings.bag_writer import BagWriter
+from featdepth_ros.recordings.bags.messages import Messages
+from featdepth_ros.recordings.bags.types import IMAGE, ros2_store
+from featdepth_ros.recordings.bags.writer import BagWriter
 from featdepth_ros.recordings.stream import StreamOptions, open_stream
 
 

@@ -57,8 +57,8 @@ def test_bag_truth_is_of_the_base_with_x_forward(tmp_path: Path) -> None:
 
 
 def test_bag_messages_hold_rep_118_depth_and_twist_in_the_base(tmp_path: Path) -> None:
-    from featdepth_ros.recordings.bag_source import BagSource
-    from featdepth_ros.recordings.image_messages import depth_from_message
+    from featdepth_ros.messages.images import depth_from_message
+    from featdepth_ros.recordings.bags.source import BagSource
 
     write_ros2_bag(tmp_path / "bag", frames())
     source = BagSource(tmp_path / "bag")
@@ -182,8 +182,8 @@ import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from known_frames import START_NS, frames
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.bag_messages import Messages
-from featdepth_ros.recordings.bag_writer import BagWriter
+from featdepth_ros.recordings.bags.messages import Messages
+from featdepth_ros.recordings.bags.writer import BagWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
 make = Messages()
 try:

@@ -46,8 +46,8 @@ def true_pose(index: int) -> NDArray[np.float64]:
 
 
 def write_recording(path: Path, what: Recorded) -> Path:
-    from featdepth_ros.recordings.bag_messages import Messages
-    from featdepth_ros.recordings.bag_writer import BagWriter
+    from featdepth_ros.recordings.bags.messages import Messages
+    from featdepth_ros.recordings.bags.writer import BagWriter
 
     make = Messages()
     rng = np.random.default_rng(3)

@@ -7,7 +7,7 @@ from sensor_msgs.msg import CameraInfo
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings.camera_info import camera_from_info, is_calibrated
+from featdepth_ros.messages.camera_info import camera_from_info, is_calibrated
 from featdepth_ros.ros.calibration import info_from_camera
 
 

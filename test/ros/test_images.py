@@ -6,7 +6,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from featdepth_ros.errors import ImageError
-from featdepth_ros.recordings.image_messages import rgb_from_message
+from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.ros.images import byte_array, image_message, stamp_ns, time_message
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import Frame, open_recording, write_ros2_bag
-from featdepth_ros.recordings.bag_source import BagSource
+from featdepth_ros.recordings.bags.source import BagSource
 
 pytestmark = pytest.mark.ros
 
@@ -167,7 +167,7 @@ def test_calibration_beside_a_bag_without(tmp_path: Path) -> None:
 def test_a_filling_disk_ends_the_recording_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from featdepth_ros.recordings.bag_writer import BagWriter
+    from featdepth_ros.recordings.bags.writer import BagWriter
     from featdepth_ros.ros import recorder
     from featdepth_ros.ros.session import ros_session
 

@@ -21,7 +21,7 @@ print(next(simulate(config)).image.shape)
 """
 QUANTISE = """
 import numpy as np
-from featdepth_ros.simulation import kernels
+from featdepth_ros.simulation.render import kernels
 out = np.zeros((1, 1, 3), np.uint8)
 kernels.quantise(np.full((1, 1, 3), 0.2, np.float32), out)
 print(out.tolist())

@@ -15,10 +15,10 @@ from featdepth_ros.geometry.cameras import CameraModel
 pytest.importorskip("numba")
 
 from featdepth_ros.simulation import Renderer
-from featdepth_ros.simulation.rays import ray_table
-from featdepth_ros.simulation.room import FreeSpace, finish_indoors
-from featdepth_ros.simulation.scene import Light, SceneBuilder, turn
-from featdepth_ros.simulation.shapes import TEXTURE_SIZE
+from featdepth_ros.simulation.render.rays import ray_table
+from featdepth_ros.simulation.render.scene import Light, SceneBuilder, turn
+from featdepth_ros.simulation.render.shapes import TEXTURE_SIZE
+from featdepth_ros.simulation.scenes.room import FreeSpace, finish_indoors
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL
 
 CAMERA = CameraModel(64, 64, 64.0, 64.0, 31.5, 31.5)

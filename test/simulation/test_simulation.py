@@ -14,13 +14,13 @@ from featdepth_ros.recordings.frame import Frame
 pytest.importorskip("numba")
 
 from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig, random_scene_config, simulate
-from featdepth_ros.simulation.greenery import hedge_row
-from featdepth_ros.simulation.outdoors import Site
-from featdepth_ros.simulation.rays import ray_table
-from featdepth_ros.simulation.road import make_road
-from featdepth_ros.simulation.scene import SceneBuilder, undulation
+from featdepth_ros.simulation.render.rays import ray_table
+from featdepth_ros.simulation.render.scene import SceneBuilder, undulation
+from featdepth_ros.simulation.scenes.greenery import hedge_row
+from featdepth_ros.simulation.scenes.outdoors import Site
+from featdepth_ros.simulation.scenes.road import make_road
+from featdepth_ros.simulation.scenes.street import street_ground
 from featdepth_ros.simulation.simulate import SCENE_SHARES
-from featdepth_ros.simulation.street import street_ground
 
 RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 

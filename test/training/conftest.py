@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featdepth_training.cache import Clip, ClipCache, write_cache
-from featdepth_training.config import TrainConfig
-from featdepth_training.loading import from_dict
-from featdepth_training.samples import ClipDataset, Source
-from featdepth_training.session import sources_of
-from featdepth_training.trainer import Trainer
+from featdepth_training.config.loading import from_dict
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.cache import Clip, ClipCache, write_cache
+from featdepth_training.data.samples import ClipDataset, Source
+from featdepth_training.engine.run import sources_of
+from featdepth_training.engine.trainer import Trainer
 
 SIZE = (72, 128)
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 #: Everything heavy that a run imports; the server that forks the runs loads it once.
-PRELOADED = ["featdepth_ros.cli.train", "featdepth_training.session", "featdepth_ros.models.checkpoints"]
+PRELOADED = ["featdepth_ros.cli.train", "featdepth_training.engine.run", "featdepth_ros.models.checkpoints"]
 #: After this long a run counts as hanging, seconds.
 PATIENCE_S = 120.0
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from featdepth_ros.errors import CalibrationError, CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.weights_io import read_weights
-from featdepth_training import refinement
-from featdepth_training.cache import ClipCache
-from featdepth_training.refinement import freeze_feature_net, log_scale_change, refine
-from featdepth_training.refinement_config import RefineConfig
+from featdepth_training.data.cache import ClipCache
+from featdepth_training.refine import refine as refinement
+from featdepth_training.refine.config import RefineConfig
+from featdepth_training.refine.refine import freeze_feature_net, log_scale_change, refine
 
 CONFIG = RefineConfig(size=SIZE, steps=16, lr=5e-3, device="cpu")
 

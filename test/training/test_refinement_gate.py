@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from featdepth_training.refinement_gate import GateLimits, HeldOutFigures, judge
+from featdepth_training.refine.gate import GateLimits, HeldOutFigures, judge
 
 BEFORE = HeldOutFigures(clips=9, photometric=0.10, depth_frames=9, abs_rel=0.30, abs_rel_median_scaled=0.20)
 

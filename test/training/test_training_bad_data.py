@@ -17,14 +17,14 @@ from conftest import drawn_clip, tiny_config
 from runs import same
 
 from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError
-from featdepth_training.cache import Clip, write_cache
-from featdepth_training.checkpoint import read_checkpoint
-from featdepth_training.monitor import Monitor
-from featdepth_training.samples import ClipDataset, Plan, SampleKey
-from featdepth_training.session import train
-from featdepth_training.shards import tar_name
-from featdepth_training.signals import leave_signals_to_parent
-from featdepth_training.trainer import Outcome, Trainer
+from featdepth_training.data.cache import Clip, write_cache
+from featdepth_training.data.samples import ClipDataset, Plan, SampleKey
+from featdepth_training.data.shards import tar_name
+from featdepth_training.engine.checkpoint import read_checkpoint
+from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.run import train
+from featdepth_training.engine.trainer import Outcome, Trainer
+from featdepth_training.processes.signals import leave_signals_to_parent
 
 Make = Callable[..., Trainer]
 

@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from featdepth_ros.errors import ConfigError, MissingDependencyError, RecordingError
-from featdepth_training import store as store_module
-from featdepth_training.cache import Clip, ClipCache, cache_folders, write_cache
-from featdepth_training.shards import CachedFrame, describe, write_shard
-from featdepth_training.store import Store
+from featdepth_training.data import store as store_module
+from featdepth_training.data.cache import Clip, ClipCache, cache_folders, write_cache
+from featdepth_training.data.shards import CachedFrame, describe, write_shard
+from featdepth_training.data.store import Store
 
 SIZE = (64, 80)
 BASELINE = np.array([[1.0, 0, 0, -0.2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -249,8 +249,8 @@ def test_a_killed_writer_leaves_whole_shards_only(tmp_path: Path) -> None:
         textwrap.dedent(f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import featdepth_training.shards as shards
-        from featdepth_training.cache import write_cache
+        import featdepth_training.data.shards as shards
+        from featdepth_training.data.cache import write_cache
         from test_training_cache import made
         offsets, written = shards._offsets, []
         def kill(path):  # the second shard is on disk, not yet in its place

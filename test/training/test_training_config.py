@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from featdepth_ros.errors import ConfigError
-from featdepth_training.loading import from_dict, load_config, to_dict
+from featdepth_training.config.loading import from_dict, load_config, to_dict
 
 
 def test_unknown_key_names_the_nearest() -> None:

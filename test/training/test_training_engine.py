@@ -20,13 +20,13 @@ from runs import same
 from torch import nn
 
 from featdepth_ros.errors import CheckpointError, FeatDepthError
-from featdepth_training import checkpoint as checkpoint_module
-from featdepth_training.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
-from featdepth_training.monitor import Monitor
-from featdepth_training.session import _changes
-from featdepth_training.signals import StopRequest
-from featdepth_training.step import StepResult, train_step
-from featdepth_training.trainer import Outcome, Trainer
+from featdepth_training.engine import checkpoint as checkpoint_module
+from featdepth_training.engine.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
+from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.run import _changes
+from featdepth_training.engine.step import StepResult, train_step
+from featdepth_training.engine.trainer import Outcome, Trainer
+from featdepth_training.processes.signals import StopRequest
 
 Make = Callable[..., Trainer]
 
@@ -183,7 +183,7 @@ def test_an_average_that_the_checkpoint_lacks_starts_from_its_weights(make_train
 def test_a_signal_passed_on_is_no_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     """What torchrun passes on every process has had from the terminal; a later one stops the run at once."""
     now = 100.0
-    monkeypatch.setattr("featdepth_training.signals.time.monotonic", lambda: now)
+    monkeypatch.setattr("featdepth_training.processes.signals.time.monotonic", lambda: now)
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

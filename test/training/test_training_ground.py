@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from featdepth_training.ground import ground_heights, ground_term
+from featdepth_training.objectives.ground import ground_heights, ground_term
 
 HEIGHT, WIDTH, FOCAL = 64, 208, 180.0
 CAMERA = torch.tensor([[FOCAL, FOCAL, 103.5, 31.5]])

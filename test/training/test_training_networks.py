@@ -16,9 +16,9 @@ from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.reference import ReferenceModel
 from featdepth_ros.models.resnet import ResNet
-from featdepth_training.config import TrainConfig
-from featdepth_training.loading import from_dict
-from featdepth_training.networks import build_optimiser, start_model, training_mode
+from featdepth_training.config.loading import from_dict
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.engine.networks import build_optimiser, start_model, training_mode
 
 BASE = (
     *("data.kind=prepared", "data.prepared.caches=[x]", "data.augment.haze=0", "data.sequence.frames=3"),

@@ -13,15 +13,21 @@ from featdepth_ros.geometry.se3 import pose_matrix, refocused_motion
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.augment import photometric
-from featdepth_training.batch import FrameBatch, axisangle_of, canonical_focal_px, depth_in_network_units, focal_ratio
-from featdepth_training.config import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
-from featdepth_training.ema import WeightAverage
-from featdepth_training.networks import start_model, training_mode
-from featdepth_training.prediction import Prediction, predict
-from featdepth_training.schedule import rate_factor
-from featdepth_training.step import train_step
-from featdepth_training.supervised import gradient_term, motion_target, supervised_terms
+from featdepth_training.config.schema import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
+from featdepth_training.data.augment import photometric
+from featdepth_training.data.batch import (
+    FrameBatch,
+    axisangle_of,
+    canonical_focal_px,
+    depth_in_network_units,
+    focal_ratio,
+)
+from featdepth_training.engine.ema import WeightAverage
+from featdepth_training.engine.networks import start_model, training_mode
+from featdepth_training.engine.schedule import rate_factor
+from featdepth_training.engine.step import train_step
+from featdepth_training.objectives.prediction import Prediction, predict
+from featdepth_training.objectives.supervised import gradient_term, motion_target, supervised_terms
 
 INFO = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
 

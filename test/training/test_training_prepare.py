@@ -20,11 +20,11 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
-from featdepth_training.cache import ClipCache, cache_folders
-from featdepth_training.loading import from_dict
-from featdepth_training.prepare import PrepareConfig, prepare, summary_table
-from featdepth_training.selection import Selector
-from featdepth_training.session import open_data, train
+from featdepth_training.config.loading import from_dict
+from featdepth_training.data.cache import ClipCache, cache_folders
+from featdepth_training.engine.run import open_data, train
+from featdepth_training.prepare.prepare import PrepareConfig, prepare, summary_table
+from featdepth_training.prepare.selection import Selector
 
 CAMERA = CameraModel(width=160, height=96, fx=120.0, fy=120.0, cx=79.5, cy=47.5)
 STEP_NS = 100_000_000

@@ -17,7 +17,7 @@ import pytest
 import torch
 from runs import PATIENCE_S, Run, records, same, write_config
 
-from featdepth_training.checkpoint import read_checkpoint
+from featdepth_training.engine.checkpoint import read_checkpoint
 
 STEPS = 4
 
@@ -122,7 +122,8 @@ def test_a_lost_process_ends_the_run_with_words(place: Path) -> None:
 def spoil(kind: str, number: int) -> None:
     """In the second process, let one sample be unreadable, or one micro-batch come to nothing finite."""
     from featdepth_ros.errors import RecordingError
-    from featdepth_training import samples, trainer
+    from featdepth_training.data import samples
+    from featdepth_training.engine import trainer
 
     if os.environ["RANK"] != "1":
         return

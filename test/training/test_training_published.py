@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from featdepth_ros.errors import CheckpointError
 from featdepth_ros.models.build import build_model
-from featdepth_training.cache import write_cache
-from featdepth_training.checkpoint import read_checkpoint
-from featdepth_training.published import Published, as_state, read_state
-from featdepth_training.samples import Plan, train_loader
-from featdepth_training.schedule import rate_factor
-from featdepth_training.session import train
-from featdepth_training.trainer import Trainer
+from featdepth_training.data.cache import write_cache
+from featdepth_training.data.samples import Plan, train_loader
+from featdepth_training.engine.checkpoint import read_checkpoint
+from featdepth_training.engine.published import Published, as_state, read_state
+from featdepth_training.engine.run import train
+from featdepth_training.engine.schedule import rate_factor
+from featdepth_training.engine.trainer import Trainer
 
 ITERATION, TOTAL = 7, 9
 Make = Callable[..., Trainer]

@@ -22,12 +22,12 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.checkpoints import load_model, save_model
 from featdepth_ros.resources import config_file
-from featdepth_training.cache import Clip, write_cache
-from featdepth_training.config import TrainConfig
-from featdepth_training.loading import find_config, from_dict, load_config, to_dict
-from featdepth_training.session import train
-from featdepth_training.terms import TERMS, active_terms
-from featdepth_training.trainer import Outcome
+from featdepth_training.config.loading import find_config, from_dict, load_config, to_dict
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.cache import Clip, write_cache
+from featdepth_training.engine.run import train
+from featdepth_training.engine.trainer import Outcome
+from featdepth_training.objectives.terms import TERMS, active_terms
 
 RECIPES = sorted(path.stem for path in config_file("train/compact_rendered.yaml").parent.glob("*.yaml"))
 #: Recipes that start from something: what stands in for it here.

@@ -16,15 +16,15 @@ from featdepth_ros.losses import ObjectiveConfig as LossConfig
 from featdepth_ros.losses import feature_maps, objective
 from featdepth_ros.models import reference, resnet
 from featdepth_ros.models.reference import ReferenceModel
-from featdepth_training.batch import FrameBatch, collate
-from featdepth_training.cache import Clip
-from featdepth_training.config import AugmentConfig, SequenceConfig, TrainConfig
-from featdepth_training.loading import from_dict, to_dict
-from featdepth_training.networks import start_model, training_mode
-from featdepth_training.prediction import Prediction, predict
-from featdepth_training.samples import ClipDataset, SampleKey, Source
-from featdepth_training.selfsupervised import selfsupervised_terms
-from featdepth_training.terms import training_terms
+from featdepth_training.config.loading import from_dict, to_dict
+from featdepth_training.config.schema import AugmentConfig, SequenceConfig, TrainConfig
+from featdepth_training.data.batch import FrameBatch, collate
+from featdepth_training.data.cache import Clip
+from featdepth_training.data.samples import ClipDataset, SampleKey, Source
+from featdepth_training.engine.networks import start_model, training_mode
+from featdepth_training.objectives.prediction import Prediction, predict
+from featdepth_training.objectives.selfsupervised import selfsupervised_terms
+from featdepth_training.objectives.terms import training_terms
 
 HEIGHT, WIDTH = 96, 128
 BASELINE_M, METRES_PER_UNIT = 0.54, 36.0

@@ -15,9 +15,9 @@ from conftest import drawn_clip
 from runs import Run, records, same, write_config
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
-from featdepth_training.cache import write_cache
-from featdepth_training.checkpoint import CheckpointFolder, held, read_checkpoint
-from featdepth_training.monitor import Monitor
+from featdepth_training.data.cache import write_cache
+from featdepth_training.engine.checkpoint import CheckpointFolder, held, read_checkpoint
+from featdepth_training.engine.monitor import Monitor
 
 STEPS = 9
 
@@ -78,7 +78,7 @@ def final(output: Path) -> dict[str, Any]:
 
 def die_while_saving(step: int, half: bool) -> None:
     """Let SIGKILL come in the middle of a checkpoint's file, or when it is whole and not yet in its place."""
-    from featdepth_training import checkpoint
+    from featdepth_training.engine import checkpoint
 
     save, replace = checkpoint.torch.save, os.replace
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from featdepth_ros.models.build import build_model
-from featdepth_training.batch import FrameBatch, collate, depth_in_network_units, focal_ratio
-from featdepth_training.cache import Clip
-from featdepth_training.config import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig, TrainConfig
-from featdepth_training.networks import model_info
-from featdepth_training.prediction import Prediction
-from featdepth_training.rendered import ClipRenderer
-from featdepth_training.samples import ClipDataset, SampleKey, Source
-from featdepth_training.selfsupervised import selfsupervised_terms, targets_and_sources
-from featdepth_training.supervised import motion_target
+from featdepth_training.config.schema import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig, TrainConfig
+from featdepth_training.data.batch import FrameBatch, collate, depth_in_network_units, focal_ratio
+from featdepth_training.data.cache import Clip
+from featdepth_training.data.samples import ClipDataset, SampleKey, Source
+from featdepth_training.engine.networks import model_info
+from featdepth_training.objectives.prediction import Prediction
+from featdepth_training.objectives.selfsupervised import selfsupervised_terms, targets_and_sources
+from featdepth_training.objectives.supervised import motion_target
+from featdepth_training.rendering.rendered import ClipRenderer
 
 INFO = model_info(ModelConfig())
 

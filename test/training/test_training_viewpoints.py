@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from featdepth_ros.errors import ConfigError
-from featdepth_training.config import RenderedConfig
-from featdepth_training.ground import ground_heights
-from featdepth_training.loading import from_dict
-from featdepth_training.rendered import ClipRenderer, clip_counts, hidden_share, prepare_caches
-from featdepth_training.scenes import SCENES
-from featdepth_training.viewpoints import Movement, draw_camera, drive, optical_axes, ride
+from featdepth_training.config.loading import from_dict
+from featdepth_training.config.schema import RenderedConfig
+from featdepth_training.objectives.ground import ground_heights
+from featdepth_training.rendering.rendered import ClipRenderer, clip_counts, hidden_share, prepare_caches
+from featdepth_training.rendering.scenes import SCENES
+from featdepth_training.rendering.viewpoints import Movement, draw_camera, drive, optical_axes, ride
 
 
 def test_optical_axes_are_rep_103() -> None:

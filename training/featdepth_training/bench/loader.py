@@ -95,11 +95,11 @@ def bench_loader(
 
 def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[Any], int, bool]:
     """Batches of the training loader itself, without end; how many clips there are; whether they have partners."""
-    from featdepth_training.cache import ClipCache, cache_folders
-    from featdepth_training.distributed import Processes
-    from featdepth_training.loading import load_config
-    from featdepth_training.samples import ClipDataset, Plan, train_loader
-    from featdepth_training.session import sources_of
+    from featdepth_training.config.loading import load_config
+    from featdepth_training.data.cache import ClipCache, cache_folders
+    from featdepth_training.data.samples import ClipDataset, Plan, train_loader
+    from featdepth_training.engine.run import sources_of
+    from featdepth_training.processes.distributed import Processes
 
     clips = ClipCache(cache_folders(cache), frames=TEMPORAL)
     stereo = clips.has_partner
@@ -123,8 +123,8 @@ def _seconds(batches: Iterator[Any], augment: bool) -> float:
     """Time a chunk of batches; with ``augment`` as floats and with the recipe's changes of colour."""
     import torch
 
-    from featdepth_training.augment import photometric
-    from featdepth_training.loading import load_config
+    from featdepth_training.config.loading import load_config
+    from featdepth_training.data.augment import photometric
 
     config = load_config("kitti_fm", ["data.prepared.caches=[none]"]).data.augment
     generator = torch.Generator().manual_seed(0)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
-from featdepth_training.batch import FrameBatch
 from featdepth_training.bench.problem import CLIP_NORM, FRAMES, LEARNING_RATE, StepProblem, make_inputs, prepare_model
-from featdepth_training.config import (
+from featdepth_training.config.schema import (
     AugmentConfig,
     DataConfig,
     ModelConfig,
@@ -26,9 +25,10 @@ from featdepth_training.config import (
     SequenceConfig,
     TrainConfig,
 )
-from featdepth_training.networks import build_optimiser, model_info
-from featdepth_training.step import train_step
-from featdepth_training.terms import training_terms
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.engine.networks import build_optimiser, model_info
+from featdepth_training.engine.step import train_step
+from featdepth_training.objectives.terms import training_terms
 
 #: What a checkout of the original holds, of all that is used here.
 NET_FILE = Path("mono", "model", "mono_fm", "net.py")

@@ -1,0 +1,1 @@
+"""ROS messages to arrays and back, for the classes of rclpy and of rosbags alike."""

@@ -1,0 +1,145 @@
+"""Image and CompressedImage messages of any origin (rclpy's, rosbags', ROS 1's) to arrays.
+
+numpy and OpenCV only: cv_bridge is not on PyPI for numpy 2 and breaks whenever numpy's ABI moves (see
+docs/decisions.md). The result agrees with cv_bridge's ``imgmsg_to_cv2(msg, "rgb8")``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import ImageError, nearest_name
+from featdepth_ros.recordings.files.images import decode_image
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """Memory layout of one encoding: channels and bits of a pixel in the message, and OpenCV's way to RGB."""
+
+    channels: int
+    bits: int
+    to_rgb: int | None
+    planes: tuple[int, int] = (1, 1)  # rows in memory per row of image, as a fraction
+    even: tuple[bool, bool] = (False, False)  # (width, height) must be even
+
+
+_ENCODINGS: dict[str, _Encoding] = {
+    "rgb": _Encoding(3, 8, None),
+    "bgr": _Encoding(3, 8, cv2.COLOR_BGR2RGB),
+    "rgba": _Encoding(4, 8, cv2.COLOR_RGBA2RGB),
+    "bgra": _Encoding(4, 8, cv2.COLOR_BGRA2RGB),
+    "mono": _Encoding(1, 8, cv2.COLOR_GRAY2RGB),
+    # OpenCV names Bayer patterns by the second row's second and third pixel, ROS by the first row.
+    "bayer_rggb": _Encoding(1, 8, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr": _Encoding(1, 8, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg": _Encoding(1, 8, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg": _Encoding(1, 8, cv2.COLOR_BayerGB2RGB),
+}
+_BY_NAME: dict[str, _Encoding] = {
+    **{f"{name}8": e for name, e in _ENCODINGS.items()},
+    **{f"{name}16": _Encoding(e.channels, 16, e.to_rgb) for name, e in _ENCODINGS.items()},
+    "8UC1": _ENCODINGS["mono"],
+    "8UC3": _ENCODINGS["bgr"],  # OpenCV's habit, as cv_bridge takes it
+    "8UC4": _ENCODINGS["bgra"],
+    "uyvy": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
+    "yuv422": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
+    "yuyv": _Encoding(2, 8, cv2.COLOR_YUV2RGB_YUY2, even=(True, False)),
+    "yuv422_yuy2": _Encoding(2, 8, cv2.COLOR_YUV2RGB_YUY2, even=(True, False)),
+    "nv12": _Encoding(1, 8, cv2.COLOR_YUV2RGB_NV12, planes=(3, 2), even=(True, True)),
+    "nv21": _Encoding(1, 8, cv2.COLOR_YUV2RGB_NV21, planes=(3, 2), even=(True, True)),
+}
+_NOT_PICTURES = re.compile(r"(16|32|64)[USF]C\d+|8SC\d+")
+#: Encodings of depth; infrared and thermal cameras send pictures as 16UC1 too.
+DEPTH_ENCODINGS = ("32FC1", "64FC1", "16UC1")
+
+
+def rgb_from_message(message: Any, grey16: bool = False) -> NDArray[np.uint8]:
+    """Return the picture of a sensor_msgs Image or CompressedImage.
+
+    Args:
+        message: any object with the message's fields.
+        grey16: take 16UC1 for a grey picture (infrared, thermal); otherwise it is refused as depth.
+
+    Returns:
+        (H, W, 3) uint8 RGB. It may share memory with the message: do not write to it. 16-bit pictures are scaled
+        by 255 / 65535 and rounded.
+
+    Raises:
+        ImageError: the encoding is unknown or no picture, or size, step and data do not fit each other.
+    """
+    if hasattr(message, "format"):
+        return _decompressed(message)
+    encoding = "mono16" if grey16 and message.encoding == "16UC1" else str(message.encoding)
+    layout = _layout(encoding, message.width, message.height)
+    rows = message.height * layout.planes[0] // layout.planes[1]
+    pixels = _rows(message, message.width * layout.channels * layout.bits // 8, rows)
+    if layout.bits == 16:
+        words = np.ascontiguousarray(pixels).view(">u2" if message.is_bigendian else "<u2")
+        pixels = ((words.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if layout.channels > 1:
+        pixels = pixels.reshape(rows, message.width, layout.channels)
+    if layout.to_rgb is None:
+        return np.ascontiguousarray(pixels)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), layout.to_rgb), dtype=np.uint8)
+
+
+def depth_from_message(message: Any) -> NDArray[np.float32]:
+    """Convert a depth image (REP-118: 32FC1 metres, 16UC1 millimetres with 0 invalid) to (H, W) float32 metres.
+
+    Raises:
+        ImageError: another encoding, or data that do not fit the message's own size.
+    """
+    if message.encoding not in ("32FC1", "16UC1"):
+        raise ImageError(f"a depth image has encoding '{message.encoding}'; expected 32FC1 (m) or 16UC1 (mm)")
+    dtype = np.dtype((">" if message.is_bigendian else "<") + ("f4" if message.encoding == "32FC1" else "u2"))
+    values = np.ascontiguousarray(_rows(message, message.width * dtype.itemsize, message.height)).view(dtype)
+    if message.encoding == "32FC1":
+        return values.astype(np.float32)
+    return np.where(values == 0, np.float32(np.nan), values.astype(np.float32) / np.float32(1000.0))
+
+
+def _decompressed(message: Any) -> NDArray[np.uint8]:
+    if "compressedDepth" in message.format:
+        raise ImageError(f"compressed image format is '{message.format}'; expected a picture, this is depth")
+    try:
+        return decode_image(np.frombuffer(message.data, np.uint8), upright=False)
+    except ImageError as error:
+        raise ImageError(f"compressed image ('{message.format}') cannot be decoded: {error}") from error
+
+
+def _layout(encoding: str, width: int, height: int) -> _Encoding:
+    layout = _BY_NAME.get(encoding)
+    if layout is None:
+        if _NOT_PICTURES.fullmatch(encoding):
+            raise ImageError(
+                f"image encoding '{encoding}' holds measurements (depth?), not a picture; "
+                "expected a colour or grey camera topic"
+            )
+        raise ImageError(f"image encoding '{encoding}' is not known{nearest_name(encoding, _BY_NAME)}")
+    if (layout.even[0] and width % 2) or (layout.even[1] and height % 2):
+        raise ImageError(f"{encoding} image is {width}x{height}; its chroma needs even sides")
+    return layout
+
+
+def _rows(message: Any, row_bytes: int, rows: int) -> NDArray[np.uint8]:
+    """Return the bytes of an image without what lies behind each row, (rows, row_bytes)."""
+    if message.width <= 0 or message.height <= 0:
+        raise ImageError(f"the image has size {message.width}x{message.height}; expected at least 1x1")
+    step = int(message.step)
+    if step < row_bytes:
+        raise ImageError(
+            f"image step is {step} bytes; a row of {message.width} {message.encoding} pixels has {row_bytes}"
+        )
+    needed = step * (rows - 1) + row_bytes  # some drivers leave the last row's padding out
+    if len(message.data) < needed:
+        raise ImageError(
+            f"image data has {len(message.data)} bytes; {message.width}x{message.height} {message.encoding} with step "
+            f"{step} has {step * rows}"
+        )
+    return np.ndarray((rows, row_bytes), np.uint8, message.data, strides=(step, 1))

@@ -1,0 +1,57 @@
+"""The truth a bag of this package's own kind holds beside its images: depth and pose of every frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import ImageError, RecordingError
+from featdepth_ros.messages.images import depth_from_message
+from featdepth_ros.recordings.bags.source import BagSource
+from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, IMAGE, ODOMETRY, sibling_topic, stamp_ns_of
+
+
+class BagTruth:
+    """Depth on the image's sibling ``depth/image_rect``, poses on ``/ground_truth/odom`` with extrinsics in TF.
+
+    Attributes:
+        depth_topic: None when the bag has none.
+    """
+
+    def __init__(self, source: BagSource, image_topic: str, frame_id: str) -> None:
+        topic = source.topics.get(sibling_topic(image_topic, "depth/image_rect"))
+        self.depth_topic = topic.name if topic is not None and topic.msgtype == IMAGE and topic.convertible else None
+        self._source = source
+        self._frame_id = frame_id
+        self._poses: dict[int, NDArray[np.float64]] | None = None
+
+    def depth(self, message: Any, stamp_ns: int, size: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Return a depth message's metres when it belongs to the image of that stamp, size and this camera."""
+        if stamp_ns_of(message) != stamp_ns or str(message.header.frame_id) != self._frame_id:
+            return None
+        try:
+            depth = depth_from_message(message)
+        except ImageError:
+            return None
+        return depth if (depth.shape[1], depth.shape[0]) == size else None
+
+    def pose(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Return T_world_camera (4, 4) at exactly that stamp, or None."""
+        if self._poses is None:
+            self._poses = self._read_poses()
+        return self._poses.get(stamp_ns)
+
+    def _read_poses(self) -> dict[int, NDArray[np.float64]]:
+        from featdepth_ros.recordings.bags.trajectory import static_transform, trajectory_of
+
+        topic = self._source.topics.get(GROUND_TRUTH_TOPIC)
+        if topic is None or topic.msgtype != ODOMETRY or not topic.convertible:
+            return {}
+        try:
+            base, poses = trajectory_of(self._source, GROUND_TRUTH_TOPIC)
+            extrinsics = np.eye(4) if base == self._frame_id else static_transform(self._source, base, self._frame_id)
+        except RecordingError:
+            return {}
+        return {} if extrinsics is None else {stamp: pose @ extrinsics for stamp, pose in poses}

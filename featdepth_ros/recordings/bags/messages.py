@@ -1,0 +1,101 @@
+"""Messages of the standard ROS 2 store, built from arrays, cameras and poses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import ImageError
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import info_fields
+from featdepth_ros.recordings.bags.types import ros2_store
+
+
+class Messages:
+    """Builds messages of the standard store; attributes such as ``std_msgs__Header`` are the message types."""
+
+    def __init__(self) -> None:
+        self._types = ros2_store().types
+
+    def __getattr__(self, name: str) -> Any:
+        package, _, message = name.partition("__")
+        return self._types[f"{package}/msg/{message}"]
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        """Return a std_msgs/Header."""
+        stamp = self.builtin_interfaces__Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        return self.std_msgs__Header(stamp=stamp, frame_id=frame_id)
+
+    def image(self, header: Any, array: NDArray[Any], encoding: str) -> Any:
+        """Return a sensor_msgs/Image of an (H, W) or (H, W, C) array, its rows packed."""
+        data = np.ascontiguousarray(array)
+        height, width = data.shape[:2]
+        return self.sensor_msgs__Image(
+            header=header,
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=0,
+            step=data.nbytes // height,
+            data=data.reshape(-1).view(np.uint8),
+        )
+
+    def jpeg(self, header: Any, image: NDArray[np.uint8], quality: int = 90) -> Any:
+        """Return a sensor_msgs/CompressedImage of an (H, W, 3) uint8 RGB image."""
+        encoded, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        if not encoded:
+            raise ImageError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+        return self.sensor_msgs__CompressedImage(
+            header=header, format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
+        )
+
+    def camera_info(self, header: Any, camera: CameraModel) -> Any:
+        """Return a sensor_msgs/CameraInfo."""
+        fields = info_fields(camera)
+        x_offset, y_offset, height, width, do_rectify = fields.pop("roi")
+        region = self.sensor_msgs__RegionOfInterest(
+            x_offset=x_offset, y_offset=y_offset, height=height, width=width, do_rectify=do_rectify
+        )
+        return self.sensor_msgs__CameraInfo(header=header, roi=region, **fields)
+
+    def pose(self, matrix: NDArray[np.float64]) -> Any:
+        """Return a geometry_msgs/Pose of a 4x4 transform."""
+        x, y, z, w = (float(v) for v in se3.quaternion_from_matrix(matrix))
+        tx, ty, tz = (float(v) for v in matrix[:3, 3])
+        return self.geometry_msgs__Pose(
+            position=self.geometry_msgs__Point(x=tx, y=ty, z=tz),
+            orientation=self.geometry_msgs__Quaternion(x=x, y=y, z=z, w=w),
+        )
+
+    def tf(self, header: Any, child: str, matrix: NDArray[np.float64]) -> Any:
+        """Return a geometry_msgs/TransformStamped that maps ``child`` into the header's frame."""
+        pose = self.pose(matrix)
+        p = pose.position
+        return self.geometry_msgs__TransformStamped(
+            header=header,
+            child_frame_id=child,
+            transform=self.geometry_msgs__Transform(
+                translation=self.geometry_msgs__Vector3(x=p.x, y=p.y, z=p.z), rotation=pose.orientation
+            ),
+        )
+
+    def odometry(self, header: Any, child: str, pose: NDArray[np.float64], velocity: NDArray[np.float64]) -> Any:
+        """Return a nav_msgs/Odometry; ``velocity`` is linear (m/s) and angular (rad/s) in the child frame."""
+        v = [float(x) for x in velocity]
+        covariance = np.diag(np.full(6, 1e-9)).reshape(-1)  # truth; zero would read as unknown
+        twist = self.geometry_msgs__Twist(
+            linear=self.geometry_msgs__Vector3(x=v[0], y=v[1], z=v[2]),
+            angular=self.geometry_msgs__Vector3(x=v[3], y=v[4], z=v[5]),
+        )
+        return self.nav_msgs__Odometry(
+            header=header,
+            child_frame_id=child,
+            pose=self.geometry_msgs__PoseWithCovariance(pose=self.pose(pose), covariance=covariance),
+            twist=self.geometry_msgs__TwistWithCovariance(twist=twist, covariance=covariance),
+        )

@@ -1,0 +1,190 @@
+"""The images of one topic of a bag as a `Recording`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
+from featdepth_ros.messages.camera_info import camera_from_info
+from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.recordings.bags.ground_truth import BagTruth
+from featdepth_ros.recordings.bags.source import BagSource, RawMessage
+from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
+from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic, stamp_ns_of
+from featdepth_ros.recordings.calibration.extrinsics import make_rig, partner_argument
+from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
+from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig
+from featdepth_ros.recordings.files.images import check_size
+from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.recordings.recording import Recording, median_rate_hz
+
+#: Messages looked at for the nominal rate and the first readable image.
+_PEEK = 40
+
+
+class BagRecording(Recording):
+    """Images of one topic, stamped by their headers, with the calibration of the sibling CameraInfo topic.
+
+    A bag as `write_ros2_bag` writes it also gives each frame its true depth and pose (see `BagTruth`).
+
+    Attributes:
+        source: the whole bag.
+        topic: the image topic.
+
+    Raises:
+        RecordingError: no image topic, several and none named, or a name that is not there.
+        CalibrationError: the CameraInfo is malformed or does not fit the images (and no ``camera`` is given).
+    """
+
+    kind = "bag"
+
+    def __init__(
+        self,
+        path: Path,
+        topic: str | None,
+        camera: CameraArgument,
+        rate_hz: float | None,
+        partner: PartnerWish | None = None,
+    ) -> None:
+        super().__init__(path.stem, None, rate_hz or 0.0)
+        self.source = BagSource(path)
+        if partner is None:
+            self.topic = choose_topic(self.source, topic)
+        else:
+            self.topic, self.partner_name = choose_pair(self.source, topic, partner.name)
+        view, stamps = self._view(self.topic, with_info=camera is None or partner is not None)
+        self._log_time_stamps = bool(stamps) and not any(stamps)
+        self.rate_hz = rate_hz or median_rate_hz(stamps)
+        self.camera = resolve_camera(camera, view.size)
+        if self.camera is None and view.info is not None:
+            self.camera = camera_from_info(view.info, view.rectified, view.size)
+        if self.camera is not None and view.size is not None:
+            check_size(self.camera, view.size, self.topic)
+        pinhole = self.camera is not None and self.camera.is_pinhole
+        self._truth = BagTruth(self.source, self.topic, view.frame_id) if pinhole else None
+        self._rig = None if partner is None else self._make_rig(partner, camera, view)
+        for note in self.source.notes:
+            self.note(note)
+        if self._log_time_stamps:
+            self.note(f"the headers on {self.topic} hold no stamps; recording times are used")
+
+    def __len__(self) -> int:
+        return self.source.topics[self.topic].count
+
+    def _make_rig(self, wish: PartnerWish, camera: CameraArgument, view: TopicView) -> Rig:
+        name = str(self.partner_name)
+        other, stamps = self._view(name)
+        if bool(stamps) and not any(stamps) and not self._log_time_stamps:
+            raise RecordingError(
+                f"the headers on {name} hold no stamps, those on {self.topic} do; no pairs can be found"
+            )
+        recorded = None
+        if other.info is not None and partner_argument(camera, wish.camera) is None:
+            recorded = camera_from_info(other.info, other.rectified, other.size)
+        rig = make_rig(
+            name, wish, camera, self.camera, other.size, recorded,
+            lambda *models: bag_extrinsics(self.source, view, other, models, self.note),
+        )  # fmt: skip
+        if other.size is not None:
+            check_size(rig.camera, other.size, name)
+        return rig
+
+    def _view(self, topic: str, with_info: bool = True) -> tuple[TopicView, list[int]]:
+        """Return what the first messages of an image topic and its CameraInfo say, and the first stamps (ns)."""
+        size, frame_id, stamps = None, "", []
+        for raw in islice(self.source.messages([topic]), _PEEK):
+            try:
+                message = self.source.decode(raw)
+                stamps.append(stamp_ns_of(message))
+                if size is None:
+                    rgb = rgb_from_message(message, grey16=True)
+                    size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
+            except (RecordingError, ImageError):
+                continue
+        rectified = "rect" in topic.rsplit("/image", 1)[-1]
+        info = self._info(topic, frame_id) if with_info else None
+        return TopicView(info, frame_id, size, rectified), stamps
+
+    def _info(self, topic: str, frame_id: str) -> Any:
+        infos = [t.name for t in self.source.topics.values() if t.msgtype == CAMERA_INFO and t.convertible and t.count]
+        sibling = sibling_topic(topic)
+        if sibling in infos:
+            infos = [sibling]
+        for name in infos:
+            message = self._first(name)
+            if message is None or (name != sibling and str(message.header.frame_id) != frame_id):
+                continue
+            if name != sibling:
+                self.note(f"there is no {sibling}; the calibration is taken from {name}, which has the same frame")
+            return message
+        return None
+
+    def _first(self, topic: str) -> Any:
+        for raw in self.source.messages([topic]):
+            try:
+                return self.source.decode(raw)
+            except RecordingError as error:
+                self.note(str(error))
+        return None
+
+    def _frames(self) -> Iterator[Frame]:
+        if self._rig is None:
+            yield from self._camera_frames(None)
+        else:
+            pairing = BagPairing(self.source, self._rig.name, self._rig, self.rate_hz, self._log_time_stamps, self.note)
+            for frame in self._camera_frames(pairing):
+                yield from pairing.add(frame)
+            yield from pairing.rest()
+        for note in self.source.notes:
+            self.note(note)
+
+    def _camera_frames(self, pairing: BagPairing | None) -> Iterator[Frame]:
+        names = [self.topic] if self._rig is None else [self.topic, self._rig.name]
+        if self._truth is not None and self._truth.depth_topic is not None:
+            names.append(self._truth.depth_topic)
+        index = 0
+        waiting: Frame | None = None  # for its depth, which follows it
+        for raw in self.source.messages(names):
+            if pairing is not None and self._rig is not None and raw.topic == self._rig.name:
+                pairing.offer(raw)
+                continue
+            if raw.topic != self.topic:
+                waiting = self._with_depth(waiting, raw)
+                continue
+            if waiting is not None:
+                yield waiting
+            waiting, name = None, f"{index:06d}"
+            index += 1
+            try:
+                waiting = self._frame(raw, name)
+            except (RecordingError, ImageError, CalibrationError) as error:
+                self._skip(name, str(error))
+        if waiting is not None:
+            yield waiting
+
+    def _with_depth(self, frame: Frame | None, raw: RawMessage) -> Frame | None:
+        if frame is None or self._truth is None:
+            return frame
+        try:
+            message = self.source.decode(raw)
+        except RecordingError as error:
+            self.note(str(error))
+            return frame
+        depth = self._truth.depth(message, frame.stamp_ns, (frame.image.shape[1], frame.image.shape[0]))
+        return frame if depth is None else replace(frame, depth=depth)
+
+    def _frame(self, raw: RawMessage, name: str) -> Frame:
+        message = self.source.decode(raw)
+        image = rgb_from_message(message, grey16=True)
+        if not image.flags.writeable:  # the message's own bytes
+            image = image.copy()
+        if self.camera is not None:
+            check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
+        stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)
+        pose = None if self._truth is None else self._truth.pose(stamp_ns)
+        return Frame(image, stamp_ns, name, self.camera, None, pose)

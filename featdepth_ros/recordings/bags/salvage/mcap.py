@@ -1,0 +1,92 @@
+"""An MCAP file's records one after the other, without its summary (mcap.dev/spec)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from featdepth_ros.recordings.bags.source import RawMessage, RawTopic
+
+_MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+
+
+def scan_mcap(path: Path) -> Iterator[RawTopic | RawMessage]:
+    """Yield topics and messages up to where the file ends or stops making sense."""
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            yield from _records(file, path.stat().st_size, {}, {})
+
+
+def _records(
+    file: BinaryIO, end: int, schemas: dict[int, str], names: dict[int, str]
+) -> Iterator[RawTopic | RawMessage]:
+    while True:
+        head = file.read(9)
+        if len(head) < 9:
+            return
+        operation, size = struct.unpack("<BQ", head)
+        available = end - file.tell()
+        if operation == _DATA_END:
+            return
+        if operation not in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
+            if size > available:
+                return
+            file.seek(size, 1)
+            continue
+        data = file.read(min(size, available))
+        if operation == _CHUNK:
+            plain = _chunk(data, len(data) == size)
+            yield from _records(io.BytesIO(plain), len(plain), schemas, names)
+        if len(data) < size:
+            return
+        if operation == _SCHEMA:
+            (schema,) = struct.unpack_from("<H", data)
+            schemas[schema] = _text(data, 2)[0]
+        elif operation == _CHANNEL:
+            channel, schema = struct.unpack_from("<HH", data)
+            name, after = _text(data, 4)
+            _, after = _text(data, after)
+            if channel not in names:
+                names[channel] = name
+                latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
+                yield RawTopic(name, schemas.get(schema, ""), 0, "", latched)
+        elif operation == _MESSAGE:
+            channel, _, log_ns, _ = struct.unpack_from("<HIQQ", data)
+            if channel in names:
+                yield RawMessage(names[channel], log_ns, data[22:])
+
+
+def _text(data: bytes, position: int) -> tuple[str, int]:
+    (size,) = struct.unpack_from("<I", data, position)
+    end = position + 4 + size
+    return data[position + 4 : end].decode(errors="replace"), end
+
+
+def _chunk(data: bytes, whole: bool) -> bytes:
+    """Return a chunk's records; nothing of a compressed chunk that is cut off."""
+    if len(data) < 40:
+        return b""
+    compression, position = _text(data, 28)
+    records = data[position + 8 :]
+    if compression == "":
+        return records
+    try:
+        if whole and compression == "lz4":
+            import lz4.frame  # type: ignore[import-untyped]
+
+            return bytes(lz4.frame.decompress(records))
+        if whole and compression == "zstd":
+            if sys.version_info >= (3, 14):
+                from compression import zstd
+            else:
+                from backports import zstd
+
+            return bytes(zstd.decompress(records))
+    except Exception:  # noqa: BLE001 - each codec has errors of its own
+        return b""
+    return b""

@@ -1,0 +1,144 @@
+"""The second camera of a bag: where it sits, and which of its messages belongs to which frame."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import camera_from_info, projection_matrix
+from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.recordings.bags.source import BagSource, RawMessage
+from featdepth_ros.recordings.bags.trajectory import static_transform
+from featdepth_ros.recordings.bags.types import stamp_ns_of
+from featdepth_ros.recordings.calibration.stereo import (
+    Rig,
+    as_mounted,
+    between_rectified,
+    longest_gap_ns,
+    pair_by_stamp,
+    projection_offset,
+    unpaired_note,
+    within,
+)
+from featdepth_ros.recordings.files.images import check_size
+from featdepth_ros.recordings.frame import Frame, Partner
+
+#: Most frames, and partner images, held back for their other half: bounds the memory when one topic lags or stops.
+_HELD = 16
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """What the messages of an image topic say: CameraInfo (or None), frame_id, (width, height), rectified images."""
+
+    info: Any
+    frame_id: str
+    size: tuple[int, int] | None
+    rectified: bool
+
+    def mounted(self, model: CameraModel) -> CameraModel:
+        """Return the camera as the CameraInfo has it before rectification, or ``model`` without one."""
+        recorded = None if self.info is None else camera_from_info(self.info, False, self.size)
+        return model if recorded is None else recorded
+
+
+def bag_extrinsics(
+    source: BagSource,
+    camera: TopicView,
+    partner: TopicView,
+    models: tuple[CameraModel, CameraModel],
+    note: Callable[[str], None],
+) -> NDArray[np.float64] | None:
+    """Return T_partner_camera (4, 4) between the rectified frames of ``models``, metres, or None when not recorded.
+
+    From the P of both CameraInfos (a rectified pair, ``P[3] = -fx * baseline`` on the right), else from ``/tf_static``
+    between the two frame_ids, which are optical frames by convention (REP-103, sensor_msgs/Image).
+    """
+    recorded = (camera.mounted(models[0]), partner.mounted(models[1]))
+    rectified = camera.rectified and partner.rectified
+    projections = [None if view.info is None else projection_matrix(view.info) for view in (camera, partner)]
+    if projections[0] is not None and projections[1] is not None:
+        offset = projection_offset(projections[0], projections[1])
+        if offset is not None:
+            return offset if rectified else between_rectified(as_mounted(offset, *recorded), *models)
+    if not camera.frame_id or camera.frame_id == partner.frame_id:
+        return None
+    T_partner_camera = static_transform(source, partner.frame_id, camera.frame_id)
+    if T_partner_camera is None:
+        return None
+    note(f"the place of the partner is that of frame {partner.frame_id} beside {camera.frame_id} in /tf_static")
+    return between_rectified(T_partner_camera, *(recorded if rectified else models))
+
+
+class BagPairing:
+    """Brings frames and partner images together while a bag is read, holding both back until a pair is decided.
+
+    Args:
+        source: the bag.
+        topic: of the partner's images.
+        rig: the partner.
+        rate_hz: of the frames, for the longest time between two images of a pair.
+        log_times: the frames are stamped by recording time; so are the partners then.
+        note: takes what a user should know.
+    """
+
+    def __init__(
+        self, source: BagSource, topic: str, rig: Rig, rate_hz: float, log_times: bool, note: Callable[[str], None]
+    ) -> None:
+        self._source, self._topic, self._rig, self._rate_hz = source, topic, rig, rate_hz
+        self._log_times, self._note = log_times, note
+        self._frames: deque[Frame] = deque()
+        self._partners: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._count = self._unpaired = 0
+
+    def offer(self, raw: RawMessage) -> None:
+        """Take a message of the partner topic."""
+        try:
+            message = self._source.decode(raw)
+        except RecordingError as error:
+            self._note(f"an image of the partner is lost: {error}")
+            return
+        self._partners.append((raw.log_ns if self._log_times else stamp_ns_of(message), message))
+
+    def add(self, frame: Frame) -> Iterator[Frame]:
+        """Take a frame; yield those, in order, whose partner (or lack of one) is decided."""
+        self._frames.append(frame)
+        most_ns = longest_gap_ns(self._rate_hz)
+        while len(self._frames) > 1 and (
+            len(self._frames) > _HELD or (self._partners and self._partners[-1][0] > self._frames[0].stamp_ns + most_ns)
+        ):
+            yield self._decided(most_ns)
+
+    def rest(self) -> Iterator[Frame]:
+        """Yield the frames still held, at the end of the bag, and note how many had no partner."""
+        while self._frames:
+            yield self._decided(longest_gap_ns(self._rate_hz))
+        if self._unpaired:
+            self._note(unpaired_note(self._topic, self._unpaired, self._count, within(self._rate_hz)))
+
+    def _decided(self, most_ns: int) -> Frame:
+        stamps = [stamp for stamp, _ in self._partners]
+        index = pair_by_stamp([frame.stamp_ns for frame in self._frames], stamps, most_ns)[0]
+        frame = self._frames.popleft()
+        self._count += 1
+        if index is None:
+            self._unpaired += 1
+            return frame
+        stamp_ns, message = self._partners[index]
+        for _ in range(index + 1):  # what is older than a used one can be nobody's partner any more
+            self._partners.popleft()
+        try:
+            image = rgb_from_message(message, grey16=True)
+            check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._topic)
+        except (ImageError, CalibrationError) as error:
+            self._note(f"frame {frame.name} comes without a partner, its image of {self._topic} is broken: {error}")
+            return frame
+        image = image if image.flags.writeable else image.copy()
+        return replace(frame, partner=Partner(image, stamp_ns, self._rig.camera, self._rig.T_partner_camera))

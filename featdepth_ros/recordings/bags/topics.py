@@ -1,0 +1,84 @@
+"""Which image topic of a bag is meant, and which one is its stereo partner."""
+
+from __future__ import annotations
+
+from featdepth_ros.errors import RecordingError, nearest_name
+from featdepth_ros.messages.images import DEPTH_ENCODINGS
+from featdepth_ros.recordings.bags.source import BagSource, BagTopic
+from featdepth_ros.recordings.bags.types import COMPRESSED_IMAGE, IMAGE, IMAGE_TYPES
+from featdepth_ros.recordings.calibration.stereo import AUTO, choose_partner, counterparts
+
+
+def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -> str:
+    """Return the image topic a caller named, or the only one there is (apart from ``but``).
+
+    Raises:
+        RecordingError: no image topic, several and none named, or a name that is not there.
+    """
+    images = [t for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible]
+    listing = ", ".join(f"{t.name} ({t.count} {t.msgtype.rsplit('/', 1)[-1]})" for t in images)
+    if topic is not None:
+        name = topic if topic in source.topics or topic.startswith("/") else f"/{topic}"
+        if any(t.name == name for t in images):
+            return name
+        if name in source.topics:
+            found = source.topics[name].msgtype
+            raise RecordingError(f"topic {name} holds {found}, not images; image topics: {listing or 'none'}")
+        hint = nearest_name(name, [t.name for t in images]) if images else ""
+        raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
+    pictures = [t for t in _pictures(source) if t.name != but]
+    if len(pictures) == 1:
+        return pictures[0].name
+    if not pictures:
+        others = ", ".join(f"{t.name} ({t.msgtype})" for t in source.topics.values())
+        raise RecordingError(f"'{source.path}' holds no images; its topics: {others or 'none'}")
+    raise RecordingError(f"'{source.path}' holds several image topics; name one (--topic): {listing}")
+
+
+def is_picture(source: BagSource, topic: BagTopic) -> bool:
+    """Tell whether a topic holds images of a camera: of an image type, and no depth by its first message's encoding."""
+    if topic.msgtype == COMPRESSED_IMAGE:
+        return not topic.name.endswith("/compressedDepth")
+    if topic.msgtype != IMAGE or not topic.convertible:
+        return False
+    for raw in source.messages([topic.name]):
+        try:
+            return source.decode(raw).encoding not in DEPTH_ENCODINGS
+        except RecordingError:
+            continue
+    return False
+
+
+def _pictures(source: BagSource) -> list[BagTopic]:
+    pictures = [t for t in source.topics.values() if t.convertible and t.count and is_picture(source, t)]
+    if len(pictures) > 1:  # a raw topic beside its own compressed twin is one camera
+        raws = {t.name for t in pictures if t.msgtype == IMAGE}
+        pictures = [t for t in pictures if t.msgtype != COMPRESSED_IMAGE or t.name.rsplit("/", 1)[0] not in raws]
+    return pictures
+
+
+def choose_pair(source: BagSource, topic: str | None, partner: str) -> tuple[str, str]:
+    """Return the image topics of a stereo pair: the camera's and its partner's.
+
+    Args:
+        source: the bag.
+        topic: the camera's, or None: the only one beside a named partner, the first of the only pair by name.
+        partner: its name, or ``auto``: the topic that differs as the two cameras of a pair do (left/right, cam0/cam1).
+
+    Raises:
+        RecordingError: one of them is not there, or the choice is not clear.
+    """
+    if partner != AUTO:
+        other = choose_topic(source, partner)
+        return _with_partner(source, choose_topic(source, topic, but=other), other)
+    if topic is None:
+        names = [t.name for t in _pictures(source)]
+        pairs = [(a, b) for a in names for b, first in counterparts(a, names).items() if first]
+        if len(pairs) == 1:
+            return pairs[0]
+    return _with_partner(source, choose_topic(source, topic), AUTO)
+
+
+def _with_partner(source: BagSource, topic: str, partner: str) -> tuple[str, str]:
+    names = [t.name for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible and t.count]
+    return topic, choose_partner(str(source.path), names, topic, partner)

@@ -1,0 +1,1 @@
+"""Calibration files, extrinsics and stereo rigs."""

@@ -1,0 +1,169 @@
+"""Where the partner of a stereo pair sits, out of the calibration files a user gives for the two cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.files import CameraArgument, load_entry, resolve_camera
+from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, between_rectified, projection_offset
+
+#: What a user can give, for messages.
+WHAT_TO_GIVE = (
+    "give the calibration files of both cameras (camera and partner_camera): EuRoC's sensor.yaml (T_BS), entries of "
+    "one Kalibr camchain (FILE#cam0, FILE#cam1), camera_info_manager's pair (projection_matrix), or T_partner_camera "
+    "(16 numbers, metres) in the partner's file"
+)
+
+#: What a recording knows itself of T_partner_camera (4, 4) between the rectified frames of these two models.
+RecordedExtrinsics: TypeAlias = Callable[[CameraModel, CameraModel], "NDArray[np.float64] | None"]
+
+
+def make_rig(
+    name: str,
+    wish: PartnerWish,
+    camera: CameraArgument,
+    model: CameraModel | None,
+    size: tuple[int, int] | None,
+    recorded: CameraModel | None,
+    extrinsics: RecordedExtrinsics,
+) -> Rig:
+    """Return the partner's calibration and place: from the given files, else as recorded.
+
+    Args:
+        name: of the partner camera.
+        wish: what the caller asked for.
+        camera: the calibration the caller gave for the camera itself, if any.
+        model: the calibration in use for the camera itself.
+        size: (width, height) in pixels of the partner's images.
+        recorded: the partner's calibration in the recording.
+        extrinsics: of the recording; asked only when the given files have none.
+
+    Raises:
+        CalibrationError: one of the three is missing; the message says what to give.
+    """
+    given = partner_argument(camera, wish.camera)
+    partner_model = resolve_camera(given, size) or recorded
+    if model is None or partner_model is None:
+        lacking = " and ".join(
+            what for what, have in (("the camera", model), (f"its partner '{name}'", partner_model)) if have is None
+        )
+        raise CalibrationError(f"a stereo pair needs calibrations, there is none of {lacking}; {WHAT_TO_GIVE}")
+    T_partner_camera = extrinsics_of_files(camera, given, model, partner_model)
+    if T_partner_camera is None:
+        T_partner_camera = extrinsics(model, partner_model)
+    if T_partner_camera is None:
+        raise CalibrationError(f"where the partner '{name}' sits is not known; {WHAT_TO_GIVE}")
+    return Rig(name, partner_model, T_partner_camera)
+
+
+def partner_argument(camera: CameraArgument, partner: CameraArgument) -> CameraArgument:
+    """Return the partner's calibration: what was given, else the other entry of a camchain of two cameras."""
+    if partner is not None or not isinstance(camera, str):
+        return partner
+    path, entry, content = load_entry(camera)
+    if path is None:
+        return None
+    chain = _chain(content)
+    others = [name for name in chain if name != (entry or next(iter(chain)))]
+    return f"{path}#{others[0]}" if len(chain) == 2 else None
+
+
+def extrinsics_of_files(
+    camera: CameraArgument, partner: CameraArgument, model: CameraModel, partner_model: CameraModel
+) -> NDArray[np.float64] | None:
+    """Return T_partner_camera (4, 4), metres, between the rectified frames, as the given files have it, else None.
+
+    The partner's file may state it (``T_partner_camera``, between the cameras as mounted). Otherwise both files must
+    place their camera in one common frame: the body of ``T_BS`` (EuRoC), the IMU of ``T_cam_imu`` or the chain of
+    ``T_cn_cnm1`` of one camchain (Kalibr), or the rectified pair of two ``projection_matrix`` (camera_info_manager).
+
+    Raises:
+        CalibrationError: a matrix is no rigid motion.
+    """
+    theirs = _placed(partner)
+    if "partner" in theirs:
+        return between_rectified(theirs["partner"], model, partner_model)
+    ours = _placed(camera)
+    for frame in ours:
+        if frame in theirs and frame != "projection":
+            return between_rectified(se3.inverse(theirs[frame]) @ ours[frame], model, partner_model)
+    if "projection" in ours and "projection" in theirs:
+        return projection_offset(ours["projection"], theirs["projection"])
+    return None
+
+
+def _placed(argument: CameraArgument) -> dict[str, NDArray[np.float64]]:
+    """Return T_frame_camera by the name of the frame, the 3x4 ``projection``, and a stated T of the ``partner``."""
+    if not isinstance(argument, str):
+        return {}
+    path, entry, content = load_entry(argument)
+    if path is None:
+        return {}
+    placed: dict[str, NDArray[np.float64]] = {}
+    chain = _chain(content)
+    if chain:
+        name = entry or next(iter(chain))
+        T_camera_first = _along(path, chain, name)
+        if T_camera_first is not None:
+            placed[f"chain {path.resolve()}"] = se3.inverse(T_camera_first)
+        content = dict(chain[name])
+    elif entry:
+        content = content[entry]
+    if "T_partner_camera" in content:
+        placed["partner"] = rigid_motion(content["T_partner_camera"], f"{path}: T_partner_camera")
+    if "T_BS" in content:
+        placed["body"] = rigid_motion(content["T_BS"], f"{path}: T_BS")
+    if "T_cam_imu" in content:
+        placed["imu"] = se3.inverse(rigid_motion(content["T_cam_imu"], f"{path}: T_cam_imu"))
+    projection = content.get("projection_matrix")
+    if isinstance(projection, Mapping) and len(projection.get("data", ())) == 12 and projection["data"][0]:
+        placed["projection"] = np.array(projection["data"], dtype=np.float64).reshape(3, 4)
+    return placed
+
+
+def _chain(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(key): value for key, value in content.items() if isinstance(value, Mapping) and "intrinsics" in value}
+
+
+def _along(path: Path, chain: Mapping[str, Mapping[str, Any]], name: str) -> NDArray[np.float64] | None:
+    motion = np.eye(4)
+    for key, entry in chain.items():
+        if key != next(iter(chain)):
+            if "T_cn_cnm1" not in entry:
+                return None
+            motion = rigid_motion(entry["T_cn_cnm1"], f"{path}: T_cn_cnm1 of {key}") @ motion
+        if key == name:
+            return motion
+    return None
+
+
+def rigid_motion(value: Any, what: str) -> NDArray[np.float64]:
+    """Return a (4, 4) rigid motion from 16 numbers, 4 rows, or a mapping with them under ``data``.
+
+    Raises:
+        CalibrationError: no 16 finite numbers, or no rotation and translation.
+    """
+    try:
+        matrix = np.array(value["data"] if isinstance(value, Mapping) else value, dtype=np.float64).reshape(4, 4)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(f"{what} is no matrix of 4x4 numbers: {error}") from error
+    rotation = matrix[:3, :3]
+    if (
+        not np.isfinite(matrix).all()
+        or not np.allclose(matrix[3], (0.0, 0.0, 0.0, 1.0))
+        or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+        or np.linalg.det(rotation) < 0
+    ):
+        raise CalibrationError(
+            f"{what} is no rigid motion; expected a rotation and a translation in metres, last row 0 0 0 1, found "
+            f"{matrix.tolist()}"
+        )
+    return matrix

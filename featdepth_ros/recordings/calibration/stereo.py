@@ -1,0 +1,199 @@
+"""Stereo partners: which camera is the other one, which of its images belongs to which frame, and where it sits."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError, RecordingError, nearest_name
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.files import CameraArgument
+
+#: The partner a caller does not want to name.
+AUTO = "auto"
+#: Farthest apart in time two images of one pair may be, nanoseconds, however slow the recording: beyond half a period
+#: of the usual 10 frames per second a moving camera or object has moved too far for a pair.
+LONGEST_GAP_NS = 50_000_000
+#: What the names of the first and the second camera of a pair differ by, all else being equal.
+_COUNTERPARTS = (
+    ("left", "right"),
+    ("0", "1"),
+    ("00", "01"),
+    ("2", "3"),
+    ("02", "03"),
+    ("infra1", "infra2"),
+    ("fisheye1", "fisheye2"),
+)
+
+
+@dataclass(frozen=True)
+class PartnerWish:
+    """What a caller asked for: the partner's name (or ``auto``) and, if given, its calibration."""
+
+    name: str
+    camera: CameraArgument = None
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The second camera of a pair.
+
+    Attributes:
+        name: of the partner: a data set's camera, a topic, a folder.
+        camera: its calibration.
+        T_partner_camera: (4, 4) float64, metres, between the rectified frames; see `Partner`.
+    """
+
+    name: str
+    camera: CameraModel
+    T_partner_camera: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not np.linalg.norm(self.T_partner_camera[:3, 3]) > 1e-4:
+            raise CalibrationError(
+                f"the calibrations put the partner '{self.name}' at the very place of the camera (baseline "
+                f"{np.linalg.norm(self.T_partner_camera[:3, 3]):.2g} m); they may be those of one camera: give the "
+                "partner's own (FILE#cam1 of a camchain)"
+            )
+
+
+def counterparts(name: str, names: Sequence[str]) -> dict[str, bool]:
+    """Return those of ``names`` that differ from ``name`` only as the two cameras of a pair do.
+
+    The value tells whether ``name`` is the first (left) camera of the two.
+    """
+    found: dict[str, bool] = {}
+    for pair in _COUNTERPARTS:
+        for old, new, first in ((*pair, True), (*pair[::-1], False)):
+            # no digits beside: 10 is no 0 with a 1 before it
+            pattern = re.compile((r"(?<!\d)" if old[0].isdigit() else "") + old + r"(?!\d)", re.IGNORECASE)
+            places = list(pattern.finditer(name))
+            for replaced in ([place] for place in places):
+                _keep(found, _replaced(name, replaced, new), names, first)
+            if len(places) > 1:
+                _keep(found, _replaced(name, places, new), names, first)
+    return found
+
+
+def _replaced(name: str, places: Sequence[re.Match[str]], new: str) -> str:
+    for place in reversed(places):
+        old = place.group()
+        same_case = new.upper() if old.isupper() else new.title() if old[0].isupper() else new
+        name = name[: place.start()] + same_case + name[place.end() :]
+    return name
+
+
+def _keep(found: dict[str, bool], other: str, names: Sequence[str], first: bool) -> None:
+    if other in names:
+        found.setdefault(other, first)
+
+
+def choose_partner(where: str, names: Sequence[str], camera: str, wanted: str) -> str:
+    """Return the name of the partner camera.
+
+    Args:
+        where: the recording, for messages.
+        names: cameras (or topics) of the recording.
+        camera: the one whose frames are read.
+        wanted: the name a caller gave, or ``auto``.
+
+    Raises:
+        RecordingError: it is not there, is the camera itself, or ``auto`` finds none or several.
+    """
+    others = [name for name in names if name != camera]
+    listing = ", ".join(others) or "none"
+    if wanted == AUTO:
+        found = counterparts(camera, others)
+        if len(found) == 1:
+            return next(iter(found))
+        reason = "several could be" if found else "no camera is obviously"
+        raise RecordingError(f"'{where}': {reason} the partner of '{camera}'; name it: {', '.join(found) or listing}")
+    if wanted == camera:
+        raise RecordingError(f"'{where}': the partner '{wanted}' is the camera itself; the others are: {listing}")
+    if wanted not in others:
+        raise RecordingError(
+            f"'{where}' has no camera '{wanted}' to be the partner of '{camera}'{nearest_name(wanted, others)}; "
+            f"the others are: {listing}"
+        )
+    return wanted
+
+
+def longest_gap_ns(rate_hz: float) -> int:
+    """Return how far apart in time (nanoseconds) two images of one pair may be: half a frame period, at most 50 ms."""
+    return min(LONGEST_GAP_NS, round(0.5e9 / rate_hz))
+
+
+def pair_by_stamp(stamps_ns: Sequence[int], partner_stamps_ns: Sequence[int], most_ns: int) -> list[int | None]:
+    """Return, for each stamp, the index of its partner stamp, or None.
+
+    Two stamps are a pair when each is the nearest to the other (the earlier one at a tie) and at most ``most_ns`` lie
+    between them; so no partner is used twice. Neither list needs to be sorted or regular.
+    """
+    nearest_partner = _nearest(stamps_ns, partner_stamps_ns)
+    nearest_frame = _nearest(partner_stamps_ns, stamps_ns)
+    return [
+        other
+        if other is not None
+        and nearest_frame[other] == index
+        and abs(partner_stamps_ns[other] - stamps_ns[index]) <= most_ns
+        else None
+        for index, other in enumerate(nearest_partner)
+    ]
+
+
+def _nearest(stamps: Sequence[int], among: Sequence[int]) -> list[int | None]:
+    order = sorted(range(len(among)), key=lambda i: (among[i], i))
+    ascending = [among[i] for i in order]
+    result: list[int | None] = []
+    for stamp in stamps:
+        after = bisect_left(ascending, stamp)
+        before = bisect_left(ascending, ascending[after - 1]) if after else 0  # the first of equal ones
+        near = [i for i in (before, after) if i < len(ascending)]
+        result.append(order[min(near, key=lambda i: abs(ascending[i] - stamp))] if near else None)
+    return result
+
+
+def projection_offset(camera: NDArray[np.float64], partner: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return T_partner_camera (4, 4), metres, of a rectified pair from its two 3x4 projection matrices.
+
+    Both matrices project the points of one common frame (KITTI's camera 0, the left camera of a ROS pair), so
+    ``K^-1 P = [I | t]`` of each is its offset: a right camera has ``P[0, 3] = -fx * baseline``. None when both are
+    zero, that is when the matrices know of no pair.
+    """
+    offset = np.linalg.solve(partner[:, :3], partner[:, 3]) - np.linalg.solve(camera[:, :3], camera[:, 3])
+    if not np.linalg.norm(offset) > 1e-6:
+        return None
+    motion = np.eye(4)
+    motion[:3, 3] = offset
+    return motion
+
+
+def between_rectified(
+    T_partner_camera: NDArray[np.float64], camera: CameraModel, partner: CameraModel
+) -> NDArray[np.float64]:
+    """Return T_partner_camera (4, 4) between the rectified frames from the one between the cameras as mounted."""
+    turn_camera, turn_partner = np.eye(4), np.eye(4)
+    turn_camera[:3, :3], turn_partner[:3, :3] = camera.R, partner.R
+    return np.asarray(turn_partner @ T_partner_camera @ turn_camera.T)
+
+
+def as_mounted(T_partner_camera: NDArray[np.float64], camera: CameraModel, partner: CameraModel) -> NDArray[np.float64]:
+    """Return T_partner_camera (4, 4) between the cameras as mounted; the inverse of `between_rectified`."""
+    turn_camera, turn_partner = np.eye(4), np.eye(4)
+    turn_camera[:3, :3], turn_partner[:3, :3] = camera.R, partner.R
+    return np.asarray(turn_partner.T @ T_partner_camera @ turn_camera)
+
+
+def within(rate_hz: float) -> str:
+    """Return the words for how pairs were found by stamp, for notes."""
+    return f"within {longest_gap_ns(rate_hz) / 1e6:.3g} ms"
+
+
+def unpaired_note(name: str, unpaired: int, frames: int, how: str) -> str:
+    """Return the words for frames that came without a partner image."""
+    return f"{unpaired} of {frames} frames have no image of {name} {how} and come without a partner"

@@ -1,0 +1,1 @@
+"""Layouts of public datasets: KITTI, EuRoC, TUM, 7-Scenes, NYU."""

@@ -1,0 +1,128 @@
+"""EuRoC folders (ASL layout): ``mav0/cam0/{sensor.yaml,data.csv,data/}``, stamps in nanoseconds, poses of the body."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files, make_rig
+from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
+from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, choose_partner
+from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets.kitti import choose_camera
+from featdepth_ros.recordings.datasets.poses import interpolate
+from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+
+#: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
+_BRIDGED_NS = 100_000_000
+
+
+def euroc_root(path: Path) -> Path | None:
+    """Return the folder that holds ``cam0``, given the recording's folder or ``mav0`` itself; None when neither is."""
+    for folder in (path / "mav0", path):
+        if any((camera / "data.csv").is_file() for camera in folder.glob("cam*")):
+            return folder
+    return None
+
+
+def open_euroc(
+    root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
+    """Open one camera (``cam0`` unless named) of an ASL folder; poses from ``state_groundtruth_estimate0`` when there.
+
+    The partner's place comes from the ``T_BS`` of both ``sensor.yaml``.
+
+    Raises:
+        RecordingError, CalibrationError: a file is malformed, or no listed image is there.
+    """
+    names = sorted(p.name for p in root.glob("cam*") if (p / "data.csv").is_file())
+    folder = root / choose_camera(root, names, topic, "cam0")
+    there, missing = _listed(folder)
+    size = _size(folder, there)
+    model = resolve_camera(camera, size)
+    sensor = folder / "sensor.yaml"
+    if model is None and sensor.is_file():
+        model = parse_camera(str(sensor), size)
+    if model is not None:
+        check_size(model, size, folder.name)
+    stamps, poses = _truth(root, sensor)
+    frames = [
+        FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS)) for stamp, file in there
+    ]
+    rate = rate_hz or (median_rate_hz([stamp for stamp, _ in there]) if len(there) > 1 else DEFAULT_RATE_HZ)
+    name = root.parent.name if root.name == "mav0" else root.name
+    recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
+    if missing:
+        recording.note(f"{missing} of the {len(there) + missing} images listed in data.csv are not there")
+    if partner is not None:
+        other = root / choose_partner(str(root), names, folder.name, partner.name.strip("/"))
+        theirs, _ = _listed(other)
+        rig = _rig(folder, other, partner, camera, model, _size(other, theirs))
+        recording.add_partner(rig, paired_files([stamp for stamp, _ in there], theirs, rate))
+    return recording
+
+
+def _rig(
+    folder: Path,
+    other: Path,
+    partner: PartnerWish,
+    camera: CameraArgument,
+    model: CameraModel | None,
+    size: tuple[int, int],
+) -> Rig:
+    ours, theirs = (str(path / "sensor.yaml") for path in (folder, other))
+    recorded = parse_camera(theirs, size) if Path(theirs).is_file() else None
+
+    def extrinsics(camera_model: CameraModel, partner_model: CameraModel) -> NDArray[np.float64] | None:
+        return extrinsics_of_files(ours, theirs, camera_model, partner_model)
+
+    return make_rig(other.name, partner, camera, model, size, recorded, extrinsics)
+
+
+def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
+    """Return (stamp in ns, file) of the listed images that are there, and how many are not."""
+    listed = []
+    for line, fields in tables.rows(folder / "data.csv", ","):
+        if len(fields) < 2 or not fields[0].isdigit():
+            raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
+        listed.append((int(fields[0]), folder / "data" / fields[1]))
+    there = [(stamp, file) for stamp, file in listed if file.is_file()]
+    if not there:
+        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} is there")
+    return there, len(listed) - len(there)
+
+
+def _size(folder: Path, there: list[tuple[int, Path]]) -> tuple[int, int]:
+    size = first_size([file for _, file in there])
+    if size is None:
+        raise RecordingError(f"none of the {len(there)} images in '{folder / 'data'}' can be read")
+    return size
+
+
+def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
+    table = root / "state_groundtruth_estimate0" / "data.csv"
+    if not table.is_file():
+        return [], []
+    stamps, body_poses = tables.euroc_poses(table)
+    T_body_camera = sensor_extrinsics(sensor) if sensor.is_file() else np.eye(4)
+    return stamps, [pose @ T_body_camera for pose in body_poses]
+
+
+def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
+    """Return the (4, 4) ``T_BS`` of a ``sensor.yaml``: it maps the sensor's coordinates to the body's.
+
+    Raises:
+        CalibrationError, RecordingError: not YAML, or without 16 numbers there.
+    """
+    content: dict[str, Any] = load_yaml(sensor)
+    try:
+        return np.array(content["T_BS"]["data"], dtype=np.float64).reshape(4, 4)
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise RecordingError(f"{sensor} has no T_BS with 16 numbers under 'data': {error}") from error

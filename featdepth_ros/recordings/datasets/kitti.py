@@ -1,0 +1,275 @@
+"""KITTI folders: odometry sequences and raw drives.
+
+Layouts as the benchmark's development kits describe them: the projection matrices ``P0..P3`` (``P_rect_00..03``) are of
+the rectified cameras, poses are of camera 0 in the frame of its first image, one line of 12 numbers a frame.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.extrinsics import make_rig
+from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
+from featdepth_ros.recordings.calibration.stereo import (
+    PartnerWish,
+    between_rectified,
+    choose_partner,
+    projection_offset,
+)
+from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    image_files,
+    paired_files,
+)
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+
+#: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
+DEPTH_PER_METRE = 256.0
+
+
+def is_kitti_odometry(path: Path) -> bool:
+    """Tell whether a folder is an odometry sequence: ``calib.txt`` beside ``image_0`` to ``image_3``."""
+    return (path / "calib.txt").is_file() and bool(_cameras(path, "image_[0-3]"))
+
+
+def is_kitti_raw(path: Path) -> bool:
+    """Tell whether a folder is a raw drive: ``image_00`` to ``image_03``, each with ``data``."""
+    return any((camera / "data").is_dir() for camera in _cameras(path, "image_0[0-3]"))
+
+
+def _cameras(path: Path, pattern: str) -> list[Path]:
+    return sorted(p for p in path.glob(pattern) if p.is_dir())
+
+
+def choose_camera(path: Path, names: Sequence[str], wanted: str | None, default: str) -> str:
+    """Return the camera of a data set a caller asked for (``--topic``), or the default one.
+
+    Raises:
+        RecordingError: it is not there.
+    """
+    if wanted is None:
+        return default if default in names else names[0]
+    name = wanted.strip("/")
+    if name not in names:
+        raise RecordingError(f"'{path}' has no camera '{name}'; it has: {', '.join(names)}")
+    return name
+
+
+def open_kitti_odometry(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
+    """Open an odometry sequence (the colour camera ``image_2`` when there, else ``image_0``).
+
+    Poses come from ``poses.txt`` inside the sequence or ``poses/<sequence>.txt`` beside ``sequences``; they are moved
+    from camera 0 to the camera opened.
+
+    Raises:
+        RecordingError, CalibrationError: a file is malformed, or there are fewer stamps or poses than frames.
+    """
+    names = [p.name for p in _cameras(path, "image_[0-3]")]
+    name = choose_camera(path, names, topic, "image_2")
+    files = image_files(path / name)
+    size = _size_or_error(path / name, files)
+    projection = _projection(path / "calib.txt", f"P{name[-1]}")
+    model = resolve_camera(camera, size) or camera_from_projection(projection, size)
+    check_size(model, size, path.name)
+    stamps = _stamps(path / "times.txt", len(files), rate_hz)
+    poses = _poses(path)
+    T_camera_camera0 = se3.make(np.eye(3), np.linalg.solve(projection[:, :3], projection[:, 3]))
+    indices = [int(f.stem) if f.stem.isdigit() else i for i, f in enumerate(files)]
+    for what, lines in (("times.txt", stamps), ("the poses", poses)):
+        if lines and max(indices) >= len(lines):
+            raise RecordingError(f"'{path}': image {max(indices):06d} has no line in {what} ({len(lines)} lines)")
+    T_camera0_camera = se3.inverse(T_camera_camera0)
+    depth = path / f"depth_{name[-1]}"
+    frames = [
+        FrameFile(
+            file,
+            stamps[index],
+            file.stem,
+            depth / f"{file.stem}.png" if depth.is_dir() else None,
+            poses[index] @ T_camera0_camera if poses else None,
+        )
+        for file, index in zip(files, indices, strict=True)
+    ]
+    rate = median_rate_hz(stamps)
+    recording = FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, DEPTH_PER_METRE)
+    if partner is not None:
+        other = choose_partner(str(path), names, name, partner.name.strip("/"))
+        other_files = image_files(path / other)
+        other_size = _size_or_error(path / other, other_files)
+        theirs = _projection(path / "calib.txt", f"P{other[-1]}")
+        recorded = camera_from_projection(theirs, other_size)
+        rig = make_rig(
+            other, partner, camera, model, other_size, recorded, lambda *_: projection_offset(projection, theirs)
+        )
+        numbered = [(int(f.stem) if f.stem.isdigit() else i, f) for i, f in enumerate(other_files)]
+        listed = [(stamps[index], file) for index, file in numbered if index < len(stamps)]
+        recording.add_partner(rig, paired_files([frame.stamp_ns for frame in frames], listed, rate))
+    return recording
+
+
+def _projection(file: Path, label: str) -> NDArray[np.float64]:
+    numbers = tables.labelled(file).get(label, [])
+    if len(numbers) != 12:
+        raise RecordingError(f"{file} has no line '{label}:' with 12 numbers")
+    return np.array(numbers).reshape(3, 4)
+
+
+def camera_from_projection(projection: NDArray[np.float64], size: tuple[int, int]) -> CameraModel:
+    """Return the pinhole camera of a rectified image from its 3x4 projection matrix (pixels) and (width, height)."""
+    p = projection
+    return CameraModel(*size, float(p[0, 0]), float(p[1, 1]), float(p[0, 2]), float(p[1, 2]))
+
+
+def _size_or_error(folder: Path, files: Sequence[Path]) -> tuple[int, int]:
+    size = first_size(files)
+    if size is None:
+        raise RecordingError(f"'{folder}' holds {len(files)} image files and none can be read")
+    return size
+
+
+def _stamps(path: Path, count: int, rate_hz: float | None) -> list[int]:
+    if rate_hz is not None or not path.is_file():
+        period = 1e9 / (rate_hz or DEFAULT_RATE_HZ)
+        first_unlisted = max((int(p.stem) for p in image_files(path.parent) if p.stem.isdigit()), default=0)
+        return [round(index * period) for index in range(max(count, first_unlisted + 1))]
+    return [tables.seconds_to_ns(fields[0], path, line) for line, fields in tables.rows(path)]
+
+
+def _poses(path: Path) -> list[NDArray[np.float64]]:
+    for candidate in (path / "poses.txt", path.parents[1] / "poses" / f"{path.name}.txt"):
+        if candidate.is_file():
+            return tables.kitti_poses(candidate)
+    return []
+
+
+def open_kitti_raw(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+) -> FileRecording:
+    """Open a raw drive (camera ``image_02`` unless named); ``_sync`` drives are rectified, ``_extract`` ones are not.
+
+    Raises:
+        RecordingError, CalibrationError: a file is missing or malformed.
+    """
+    names = [p.name for p in _cameras(path, "image_0[0-3]")]
+    name = choose_camera(path, names, topic, "image_02")
+    files = image_files(path / name / "data")
+    size = _size_or_error(path / name / "data", files)
+    model = resolve_camera(camera, size)
+    if model is None:
+        model = _raw_camera(path, name[-2:], size)
+    if model is not None:
+        check_size(model, size, path.name)
+    recorded = _raw_listing(path / name, files, None)
+    rate = rate_hz or median_rate_hz([stamp for stamp, _ in recorded])
+    listed = recorded if rate_hz is None else _raw_listing(path / name, files, rate_hz)
+    frames = [FrameFile(file, stamp, file.stem) for stamp, file in listed]
+    recording = FileRecording("kitti_raw", path.name, frames, model, rate)
+    if partner is not None:
+        other = choose_partner(str(path), names, name, partner.name.strip("/"))
+        other_files = image_files(path / other / "data")
+        other_size = _size_or_error(path / other / "data", other_files)
+        rig = make_rig(
+            other,
+            partner,
+            camera,
+            model,
+            other_size,
+            _raw_camera(path, other[-2:], other_size),
+            lambda *models: _raw_extrinsics(path, name[-2:], other[-2:], *models),
+        )
+        told = None if _has_stamps(path / name) and _has_stamps(path / other) else rate
+        ours = [stamp for stamp, _ in _raw_listing(path / name, files, told)]
+        found = paired_files(ours, _raw_listing(path / other, other_files, told), rate)
+        recording.add_partner(
+            rig,
+            [  # paired by the recorded stamps, delivered on the time base of the frames
+                None if entry is None else (frame.stamp_ns + entry[0] - stamp, entry[1])
+                for frame, stamp, entry in zip(frames, ours, found, strict=True)
+            ],
+        )
+    return recording
+
+
+def _has_stamps(folder: Path) -> bool:
+    return (folder / "timestamps.txt").is_file()
+
+
+def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> list[tuple[int, Path]]:
+    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is told or there is no such file."""
+    stamps = _raw_stamps(folder / "timestamps.txt") if rate_hz is None else []
+    rate = rate_hz or median_rate_hz(stamps)
+    if stamps and len(stamps) < len(files):
+        raise RecordingError(f"{folder / 'timestamps.txt'} has {len(stamps)} lines for {len(files)} images")
+    listed = []
+    for position, file in enumerate(files):
+        index = int(file.stem) if file.stem.isdigit() else position
+        listed.append((stamps[index] if index < len(stamps) else round(index * 1e9 / rate), file))
+    return listed
+
+
+def _raw_extrinsics(
+    path: Path, number: str, other: str, model: CameraModel, other_model: CameraModel
+) -> NDArray[np.float64] | None:
+    """Return T_partner_camera: by P_rect when rectified, else by R and T (from camera 0)."""
+    file = _raw_calibration(path)
+    if file is None:
+        return None
+    lines = tables.labelled(file)
+    if not path.name.endswith("_extract"):
+        return projection_offset(_projection(file, f"P_rect_{number}"), _projection(file, f"P_rect_{other}"))
+    placed = []
+    for camera in (number, other):
+        r, t = lines.get(f"R_{camera}", []), lines.get(f"T_{camera}", [])
+        if len(r) != 9 or len(t) != 3:
+            raise RecordingError(f"{file} has no lines R_{camera} (9 numbers) and T_{camera} (3 numbers)")
+        placed.append(se3.make(np.reshape(r, (3, 3)), t))
+    T_camera_first, T_partner_first = placed
+    return between_rectified(T_partner_first @ se3.inverse(T_camera_first), model, other_model)
+
+
+def _raw_calibration(path: Path) -> Path | None:
+    candidates = [folder / "calib_cam_to_cam.txt" for folder in (path.parent, path)]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _raw_camera(path: Path, number: str, size: tuple[int, int]) -> CameraModel | None:
+    file = _raw_calibration(path)
+    if file is None:
+        return None
+    lines = tables.labelled(file)
+    if path.name.endswith("_extract"):
+        k, d = lines.get(f"K_{number}", []), lines.get(f"D_{number}", [])
+        if len(k) != 9 or len(d) != 5:
+            raise RecordingError(f"{file} has no lines K_{number} (9 numbers) and D_{number} (5 numbers)")
+        return CameraModel(*size, k[0], k[4], k[2], k[5], distortion_model="plumb_bob", distortion=tuple(d))
+    return camera_from_projection(_projection(file, f"P_rect_{number}"), size)
+
+
+def _raw_stamps(path: Path) -> list[int]:
+    """Read ``2011-09-26 13:02:25.594360375`` a line, taken as UTC, to the nanosecond."""
+    if not path.is_file():
+        return []
+    stamps = []
+    for line, fields in tables.rows(path):
+        text = " ".join(fields)
+        whole, _, fraction = text.partition(".")
+        try:
+            moment = datetime.datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.timezone.utc)
+            stamps.append(int(moment.timestamp()) * 1_000_000_000 + int((fraction + "0" * 9)[:9]))
+        except ValueError as error:
+            raise RecordingError(f"{path}, line {line}: '{text}' is no date and time") from error
+    return stamps

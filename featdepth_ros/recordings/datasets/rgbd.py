@@ -1,0 +1,167 @@
+"""Indoor RGB-D folders with truth: 7-Scenes sequences, TUM RGB-D recordings and NYU Depth V2 scenes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import distortion_of
+from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
+from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets.poses import interpolate
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    image_files,
+    natural_key,
+)
+from featdepth_ros.recordings.recording import median_rate_hz
+
+KINECT_RATE_HZ = 30.0
+#: TUM's published colour calibrations (fx fy cx cy, then k1 k2 p1 p2 k3), by the camera in the recording's name.
+TUM_CALIBRATIONS: dict[str, tuple[float, ...]] = {
+    "freiburg1": (517.306408, 516.469215, 318.643040, 255.313989)
+    + (0.262383, -0.953104, -0.005358, 0.002628, 1.163314),
+    "freiburg2": (520.908620, 521.007327, 325.141442, 249.701764)
+    + (0.231222, -0.784899, -0.003257, -0.000105, 0.917205),
+    "freiburg3": (535.4, 539.2, 320.1, 247.6) + (0.0, 0.0, 0.0, 0.0, 0.0),
+}
+#: fx fy cx cy of NYU Depth V2's colour camera, as the data set's toolbox states them (camera_params.m).
+NYU_CALIBRATION = (518.857901, 519.469611, 325.582449, 253.736166)
+#: Farthest apart (ns) a colour and a depth image may be to belong together, and two poses to be interpolated.
+_ASSOCIATED_NS = 20_000_000
+_BRIDGED_NS = 100_000_000
+
+
+def is_seven_scenes(path: Path) -> bool:
+    """Tell whether a folder holds ``frame-000000.color.*`` with a pose file beside."""
+    return any(path.glob("frame-*.color.*")) and any(path.glob("frame-*.pose.txt"))
+
+
+def is_tum(path: Path) -> bool:
+    """Tell whether a folder holds TUM's list of colour images, ``rgb.txt``, beside ``rgb``."""
+    return (path / "rgb.txt").is_file() and (path / "rgb").is_dir()
+
+
+def is_nyu(path: Path) -> bool:
+    """Tell whether a folder is a NYU scene: ``rgb_00000.jpg`` beside ``sync_depth_00000.png``."""
+    return any(path.glob("rgb_*.*")) and any(path.glob("sync_depth_*.png"))
+
+
+def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+    """Open a NYU Depth V2 scene in the layout of the usual extracts: ``rgb_*.jpg`` and ``sync_depth_*.png``.
+
+    Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file come without. The
+    images are the toolbox's undistorted ones, hence a pinhole: `NYU_CALIBRATION`. The extracts have no stamps: the
+    number in the name counts at the told rate, else at 30 frames/s. The labelled ``.mat`` file is not read.
+
+    Raises:
+        RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.
+    """
+    images = [file for file in image_files(path) if file.stem.startswith("rgb_")]
+    size = first_size(images)
+    if size is None:
+        raise RecordingError(f"none of the {len(images)} colour images in '{path}' can be read")
+    model = resolve_camera(camera, size) or CameraModel(640, 480, *NYU_CALIBRATION)
+    check_size(model, size, path.name)
+    rate = rate_hz or KINECT_RATE_HZ
+    frames = []
+    for position, image in enumerate(images):
+        number = image.stem.removeprefix("rgb_")
+        depth = path / f"sync_depth_{number}.png"
+        index = int(number) if number.isdigit() else position
+        frames.append(FrameFile(image, round(index * 1e9 / rate), image.stem, depth if depth.is_file() else None))
+    return FileRecording("nyu", path.name, frames, model, rate)
+
+
+def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+    """Open a 7-Scenes sequence: depth in mm (0 and 65535 invalid), camera-to-world poses, 30 frames/s.
+
+    Intrinsics come from ``camera-intrinsics.txt`` (3x3) when there, else the data set's own: 585 585 320 240.
+
+    Raises:
+        RecordingError, CalibrationError: a file is malformed or no image can be read.
+    """
+    images = sorted(path.glob("frame-*.color.*"), key=natural_key)
+    size = first_size(images)
+    if size is None:
+        raise RecordingError(f"none of the {len(images)} colour images in '{path}' can be read")
+    intrinsics = path / "camera-intrinsics.txt"
+    k = (585.0, 585.0, 320.0, 240.0)
+    if intrinsics.is_file():
+        m = np.array([tables.numbers(intrinsics, line, fields, 3) for line, fields in tables.rows(intrinsics)])
+        if m.shape != (3, 3):
+            raise RecordingError(f"{intrinsics} does not hold 3 lines of 3 numbers")
+        k = (float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
+    model = resolve_camera(camera, size) or CameraModel(*size, *k)
+    check_size(model, size, path.name)
+    rate = rate_hz or KINECT_RATE_HZ
+    frames = []
+    for index, image in enumerate(images):
+        stem = image.name.split(".", 1)[0]
+        depth, pose = path / f"{stem}.depth.png", path / f"{stem}.pose.txt"
+        matrix = None
+        if pose.is_file():
+            values = np.array([tables.numbers(pose, line, fields, 4) for line, fields in tables.rows(pose)])
+            if values.shape != (4, 4):
+                raise RecordingError(f"{pose} does not hold 4 lines of 4 numbers")
+            matrix = se3.make(values[:3, :3], values[:3, 3])
+        frames.append(FrameFile(image, round(index * 1e9 / rate), stem, depth if depth.is_file() else None, matrix))
+    return FileRecording("seven_scenes", path.name, frames, model, rate, 1000.0, (0, 65535))
+
+
+def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
+    """Open a TUM RGB-D recording: depth (5000 = 1 m) within 20 ms of the colour image, poses interpolated.
+
+    Intrinsics are TUM's published ones when the folder's name says which camera it was (``freiburg1`` or ``fr1``, ...).
+
+    Raises:
+        RecordingError, CalibrationError: a table is malformed or no image can be read.
+    """
+    colour = _listed(path / "rgb.txt")
+    depth = _listed(path / "depth.txt") if (path / "depth.txt").is_file() else []
+    truth = path / "groundtruth.txt"
+    stamps, poses = tables.tum_poses(truth) if truth.is_file() else ([], [])
+    size = first_size([file for _, file in colour])
+    if size is None:
+        raise RecordingError(f"none of the {len(colour)} images listed in {path / 'rgb.txt'} can be read")
+    model = resolve_camera(camera, size) or _tum_camera(path.name, size)
+    if model is not None:
+        check_size(model, size, path.name)
+    frames = [
+        FrameFile(file, stamp, file.stem, _nearest(depth, stamp), interpolate(stamps, poses, stamp, _BRIDGED_NS))
+        for stamp, file in colour
+    ]
+    rate = rate_hz or median_rate_hz([stamp for stamp, _ in colour])
+    return FileRecording("tum", path.name, frames, model, rate, 5000.0)
+
+
+def _listed(path: Path) -> list[tuple[int, Path]]:
+    found = []
+    for line, fields in tables.rows(path):
+        if len(fields) < 2:
+            raise RecordingError(f"{path}, line {line}: expected 'seconds file', found {fields}")
+        found.append((tables.seconds_to_ns(fields[0], path, line), path.parent / fields[1]))
+    return sorted(found)
+
+
+def _nearest(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:
+    position = bisect_left(listed, (stamp_ns, Path()))
+    near = min(listed[max(0, position - 1) : position + 1], key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+    return near[1] if near is not None and abs(near[0] - stamp_ns) <= _ASSOCIATED_NS else None
+
+
+def _tum_camera(name: str, size: tuple[int, int]) -> CameraModel | None:
+    for key, values in TUM_CALIBRATIONS.items():
+        if key in name or f"fr{key[-1]}" in name:
+            model, distortion = distortion_of("plumb_bob", values[4:])
+            fx, fy, cx, cy = values[:4]
+            return CameraModel(*size, fx, fy, cx, cy, distortion_model=model, distortion=distortion)
+    return None

@@ -1,0 +1,130 @@
+"""Plain folders of images: one camera, or two that share the folder and are told apart by the ends of the names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.extrinsics import make_rig
+from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
+from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerWish, choose_partner
+from featdepth_ros.recordings.datasets.kitti import choose_camera
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    image_files,
+    natural_key,
+    paired_files,
+)
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+
+#: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.
+_STAMPED = re.compile(r"(\d{18,19})_([A-Za-z0-9]+)")
+
+
+def open_images(
+    kind: str,
+    name: str,
+    files: Sequence[Path],
+    camera: CameraArgument,
+    rate_hz: float | None,
+    partner: PartnerWish | None = None,
+) -> FileRecording:
+    """Open image files as frames at a told rate; a partner's images are those of the same names in another folder.
+
+    Raises:
+        RecordingError: no file can be read, or there is no such partner.
+        CalibrationError: the calibration does not fit, or the partner's is not known.
+    """
+    rate = rate_hz or DEFAULT_RATE_HZ
+    size, model = _sized(name, files, camera)
+    stems = [file.stem for file in files]
+    unique = len(set(stems)) == len(stems)
+    frames = [
+        FrameFile(file, round(index * 1e9 / rate), file.stem if unique else file.name.replace(".", "_"))
+        for index, file in enumerate(files)
+    ]
+    recording = FileRecording(kind, name, frames, model, rate)
+    if partner is not None:
+        other = _partner_folder(files[0].parent, partner.name)
+        theirs = {file.stem: file for file in image_files(other)}
+        other_size = first_size(list(theirs.values()))
+        if other_size is None:
+            raise RecordingError(f"partner folder '{other}' holds no image that can be read")
+        rig = make_rig(other.name, partner, camera, model, other_size, None, lambda *_: None)
+        found = [
+            (frame.stamp_ns, theirs[file.stem]) if file.stem in theirs else None
+            for frame, file in zip(frames, files, strict=True)
+        ]
+        recording.add_partner(rig, found, "of the same name")
+    return recording
+
+
+def _partner_folder(folder: Path, wanted: str) -> Path:
+    for candidate in (Path(wanted).expanduser(), folder.parent / wanted):
+        if wanted != AUTO and candidate.is_dir():
+            if candidate.resolve() == folder.resolve():
+                raise RecordingError(f"partner folder '{wanted}' is the folder of the camera itself")
+            return candidate
+    beside = sorted(p.name for p in folder.absolute().parent.iterdir() if p.is_dir())
+    return folder.absolute().parent / choose_partner(str(folder.parent), beside, folder.absolute().name, wanted)
+
+
+def is_suffixed(files: Sequence[Path]) -> bool:
+    """Tell whether all files are named ``<stamp_ns>_<camera>`` and are of two cameras or more."""
+    matches = [_STAMPED.fullmatch(file.stem) for file in files]
+    return all(matches) and len({match[2] for match in matches if match}) > 1
+
+
+def open_suffixed(
+    path: Path,
+    files: Sequence[Path],
+    topic: str | None,
+    camera: CameraArgument,
+    rate_hz: float | None,
+    partner: PartnerWish | None,
+) -> FileRecording:
+    """Open a folder of ``<stamp_ns>_<camera>.jpg``: the first camera unless ``topic`` names another one.
+
+    Stamps are those of the names (a told rate changes the nominal rate alone). There is no calibration in it.
+
+    Raises:
+        RecordingError, CalibrationError: no such camera, or its images or calibrations do not fit.
+    """
+    cameras: dict[str, list[tuple[int, Path]]] = {}
+    for file in sorted(files, key=natural_key):
+        match = _STAMPED.fullmatch(file.stem)
+        if match is not None:
+            cameras.setdefault(match[2], []).append((int(match[1]), file))
+    names = sorted(cameras)
+    chosen = choose_camera(path, names, topic, names[0])
+    ours = cameras[chosen]
+    _, model = _sized(path.name, [file for _, file in ours], camera)
+    rate = rate_hz or median_rate_hz([stamp for stamp, _ in ours])
+    frames = [FrameFile(file, stamp, file.stem) for stamp, file in ours]
+    recording = FileRecording("images", path.name, frames, model, rate)
+    if partner is None:
+        recording.note(f"the names are of the cameras {', '.join(names)}; the images of camera {chosen} are read")
+        return recording
+    if partner.name == AUTO and len(names) == 2:
+        partner = PartnerWish(next(name for name in names if name != chosen), partner.camera)
+    other = choose_partner(str(path), names, chosen, partner.name)
+    size = first_size([file for _, file in cameras[other]])
+    rig = make_rig(other, partner, camera, model, size, None, lambda *_: None)
+    recording.add_partner(rig, paired_files([stamp for stamp, _ in ours], cameras[other], rate))
+    return recording
+
+
+def _sized(name: str, files: Sequence[Path], camera: CameraArgument) -> tuple[tuple[int, int], CameraModel | None]:
+    size = first_size(files)
+    if size is None:
+        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read")
+    model = resolve_camera(camera, size)
+    if model is not None:
+        check_size(model, size, name)
+    return size, model

@@ -1,0 +1,221 @@
+"""Images on disk: decoding with a check for truncation, natural order, and the recording of a list of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.calibration.stereo import Rig, longest_gap_ns, pair_by_stamp, unpaired_note, within
+from featdepth_ros.recordings.frame import Frame, Partner
+from featdepth_ros.recordings.recording import Recording
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Return a sorting key under which ``frame2`` comes before ``frame10``."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files directly in a folder, in natural order of their names."""
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return sorted((p for p in found if p.is_file()), key=natural_key)
+
+
+def decode_image(data: bytes | NDArray[np.uint8], upright: bool = True) -> NDArray[np.uint8]:
+    """Decode a PNG, JPEG, ... into (H, W, 3) uint8 RGB; grey is repeated, 16 bits become 8, alpha is dropped.
+
+    Args:
+        data: the file's bytes.
+        upright: turn the image as its EXIF mark says; False leaves the sensor's rows, which a calibration means.
+
+    Raises:
+        ImageError: not an image, or a JPEG or PNG that ends early (decoders would fill the rest with grey).
+    """
+    buffer = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+    if buffer.size == 0:
+        raise ImageError("the image is empty (0 bytes)")
+    content = buffer.tobytes().rstrip(b"\0")  # cameras pad their JPEG buffers
+    head, tail = content[:4], content[-4096:]
+    if (head[:2] == b"\xff\xd8" and b"\xff\xd9" not in tail) or (head == b"\x89PNG" and b"IEND" not in tail):
+        raise ImageError(f"the image ends early ({buffer.size} bytes, no end marker)")
+    try:
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
+    except cv2.error as error:
+        raise ImageError(f"the image cannot be decoded: {error.err}") from error
+    if bgr is None:
+        raise ImageError(f"the {buffer.size} bytes are no image that can be decoded")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: unreadable, truncated or no image; the message names the reason, not the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the file cannot be read: {error.strerror}") from error
+    return decode_image(data)
+
+
+def read_depth(path: Path, per_metre: float, invalid: Sequence[int] = (0,)) -> NDArray[np.float32]:
+    """Read a 16-bit depth image as (H, W) float32 metres, NaN where ``invalid``.
+
+    Raises:
+        ImageError: no single-channel 16-bit image.
+    """
+    raw = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+        raise ImageError(f"depth image {path.name} is not a single-channel 16-bit image")
+    return np.where(np.isin(raw, invalid), np.float32(np.nan), raw.astype(np.float32) / np.float32(per_metre))
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One frame on disk: image, stamp (ns), what is known of it (depth file, pose), its partner's image and stamp."""
+
+    image: Path
+    stamp_ns: int
+    name: str
+    depth: Path | None = None
+    T_world_camera: NDArray[np.float64] | None = None
+    partner: Path | None = None
+    partner_stamp_ns: int = 0
+
+
+class FileRecording(Recording):
+    """A recording stored as one image file a frame: folders of images and the data sets that are laid out so."""
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        files: Sequence[FrameFile],
+        camera: CameraModel | None,
+        rate_hz: float,
+        depth_per_metre: float = 1000.0,
+        depth_invalid: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(name, camera, rate_hz)
+        self.kind = kind
+        self._files = tuple(files)
+        self._depth_per_metre = depth_per_metre
+        self._depth_invalid = tuple(depth_invalid)
+        self._rig: Rig | None = None
+        if not self._files:
+            raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
+
+    def add_partner(self, rig: Rig, partner_of: Sequence[tuple[int, Path] | None], how: str | None = None) -> None:
+        """Give every frame the image of a second camera.
+
+        Args:
+            rig: the second camera.
+            partner_of: for each frame its partner's stamp (ns) and file, or None where it has none.
+            how: the pairs were found, for notes; by stamp when None.
+
+        Raises:
+            RecordingError: not one frame has a partner.
+        """
+        unpaired = sum(entry is None for entry in partner_of)
+        note = unpaired_note(rig.name, unpaired, len(self._files), how or within(self.rate_hz))
+        if unpaired == len(self._files):
+            raise RecordingError(f"recording '{self.name}' has no pairs: {note}")
+        self._rig, self.partner_name = rig, rig.name
+        self._files = tuple(
+            file if entry is None else replace(file, partner=entry[1], partner_stamp_ns=entry[0])
+            for file, entry in zip(self._files, partner_of, strict=True)
+        )
+        if unpaired:
+            self.note(note)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def _frames(self) -> Iterator[Frame]:
+        return self._read(self._files)
+
+    def frames_from(self, start: int) -> Iterator[Frame]:
+        """Yield the frames after the first ``start`` ones, without reading those."""
+        self.skipped = []
+        return self._read(self._files[start:])
+
+    def _read(self, files: Sequence[FrameFile]) -> Iterator[Frame]:
+        for file in files:
+            try:
+                image = read_image(file.image)
+                self._check_size(image)
+            except (ImageError, CalibrationError) as error:
+                self._skip(file.image.name, str(error))
+                continue
+            partner = self._partner(file)
+            yield Frame(image, file.stamp_ns, file.name, self.camera, self._depth(file), file.T_world_camera, partner)
+
+    def _partner(self, file: FrameFile) -> Partner | None:
+        if file.partner is None or self._rig is None:
+            return None
+        try:
+            image = read_image(file.partner)
+            check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._rig.name)
+        except (ImageError, CalibrationError) as error:
+            self.note(f"frame {file.name} comes without a partner, {self._rig.name}/{file.partner.name}: {error}")
+            return None
+        return Partner(image, file.partner_stamp_ns, self._rig.camera, self._rig.T_partner_camera)
+
+    def _depth(self, file: FrameFile) -> NDArray[np.float32] | None:
+        if file.depth is None:
+            return None
+        try:
+            return read_depth(file.depth, self._depth_per_metre, self._depth_invalid)
+        except ImageError as error:
+            self.note(str(error))
+            return None
+
+    def _check_size(self, image: NDArray[np.uint8]) -> None:
+        if self.camera is not None:
+            check_size(self.camera, (image.shape[1], image.shape[0]), self.name)
+
+
+def paired_files(
+    stamps_ns: Sequence[int], partner_files: Sequence[tuple[int, Path]], rate_hz: float
+) -> list[tuple[int, Path] | None]:
+    """Return for each stamp the (stamp, file) of its partner, or None; see `pair_by_stamp`."""
+    found = pair_by_stamp(stamps_ns, [stamp for stamp, _ in partner_files], longest_gap_ns(rate_hz))
+    return [None if index is None else partner_files[index] for index in found]
+
+
+def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
+    """Refuse a calibration that belongs to images of another size.
+
+    Raises:
+        CalibrationError: the delivered size of ``camera`` is not ``size`` (width, height).
+    """
+    if camera.delivered_size != size:
+        expected = "x".join(map(str, camera.delivered_size))
+        raise CalibrationError(
+            f"the images of '{what}' are {size[0]}x{size[1]} pixels, the calibration is for {expected}; "
+            "give the calibration of these images (--camera FILE or fx,fy,cx,cy in their pixels)"
+        )
+
+
+def first_size(files: Sequence[Path]) -> tuple[int, int] | None:
+    """Return (width, height) of the first readable image, or None when none is readable."""
+    for path in files:
+        try:
+            image = read_image(path)
+        except ImageError:
+            continue
+        return image.shape[1], image.shape[0]
+    return None

@@ -1,0 +1,268 @@
+"""What a scene is made of, and how one is put together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from featdepth_ros.simulation.render import kernels, shapes
+from featdepth_ros.simulation.render.shapes import BOX, CONE, ELLIPSOID, FRUSTUM, LEAVES, SceneData
+from featdepth_ros.simulation.render.textures import Atlas
+
+Vector = NDArray[np.float64]
+Texture = int | tuple[int, int, int]
+Tile = float | tuple[float, float] | NDArray[np.float64] | str
+
+
+@dataclass(frozen=True)
+class Light:
+    """The scene's light: a sun (or lamp) far away, and light from above and below.
+
+    Attributes:
+        direction: towards the sun, world axes, any length.
+        sun, above, below: (red, green, blue) strength.
+    """
+
+    direction: tuple[float, float, float] = (0.3, 0.5, 0.8)
+    sun: tuple[float, float, float] = (0.75, 0.72, 0.65)
+    above: tuple[float, float, float] = (0.46, 0.49, 0.55)
+    below: tuple[float, float, float] = (0.3, 0.28, 0.26)
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The sky's colours, and its clouds (cover 0 to 1, brightness)."""
+
+    zenith: tuple[float, float, float] = (0.3, 0.5, 0.85)
+    horizon: tuple[float, float, float] = (0.8, 0.87, 0.93)
+    cover: float = 0.5
+    size: float = 0.12
+    brightness: float = 0.95
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Ground with a road: undulation, widths and paint. Lengths in metres; a width or strength of 0 leaves it out."""
+
+    road: float = 4.0
+    pavement: float = 2.5
+    tile: float = 2.0
+    centre_line: float = 0.8
+    edge_line: float = 0.0
+    dash: float = 9.0
+    crossing: float = 0.0
+    textures: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tints: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),) * 4
+    waves: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world to render.
+
+    Attributes:
+        kind, seed: what it was made from.
+        data: the arrays the kernels read.
+        path: what the trajectories need to know (a road's centreline, a room's free space).
+        far_m: primitives beyond this distance are not drawn.
+    """
+
+    kind: str
+    seed: int
+    data: SceneData
+    path: object
+    far_m: float = 160.0
+
+    def ground_height(self, x: float, y: float) -> tuple[float, float, float]:
+        """Return the ground's height (m) and slopes at a place, or zeros where the scene has no such ground."""
+        return undulation(self.data.waves, x, y)
+
+
+def undulation(waves: Vector, x: float, y: float) -> tuple[float, float, float]:
+    """Return height (m) and slopes of an undulating ground: the very function the renderer uses."""
+    height, slope_x, slope_y = shapes.ground_height.py_func(waves, float(x), float(y))  # type: ignore[attr-defined]
+    return float(height), float(slope_x), float(slope_y)
+
+
+def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
+    """Return the 3x3 rotation Rz(yaw) Ry(pitch) Rx(roll); columns are the turned axes."""
+    cz, sz, cy, sy, cx, sx = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
+    return np.array(
+        [
+            [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+            [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+            [-sy, cy * sx, cy * cx],
+        ]
+    )
+
+
+class SceneBuilder:
+    """Collects primitives; `build` turns them into a `Scene`.
+
+    ``texture`` is an index of the atlas, or three of them, one per face axis; ``tile`` is metres per texture tile: one
+    number, (u, v), (3, 2) of them per face axis, or "fit" to lay one tile over each face. ``tint`` is one colour or
+    three.
+    """
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self.kind, self.seed = kind, seed
+        self.atlas = Atlas(seed)
+        self.casts: list[bool] = []
+        self._rows: list[tuple[tuple[int, ...], list[float], Vector]] = []
+
+    def pick(self, rng: np.random.Generator, *names: str) -> int:
+        """Return one texture of the named kinds."""
+        name = names[int(rng.integers(len(names)))]
+        choices = self.atlas[name]
+        return choices[int(rng.integers(len(choices)))]
+
+    def _add(
+        self, kind: int, centre: ArrayLike, half: ArrayLike, rotation: Vector, texture: Texture, tile: Tile,
+        tint: ArrayLike, taper: tuple[float, float] = (1.0, 1.0), glow: float = 0.0, casts: bool = True,
+        shift: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        h = np.maximum(np.asarray(half, dtype=float), 1e-3)
+        if isinstance(tile, str):
+            tiles = np.array([[2.0 * h[a], 2.0 * h[b]] for a, b in ((1, 2), (0, 2), (0, 1))])
+            shift = (0.5, 0.5)
+        else:
+            tiles = np.broadcast_to(np.asarray(tile, dtype=float), (3, 2))
+        # Textures stand on the primitive's foot: a storey begins at the ground.
+        shift = shift or (0.0, float(h[2] / tiles[0][1]) % 1.0)
+        textures = texture if isinstance(texture, tuple) else (texture,) * 3
+        inverse, tints = rotation.T / h[:, None], np.broadcast_to(np.asarray(tint, dtype=float), (3, 3))
+        numbers = [
+            *np.asarray(centre, float),
+            *inverse.ravel(),
+            *h,
+            *taper,
+            *tiles.ravel(),
+            *shift,
+            *tints.ravel(),
+            glow,
+        ]
+        self._rows.append(((kind, *textures), numbers, rotation.T * h[:, None]))
+        self.casts.append(casts)
+
+    def box(
+        self, centre: ArrayLike, half: ArrayLike, texture: Texture, rotation: Vector | None = None,
+        tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        casts: bool = True, shift: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """Add a box: centre and half extents (m), rotation of its axes."""
+        self._add(BOX, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, casts, shift)
+
+    def ellipsoid(
+        self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None = None,
+        tile: float | tuple[float, float] = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        shift: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """Add an ellipsoid: centre and half axes (m)."""
+        self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, True, shift)
+
+    def leaves(
+        self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None, tile: float, tint: ArrayLike
+    ) -> None:
+        """Add an ellipsoid of foliage: open where the texture is transparent. ``tile`` holds for its mean half axis."""
+        h = np.asarray(half, float)
+        density = float(h.mean()) / tile
+        # The texture lies on the unit sphere, so that its dark parts are the very gaps.
+        tiles = np.array([[h[a], h[b]] for a, b in ((1, 2), (0, 2), (0, 1))]) / density
+        self._add(LEAVES, centre, h, _or_upright(rotation), texture, tiles, tint, (density, 1.0), shift=(0.0, 0.0))
+
+    def frustum(
+        self, centre: ArrayLike, half: ArrayLike, texture: Texture, taper: tuple[float, float],
+        rotation: Vector | None = None, tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0),
+    ) -> None:  # fmt: skip
+        """Add a box whose top is ``taper`` (along x, y; 0 to 1) times as wide as its foot: roofs, cabins."""
+        self._add(FRUSTUM, centre, half, _or_upright(rotation), texture, tile, tint, taper)
+
+    def cone(
+        self, foot: ArrayLike, top: ArrayLike, radius: float, texture: int, radius_top: float | None = None,
+        tile: float | tuple[float, float] = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
+        casts: bool = True,
+    ) -> None:  # fmt: skip
+        """Add a cylinder, or a cone frustum, from ``foot`` to ``top`` (m)."""
+        a, b = np.asarray(foot, float), np.asarray(top, float)
+        axis = b - a
+        length = float(np.linalg.norm(axis))
+        z = axis / length
+        x = np.cross(z, [0.0, 0.0, 1.0] if abs(z[2]) < 0.9 else [0.0, 1.0, 0.0])
+        x /= np.linalg.norm(x)
+        rotation = np.stack([x, np.cross(z, x), z], axis=1)
+        top_radius = radius if radius_top is None else radius_top
+        widest = max(radius, top_radius)
+        if top_radius > radius:  # the wide end is the foot, so that the unit box always bounds it
+            rotation, top_radius = rotation @ np.diag([1.0, -1.0, -1.0]), radius
+        half = (widest, widest, 0.5 * length)
+        self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, (top_radius / widest, 1.0), glow, casts)
+
+    def build(
+        self, path: object, light: Light, sky: Sky, ground: Ground | None, arcs: Vector, grid: NDArray[np.int32],
+        frame: Vector, shadow_cell_m: float, far_m: float,
+    ) -> Scene:  # fmt: skip
+        """Pack the arrays and cast the shadows."""
+        sun = np.asarray(light.direction, float) / np.linalg.norm(light.direction)
+        columns = list(zip(*self._rows, strict=True))
+        packed = np.array(columns[1], float)
+        axes, casts = np.array(columns[2]), np.array(self.casts)
+        frame_s, shape, top = _shadow_frame(sun, packed[:, :3], axes, casts, shadow_cell_m)
+        road = ground or Ground()
+        sky_numbers = [*sky.zenith, *sky.horizon, self.atlas["cloud"][0], sky.cover, sky.size, sky.brightness]
+        ground_numbers = _ground_numbers(road, ground is not None, self.atlas["stain"][0])
+        data = SceneData(
+            kind=np.array(columns[0], np.int32),
+            shapes=packed,
+            axes=axes,
+            atlas=self.atlas.texels,
+            numbers=np.array(
+                [*sun, *light.sun, *light.above, *light.below, *frame_s, *sky_numbers, *ground_numbers]
+                + [v for tint in road.tints for v in tint]
+            ),
+            waves=road.waves,
+            arcs=np.column_stack([arcs, np.cos(arcs[:, 2]), np.sin(arcs[:, 2])]),
+            arc_grid=grid,
+            arc_frame=frame,
+            ground_texture=np.array(road.textures, np.int32),
+            shadow=np.full(shape, -1e9, np.float32),
+        )
+        kernels.cast_shadows(data, casts, top, data.shadow, np.empty(3), np.empty(3))
+        return Scene(self.kind, self.seed, data, path, far_m)
+
+
+def _or_upright(rotation: Vector | None) -> Vector:
+    return np.eye(3) if rotation is None else rotation
+
+
+def _ground_numbers(ground: Ground, on: bool, patch: int) -> Vector:
+    waves = ground.waves
+    # The parabolic sine rises by at most 8 per cycle.
+    slope = float(np.sum(np.abs(waves[:, 0]) * np.hypot(waves[:, 1], waves[:, 2])) * 8.0)
+    highest = float(np.abs(waves[:, 0]).sum()) + 1e-6
+    return np.array(
+        [
+            float(on), highest, slope, ground.road, ground.pavement, ground.tile, ground.centre_line,
+            ground.edge_line, ground.dash, ground.crossing, float(patch),
+        ]
+    )  # fmt: skip
+
+
+def _shadow_frame(
+    sun: Vector, centre: Vector, axes: Vector, casts: NDArray[np.bool_], cell: float
+) -> tuple[Vector, tuple[int, int], float]:
+    """Return the shadow map's frame, its (rows, columns), and a height towards the sun above every primitive."""
+    first = np.cross(sun, [0.0, 1.0, 0.0])
+    first /= np.linalg.norm(first)
+    second = np.cross(sun, first)
+    reach = {name: np.abs(axes @ axis).sum(1) for name, axis in (("a", first), ("b", second), ("c", sun))}
+    place = {name: centre @ axis for name, axis in (("a", first), ("b", second), ("c", sun))}
+    if not casts.any():
+        return np.array([*first, *second, 0.0, 0.0, cell]), (1, 1), 0.0
+    low = [float((place[k] - reach[k])[casts].min()) - 3 * cell for k in "ab"]
+    high = [float((place[k] + reach[k])[casts].max()) + 3 * cell for k in "ab"]
+    top = float((place["c"] + reach["c"]).max()) + 1.0
+    shape = (int((high[1] - low[1]) / cell) + 2, int((high[0] - low[0]) / cell) + 2)
+    return np.array([*first, *second, *low, cell]), shape, top

@@ -1,0 +1,1 @@
+"""What the rendered worlds consist of: streets, rooms, corridors, and what stands in them."""

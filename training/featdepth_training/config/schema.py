@@ -1,0 +1,388 @@
+"""What a training run is made of, as frozen dataclasses; recipes are YAML files of the same shape.
+
+The files are read by `loading`. The resolved configuration travels inside every checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The networks that are trained.
+
+    Attributes:
+        architecture: as `featdepth_ros.models.build_model` knows it.
+        name: name written into the weights.
+        initial: ``imagenet`` (the compact encoder from the installed EfficientNet-Lite0 package, ResNets from the files
+            named below), ``none`` (random), or a weights file (or the name of shipped weights) to start from.
+        resnet_file, pose_resnet_file: ResNets in torchvision's format for ``initial: imagenet`` of the published
+            architectures; without the second the pose net starts from random weights.
+        preset: facts of published weights that ``--finetune`` (or ``initial``) names and that carry none themselves:
+            a name of `featdepth_ros.models.presets`. Their depth range and unit must then be those given here.
+        feature_net: weights whose feature net ``mono_fm`` compares with, frozen: those of a trained autoencoder.
+        min_depth, max_depth: ends of the disparity mapping, network units.
+        input_size: (height, width) of the canonical camera's image, pixels.
+        pose_size: (height, width) that the pose net of the published architectures sees; the compact model's sees
+            what its depth net sees.
+        focal: (fx / width, fy / height) of the canonical camera; null: that of the first prepared cache.
+        metres_per_unit: metres in a network unit, where the scale is known (36 in the published stereo weights).
+        licence: terms of the weights, written into them.
+        frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
+            and edges of photographs, which rendered pictures would only make worse. The first of them is the map that
+            the feature-metric term compares.
+        frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps the
+            running statistics it starts with: for small batches of unlike images, whose own statistics would not be
+            those of a single image later.
+        feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
+            ``batch_statistics`` what the original does.
+        norm_momentum: share of a batch in the running statistics of every BatchNorm; 0: the architecture's own. That of
+            the compact encoder, 0.01, is meant for statistics that are right to begin with; from random weights a short
+            run needs 0.1, or evaluation sees nothing of what was learned.
+        dropout: keep the published depth decoder's dropout.
+    """
+
+    architecture: str = "compact"
+    name: str = "compact"
+    initial: str = "imagenet"
+    resnet_file: str = ""
+    pose_resnet_file: str = ""
+    preset: str = ""
+    feature_net: str = ""
+    min_depth: float = 0.1
+    max_depth: float = 100.0
+    input_size: tuple[int, int] = (192, 640)
+    pose_size: tuple[int, int] = (192, 640)
+    focal: tuple[float, float] | None = (0.58, 1.92)
+    metres_per_unit: float = 1.0
+    licence: str = "Apache-2.0"
+    frozen_blocks: int = 0
+    frozen_statistics: tuple[str, ...] = ()
+    feature_statistics: Literal["running_statistics", "batch_statistics"] = "running_statistics"
+    norm_momentum: float = 0.0
+    dropout: bool = True
+
+
+@dataclass(frozen=True)
+class RenderedConfig:
+    """Rendered clips: a cache is written once and read from then on (see `rendered`).
+
+    Attributes:
+        cache: folder of the cache; empty: ``<output>/cache``.
+        clips, validation_clips: numbers of clips; validation clips come from other seeds than any training clip.
+        frames: frames a clip.
+        height, width: size they are rendered at, pixels.
+        scenes: kinds of scene.
+        shares: of each kind in the clips; empty: equal.
+        shard_clips: clips a file.
+        seed: of scenes, cameras and paths.
+        baseline_m: distance of a stereo partner to the right of the camera; 0: none.
+        harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
+        camera_height_m: of every car's camera over the road, level ahead, as on one and the same car; nobody goes on
+            foot on its streets. 0: heights and tilts of all kinds.
+    """
+
+    cache: str = ""
+    clips: int = 1000
+    validation_clips: int = 40
+    frames: int = 3
+    height: int = 256
+    width: int = 640
+    scenes: tuple[str, ...] = ("street", "room")
+    shares: tuple[float, ...] = ()
+    shard_clips: int = 20
+    seed: int = 0
+    baseline_m: float = 0.0
+    harsh_light: float = 0.0
+    camera_height_m: float = 0.0
+
+
+@dataclass(frozen=True)
+class PreparedConfig:
+    """Caches that ``featdepth prepare`` wrote.
+
+    Attributes:
+        caches: folders; a cache, or a folder of caches.
+        singles: names of those caches whose frames are taken one by one, each with its stereo partner: pairs too far
+            apart in time to have neighbours.
+        shares: of each cache in the samples; empty: by number of clips.
+        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on,
+            which then gives the depth its scale (``objective.ground``); 0: unknown. Empty: unknown everywhere.
+        held_out: share of each cache's clips, from its end, that is validated on and never trained on.
+    """
+
+    caches: tuple[str, ...] = ()
+    singles: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    camera_heights_m: tuple[float, ...] = ()
+    held_out: float = 0.05
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """How samples are taken out of clips.
+
+    Attributes:
+        frames: images of a sample, in order of time; 1 for stereo alone and for autoencoders.
+        stereo: take the partner image of a stereo pair along, where a cache holds it.
+        max_gap: largest distance in frames of the clip between neighbours of a sample.
+        standing: share of rendered samples whose images all show the same instant (differing in noise only).
+        reverse: share of samples in reversed order of time.
+    """
+
+    frames: int = 2
+    stereo: bool = False
+    max_gap: int = 1
+    standing: float = 0.08
+    reverse: float = 0.15
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Changes to the samples; none at validation.
+
+    Attributes:
+        zoom: range of the zoom into the rendered frame (1: the whole frame as far as the aspect allows).
+        shift: largest shift of the cut-out from the centre, share of the frame's side.
+        flip: share of samples mirrored left to right.
+        stretch: largest deviation from square pixels, as a share (0.1: aspect between 1/1.1 and 1.1).
+        brightness, contrast, saturation: largest factor minus one, either way.
+        hue: largest turn of the hue circle, share of it.
+        gamma: largest factor minus one of the exponent, either way.
+        grey: share of samples turned grey.
+        blur: share of samples blurred.
+        haze: share of samples with distance-dependent haze.
+        noise: largest standard deviation of pixel noise, of 1.
+        pair_jitter: part of brightness and contrast changes that differs between the two images of a pair.
+    """
+
+    zoom: tuple[float, float] = (1.0, 1.6)
+    shift: float = 0.04
+    flip: float = 0.5
+    stretch: float = 0.12
+    brightness: float = 0.35
+    contrast: float = 0.35
+    saturation: float = 0.5
+    hue: float = 0.1
+    gamma: float = 0.3
+    grey: float = 0.15
+    blur: float = 0.2
+    haze: float = 0.15
+    noise: float = 0.03
+    pair_jitter: float = 0.15
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from.
+
+    Attributes:
+        kind: the source: ``rendered``, ``prepared``, or ``mixed``, where rendered samples teach through their truth
+            (the supervised terms) and prepared ones without (the others).
+        rendered_share: of rendered samples in a mixed run.
+        rendered, prepared, sequence, augment: their settings.
+        workers: loader processes; 0 loads in the training process.
+    """
+
+    kind: Literal["rendered", "prepared", "mixed"] = "rendered"
+    rendered_share: float = 0.5
+    rendered: RenderedConfig = field(default_factory=RenderedConfig)
+    prepared: PreparedConfig = field(default_factory=PreparedConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A stretch of the run at one batch size and one set of image sizes.
+
+    Attributes:
+        steps: optimiser steps.
+        sizes: (height, width) pairs; every batch draws one of them.
+        batch_size: samples of a micro-batch.
+        accumulate: micro-batches a step, in every process: ``processes * accumulate * batch_size`` samples a step.
+    """
+
+    steps: int = 1000
+    sizes: tuple[tuple[int, int], ...] = ((128, 416),)
+    batch_size: int = 8
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the terms; 0 leaves a term out.
+
+    Attributes:
+        depth, gradient, rotation, translation, flow: supervised by truth (see `supervised`); flow is that of the
+            compact model's matching.
+        scale_weights: of the four disparity maps in ``depth``, finest first.
+        far_weight: weight of pixels beyond ``max_depth`` (sky) relative to the others.
+        photometric, features, smoothness: without truth (see `selfsupervised`). ``features`` does not train the map
+            that it compares.
+        warp_scales: of the decoder's scales, those that ``photometric`` and ``smoothness`` act on; 0 is the finest.
+        automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
+        mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
+            target has one source only.
+        pseudo_depth: difference to what classical matching found (see `pseudo_depth`), which caches must hold.
+        ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
+        reconstruction, discriminative, convergent: of the autoencoder and the joint model.
+        reference: compute the terms with all that is odd about the original's (`LossConfig.reference`): to go on with
+            its checkpoints, or to compare.
+    """
+
+    depth: float = 0.0
+    gradient: float = 0.0
+    rotation: float = 0.0
+    translation: float = 0.0
+    flow: float = 0.0
+    scale_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    far_weight: float = 0.3
+    photometric: float = 0.0
+    features: float = 0.0
+    smoothness: float = 0.0
+    warp_scales: tuple[int, ...] = (0, 1, 2, 3)
+    automask: bool | None = None
+    mask_outside: bool = False
+    pseudo_depth: float = 0.0
+    ground: float = 0.0
+    reconstruction: float = 0.0
+    discriminative: float = 0.0
+    convergent: float = 0.0
+    reference: bool = False
+
+    @property
+    def supervised(self) -> bool:
+        """Whether any term needs truth."""
+        return max(self.depth, self.gradient, self.rotation, self.translation, self.flow) > 0
+
+    @property
+    def selfsupervised(self) -> bool:
+        """Whether any term warps neighbouring frames or the stereo partner."""
+        return max(self.photometric, self.features) > 0
+
+    @property
+    def regularised(self) -> bool:
+        """Whether any term trains a feature net."""
+        return max(self.reconstruction, self.discriminative, self.convergent) > 0
+
+
+#: What a configuration without an ``objective`` trains with.
+SUPERVISED = ObjectiveConfig(depth=1.0, gradient=0.5, rotation=0.1, translation=0.1)
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """The optimiser.
+
+    Attributes:
+        kind: ``adam`` or ``adamw``.
+        lr: learning rate of the decoder; the encoder's is ``lr * encoder_lr_factor``, that of the compact model's pose
+            head ``lr * pose_lr_factor``.
+        weight_decay: of matrices and kernels; norms and biases are not decayed.
+        betas: of Adam.
+        clip_norm: largest L2 norm of the gradient; 0 for none.
+    """
+
+    kind: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-3
+    encoder_lr_factor: float = 0.3
+    pose_lr_factor: float = 1.0
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 10.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Learning rate over the whole run.
+
+    Attributes:
+        kind: ``cosine`` down to ``final_ratio``, ``step`` (times ``gamma`` at each milestone, shares of the run),
+            ``constant``.
+        warmup_steps, warmup_ratio: linear warm-up from ``warmup_ratio`` times the rate.
+    """
+
+    kind: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_steps: int = 100
+    warmup_ratio: float = 0.05
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.5
+    final_ratio: float = 0.01
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the run is carried out.
+
+    Attributes:
+        precision: of the networks; losses are fp32 always.
+        channels_last: memory format of the networks.
+        compile: torch.compile the networks.
+        threads: of torch; 0 leaves its default.
+        ema_decay: of the averaged weights that are validated and shipped; 0 for none.
+        max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient before the run stops.
+        keep_last: checkpoints kept beside the best.
+        tensorboard: write scalars and pictures under ``<output>/tensorboard``.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    threads: int = 0
+    ema_decay: float = 0.998
+    max_nonfinite: int = 20
+    log_every: int = 20
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    keep_last: int = 3
+    tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """What a run must reach to count as a success, for install checks; 0 asks for nothing.
+
+    Attributes:
+        loss_share: the loss of the last steps over that of the first ones, at most.
+        abs_rel: relative error of depth on the validation clips, at most.
+    """
+
+    loss_share: float = 0.0
+    abs_rel: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The whole of a run. ``seed`` decides initialisation, order, augmentation and noise."""
+
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    objective: ObjectiveConfig = field(default_factory=lambda: SUPERVISED)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+
+    def __post_init__(self) -> None:
+        from featdepth_training.config.checks import check
+
+        check(self)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> StageConfig:
+        """Return the stage that holds optimiser step ``step`` (from 0); the last one beyond the end."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]

@@ -1,0 +1,1 @@
+"""What takes the steps: trainer, optimiser, checkpoints, validation."""

@@ -1,0 +1,245 @@
+"""From a configuration to the networks a run starts with, and their optimiser."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from featdepth_ros.errors import CheckpointError, ConfigError, nearest_name
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import build_model
+from featdepth_ros.models.checkpoints import model_from_weights
+from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
+from featdepth_ros.models.info import ModelInfo, ScaleKind
+from featdepth_ros.models.initial import load_feature_net, load_imagenet_resnets
+from featdepth_ros.models.lite0 import SameConv2d
+from featdepth_ros.models.presets import preset_info
+from featdepth_ros.models.weights_io import read_weights
+from featdepth_ros.resources import weights_file
+from featdepth_training.config.schema import ModelConfig, OptimiserConfig, TrainConfig
+
+#: Depth in network units that an untrained disparity head says.
+FIRST_DEPTH = 6.0
+
+
+def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelInfo:
+    """What the weights of a run say of themselves. Depth that truth supervised is metric for the canonical camera."""
+    return ModelInfo(
+        name=config.name,
+        architecture=config.architecture,
+        min_depth=config.min_depth,
+        max_depth=config.max_depth,
+        input_size=config.input_size,
+        pose_input_size=config.input_size if config.architecture == "compact" else config.pose_size,
+        focal=config.focal,
+        scale_kind=scale_kind,
+        scale_factor=config.metres_per_unit,
+        licence=config.licence,
+    )
+
+
+def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool = False) -> FeatDepthModel:
+    """Build the networks with their first weights, fp32, CPU. Draws from torch's global generator.
+
+    Args:
+        config: ``model.initial`` says where the encoder's weights come from.
+        finetune: weights file (or name of a model that ships) to start from instead.
+        resumed: a checkpoint's weights follow: no starting point is read, none need be there any more.
+
+    Raises:
+        ConfigError: a starting point is missing or contradicts the configuration.
+        CheckpointError: the weights do not fit.
+        MissingDependencyError: ImageNet weights are not installed.
+    """
+    metric = config.objective.supervised or (config.objective.selfsupervised and config.data.sequence.stereo)
+    model = build_model(config.model.architecture, model_info(config.model, "metric" if metric else "relative"))
+    initial = "none" if resumed else finetune or config.model.initial
+    if initial == "imagenet":
+        _from_imagenet(model, config.model)
+    elif initial != "none":
+        _start_from(model, initial, config.model.preset)
+    if config.model.norm_momentum > 0:
+        _set_norm_momentum(model, config.model.norm_momentum)
+    if initial in ("imagenet", "none"):
+        _first_disparity(model)
+    if isinstance(model, CompactModel):
+        _freeze(model, config.model.frozen_blocks, random=initial == "none" and not resumed)
+    elif hasattr(model, "extractor"):  # never trained
+        if not resumed:
+            _feature_net(model, config, given=initial not in ("imagenet", "none"))
+        model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
+    return model
+
+
+def _from_imagenet(model: FeatDepthModel, config: ModelConfig) -> None:
+    if isinstance(model, CompactModel):
+        load_imagenet_encoder(model)
+        return
+    if not config.resnet_file:
+        raise ConfigError(
+            f"model.initial is imagenet, and {config.architecture} starts from a ResNet: name a file in torchvision's "
+            "format with model.resnet_file=PATH (and model.pose_resnet_file=PATH), go on from weights with --finetune, "
+            "or set model.initial=none"
+        )
+    has_pose = "pose" in model.nets and config.pose_resnet_file
+    load_imagenet_resnets(model, config.resnet_file, config.pose_resnet_file if has_pose else None)
+
+
+def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> None:
+    """The feature net of ``mono_fm`` comes from an autoencoder or with the weights."""
+    if config.model.feature_net:
+        load_feature_net(model, config.model.feature_net)
+    elif config.objective.features > 0 and not given:
+        raise ConfigError(
+            f"objective.features compares the maps of a trained feature net, and {config.model.architecture} starts "
+            "without one: train an autoencoder first (recipe kitti_autoencoder) and name its weights with "
+            "model.feature_net=PATH, or start from weights that hold one with --finetune"
+        )
+
+
+def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
+    """Take over the weights of a file, once its facts agree with those of the run."""
+    path = weights_file(weights)
+    found = read_weights(path)
+    if found.info is None:
+        # A published file carries no facts: those of its preset, or else the run's own.
+        found = dataclasses.replace(found, info=preset_info(preset) if preset else model.info)
+    source = model_from_weights(found)
+    if source.info.architecture != model.info.architecture:
+        raise CheckpointError(
+            f"{path} holds a {source.info.architecture} model; this run trains {model.info.architecture}. Set "
+            f"model.architecture={source.info.architecture}, or name other weights"
+        )
+    lacking = [net for net in model.nets if net not in source.nets]
+    if lacking:
+        raise CheckpointError(
+            f"{path} ({source.info.architecture}) holds no {' and no '.join(lacking)} net, which this run trains; it "
+            f"holds: {', '.join(source.nets)}"
+        )
+    _same_units(source.info, model.info, path)
+    model.load_state_dict(source.state_dict())
+    if source.info.licence not in ("unknown", model.info.licence):
+        licence = f"{model.info.licence}; started from '{source.info.name}': {source.info.licence}"
+        model.info = model.info.with_(licence=licence)
+
+
+def _same_units(source: ModelInfo, wanted: ModelInfo, path: Path) -> None:
+    """Refuse weights whose disparities mean other depths than the run would read into them."""
+    if (source.min_depth, source.max_depth) != (wanted.min_depth, wanted.max_depth):
+        raise ConfigError(
+            f"{path} maps disparities to depths of {source.min_depth} to {source.max_depth}, this run to "
+            f"{wanted.min_depth} to {wanted.max_depth}; set model.min_depth={source.min_depth} "
+            f"model.max_depth={source.max_depth}"
+        )
+    both_metric = source.scale_kind == wanted.scale_kind == "metric"
+    if both_metric and source.scale_factor != wanted.scale_factor:
+        raise ConfigError(
+            f"a network unit is {source.scale_factor:g} m in {path} and {wanted.scale_factor:g} m in this run; set "
+            f"model.metres_per_unit={source.scale_factor:g}"
+        )
+
+
+def _set_norm_momentum(model: FeatDepthModel, momentum: float) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
+
+
+def _first_disparity(model: FeatDepthModel) -> None:
+    """Let every disparity head begin at `FIRST_DEPTH`; a sigmoid of a half would be 20 cm."""
+    low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
+    disparity = (1 / FIRST_DEPTH - low) / (high - low)
+    if isinstance(model, CompactModel):
+        for head in model.decoder.head:
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
+            nn.init.constant_(head.bias, math.log(disparity / (1 - disparity)))
+            nn.init.normal_(head.weight, std=0.01)
+
+
+def _freeze(model: CompactModel, blocks: int, random: bool) -> None:
+    if blocks <= 0:
+        return
+    if random:
+        raise ConfigError(
+            f"model.frozen_blocks={blocks} keeps the encoder's first weights, and with model.initial=none they are "
+            "random; set model.initial=imagenet, start from weights with --finetune, or set model.frozen_blocks=0 "
+            "(and objective.features=0)"
+        )
+    parts: list[nn.Module] = [model.encoder._conv_stem, model.encoder._bn0, *model.encoder._blocks[:blocks]]
+    for part in parts:
+        part.requires_grad_(False)
+
+
+class FullPrecisionConv2d(SameConv2d):
+    """A depthwise convolution that stays in fp32 under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / stride, W / stride)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def keep_depthwise_in_fp32(model: FeatDepthModel) -> None:
+    """Take depthwise convolutions out of autocast, for processors: their bf16 gradients are 4 times slower than fp32.
+
+    (Measured with oneDNN in torch 2.13; all other convolutions gain from bf16.) Weights and keys stay as they are.
+    """
+    for module in model.modules():
+        if type(module) is SameConv2d and module.groups > 1:
+            module.__class__ = FullPrecisionConv2d
+
+
+def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> None:
+    """Put the model into training mode, frozen parts into evaluation mode (their running statistics stay)."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+    for name in config.frozen_statistics if config is not None else ():
+        part = getattr(model, name, None)
+        if not isinstance(part, nn.Module):
+            parts = [child for child, _ in model.named_children()]
+            raise ConfigError(
+                f"model.frozen_statistics holds '{name}', no part of the model{nearest_name(name, parts)}"
+            )
+        for module in part.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+    decoder = getattr(model, "DepthDecoder", None)
+    if config is not None and not config.dropout and isinstance(decoder, nn.Module):
+        decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes
+
+
+def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
+
+    Encoder and pose head have rates of their own; norms and biases are not decayed.
+    """
+    factors = {"encoder": config.encoder_lr_factor, "pose_head": config.pose_lr_factor}
+    parts = {"DepthEncoder": "encoder", "PoseEncoder": "encoder"}
+    groups: dict[tuple[str, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = name.split(".")[0]
+            groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
+    if not groups:
+        raise ConfigError("nothing is left to train: every parameter is frozen")
+    described = []
+    for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        rate = config.lr * factors.get(part, 1.0)
+        described.append(
+            {
+                "params": parameters,
+                "lr": rate,
+                "base_lr": rate,
+                "weight_decay": config.weight_decay if decayed else 0.0,
+            }
+        )
+    kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
+    # Not the fused kernel: on processors it pairs values by their place in memory, whatever their layout.
+    optimiser = kind(described, lr=config.lr, betas=config.betas)
+    return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]

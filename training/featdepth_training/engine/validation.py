@@ -1,0 +1,122 @@
+"""Figures on clips that no weight was trained on: depth as it is (metres) and median scaled, motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.batch import FrameBatch, focal_ratio
+from featdepth_training.objectives.prediction import Prediction, predict
+from featdepth_training.objectives.supervised import log_depth, motion_target
+from featdepth_training.objectives.terms import prediction_terms, reconstruction_terms
+
+#: Metres between which depth is compared.
+NEAR_M, FAR_M = 0.1, 80.0
+
+
+@dataclass
+class _Sums:
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, numbers: Iterable[float]) -> None:
+        self.values.setdefault(name, []).extend(numbers)
+
+    def means(self) -> dict[str, float]:
+        return {k: sum(v) / len(v) for k, v in self.values.items() if v}
+
+
+def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
+    """AbsRel, share within a factor of 1.25 and the median ratio of one image; None without valid pixels."""
+    mask = (truth_m > NEAR_M) & (truth_m < FAR_M)
+    guess, truth = guess_m[mask], truth_m[mask]
+    if truth.numel() == 0:
+        return None
+    median = truth.median() / guess.median()
+
+    def figures(g: Tensor) -> tuple[float, float]:
+        worse = torch.maximum(g / truth, truth / g)
+        return ((g - truth).abs() / truth).mean().item(), (worse < 1.25).float().mean().item()
+
+    plain, scaled = figures(guess.clamp(NEAR_M, FAR_M)), figures((guess * median).clamp(NEAR_M, FAR_M))
+    return {
+        "abs_rel": plain[0],
+        "a1": plain[1],
+        "abs_rel_median_scaled": scaled[0],
+        "a1_median_scaled": scaled[1],
+        "log_scale_error": abs(median.log().item()),
+    }
+
+
+@torch.no_grad()
+def validate(
+    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], config: TrainConfig
+) -> tuple[dict[str, float], dict[str, tuple[FrameBatch, Prediction]]]:
+    """Return figures, and the first batch of each source with its prediction.
+
+    Figures are means over samples, with ``<group>/`` in front for each source. Of terms there are ``photometric`` and
+    ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`; with true motion
+    ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
+    """
+    was_training = model.training
+    model.eval()
+    sums = _Sums()
+    shown: dict[str, tuple[FrameBatch, Prediction]] = {}
+    for batch in batches:
+        if config.objective.reconstruction > 0:
+            terms = reconstruction_terms(model, batch, config)
+            sums.add("reconstruction", [float(terms["reconstruction"])] * batch.images.shape[0])
+        if "depth" not in model.nets:
+            continue
+        prediction = predict(model, batch.images, batch.camera)
+        shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
+        if config.objective.photometric > 0:
+            _add_photometric(sums, model, prediction, batch, config, groups)
+        _add_truth(sums, model, prediction, batch, groups)
+    model.train(was_training)
+    return sums.means(), shown
+
+
+def _add_photometric(
+    sums: _Sums,
+    model: FeatDepthModel,
+    prediction: Prediction,
+    batch: FrameBatch,
+    config: TrainConfig,
+    groups: Sequence[str],
+) -> None:
+    if config.data.kind == "mixed" and bool(batch.rendered.any()):
+        return  # rendered samples are measured against their truth
+    terms = prediction_terms(model, prediction, batch, config)
+    values = [float(terms["photometric"])] * batch.images.shape[0]
+    sums.add("photometric", values)
+    sums.add(f"{groups[int(batch.group[0])]}/photometric", values)
+
+
+def _add_truth(
+    sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, groups: Sequence[str]
+) -> None:
+    ratio = focal_ratio(batch.camera, model.info)
+    count, size = batch.images.shape[0], batch.images.shape[-2:]
+    first = prediction.disparities[0][:: batch.frames].float()
+    finest = F.interpolate(first, size, mode="bilinear", align_corners=False)
+    guess = log_depth(finest, model.info).exp() * ratio.view(-1, 1, 1, 1)
+    motion: list[tuple[float, float]] = []
+    if batch.frames > 1:
+        axisangle, shift = (v.unflatten(0, (count, -1))[:, 0] for v in motion_target(batch, model.info))
+        turn_deg = torch.rad2deg((prediction.axisangle[:, 0] - axisangle).norm(dim=1)).tolist()
+        relative = (prediction.translation[:, 0] - shift).norm(dim=1) / shift.norm(dim=1).clamp_min(1e-3)
+        motion = list(zip(turn_deg, (100 * relative).tolist(), strict=True))
+    for i in range(count):
+        figures = _depth_figures(guess[i, 0], batch.depth[i, 0, 0]) or {}
+        if motion and math.isfinite(motion[i][1]):
+            figures = {**figures, "rotation_deg": motion[i][0], "translation_percent": motion[i][1]}
+        for name, value in figures.items():
+            sums.add(name, [value])
+            sums.add(f"{groups[int(batch.group[i])]}/{name}", [value])

@@ -1,0 +1,97 @@
+"""Validation of a run: when, on what, and whether it is the best so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.samples import ClipDataset, validation_batches
+from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.pictures import validation_pictures
+from featdepth_training.engine.validation import validate
+
+#: Figures on the console.
+TOLD = (
+    *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
+    *("rotation_deg", "translation_percent"),
+)
+
+
+class Examiner:
+    """Measures weights on held-out clips, always the same ones at the same sizes: those of the run's last stage.
+
+    Args:
+        config: of the run.
+        held_out: clips that are never trained on.
+        device: of the networks.
+
+    Attributes:
+        figures: of the last validation.
+        examined_at: its step.
+        best: smallest `criterion` so far.
+        measured_on: the clips and sizes, in words.
+    """
+
+    def __init__(self, config: TrainConfig, held_out: ClipDataset, device: torch.device) -> None:
+        self.config, self.held_out, self.device = config, held_out, device
+        self.figures: dict[str, float] = {}
+        self.examined_at = 0
+        self.best = float("inf")
+        sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
+        self.measured_on = f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know."""
+        return {
+            "best": self.best,
+            "measured_on": self.measured_on,
+            "validation": self.figures,
+            "validated_at": self.examined_at,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; a best figure that was measured on other clips or sizes is not compared."""
+        if state.get("measured_on") == self.measured_on:
+            self.best = float(state["best"])
+        self.figures, self.examined_at = dict(state["validation"]), int(state.get("validated_at", 0))
+
+    def due(self, step: int) -> bool:
+        """Whether step ``step`` is to be validated, and has not been yet."""
+        every = self.config.engine.validate_every
+        if self.examined_at == step or step == 0:
+            return False
+        return (every > 0 and step % every == 0) or step >= self.config.total_steps
+
+    @property
+    def criterion(self) -> str:
+        """The figure that decides which weights are the best."""
+        objective = self.config.objective
+        if objective.supervised:
+            return "abs_rel"
+        return "photometric" if objective.selfsupervised else "reconstruction"
+
+    def examine(self, model: FeatDepthModel, step: int, monitor: Monitor) -> bool:
+        """Measure, tell and draw; returns whether ``model`` is the best so far."""
+        torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
+        stage = self.config.stages[-1]
+        held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
+        batches = (batch.to(self.device).in_floats() for batch in held_out)
+        names = [source.name for source in self.held_out.sources]
+        low_precision = self.config.engine.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
+            self.figures, shown = validate(model, batches, names, self.config)
+        self.examined_at = step
+        monitor.record("validation", step, self.figures)
+        told = ", ".join(f"{key} {self.figures[key]:.5f}" for key in TOLD if key in self.figures)
+        monitor.say(f"step {step}: {told}")
+        if monitor.shows_pictures:
+            for name, picture in validation_pictures(model, shown, self.config):
+                monitor.picture(name, step, picture)
+        figure = self.figures.get(self.criterion, float("inf"))
+        if figure >= self.best:
+            return False
+        self.best = figure
+        return True

@@ -1,0 +1,172 @@
+"""The objective of the first stage: rendered depth and motion supervise directly.
+
+Everything is compared in logarithms of network units, so that rooms and streets weigh alike, and in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from featdepth_ros.models.info import ModelInfo
+from featdepth_training.config.schema import ObjectiveConfig
+from featdepth_training.data.batch import FrameBatch, axisangle_of, depth_in_network_units, focal_ratio
+from featdepth_training.objectives.prediction import Prediction
+
+#: Unit of the errors of motion, of the camera that took the frames: about 7 pixels at 370 pixels of focal length.
+MOTION_UNIT_RAD = 0.02
+
+
+def log_depth(disparity: Tensor, info: ModelInfo) -> Tensor:
+    """Natural logarithm of depth in network units from a sigmoid map."""
+    low, high = 1 / info.max_depth, 1 / info.min_depth
+    return -torch.log(low + (high - low) * disparity.float())
+
+
+def depth_target(
+    batch: FrameBatch, targets: Sequence[int], info: ModelInfo, far_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return log depth (B T, 1, H, W) of the T targets in network units, clamped to the model's range, and weights."""
+    known_m = batch.depth[:, list(targets)]
+    depth = depth_in_network_units(known_m, focal_ratio(batch.camera, info)).flatten(0, 1)
+    known = ~torch.isnan(depth)
+    weight = known.float() * torch.where(depth >= info.max_depth, far_weight, 1.0)
+    depth = torch.where(known, depth, torch.ones_like(depth))
+    return depth.clamp(info.min_depth, info.max_depth).log(), weight
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def _subsample(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Pick the pixel at the middle of each cell of a coarser grid: truth is never averaged across an edge."""
+    step_y, step_x = x.shape[-2] // size[0], x.shape[-1] // size[1]
+    return x[..., step_y // 2 :: step_y, step_x // 2 :: step_x]
+
+
+def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
+    """Multi-scale gradient matching: the residual of log depth shall be flat, which makes edges sharp and in place.
+
+    Source: Li and Snavely, MegaDepth (CVPR 2018), eq. 4; as in Ranftl et al., MiDaS (2020), eq. 11.
+    """
+    total = residual.new_zeros(())
+    for k in range(scales):
+        r, w = residual[..., :: 2**k, :: 2**k], weight[..., :: 2**k, :: 2**k]
+        if min(r.shape[-2:]) < 2:
+            break
+        both_x, both_y = w[..., 1:] * w[..., :-1], w[..., 1:, :] * w[..., :-1, :]
+        total = total + _weighted_mean((r[..., 1:] - r[..., :-1]).abs(), both_x)
+        total = total + _weighted_mean((r[..., 1:, :] - r[..., :-1, :]).abs(), both_y)
+    return total
+
+
+def pseudo_depth_term(
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig, metres_per_unit: float
+) -> Tensor:
+    """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
+
+    Where the sample has no stereo partner the depths of a frame are compared up to their median ratio.
+    """
+    found = batch.pseudo_depth[:, list(prediction.targets)]
+    known = ~torch.isnan(found).flatten(0, 1)
+    units = depth_in_network_units(found, focal_ratio(batch.camera, info)).flatten(0, 1) / metres_per_unit
+    log = torch.where(known, units, 1.0).clamp(min=1e-6).log()
+    metric = torch.isfinite(batch.stereo).flatten(1).all(1).repeat_interleave(len(prediction.targets))
+    log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)
+    total = log.new_zeros(())
+    for k, (share, residual, mask) in enumerate(_residuals(prediction, log, known.float(), info, config)):
+        middle = torch.where(mask > 0, residual.detach(), float("nan")).flatten(1).nanmedian(1).values.nan_to_num()
+        residual = residual - torch.where(metric, 0.0, middle).view(-1, 1, 1, 1)
+        total = total + share * _weighted_mean(residual.abs(), mask)
+        if k == 0:
+            total = total + 0.5 * gradient_term(residual, mask)
+    return total
+
+
+def _residuals(
+    prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: ObjectiveConfig
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Of each scale, finest first: its share in the term, log depth less ``log``, and ``weight``, at the scale's size.
+
+    The finest is compared at the size of ``log`` (B T, 1, H, W), the others at their own.
+    """
+    total_weight = sum(config.scale_weights)
+    for k, (disparity, scale_weight) in enumerate(zip(prediction.disparities, config.scale_weights, strict=True)):
+        if k == 0:
+            disparity = F.interpolate(disparity.float(), log.shape[-2:], mode="bilinear", align_corners=False)
+        goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (log, weight))
+        yield scale_weight / total_weight, log_depth(disparity, info) - goal, mask
+
+
+def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
+    """Errors of rotation and translation in units of `MOTION_UNIT_RAD`: (B (F - 1),) each.
+
+    A translation is divided by the median depth: that many radians of rotation move the picture as much. Relative
+    errors would let the centimetres of a hand drown the metres of a car.
+    """
+    axisangle, translation = motion_target(batch, info)
+    turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
+    shift = (prediction.translation.flatten(0, 1) - translation).norm(dim=1)
+    depth = depth_in_network_units(batch.depth[:, :-1], focal_ratio(batch.camera, info)).flatten(0, 1).flatten(1)
+    distance = depth.clamp(info.min_depth, info.max_depth).nanmedian(dim=1).values
+    return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
+
+
+def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
+    """Mean distance, in cells, of a matched flow (B, F - 1, 2, h, w) from the one that true depth and motion cause.
+
+    Cells whose surface is unknown or leaves the view do not count.
+    """
+    count, pairs, _, height, width = flow_px.shape
+    step = batch.images.shape[-1] // width
+    depth = _subsample(batch.depth[:, :-1], (height, width)).flatten(0, 1).clamp(max=1000.0)
+    known = ~torch.isnan(depth)[:, 0]
+    fx, fy, cx, cy = (v.repeat_interleave(pairs)[:, None, None] for v in batch.camera.unbind(1))
+    x = torch.arange(width, device=depth.device) * step + step // 2
+    y = torch.arange(height, device=depth.device)[:, None] * step + step // 2
+    z = torch.where(known, depth[:, 0], torch.ones_like(depth[:, 0]))
+    points = torch.stack(((x - cx) / fx * z, (y - cy) / fy * z, z), 1).flatten(2)
+    motions = batch.motions.flatten(0, 1)
+    moved = (motions[:, :3, :3] @ points + motions[:, :3, 3:]).unflatten(2, (height, width))
+    ahead = moved[:, 2].clamp_min(0.05)
+    u, v = fx * moved[:, 0] / ahead + cx, fy * moved[:, 1] / ahead + cy
+    inside = (moved[:, 2] > 0.05) & (u >= 0) & (v >= 0) & (u < batch.images.shape[-1]) & (v < batch.images.shape[-2])
+    truth = torch.stack((u - x, v - y), 1)
+    distance = (flow_px.flatten(0, 1) - truth).norm(dim=1) / step
+    return _weighted_mean(distance.clamp(max=8.0), (known & inside).float())
+
+
+def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
+    """True motions between neighbours: axisangle, and translation in the network's depth units, (B (F - 1), 3) each."""
+    motions = batch.motions.flatten(0, 1)
+    ratio = focal_ratio(batch.camera, info).repeat_interleave(batch.frames - 1)
+    return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio)
+
+
+def supervised_terms(
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig
+) -> dict[str, Tensor]:
+    """Return every weighted term and ``total`` (scalars, float32).
+
+    ``depth``: mean absolute error of log depth, over the four scales; ``gradient``: see `gradient_term`, finest scale;
+    ``rotation``, ``translation``: see `motion_terms`; ``flow``: see `flow_term`.
+    """
+    target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
+    depth = target.new_zeros(())
+    gradient = target.new_zeros(())
+    for k, (share, residual, mask) in enumerate(_residuals(prediction, target, weight, info, config)):
+        depth = depth + share * _weighted_mean(residual.abs(), mask)
+        if k == 0:
+            gradient = gradient_term(residual, mask)
+    terms = {"depth": config.depth * depth, "gradient": config.gradient * gradient}
+    if max(config.rotation, config.translation) > 0:
+        turn, shift = motion_terms(prediction, batch, info)
+        terms["rotation"], terms["translation"] = config.rotation * turn.mean(), config.translation * shift.mean()
+    if config.flow > 0 and prediction.flow_px is not None:
+        terms["flow"] = config.flow * flow_term(prediction.flow_px, batch)
+    return {**terms, "total": torch.stack(list(terms.values())).sum()}

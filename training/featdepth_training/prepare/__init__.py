@@ -1,0 +1,1 @@
+"""Recordings into caches: which frames, rectified, with pseudo-depth."""

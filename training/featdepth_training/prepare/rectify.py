@@ -1,0 +1,93 @@
+"""Frames of a recording as they are stored: rectified, at training size, both images of a pair with one K."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import CalibrationError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.chain import ImageChain
+from featdepth_ros.recordings.frame import Frame, Partner
+from featdepth_training.data.shards import CachedFrame
+
+
+class Rectifier:
+    """Turns frames into stored ones; sampling grids are made once a camera.
+
+    Args:
+        size: (height, width) in pixels of what is stored.
+        stereo: store the partner's image as well; frames must have one then.
+    """
+
+    def __init__(self, size: tuple[int, int], stereo: bool) -> None:
+        self.size, self.stereo = size, stereo
+        self._camera: CameraModel | None = None
+        self._chain: ImageChain | None = None
+        self._partner_camera: CameraModel | None = None
+        self._partner_chain: ImageChain | None = None
+
+    def __call__(self, frame: Frame, camera: CameraModel) -> CachedFrame:
+        """Rectify and resize ``frame``, taken by ``camera``; the stretch is left at 0.
+
+        Raises:
+            CalibrationError: a calibration is for images of another size, or the partner has none.
+        """
+        height, width = frame.image.shape[:2]
+        if self._chain is None or camera != self._camera:
+            self._camera, self._chain = camera, ImageChain(camera, (width, height), self.size)
+            self._partner_chain = None
+        view = self._chain.camera
+        assert view is not None
+        stored = CachedFrame(
+            image=_pixels(self._chain, frame.image),
+            camera=np.array([view.fx, view.fy, view.cx, view.cy]),
+            stretch=0,
+            stamp_ns=frame.stamp_ns,
+            name=frame.name,
+            pose=_pose(frame, camera),
+            depth=self._depth(frame, camera),
+        )
+        if not self.stereo:
+            return stored
+        assert frame.partner is not None
+        return replace(
+            stored,
+            partner=_pixels(self._chain_of(frame.partner, view), frame.partner.image),
+            T_partner_camera=frame.partner.T_partner_camera,
+        )
+
+    def _chain_of(self, partner: Partner, view: CameraModel) -> ImageChain:
+        if partner.camera is None:
+            raise CalibrationError("the stereo partner has no calibration; give --partner-camera FILE")
+        if self._partner_chain is None or partner.camera != self._partner_camera:
+            height, width = partner.image.shape[:2]
+            self._partner_camera = partner.camera
+            self._partner_chain = ImageChain(partner.camera, (width, height), self.size, view=view)
+        return self._partner_chain
+
+    def _depth(self, frame: Frame, camera: CameraModel) -> NDArray[np.floating] | None:
+        # A camera that rectification turns would see other z-depths, and truth of another size is not this image's.
+        if frame.depth is None or frame.depth.shape != frame.image.shape[:2] or not np.array_equal(camera.R, np.eye(3)):
+            return None
+        assert self._chain is not None
+        depth = self._chain.apply_nearest(frame.depth).numpy()
+        return np.where(depth > 0, depth, np.nan).astype(np.float16)
+
+
+def _pixels(chain: ImageChain, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    with torch.no_grad():
+        pixels = chain.apply(image)[0].mul(255.0).round_().clamp_(0, 255).byte()
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _pose(frame: Frame, camera: CameraModel) -> NDArray[np.float64] | None:
+    """T_world_camera of the rectified camera."""
+    if frame.T_world_camera is None:
+        return None
+    turn = np.eye(4)
+    turn[:3, :3] = camera.R.T
+    return np.asarray(frame.T_world_camera @ turn)

@@ -1,0 +1,122 @@
+"""Settings of a refinement, and the training configuration they come to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from featdepth_ros.errors import ConfigError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.schema import (
+    AugmentConfig,
+    DataConfig,
+    EngineConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimiserConfig,
+    PreparedConfig,
+    ScheduleConfig,
+    SequenceConfig,
+    StageConfig,
+    TrainConfig,
+)
+from featdepth_training.refine.gate import GateLimits
+
+#: A target and its two neighbours.
+FRAMES = 3
+#: What the reference changes of a frame: mild colours and mirroring, no geometry (spec section 1).
+AUGMENT = AugmentConfig(
+    zoom=(1.0, 1.0), shift=0.0, flip=0.5, stretch=0.0, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1,
+    gamma=0.0, grey=0.0, blur=0.0, haze=0.0, noise=0.0, pair_jitter=0.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """How weights are refined. The stereo partner takes part when the recording was opened with one.
+
+    Attributes:
+        size: (height, width) of the networks' input, pixels, multiples of 32; None: as `Estimator` would choose.
+        steps: optimiser steps; None: ``epochs``.
+        epochs: times that every clip comes; the reference's 20.
+        lr: learning rate; half of it in the last third.
+        batch_size: clips a step.
+        held_out: share of the recording's clips, from its end, that is measured on and never trained on.
+        measured_clips: at most so many of them are measured, evenly spaced.
+        batch_norm: ``frozen`` keeps the running statistics of the weights, ``adapt`` trains with those of each batch,
+            as the reference does: with two clips of one place they are noise, and what is learnt under them does not
+            hold under the running ones, which are used afterwards.
+        ema_decay: of the averaged weights that are measured and written.
+        anchor: weight of the term that holds the scale where nothing but the old weights tells it (no stereo).
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        seed: of order, augmentation, dropout.
+        accept_worse: write the weights whatever the figures say.
+        max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient.
+        limits: of the gate.
+    """
+
+    size: tuple[int, int] | None = None
+    steps: int | None = None
+    epochs: int = 20
+    lr: float = 1e-4
+    batch_size: int = 2
+    held_out: float = 0.2
+    measured_clips: int = 200
+    batch_norm: Literal["frozen", "adapt"] = "frozen"
+    ema_decay: float = 0.99
+    anchor: float = 1.0
+    device: str = "auto"
+    seed: int = 0
+    accept_worse: bool = False
+    max_nonfinite: int = 20
+    limits: GateLimits = field(default_factory=GateLimits)
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (min(self.size) < 64 or self.size[0] % 32 or self.size[1] % 32):
+            height, width = self.size
+            raise ConfigError(f"the size is {height}x{width}; expected multiples of 32, at least 64 each")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out is {self.held_out}; expected a share between 0 and 1")
+        if not self.lr > 0 or self.anchor < 0:
+            raise ConfigError(f"lr is {self.lr}, anchor {self.anchor}; expected lr above 0 and anchor 0 or more")
+        counts = (self.steps if self.steps is not None else 1, self.epochs, self.batch_size, self.measured_clips)
+        if min(counts) < 1:
+            raise ConfigError("steps, epochs, batch_size and measured_clips must be at least 1")
+
+
+def train_config(
+    model: FeatDepthModel, settings: RefineConfig, size: tuple[int, int], stereo: bool, cache: str, clips: int
+) -> TrainConfig:
+    """The training configuration of a refinement: the ordinary losses, no warm-up, half the rate in the last third."""
+    info = model.info
+    steps = settings.steps or math.ceil(settings.epochs * clips / settings.batch_size)
+    has_features = "features" in model.nets
+    parts = tuple(name for name, _ in model.named_children())
+    return TrainConfig(
+        seed=settings.seed,
+        model=ModelConfig(
+            # A joint model's feature net is held fixed here, as that of mono_fm always is.
+            architecture=info.architecture.replace("mono_fm_joint", "mono_fm"),
+            name=info.name,
+            initial="none",
+            min_depth=info.min_depth,
+            max_depth=info.max_depth,
+            input_size=info.input_size,
+            focal=info.focal,
+            metres_per_unit=info.scale_factor,
+            frozen_blocks=int(info.architecture == "compact"),
+            frozen_statistics=parts if settings.batch_norm == "frozen" else (),
+        ),
+        data=DataConfig(
+            kind="prepared",
+            prepared=PreparedConfig(caches=(cache,), held_out=settings.held_out),
+            sequence=SequenceConfig(frames=FRAMES, stereo=stereo, standing=0.0, reverse=0.0),
+            augment=AUGMENT,
+        ),
+        stages=(StageConfig(steps, (size,), settings.batch_size),),
+        objective=ObjectiveConfig(photometric=1.0, features=1e-3 if has_features else 0.0, smoothness=1e-3),
+        optimiser=OptimiserConfig("adam", settings.lr, 1.0, 1.0, weight_decay=0.0, clip_norm=35.0),
+        schedule=ScheduleConfig("step", warmup_steps=0, milestones=(2 / 3,), gamma=0.5),
+        engine=EngineConfig(ema_decay=settings.ema_decay, tensorboard=False),
+    )

@@ -1,0 +1,148 @@
+"""Figures of weights on held-out clips, the same before and after refinement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featdepth_ros.geometry.se3 import pose_matrix
+from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image
+from featdepth_ros.metrics.odometry import relative_errors
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.batch import FrameBatch, focal_ratio
+from featdepth_training.objectives.prediction import Prediction, predict
+from featdepth_training.objectives.supervised import log_depth
+from featdepth_training.objectives.terms import prediction_terms, wanted_targets
+from featdepth_training.refine.gate import HeldOutFigures
+
+AS_IT_IS = DepthProtocol(skip_invalid=True)
+MEDIAN_SCALED = DepthProtocol(scale="median", skip_invalid=True)
+
+
+@dataclass
+class _Found:
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    plain: list[ImageErrors] = field(default_factory=list)
+    scaled: list[ImageErrors] = field(default_factory=list)
+    true_motions: list[NDArray[np.float64]] = field(default_factory=list)
+    motions: list[NDArray[np.float64]] = field(default_factory=list)
+    log_depths: list[Tensor] = field(default_factory=list)
+
+
+@torch.no_grad()
+def measure(
+    model: FeatDepthModel, batches: Iterable[FrameBatch], config: TrainConfig
+) -> tuple[HeldOutFigures, list[Tensor]]:
+    """Return the figures, and (1, h, w) log depth in network units of each clip's target frame, on the CPU.
+
+    Depth is compared at the target frame (spec section 6's limits, no crop: the cameras differ), motion between each
+    clip's first two frames, in metres as `inference.scale` has them.
+
+    Args:
+        model: put into evaluation mode and left there.
+        batches: of clips of three frames, images in floats, on the model's device.
+        config: whose objective is measured.
+    """
+    model.eval()
+    torch.manual_seed(0)  # the noise that breaks ties
+    found = _Found()
+    for batch in batches:
+        prediction = predict(model, batch.images, batch.camera, wanted_targets(config, batch.frames))
+        terms = prediction_terms(model, prediction, batch, config)
+        for name in ("photometric", "features"):
+            found.terms.setdefault(name, []).extend([float(terms.get(name, math.nan))] * batch.images.shape[0])
+        ratio = focal_ratio(batch.camera, model.info)
+        _add_depth(found, model, prediction, batch, ratio)
+        _add_motion(found, model, prediction, batch, ratio)
+    return _figures(found, model.info.scale_kind == "metric", config.objective.features > 0), found.log_depths
+
+
+def _add_depth(found: _Found, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor) -> None:
+    target = prediction.targets[0]
+    maps = log_depth(prediction.disparities[0], model.info).unflatten(0, (-1, len(prediction.targets)))[:, 0]
+    found.log_depths += list(maps.cpu())
+    depths = (maps.exp() * ratio.view(-1, 1, 1, 1) * model.info.scale_factor)[:, 0].cpu().numpy()
+    for depth, truth in zip(depths, batch.depth[:, target, 0].cpu().numpy(), strict=True):
+        for protocol, images in ((AS_IT_IS, found.plain), (MEDIAN_SCALED, found.scaled)):
+            errors = evaluate_image(depth, truth, protocol)
+            if errors is not None:
+                images.append(errors)
+
+
+def _add_motion(found: _Found, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor) -> None:
+    translation = prediction.translation[:, 0].float() * ratio[:, None] * model.info.scale_factor
+    estimated = pose_matrix(prediction.axisangle[:, 0].float(), translation).double().cpu().numpy()
+    for motion, truth in zip(estimated, batch.motions[:, 0].double().cpu().numpy(), strict=True):
+        if np.isfinite(truth).all():
+            found.motions.append(motion)
+            found.true_motions.append(truth)
+
+
+def _figures(found: _Found, metric: bool, has_features: bool) -> HeldOutFigures:
+    def mean(images: list[ImageErrors], name: str) -> float | None:
+        return float(np.mean([getattr(image, name) for image in images])) if images else None
+
+    plain = found.plain if metric else []
+    turn_deg, shift_m, scaled_m = _motion_errors(found)
+    return HeldOutFigures(
+        clips=len(found.log_depths),
+        photometric=float(np.mean(found.terms["photometric"])),
+        features=float(np.mean(found.terms["features"])) if has_features else None,
+        depth_frames=len(found.plain),
+        abs_rel=mean(plain, "abs_rel"),
+        a1=mean(plain, "a1"),
+        rmse_m=mean(plain, "rmse"),
+        abs_rel_median_scaled=mean(found.scaled, "abs_rel"),
+        a1_median_scaled=mean(found.scaled, "a1"),
+        rmse_m_median_scaled=mean(found.scaled, "rmse"),
+        pairs=len(found.motions),
+        rpe_m=shift_m if metric else None,
+        rpe_deg=turn_deg,
+        rpe_m_scaled=scaled_m,
+    )
+
+
+def _motion_errors(found: _Found) -> tuple[float | None, float | None, float | None]:
+    """Mean errors of the motions: degrees, metres, and metres with the factor that fits the translations best."""
+    motions, truth = np.array(found.motions), np.array(found.true_motions)
+    if not len(motions) or not np.isfinite(motions).all():
+        return None, None, None
+    shifts, true_shifts = motions[:, :3, 3], truth[:, :3, 3]
+    length = float((shifts**2).sum())
+    factor = float((shifts * true_shifts).sum()) / length if length > 0 else 1.0
+    scaled = motions.copy()
+    scaled[:, :3, 3] *= factor
+    shift_m, turn_rad = _errors(truth, motions)
+    return float(np.degrees(turn_rad)), shift_m, _errors(truth, scaled)[0]
+
+
+def _errors(truth: NDArray[np.float64], motions: NDArray[np.float64]) -> tuple[float, float]:
+    """Means over the T_later_earlier (N, 4, 4): metres, radians."""
+    pairs = [
+        relative_errors(*(np.stack([np.eye(4), np.linalg.inv(T)]) for T in both))
+        for both in zip(truth, motions, strict=True)
+    ]
+    return float(np.mean([m[0] for m, _ in pairs])), float(np.mean([a[0] for _, a in pairs]))
+
+
+@torch.no_grad()
+def log_depths(model: FeatDepthModel, batches: Iterable[FrameBatch]) -> list[Tensor]:
+    """Return (1, h, w) log depth in network units of each clip's middle frame, on the CPU; as `measure` for batches."""
+    model.eval()
+    found: list[Tensor] = []
+    for batch in batches:
+        found += list(log_depth(model.depth(batch.images[:, batch.frames // 2])[0], model.info).cpu())
+    return found
+
+
+def scale_ratio(before: list[Tensor], after: list[Tensor]) -> float:
+    """Return the median over clips of the median depth after over before, from log depths."""
+    ratios = [(new - old).median() for old, new in zip(before, after, strict=True)]
+    return float(torch.stack(ratios).median().exp())

@@ -1,0 +1,395 @@
+"""`featdepth refine`: weights learn a new place from its recording, and are only taken when they got better.
+
+The reference's online refinement (spec section 4): the ordinary losses on the place's own frames, their neighbours and
+the stereo partner, depth and pose nets trained, feature net fixed. Other than there, the figures that decide come from
+frames that no step saw.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, RecordingError
+from featdepth_ros.inference.networks import fitting_size, resolve_device
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.checkpoints import load_model, save_model
+from featdepth_ros.recordings.recording import Recording
+from featdepth_ros.resources import weights_file
+from featdepth_training.data.augment import photometric
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.cache import ClipCache
+from featdepth_training.data.samples import ClipDataset, Part, Plan, Source, train_loader, validation_batches
+from featdepth_training.engine.ema import WeightAverage
+from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.networks import build_optimiser, training_mode
+from featdepth_training.engine.run import sources_of
+from featdepth_training.engine.schedule import rate_factor
+from featdepth_training.engine.step import ALONE, train_step
+from featdepth_training.objectives.supervised import log_depth
+from featdepth_training.objectives.terms import training_terms
+from featdepth_training.prepare.prepare import PrepareConfig, prepare
+from featdepth_training.processes.signals import StopRequest
+from featdepth_training.refine.config import FRAMES, RefineConfig, train_config
+from featdepth_training.refine.figures import log_depths, measure, scale_ratio
+from featdepth_training.refine.gate import HeldOutFigures, Verdict, judge
+
+#: Fewest clips to learn from and to be judged on: fewer tell noise.
+LEAST_TRAINED, LEAST_HELD_OUT = 6, 3
+
+
+@dataclass(frozen=True)
+class RefineReport:
+    """What a refinement came to.
+
+    Attributes:
+        recording, weights: names of what was refined on, and of what.
+        frames: frames kept for the clips.
+        train_clips, held_out_clips: clips of three frames; the two share no frame.
+        size: (height, width) of the networks' input, pixels.
+        stereo: whether a stereo partner took part.
+        steps, planned_steps, skipped: optimiser steps done, meant, and left out because a number was not finite.
+        before, after: figures on the held-out clips.
+        scale_ratio: median depth, after over before, over the whole recording: what the gate looks at.
+        scale_ratio_held_out: the same on the held-out clips, where corrections of single views show as well.
+        verdict: whether the weights may be used.
+        output: the file written; None when they were refused.
+        seconds: of the steps.
+    """
+
+    recording: str
+    weights: str
+    frames: int
+    train_clips: int
+    held_out_clips: int
+    size: tuple[int, int]
+    stereo: bool
+    steps: int
+    planned_steps: int
+    skipped: int
+    before: HeldOutFigures
+    after: HeldOutFigures
+    scale_ratio: float
+    scale_ratio_held_out: float
+    verdict: Verdict
+    output: Path | None
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether no one stopped it."""
+        return self.steps == self.planned_steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the fields, with ``accepted`` and ``reasons`` of the verdict, and ``written``."""
+        values = {**asdict(self), "complete": self.complete, **asdict(self.verdict), "written": self.output is not None}
+        del values["verdict"]
+        return {**values, "output": None if self.output is None else str(self.output)}
+
+
+def refine(
+    weights: FeatDepthModel | str | Path,
+    recording: Recording,
+    output: str | Path | None,
+    config: RefineConfig | None = None,
+    preset: str | None = None,
+    work: str | Path | None = None,
+    quiet: bool = True,
+) -> RefineReport:
+    """Refine weights on a recording, measure them before and after, and write them when they got no worse.
+
+    SIGINT and SIGTERM end the training after the step at hand; what is there is measured and judged like the rest.
+
+    Args:
+        weights: a model (left as it is), a file, or the name of a model that ships.
+        recording: with a calibration; opened with a partner where stereo shall take part.
+        output: safetensors file to write; must not exist. None: only measure.
+        config: settings.
+        preset: of published weights, see `load_model`.
+        work: folder that keeps the prepared frames for another run; None: a temporary one.
+        quiet: no progress lines.
+
+    Raises:
+        CalibrationError: the recording has no calibration.
+        CheckpointError: the weights cannot be read or lack a net, or ``output`` cannot be written.
+        RecordingError: too few frames, or nothing moves.
+        ConfigError: stereo with weights of relative scale.
+        FeatDepthError: too many steps in a row were not finite; nothing is written.
+    """
+    settings = config or RefineConfig()
+    target = _checked_output(output, weights)
+    model = _start_model(weights, preset, recording.partner_name is not None)
+    with _folder(work) as folder, torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return _Refinement(model, recording, settings, folder, quiet).go(target, _name_of(weights, model))
+
+
+def _checked_output(output: str | Path | None, weights: FeatDepthModel | str | Path) -> Path | None:
+    if output is None:
+        return None
+    path = Path(output).expanduser()
+    if path.exists():
+        raise CheckpointError(
+            f"'{path}' exists already; name another output: refused weights would leave it there, as if accepted"
+        )
+    if not path.parent.is_dir():
+        raise CheckpointError(f"there is no folder '{path.parent}' to write '{path.name}' into; create it first")
+    return path
+
+
+def _name_of(weights: FeatDepthModel | str | Path, model: FeatDepthModel) -> str:
+    return model.info.name if isinstance(weights, FeatDepthModel) else Path(weights).name
+
+
+def _start_model(weights: FeatDepthModel | str | Path, preset: str | None, stereo: bool) -> FeatDepthModel:
+    if isinstance(weights, FeatDepthModel):
+        model = copy.deepcopy(weights)
+    else:
+        model = load_model(weights_file(str(weights)), preset=preset)
+    for net in ("depth", "pose"):
+        if net not in model.nets:
+            raise CheckpointError(
+                f"the weights '{_name_of(weights, model)}' ({model.info.architecture}) hold no {net} net; refinement "
+                "trains depth and pose together: take weights that hold both"
+            )
+    if stereo and model.info.scale_kind != "metric":
+        raise ConfigError(
+            f"the weights '{_name_of(weights, model)}' are of relative scale, and a stereo partner tells metres: name "
+            "what published weights were trained on with --preset, or refine without --stereo"
+        )
+    return model
+
+
+@contextmanager
+def _folder(work: str | Path | None) -> Iterator[Path]:
+    if work is not None:
+        yield Path(work).expanduser()
+        return
+    with tempfile.TemporaryDirectory(prefix="featdepth_refine_") as folder:
+        yield Path(folder)
+
+
+class _Refinement:
+    """One refinement: data, configuration, steps."""
+
+    def __init__(
+        self, model: FeatDepthModel, recording: Recording, settings: RefineConfig, folder: Path, quiet: bool
+    ) -> None:
+        self.model, self.recording, self.settings = model, recording, settings
+        self.folder, self.quiet = folder, quiet
+        self.info = model.info
+        self.stereo = recording.partner_name is not None
+        self.device = resolve_device(settings.device)
+        self.size = settings.size or self._usual_size()
+        self.cache = folder / f"cache_{self.size[0]}x{self.size[1]}{'_stereo' if self.stereo else ''}"
+        self.kept = self._prepare()
+        self.train, self.held_out, self.everything = self._split()
+        if self.info.focal is None:
+            # No camera to compensate for: the recording's own counts as the one of the weights.
+            fx, fy, _, _ = self.train.clips[0].camera
+            focal = (float(fx) / self.size[1], float(fy) / self.size[0])
+            self.model.info = self.info.with_(focal=focal, input_size=self.size)
+        self.config = train_config(model, settings, self.size, self.stereo, str(self.cache), len(self.train.clips))
+        self.steps = self.skipped = self.skipped_in_a_row = 0
+
+    def _usual_size(self) -> tuple[int, int]:
+        camera = self.recording.camera
+        if camera is None:
+            return self.info.input_size  # refused in a moment, by what reads the recording
+        height, width = fitting_size(self.info, camera.width, camera.height)
+        return max(height, 64), max(width, 64)
+
+    def _prepare(self) -> int:
+        from tqdm import tqdm
+
+        config = PrepareConfig(height=self.size[0], width=self.size[1], frames=FRAMES, stereo=self.stereo)
+        name, count = self.recording.name, len(self.recording)
+        try:
+            with tqdm(total=count, unit="frame", desc=f"reading {name}", dynamic_ncols=True, disable=self.quiet) as bar:
+                summary = prepare(self.recording, self.cache, config, bar.update)
+        except RecordingError as error:
+            raise RecordingError(f"nothing to refine on: {error}") from error
+        if not summary["clips_by_frames"][str(FRAMES)]:
+            raise RecordingError(
+                f"nothing to refine on: '{name}' holds no {FRAMES} moving frames in a row ({summary['selected']})"
+            )
+        return int(summary["kept"])
+
+    def _split(self) -> tuple[Source, Source, Source]:
+        """Clips to train on, to measure, and of the whole recording, those to be measured thinned out."""
+        every = ClipCache([self.cache], frames=FRAMES)
+        held = max(round(len(every) * self.settings.held_out), 1)
+        few = RecordingError(
+            f"'{self.recording.name}' gives {len(every)} clips of {FRAMES} moving frames, {held} of them held out; "
+            f"expected at least {LEAST_TRAINED} to learn from and {LEAST_HELD_OUT} held out: record more frames, or "
+            "hold out another share"
+        )
+        if held < LEAST_HELD_OUT:
+            raise few
+        try:
+            train, rest = every.split(self.settings.held_out)
+        except RecordingError as error:
+            raise few from error
+        if len(train) < LEAST_TRAINED:
+            raise few
+        return sources_of(train, rendered=False)[0], self._thinned(rest), self._thinned(every)
+
+    def _thinned(self, cache: ClipCache) -> Source:
+        spacing = math.ceil(len(cache) / self.settings.measured_clips)
+        return Source(cache.names[0], Part(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
+
+    def go(self, target: Path | None, weights: str) -> RefineReport:
+        """Measure, train, measure, judge, write."""
+        self.model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        before, held_before = self._measure(self.model)
+        depths_before = log_depths(self.model, self._batches(self.everything))
+        began = time.perf_counter()
+        refined = self._train()
+        seconds = time.perf_counter() - began
+        if self.steps == 0:
+            raise FeatDepthError("stopped before the first step: the weights are as they were, nothing was written")
+        after, held_after = self._measure(refined)
+        ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.everything)))
+        verdict = judge(before, after, ratio, self.stereo, self.settings.limits)
+        written = target is not None and (verdict.accepted or self.settings.accept_worse)
+        if target is not None and written:
+            refined.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            refined.info = self._described(weights, verdict)
+            save_model(target, refined)
+        return RefineReport(
+            recording=self.recording.name,
+            weights=weights,
+            frames=self.kept,
+            train_clips=len(self.train.clips),
+            held_out_clips=len(self.held_out.clips),
+            size=self.size,
+            stereo=self.stereo,
+            steps=self.steps,
+            planned_steps=self.config.total_steps,
+            skipped=self.skipped,
+            before=before,
+            after=after,
+            scale_ratio=ratio,
+            scale_ratio_held_out=scale_ratio(held_before, held_after),
+            verdict=verdict,
+            output=target if written else None,
+            seconds=seconds,
+        )
+
+    def _measure(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[Tensor]]:
+        return measure(model, self._batches(self.held_out), self.config)
+
+    def _batches(self, source: Source) -> Iterator[FrameBatch]:
+        dataset = ClipDataset([source], self.config.data.sequence, None, self.settings.seed)
+        for batch in validation_batches(dataset, [self.size], self.settings.batch_size):
+            yield batch.to(self.device).in_floats()
+
+    def _described(self, weights: str, verdict: Verdict) -> Any:
+        """What the new weights say of themselves: what they were refined from and on, and on what terms."""
+        height, width = self.size
+        how = f"{self.steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
+        note = (
+            f"refined from {weights} on {self.recording.kind} recording '{self.recording.name}' "
+            f"({len(self.train.clips)} clips), {how}, lr {self.settings.lr:g}, seed {self.settings.seed}"
+            + ("" if verdict.accepted else "; written although held-out figures got worse")
+        )
+        terms = "+ data terms"
+        licence = self.info.licence if self.info.licence.endswith(terms) else f"{self.info.licence} {terms}"
+        return self.info.with_(training="; ".join(filter(None, (self.info.training, note))), licence=licence)
+
+    def _train(self) -> FeatDepthModel:
+        """Take the steps; returns the averaged weights, in evaluation mode."""
+        settings, config = self.settings, self.config
+        anchored = settings.anchor > 0 and not self.stereo
+        frozen = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
+        freeze_feature_net(self.model)
+        training_mode(self.model, config.model)
+        optimiser, parameters = build_optimiser(self.model, config.optimiser)
+        average = WeightAverage(self.model, settings.ema_decay)
+        dataset = ClipDataset([self.train], config.data.sequence, config.data.augment, settings.seed)
+        monitor = Monitor(self.folder, 0, config.total_steps, tensorboard=False, silent=self.quiet)
+        try:
+            with StopRequest() as stop:
+                for batch in train_loader(dataset, Plan(config, [self.train], ALONE), 0):
+                    for group in optimiser.param_groups:
+                        group["lr"] = group["base_lr"] * rate_factor(self.steps, config.total_steps, config.schedule)
+                    terms = partial(self._terms, batch.to(self.device).in_floats(), self.steps, frozen)
+                    result = train_step(self.model, [terms], optimiser, parameters, config.optimiser.clip_norm)
+                    self._count(result.applied, result.terms)
+                    if result.applied:
+                        average.update(self.model)
+                    monitor.advance(batch.image_count)
+                    monitor.record("train", self.steps, {**result.terms, "images_per_s": monitor.rate()})
+                    if stop.requested is not None:
+                        monitor.say(f"{stop.requested}: stopped after step {self.steps}; judging what is there")
+                        break
+        finally:
+            monitor.close()
+        refined = copy.deepcopy(self.model)
+        refined.load_state_dict(average.values)
+        return refined.eval()
+
+    def _count(self, applied: bool, terms: dict[str, float]) -> None:
+        self.steps += 1
+        self.skipped += not applied
+        self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
+        if self.skipped_in_a_row > self.settings.max_nonfinite:
+            raise FeatDepthError(
+                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (terms of the last: "
+                f"{terms}); lower lr (it is {self.settings.lr:g}). Nothing was written."
+            )
+
+    def _terms(self, batch: FrameBatch, number: int, frozen: FeatDepthModel | None) -> dict[str, Tensor]:
+        seed = self.settings.seed * 1_000_003 + number
+        seen = photometric(batch, self.config.data.augment, torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)  # dropout, and the noise that breaks ties
+        terms, prediction = training_terms(self.model, batch, seen, self.config)
+        if frozen is None or prediction is None:
+            return terms
+        with torch.no_grad():
+            known = frozen.depth(seen[:, list(prediction.targets)].flatten(0, 1))[0]
+        moved = log_scale_change(prediction.disparities[0], known, self.model)
+        terms["anchor"] = self.settings.anchor * moved.square()
+        terms["total"] = terms["total"] + terms["anchor"]
+        return terms
+
+
+def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) -> Tensor:
+    """Return by how much the scale of depth has moved: mean change of log depth (a scalar).
+
+    Of each image the middle half of the changes counts, so that what is to be learnt, a wall that moves or a sky that
+    recedes, is free: one number a batch is held, no map.
+
+    Args:
+        disparity: (B, 1, h, w) sigmoid maps of the network at hand.
+        known: those of the network before.
+        model: for its depth range.
+    """
+    change = (log_depth(disparity, model.info) - log_depth(known, model.info)).flatten(1)
+    low, high = torch.quantile(change.detach(), torch.tensor([0.25, 0.75], device=change.device), dim=1, keepdim=True)
+    middle = ((change >= low) & (change <= high)).float()
+    return ((change * middle).sum(1) / middle.sum(1)).mean()
+
+
+def freeze_feature_net(model: FeatDepthModel) -> None:
+    """Take all that the feature-metric term's map comes from out of training, whatever the architecture."""
+    if "features" not in model.nets:
+        return
+    device = next(model.parameters()).device
+    with torch.enable_grad():
+        probe = model.eval().features(torch.rand(1, 3, 64, 64, device=device)).sum()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(probe, parameters, allow_unused=True), strict=True):
+        if gradient is not None:
+            parameter.requires_grad_(False)
