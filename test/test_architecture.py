@@ -29,8 +29,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reporting": {"errors", "resources", "geometry", "metrics", "recordings"},
     "weights": set(),
     "ros": {"errors", "resources", "geometry", "models", "losses", "inference", "recordings"},
-    "cli": {"errors", "resources", "geometry", "models", "losses", "metrics", "inference", "recordings", "simulation",
-            "reporting", "weights", "ros"},
+    "cli": {
+        "errors",
+        "resources",
+        "geometry",
+        "models",
+        "losses",
+        "metrics",
+        "inference",
+        "recordings",
+        "simulation",
+        "reporting",
+        "weights",
+        "ros",
+    },
 }
 #: The package's front door names what lies behind it.
 FRONT_DOOR = {"models", "inference"}
@@ -39,8 +51,18 @@ MESSAGES = ("_msgs", "_srvs", "_interfaces")
 ROS_MODULES = {"rclpy", "launch", "launch_ros", "tf2_ros", "ament_index_python"}
 #: Loaded only where they are used, so that the node and `featdepth --help` run without them.
 LAZY = {
-    "matplotlib", "tensorboard", "onnx", "onnxruntime", "openvino", "numba", "rosbags", "tqdm", "scipy", "PIL",
-    "pandas", "imageio",
+    "matplotlib",
+    "tensorboard",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "numba",
+    "rosbags",
+    "tqdm",
+    "scipy",
+    "PIL",
+    "pandas",
+    "imageio",
 }
 #: What the node may load beside the standard library and ROS.
 NODE_PACKAGES = {"torch", "numpy", "cv2", "yaml", "safetensors"}
@@ -127,8 +149,13 @@ def test_the_reader_of_imports_sees_what_it_must():
     )
     found = {(entry.module, entry.at_import) for entry in imported(source)}
     assert found == {
-        ("typing", True), ("numba", True), ("featdepth_ros.ros", True), ("featdepth_ros.errors", True),
-        ("tqdm", False), ("scipy", True), ("PIL", True),
+        ("typing", True),
+        ("numba", True),
+        ("featdepth_ros.ros", True),
+        ("featdepth_ros.errors", True),
+        ("tqdm", False),
+        ("scipy", True),
+        ("PIL", True),
     }
 
 
@@ -232,9 +259,16 @@ def unsafe_loads(tree: ast.AST) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize(
     "source",
     [
-        "import dill", "from joblib import load", "import pickle as p", "from pickle import loads",
-        "pickle.load(file)", "torch.load(path)", "torch.load(path, weights_only=flag)",
-        "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "yaml.load(text, Loader=Loader)",
+        "import dill",
+        "from joblib import load",
+        "import pickle as p",
+        "from pickle import loads",
+        "pickle.load(file)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=flag)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text, Loader=Loader)",
     ],
 )
 def test_the_reader_of_loads_sees_what_it_must(source: str):

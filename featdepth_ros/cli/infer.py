@@ -70,7 +70,7 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
             input_size=args.input_size,
             precision=args.precision,
             motion=args.motion,
-        scale=args.scale,
+            scale=args.scale,
             scale_factor=args.scale_factor,
             camera_height_m=args.camera_height,
             min_depth=args.min_depth,

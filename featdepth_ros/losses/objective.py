@@ -202,9 +202,7 @@ def _draw_noise(identity: Tensor) -> Tensor:
     return torch.cat(draws, 1) * TIE_BREAK_SIGMA
 
 
-def _feature_term(
-    lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor] | None
-) -> Tensor:
+def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor] | None) -> Tensor:
     """Minimum over the warped sources of the feature difference. Depth is that of scale 0, at the features' size."""
     target = at_least_fp32(lookup["feature", 0, 0])
     sources = [at_least_fp32(lookup["feature", f, 0]) for f in config.sources]

@@ -28,6 +28,7 @@ COARSE_LEVELS = 2
 #: Focal length, in pixels of the input, that motion is worked out with when neither caller nor weights name a camera.
 DEFAULT_FOCAL_PX = 370.0
 
+
 @dataclass(frozen=True)
 class Coarse:
     """Half a frame's depth. Attributes: the decoder's map at stride 8; disparities at strides 8 and 16."""

@@ -57,9 +57,7 @@ def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compa
         within.append(np.maximum(ratio, 1 / ratio) < 1.25)
         kept.append(np.concatenate(valids))
     good, valid = np.concatenate(within), np.concatenate(kept)
-    return Precision(
-        float(valid.mean()), float(good.mean()), float(good[valid].mean()), float(good[~valid].mean())
-    )
+    return Precision(float(valid.mean()), float(good.mean()), float(good[valid].mean()), float(good[~valid].mean()))
 
 
 def main() -> None:

@@ -90,9 +90,7 @@ def test_held_out_frames_are_never_trained_on(tmp_path: Path, monkeypatch: pytes
     assert reused.before == report.before
 
 
-def test_an_interrupt_ends_the_training_and_the_rest_is_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_ends_the_training_and_the_rest_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
 
     def interrupt(_batch: Any) -> None:

@@ -141,9 +141,7 @@ def _gradients(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
     return {name: p.grad for name, p in probe.model.named_parameters() if p.grad is not None}
 
 
-def test_a_run_goes_on_from_the_file(
-    tmp_path: Path, original: Original, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_goes_on_from_the_file(tmp_path: Path, original: Original, capsys: pytest.CaptureFixture[str]) -> None:
     write_cache(tmp_path / "clips", {"made": "drawn", "frames": 2}, 5, 2, drawn_clip)
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(recipe(tmp_path / "clips")), encoding="utf-8")

@@ -66,9 +66,7 @@ def corner_bounds(corner: Any, bounds: Any, row: int) -> None:
 
 
 @jit
-def cull_all(
-    shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any
-) -> int:
+def cull_all(shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any) -> int:
     """See `cull`."""
     seen = 0
     for i in range(shapes.shape[0]):
@@ -101,9 +99,7 @@ def cull_all(
 
 
 @jit
-def gather(
-    kinds: Any, shapes: Any, order: Any, bounds: Any, pose: Any, tiles: Any, tile: int, near: Any
-) -> int:
+def gather(kinds: Any, shapes: Any, order: Any, bounds: Any, pose: Any, tiles: Any, tile: int, near: Any) -> int:
     """Collect the primitives that may show in a tile, nearest first, and what a ray needs of them, into ``near``."""
     count = 0
     x0, x1, y0, y1 = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2], tiles[tile, 3]
@@ -144,9 +140,7 @@ def see(
     dz = pose[2, 0] * rx + pose[2, 1] * ry + pose[2, 2]
     t, hit, face = trace(atlas, kinds, near, count, rx, ry, dx, dy, dz)
     if q[GROUND_ON] > 0.0:
-        t_ground = hit_ground(
-            waves, q[GROUND_HIGHEST], q[GROUND_SLOPE], ox, oy, oz, dx, dy, dz, min(t, 2000.0)
-        )
+        t_ground = hit_ground(waves, q[GROUND_HIGHEST], q[GROUND_SLOPE], ox, oy, oz, dx, dy, dz, min(t, 2000.0))
         if t_ground < t:
             t, hit = t_ground, GROUND
     ux, uy, uz = pose[0, 0] * ax + pose[0, 1] * ay, pose[1, 0] * ax + pose[1, 1] * ay, pose[2, 0] * ax + pose[2, 1] * ay
@@ -257,9 +251,7 @@ def _entry_points(
     """Make the cached entry points; naming ``fingerprint`` in each makes it part of its cache's key."""
 
     @jit_entry
-    def cull(
-        shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any
-    ) -> int:
+    def cull(shapes: Any, axes: Any, pose: Any, window: Any, far: float, order: Any, bounds: Any, corner: Any) -> int:
         """Find the primitives that can be seen, and where; returns how many.
 
         Args:

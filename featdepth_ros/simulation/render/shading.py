@@ -61,12 +61,18 @@ def bilinear(atlas: Any, texture: int, level: int, u: float, v: float) -> tuple[
     w01, w10 = ax - w11, ay - w11
     w00 = 1.0 - ax - w10
     return (
-        w00 * atlas[texture, i00, 0] + w01 * atlas[texture, i01, 0]
-        + w10 * atlas[texture, i10, 0] + w11 * atlas[texture, i11, 0],
-        w00 * atlas[texture, i00, 1] + w01 * atlas[texture, i01, 1]
-        + w10 * atlas[texture, i10, 1] + w11 * atlas[texture, i11, 1],
-        w00 * atlas[texture, i00, 2] + w01 * atlas[texture, i01, 2]
-        + w10 * atlas[texture, i10, 2] + w11 * atlas[texture, i11, 2],
+        w00 * atlas[texture, i00, 0]
+        + w01 * atlas[texture, i01, 0]
+        + w10 * atlas[texture, i10, 0]
+        + w11 * atlas[texture, i11, 0],
+        w00 * atlas[texture, i00, 1]
+        + w01 * atlas[texture, i01, 1]
+        + w10 * atlas[texture, i10, 1]
+        + w11 * atlas[texture, i11, 1],
+        w00 * atlas[texture, i00, 2]
+        + w01 * atlas[texture, i01, 2]
+        + w10 * atlas[texture, i10, 2]
+        + w11 * atlas[texture, i11, 2],
     )
 
 
@@ -175,9 +181,26 @@ def local_gradient(
 
 @jit_inline
 def colour_primitive(
-    kinds: Any, shapes: Any, atlas: Any, q: Any, shadow: Any, i: int, face: int, t: float,
-    ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
-    ax: float, ay: float, az: float, bx: float, by: float, bz: float,
+    kinds: Any,
+    shapes: Any,
+    atlas: Any,
+    q: Any,
+    shadow: Any,
+    i: int,
+    face: int,
+    t: float,
+    ox: float,
+    oy: float,
+    oz: float,
+    dx: float,
+    dy: float,
+    dz: float,
+    ax: float,
+    ay: float,
+    az: float,
+    bx: float,
+    by: float,
+    bz: float,
 ) -> tuple[float, float, float]:
     """Return the colour of a hit. Ray ``o + t d`` in world axes; a and b are the steps to the neighbours' rays."""
     kind = kinds[i, 0]
@@ -226,9 +249,7 @@ def colour_primitive(
 
 
 @jit_inline
-def road_coordinates(
-    arcs: Any, arc_grid: Any, arc_frame: Any, x: float, y: float
-) -> tuple[float, float, float, float]:
+def road_coordinates(arcs: Any, arc_grid: Any, arc_frame: Any, x: float, y: float) -> tuple[float, float, float, float]:
     """Return distance along the centreline (m), offset to its left (m), cosine and sine of its heading there."""
     rows, columns = arc_grid.shape
     column = min(max(int((x - arc_frame[0]) / arc_frame[2]), 0), columns - 1)
@@ -297,9 +318,27 @@ def paint(q: Any, s: float, left: float, ws: float, wl: float) -> float:
 
 @jit_inline
 def colour_ground(
-    atlas: Any, q: Any, waves: Any, arcs: Any, arc_grid: Any, arc_frame: Any, ground_texture: Any, shadow: Any,
-    t: float, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
-    ax: float, ay: float, az: float, bx: float, by: float, bz: float,
+    atlas: Any,
+    q: Any,
+    waves: Any,
+    arcs: Any,
+    arc_grid: Any,
+    arc_frame: Any,
+    ground_texture: Any,
+    shadow: Any,
+    t: float,
+    ox: float,
+    oy: float,
+    oz: float,
+    dx: float,
+    dy: float,
+    dz: float,
+    ax: float,
+    ay: float,
+    az: float,
+    bx: float,
+    by: float,
+    bz: float,
 ) -> tuple[float, float, float]:
     """Return the colour of a ground hit: road with paint, pavement, and what lies beside."""
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
@@ -318,8 +357,14 @@ def colour_ground(
     # Along the road for what is laid along it, along the world's axes for what grows: the latter has no seam.
     if zone == 1:
         r, g, b = sample(
-            atlas, texture, s * f, left * f,
-            (c * ax + sn * ay) * f, (c * ay - sn * ax) * f, (c * bx + sn * by) * f, (c * by - sn * bx) * f,
+            atlas,
+            texture,
+            s * f,
+            left * f,
+            (c * ax + sn * ay) * f,
+            (c * ay - sn * ax) * f,
+            (c * bx + sn * by) * f,
+            (c * by - sn * bx) * f,
         )
     else:
         r, g, b = sample(atlas, texture, x * f, y * f, ax * f, ay * f, bx * f, by * f)
@@ -349,7 +394,9 @@ def colour_sky(q: Any, atlas: Any, dx: float, dy: float, dz: float, step: float)
     cloud, _, _ = sample(atlas, int(q[k + 6]), scale * dx, scale * dy, scale * step, 0.0, 0.0, scale * step)
     cover = min(max((cloud - 1.0 + q[k + 7]) * 3.0, 0.0), 1.0) * min(1.0, up * 8.0 + 0.25)
     white = q[k + 9] * (0.75 + 0.35 * cloud)
-    r, g, b = q[k + 3] + (q[k] - q[k + 3]) * rise, q[k + 4] + (q[k + 1] - q[k + 4]) * rise, q[k + 5] + (
-        q[k + 2] - q[k + 5]
-    ) * rise
+    r, g, b = (
+        q[k + 3] + (q[k] - q[k + 3]) * rise,
+        q[k + 4] + (q[k + 1] - q[k + 4]) * rise,
+        q[k + 5] + (q[k + 2] - q[k + 5]) * rise,
+    )
     return r + cover * (white - r), g + cover * (white - g), b + cover * (white - b)

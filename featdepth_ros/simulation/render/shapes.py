@@ -92,7 +92,15 @@ def ground_height(waves: Any, x: float, y: float) -> tuple[float, float, float]:
 
 @jit_inline
 def hit_ground(
-    waves: Any, highest: float, steepest: float, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
+    waves: Any,
+    highest: float,
+    steepest: float,
+    ox: float,
+    oy: float,
+    oz: float,
+    dx: float,
+    dy: float,
+    dz: float,
     limit: float,
 ) -> float:
     """Return the parameter of the first ground hit before ``limit``, or infinity.
@@ -197,9 +205,7 @@ def hit_ellipsoid(ox: float, oy: float, oz: float, dx: float, dy: float, dz: flo
 
 
 @jit
-def hit_cone(
-    ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, taper: float
-) -> tuple[float, int]:
+def hit_cone(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, taper: float) -> tuple[float, int]:
     """Return the entry into a cone about z, radius 1 at z = -1 and ``taper`` at z = 1; face 2: a cap, 0: the side."""
     best, face = np.inf, 0
     mean, lean = 0.5 * (1.0 + taper), 0.5 * (taper - 1.0)
@@ -258,8 +264,18 @@ def hit_leaves(
 
 @jit_inline
 def hit_shape(
-    atlas: Any, kind: int, texture: int, density: float, taper_x: float, taper_y: float,
-    ox: float, oy: float, oz: float, dx: float, dy: float, dz: float,
+    atlas: Any,
+    kind: int,
+    texture: int,
+    density: float,
+    taper_x: float,
+    taper_y: float,
+    ox: float,
+    oy: float,
+    oz: float,
+    dx: float,
+    dy: float,
+    dz: float,
 ) -> tuple[float, int]:
     """Return the entry parameter and face of one unit shape; origin and direction in its own coordinates."""
     if kind == BOX:
@@ -292,8 +308,18 @@ def trace(
         lz = near[j, C_INVERSE + 6] * dx + near[j, C_INVERSE + 7] * dy + near[j, C_INVERSE + 8] * dz
         i = int(near[j, C_INDEX])
         t, f = hit_shape(
-            atlas, int(near[j, C_KIND]), kinds[i, 1], near[j, C_TAPER], near[j, C_TAPER], near[j, C_TAPER + 1],
-            near[j, C_ORIGIN], near[j, C_ORIGIN + 1], near[j, C_ORIGIN + 2], lx, ly, lz,
+            atlas,
+            int(near[j, C_KIND]),
+            kinds[i, 1],
+            near[j, C_TAPER],
+            near[j, C_TAPER],
+            near[j, C_TAPER + 1],
+            near[j, C_ORIGIN],
+            near[j, C_ORIGIN + 1],
+            near[j, C_ORIGIN + 2],
+            lx,
+            ly,
+            lz,
         )
         if t < best:
             best, hit, face = t, i, f

@@ -309,9 +309,7 @@ def size_like(image_size: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> 
     return min(sizes, key=lambda size: (round(abs(np.log(size[1] / size[0] / aspect)), 6), -size[0] * size[1]))
 
 
-def validation_batches(
-    dataset: ClipDataset, sizes: Sequence[tuple[int, int]], batch_size: int
-) -> Iterator[FrameBatch]:
+def validation_batches(dataset: ClipDataset, sizes: Sequence[tuple[int, int]], batch_size: int) -> Iterator[FrameBatch]:
     """Every clip once, source by source, at the size of ``sizes`` that suits the source's frames best."""
     if len(dataset) == 0:
         raise ConfigError("there are no validation clips; set data.rendered.validation_clips to at least 1")

@@ -35,9 +35,7 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
     count = min(rows, batch.images.shape[0])
     size = batch.images.shape[-2:]
     first = prediction.disparities[0][:: len(prediction.targets)][:count]
-    maps = torch.nn.functional.interpolate(
-        first.detach().float(), size, mode="bilinear", align_corners=False
-    )
+    maps = torch.nn.functional.interpolate(first.detach().float(), size, mode="bilinear", align_corners=False)
     predicted = log_depth(maps, info)[:, 0].cpu().numpy()
     truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.camera, info))[:count, 0]
     truth = truth_units.clamp(info.min_depth, info.max_depth).log().cpu().numpy()

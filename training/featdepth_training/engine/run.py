@@ -47,9 +47,7 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
 
 def _refuse_used_output(output: Path) -> None:
     if CheckpointFolder(output / "checkpoints", 1).latest() is not None:
-        raise ConfigError(
-            f"{output} holds the checkpoints of a run; go on with --resume, or name another --output"
-        )
+        raise ConfigError(f"{output} holds the checkpoints of a run; go on with --resume, or name another --output")
 
 
 def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
@@ -147,9 +145,7 @@ def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, list[ClipCache]]:
     alone = [folder for folder, name in zip(folders, names, strict=True) if name in prepared.singles]
     others = [folder for folder in folders if folder not in alone]
     matched = config.objective.pseudo_depth > 0
-    caches = [
-        ClipCache(some, frames, pseudo_depth=matched) for some, frames in ((others, length), (alone, 1)) if some
-    ]
+    caches = [ClipCache(some, frames, pseudo_depth=matched) for some, frames in ((others, length), (alone, 1)) if some]
     _check_caches(config, caches)
     every = caches[0]
     if config.model.focal is None:

@@ -84,9 +84,7 @@ def _put(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             buffer.copy_(value)
 
 
-def _share(
-    numbers: Tensor, buffers: Sequence[Tensor], parameters: Sequence[Tensor], processes: Processes
-) -> None:
+def _share(numbers: Tensor, buffers: Sequence[Tensor], parameters: Sequence[Tensor], processes: Processes) -> None:
     """Terms, running statistics and gradients become means over the processes.
 
     A parameter without a gradient in every process stays without, as it would in one process.

@@ -48,9 +48,7 @@ class Prediction:
         return Prediction(first, (0,), self.axisangle[:, :0], self.translation[:, :0])
 
 
-def predict(
-    model: FeatDepthModel, seen: Tensor, camera: Tensor, targets: Sequence[int] | None = None
-) -> Prediction:
+def predict(model: FeatDepthModel, seen: Tensor, camera: Tensor, targets: Sequence[int] | None = None) -> Prediction:
     """Run the depth net on the target frames (None: all) and the pose net on all neighbours.
 
     Args:
