@@ -30,27 +30,38 @@ VENV_FLAGS :=
 CONSTRAINTS := tools/constraints.txt
 endif
 
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test test-quick test-nightly lint docs setup clean
 
 help:  ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## /  make \1\t/p' Makefile | expand -t 22
 	@echo "  options: PYTHON=python3.12, TORCH='pip arguments', make demo BAG=path, make test ARGS='test/geometry -x'"
 
 demo: $(STAMPS)/demo $(STAMPS)/links  ## the whole chain on a rendered recording (or BAG=path), ending in a report
 	@$(BIN)/featdepth demo $(if $(BAG),"$(BAG)")
 
-test: $(STAMPS)/test lint  ## ruff, mypy, pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMPS)/test lint  ## ruff, mypy, pytest with coverage
+	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines"
+
+test-quick: $(STAMPS)/test $(STAMPS)/links  ## tests that need neither a ROS graph nor a training; under two minutes
+	@$(BIN)/python -m pytest -m "not slow and not ros" $(ARGS)
+
+test-nightly: $(STAMPS)/test lint  ## everything, with soaks, long trainings and property tests at full count
+	@FEATDEPTH_NIGHTLY=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMPS)/test $(STAMPS)/links  ## ruff and mypy
+	@$(BIN)/ruff format --check -q . || { echo "some files are not formatted: run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: $(STAMPS)/docs  ## the documentation site, into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 setup: $(STAMPS)/demo $(STAMPS)/links  ## .venv/ with everything the demo needs, and no more
 	@echo "ready: $(BIN)/featdepth --help"
 
 clean:  ## remove .venv/ and everything built
-	rm -rf $(VENV) build install log dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build install log dist site .coverage *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv: tools/check_machine.py
@@ -87,6 +98,10 @@ $(STAMPS)/test: $(STAMPS)/ros setup.py
 	@echo "installing featdepth_ros and what its tests need ..."
 	@$(PIP) install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[all]"
 	@touch $(STAMPS)/demo $@
+
+$(STAMPS)/docs: $(STAMPS)/venv setup.py
+	@$(PIP) install -q -c tools/constraints.txt mkdocs-material
+	@touch $@
 
 # An editable install brings no share/ and lib/: links, made anew when a file comes or goes.
 $(STAMPS)/links: $(STAMPS)/venv tools/link_prefix.py package.xml resource $(shell find launch config -type d)

@@ -28,7 +28,15 @@ EXTRAS = {
     "simulation": ["numba>=0.57", "scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60", "webdataset>=1.0", "fsspec>=2023.1"],
-    "test": ["pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.6", "mypy>=1.8", "types-PyYAML"],
+    "test": [
+        "pytest>=7.0",
+        "pytest-timeout>=2.1",
+        "pytest-cov>=4.1",
+        "hypothesis>=6.80",
+        "ruff>=0.6",
+        "mypy>=1.8",
+        "types-PyYAML",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
