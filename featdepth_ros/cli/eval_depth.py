@@ -21,9 +21,13 @@ With --dataset the defaults are the set's own: garg and 80 m for KITTI, nyu and 
 for Make3D; with --scale none, metric weights bring their own factor.
 Images without a pixel to compare are left out and named. scale_median is the median over images of
 median truth / median prediction, whatever scale was applied; scale_std is the ratios' relative spread.
+With --sigma, within_1_sigma and within_2_sigma are the shares of pixels whose error is at most one and two stated
+standard deviations, and ause is the area between the sparsification curves of the error itself and of sigma (AbsRel,
+100 bins, over the mean AbsRel; 0 is perfect order). Sigma is scaled and masked as the prediction. Else they are null.
 """
 EXAMPLE = """\
   featdepth eval depth --pred out/depth --gt truth --crop garg --scale median --json figures.json
+  featdepth eval depth --pred out/depth --sigma out/sigma --gt truth --scale median
   featdepth eval depth --weights compact --dataset seven_scenes --root kitchen --scale median --plot plots"""
 
 DATASETS = ("kitti_raw", "kitti_odom", "tum", "nyu", "seven_scenes", "make3d")
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folders = parser.add_argument_group("two folders")
     folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
     folders.add_argument("--gt", metavar="DIR", help="true depth, metres")
+    folders.add_argument("--sigma", metavar="DIR", help="standard deviation of the predictions, in their unit")
     folders.add_argument(
         "--pred-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
     )
@@ -76,6 +81,8 @@ def _check(args: argparse.Namespace) -> None:
     folders, data = (args.pred, args.gt), (args.weights, args.dataset, args.root)
     if any(folders) == any(data) or not (all(folders) or all(data)):
         args.wrong_usage("expected either --pred DIR and --gt DIR, or --weights W, --dataset NAME and --root DIR")
+    if args.sigma and not args.pred:
+        args.wrong_usage("--sigma DIR belongs to --pred DIR and --gt DIR")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             scale, note = scale_in_metres(predictor, args.weights)
             notes.append(note)
     else:
-        pairs, notes = folder_pairs(args.pred, args.gt, args.pred_divisor, args.gt_divisor)
+        pairs, notes = folder_pairs(args.pred, args.gt, args.pred_divisor, args.gt_divisor, args.sigma)
     protocol = DepthProtocol(args.min, cap, crop, scale, args.skip_invalid)
     result = evaluate_pairs(pairs, protocol, pictures=6 if args.plot else 0)
     figures: dict[str, Any] = result.figures()

@@ -20,6 +20,10 @@ Files are KITTI poses (12 numbers a line, or a frame number and 12), TUM (stamp 
 (Odometry, PoseStamped, TF). Stamped trajectories are paired by nearest stamp, each pose once at most; the others by
 frame number. Frames are those the estimate has, and both trajectories are based at the first of them. Unsorted lines
 are sorted; of lines with the same stamp the first counts. t_err and r_err are null when no segment is long enough.
+nees tells whether covariances are honest: the mean normalised squared error of the motions between frames, per degree
+of freedom, 1 when they are. Covariances are trajectory.covariance.npy in the estimate's folder, as featdepth infer
+writes it, or a bag's twist covariances times dt^2. Frames of unknown motion are left out (nees_left_out). It is null
+without covariances and with alignments that put a scale on the estimate.
 """
 EXAMPLE = """\
   featdepth eval odometry --gt poses/09.txt --est trajectory.kitti.txt --align 7dof --json figures.json --plot plots
@@ -88,7 +92,7 @@ def _read(args: argparse.Namespace) -> tuple[Trajectory, list[Trajectory]]:
     if args.gt_extrinsics:
         truth = truth.moved_to(read_extrinsics(args.gt_extrinsics))
     estimates = [
-        read_trajectory_file(path, args.est_topic, args.est_times, name)
+        read_trajectory_file(path, args.est_topic, args.est_times, name, with_covariances=True)
         for path, name in zip(args.est, _names(args.est), strict=True)
     ]
     return truth, estimates

@@ -17,10 +17,13 @@ DESCRIPTION = """Estimate depth and camera motion for every frame of INPUT.
 
 INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI or EuRoC folder. Writes under DIR:
   depth/<stem>.npy        float32 z-depth at the input's size, metres when the scale is metric
+  sigma/<stem>.npy        float32 standard deviation of the depth, same unit; only where the estimate gives one
   valid/<stem>.png        255 where the depth is to be trusted, else 0
   preview/<stem>.png      image and depth, one above the other
   trajectory.kitti.txt    camera-to-world pose of each frame, 12 numbers a line, the first the identity
   trajectory.tum.txt      the same with stamps: seconds, position, quaternion xyzw
+  trajectory.covariance.npy  (N, 6, 6) of each motion since the frame before: x y z, then rotation, m^2 and rad^2, in
+                          the earlier camera's optical axes; the first is that of an unknown motion
   summary.json            what ran, how fast, and what the numbers mean"""
 
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"

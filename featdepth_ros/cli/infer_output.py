@@ -19,9 +19,12 @@ from featdepth_ros.inference.estimator import Estimator
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.recordings import Frame, Recording
 from featdepth_ros.reporting.tables import write_json
+from featdepth_ros.reporting.trajectory_files import COVARIANCE_FILE
 
+#: Folders that are made at once; `_SIGMA` only when an estimate has a standard deviation.
 _FOLDERS = ("depth", "valid", "preview")
-_FILES = ("trajectory.kitti.txt", "trajectory.tum.txt", "summary.json")
+_SIGMA = "sigma"
+_FILES = ("trajectory.kitti.txt", "trajectory.tum.txt", COVARIANCE_FILE, "summary.json")
 
 #: Encoders at work, and frames that may wait for them (bounds the memory).
 _WORKERS, _WAITING = 2, 8
@@ -45,7 +48,7 @@ class InferOutput:
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
-        present = [name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
+        present = [name for name in (*_FOLDERS, _SIGMA, *_FILES) if (folder / name).exists()]
         if present and not overwrite:
             raise FeatDepthError(
                 f"'{folder}' holds results already ({', '.join(present)}); choose another --output or add --overwrite"
@@ -62,6 +65,7 @@ class InferOutput:
         self._pool = ThreadPoolExecutor(_WORKERS)
         self._pending: deque[Future[None]] = deque()
         self._poses: list[tuple[int, NDArray[np.float64]]] = []
+        self._covariances: list[NDArray[np.float64]] = []
         self._states: Counter[str] = Counter()
         self._last: Estimate | None = None
         self._calibrated = 0
@@ -84,17 +88,29 @@ class InferOutput:
         previous = self._poses[-1][1] if self._poses else np.eye(4)
         pose = se3.orthonormalised(previous @ estimate.motion.T_previous_current)
         self._poses.append((frame.stamp_ns, pose))
+        self._covariances.append(estimate.motion.covariance)
         self._states[estimate.motion.state.value] += 1
         self._calibrated += frame.camera is not None
         self._last = estimate
         depth = estimator.to_delivered(estimate.depth)
         valid = estimator.to_delivered(estimate.valid)
-        self._pending.append(self._pool.submit(self._write, frame, depth, valid, estimate))
+        sigma = _delivered_sigma(estimator, estimate, depth)
+        self._pending.append(self._pool.submit(self._write, frame, depth, valid, sigma, estimate))
         if len(self._pending) > _WAITING:
             self._wait_for_one()
 
-    def _write(self, frame: Frame, depth: NDArray[np.float32], valid: NDArray[np.bool_], estimate: Estimate) -> None:
+    def _write(
+        self,
+        frame: Frame,
+        depth: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        sigma: NDArray[np.float32] | None,
+        estimate: Estimate,
+    ) -> None:
         np.save(self._folder / "depth" / f"{frame.name}.npy", depth)
+        if sigma is not None:
+            (self._folder / _SIGMA).mkdir(exist_ok=True)
+            np.save(self._folder / _SIGMA / f"{frame.name}.npy", sigma)
         _write_png(self._folder / "valid" / f"{frame.name}.png", valid.astype(np.uint8) * 255)
         near = max(float(np.percentile(depth[::8, ::8], 2)), estimate.min_depth)
         far = max(estimate.max_depth, near * 1.01)
@@ -121,6 +137,7 @@ class InferOutput:
             tum.append(f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d} {numbers}\n")
         (self._folder / "trajectory.kitti.txt").write_text("".join(kitti), encoding="utf-8")
         (self._folder / "trajectory.tum.txt").write_text("".join(tum), encoding="utf-8")
+        np.save(self._folder / COVARIANCE_FILE, np.stack(self._covariances))
 
     def summary(
         self, estimator: Estimator, recording: Recording, *, seconds: float, weights: str, source: str
@@ -152,6 +169,19 @@ class InferOutput:
         }
         write_json(self._folder / "summary.json", summary)
         return summary
+
+
+def _delivered_sigma(
+    estimator: Estimator, estimate: Estimate, depth: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """The standard deviation of ``depth``, the estimate's depth on the delivered pixels; None when there is none.
+
+    Depth is interpolated in its inverse, so what is interpolated here is the inverse's deviation, sigma / depth^2.
+    """
+    if estimate.sigma is None:
+        return None
+    of_inverse = estimator.to_delivered(np.square(estimate.depth) / estimate.sigma)
+    return np.asarray(np.square(depth) / of_inverse, dtype=np.float32)
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

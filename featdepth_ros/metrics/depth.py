@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics.uncertainty import SIGMA_METRICS, sigma_figures
 
 CropName = Literal["none", "garg", "eigen", "nyu"]
 ScaleRule = Literal["none", "median"]
@@ -71,6 +72,7 @@ class ImageErrors:
     """Figures of one image. ``scale`` is median truth over median prediction, whatever scale was applied.
 
     ``scale`` is None when the median prediction is not above 0. ``pixels`` were compared, ``skipped`` were not finite.
+    ``within_1_sigma``, ``within_2_sigma`` and ``ause`` are those of `sigma_figures`, None without a sigma.
     """
 
     name: str
@@ -84,6 +86,9 @@ class ImageErrors:
     scale: float | None
     pixels: int
     skipped: int
+    within_1_sigma: float | None = None
+    within_2_sigma: float | None = None
+    ause: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class DepthSummary:
         scale_median: median over images of median truth / median prediction; None when no image has one.
         scale_std: standard deviation of those ratios divided by their median.
         frames, pixels: images and pixels that were compared.
+        within_1_sigma, within_2_sigma, ause: means of the per-image figures; None unless every image has a sigma.
     """
 
     abs_rel: float
@@ -108,6 +114,9 @@ class DepthSummary:
     scale_std: float | None
     frames: int
     pixels: int
+    within_1_sigma: float | None = None
+    within_2_sigma: float | None = None
+    ause: float | None = None
 
 
 def crop_mask(shape: tuple[int, int], crop: CropName) -> NDArray[np.bool_]:
@@ -145,11 +154,41 @@ def resize_inverse_depth(depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np
     if values.shape == shape:
         return values
     inverse = np.where(np.isfinite(values), 1.0 / np.maximum(values, _SMALLEST_DEPTH), np.nan)
+    return 1.0 / _resize_bilinear(inverse, shape)
+
+
+def resize_sigma(sigma: ArrayLike, depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Resize a depth's standard deviation as `resize_inverse_depth` resizes the depth it belongs to.
+
+    What is interpolated is the standard deviation of inverse depth, ``sigma / depth**2``: its neighbours err together.
+
+    Args:
+        sigma: (h, w), any unit. A non-finite value makes every pixel that leans on it NaN.
+        depth: (h, w), same unit.
+        shape: (H, W) of the result.
+
+    Returns:
+        (H, W) float64; the input's values when the size is the same already.
+
+    Raises:
+        EvaluationError: the two differ in shape.
+    """
+    std, values = np.asarray(sigma, dtype=np.float64), np.asarray(depth, dtype=np.float64)
+    if std.shape != values.shape:
+        raise EvaluationError(f"sigma has shape {std.shape}, its depth {values.shape}; expected the same")
+    if values.shape == shape:
+        return std
+    known = np.isfinite(values) & np.isfinite(std)
+    of_inverse = np.where(known, std / np.maximum(values, _SMALLEST_DEPTH) ** 2, np.nan)
+    return _resize_bilinear(of_inverse, shape) * resize_inverse_depth(values, shape) ** 2
+
+
+def _resize_bilinear(values: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
     low, high, weight = _axis_weights(values.shape[0], shape[0])
-    inverse = inverse[low] * (1 - weight)[:, None] + inverse[high] * weight[:, None]
+    rows = values[low] * (1 - weight)[:, None] + values[high] * weight[:, None]
     low, high, weight = _axis_weights(values.shape[1], shape[1])
-    inverse = inverse[:, low] * (1 - weight) + inverse[:, high] * weight
-    return 1.0 / inverse
+    resized: NDArray[np.float64] = rows[:, low] * (1 - weight) + rows[:, high] * weight
+    return resized
 
 
 def depth_errors(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
@@ -229,7 +268,11 @@ def scaled_prediction(
 
 
 def evaluate_image(
-    prediction: ArrayLike, truth: ArrayLike, protocol: DepthProtocol, name: str = "image"
+    prediction: ArrayLike,
+    truth: ArrayLike,
+    protocol: DepthProtocol,
+    name: str = "image",
+    sigma: ArrayLike | None = None,
 ) -> ImageErrors | None:
     """Judge one prediction; None when no pixel is left to compare.
 
@@ -238,24 +281,37 @@ def evaluate_image(
         truth: (H, W) metres; 0 and non-finite values are unknown.
         protocol: limits, crop, scale.
         name: what messages call the image.
+        sigma: (h, w) standard deviation of the prediction, in its unit: seen under the same mask and scaled by the
+            same factor as the prediction, not clamped.
 
     Raises:
-        EvaluationError: predictions that are not finite where truth is known, and ``skip_invalid`` is off.
+        EvaluationError: predictions, or their standard deviations, that are not finite where truth is known, and
+            ``skip_invalid`` is off; standard deviations below 0.
     """
+    std = None
     try:
-        pred, mask, ratio, _ = scaled_prediction(prediction, truth, protocol)
+        pred, mask, ratio, factor = scaled_prediction(prediction, truth, protocol)
+        if sigma is not None:
+            std = factor * resize_sigma(sigma, prediction, (pred.shape[0], pred.shape[1]))
+            mask = mask & np.isfinite(std)
     except EvaluationError as error:
         raise EvaluationError(f"{name}: {error}") from error
     skipped = int(valid_pixels(truth, protocol).sum() - mask.sum())
     if skipped and not protocol.skip_invalid:
         raise EvaluationError(
-            f"{name}: {skipped} predictions are not finite where truth is known; mend them, "
+            f"{name}: {skipped} predictions{' or their sigma' if sigma is not None else ''} are not finite where truth "
+            "is known; mend them, "
             "or leave them out with --skip-invalid"
         )
     if not mask.any():
         return None
-    clamped = np.clip(pred[mask], protocol.min_depth, protocol.max_depth)
-    figures = depth_errors(np.asarray(truth)[mask], clamped)
+    clamped, gt = np.clip(pred[mask], protocol.min_depth, protocol.max_depth), np.asarray(truth)[mask]
+    figures = depth_errors(gt, clamped)
+    if std is not None:
+        try:
+            figures |= sigma_figures(gt, clamped, std[mask])
+        except EvaluationError as error:
+            raise EvaluationError(f"{name}: {error}") from error
     return ImageErrors(name=name, scale=ratio, pixels=int(mask.sum()), skipped=skipped, **figures)
 
 
@@ -270,6 +326,8 @@ def summarise_depth(images: Sequence[ImageErrors]) -> DepthSummary:
     means = {key: float(np.mean([getattr(image, key) for image in images])) for key in DEPTH_METRICS}
     ratios = np.array([image.scale for image in images if image.scale is not None])
     median = float(np.median(ratios)) if ratios.size else None
+    if all(image.ause is not None for image in images):
+        means |= {key: float(np.mean([getattr(image, key) for image in images])) for key in SIGMA_METRICS}
     return DepthSummary(
         **means,
         scale_median=median,

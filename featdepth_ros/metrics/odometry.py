@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
 from featdepth_ros.metrics.trajectory import Alignment, Trajectory, align, associate, rebase
+from featdepth_ros.metrics.uncertainty import Consistency, evaluate_covariances
 
 #: Segment lengths of the KITTI odometry benchmark, metres.
 KITTI_LENGTHS = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0)
@@ -63,6 +64,8 @@ class OdometryResult:
         segment_errors: see `Segments`.
         unmatched: poses of the estimate that have no truth.
         notes: what a reader of the figures should know.
+        nees: see `Consistency`; None without covariances, or where the alignment puts a scale on the estimate.
+        nees_left_out: frames that do not count in ``nees``; None where that is not measured.
     """
 
     name: str
@@ -83,6 +86,8 @@ class OdometryResult:
     segment_errors: Segments
     unmatched: int = 0
     notes: tuple[str, ...] = field(default=())
+    nees: float | None = None
+    nees_left_out: int | None = None
 
     def figures(self) -> dict[str, float | int | None]:
         """The figures alone, keyed as the command line's JSON."""
@@ -101,6 +106,8 @@ ODOMETRY_KEYS = (
     "length_m",
     "ate5_mean_m",
     "ate5_std_m",
+    "nees",
+    "nees_left_out",
 )
 
 
@@ -284,6 +291,8 @@ def evaluate_odometry(
     snippets = snippet_ate(gt, est)
     length_m = float(path_distances(gt)[-1])
     unmatched = len(estimate) - len(of_estimate)
+    consistency = _consistency(truth, estimate, of_truth, of_estimate, alignment)
+    notes = _notes(truth, estimate, unmatched, scale, segments, min(lengths), length_m)
     return OdometryResult(
         name=estimate.name,
         t_err_percent=float(segments.t_err.mean() * 100) if len(segments) else None,
@@ -302,8 +311,25 @@ def evaluate_odometry(
         T_world_base=truth.poses[of_truth[0]],
         segment_errors=segments,
         unmatched=unmatched,
-        notes=_notes(truth, estimate, unmatched, scale, segments, min(lengths), length_m),
+        notes=notes + (consistency.notes if consistency else ()),
+        nees=consistency.nees if consistency else None,
+        nees_left_out=consistency.left_out if consistency else None,
     )
+
+
+def _consistency(
+    truth: Trajectory,
+    estimate: Trajectory,
+    of_truth: NDArray[np.intp],
+    of_estimate: NDArray[np.intp],
+    alignment: Alignment,
+) -> Consistency | None:
+    """Judge the estimate's covariances over its matched poses; a rigid alignment does not change increments."""
+    if estimate.covariances is None or alignment not in ("none", "6dof"):
+        return None
+    rows = estimate.covariances[of_estimate]
+    rows[1:][np.diff(of_estimate) != 1] = np.nan  # a pose between the two has no truth
+    return evaluate_covariances(truth.poses[of_truth], estimate.poses[of_estimate], rows, estimate.name)
 
 
 def _notes(

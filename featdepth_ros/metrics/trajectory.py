@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics.uncertainty import check_covariances
 
 Alignment = Literal["none", "scale", "6dof", "7dof", "umeyama_scale"]
 ALIGNMENTS: tuple[Alignment, ...] = ("none", "scale", "6dof", "7dof", "umeyama_scale")
@@ -31,6 +32,8 @@ class Trajectory:
         stamped: True when keys are stamps.
         name: what messages, tables and legends call it.
         duplicates: poses that were dropped because an earlier line had the same key.
+        covariances: (N, 6, 6) float64 of the motion from the pose before to each pose, in the axes of the pose
+            before: x y z, then rotation, m^2 and rad^2; NaN where unknown. None when the source has none.
     """
 
     keys: NDArray[np.int64]
@@ -38,13 +41,14 @@ class Trajectory:
     stamped: bool
     name: str = "trajectory"
     duplicates: int = 0
+    covariances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def moved_to(self, T_body_other: ArrayLike) -> Trajectory:
-        """Return the trajectory of another frame on the same body (``T_body_other``, (4, 4))."""
-        return replace(self, poses=self.poses @ np.asarray(T_body_other, dtype=np.float64))
+        """Return the trajectory of another frame on the same body (``T_body_other``, (4, 4)), without covariances."""
+        return replace(self, poses=self.poses @ np.asarray(T_body_other, dtype=np.float64), covariances=None)
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -86,7 +90,13 @@ def check_poses(poses: ArrayLike, name: str = "trajectory") -> NDArray[np.float6
     return whole
 
 
-def make_trajectory(keys: ArrayLike, poses: ArrayLike, stamped: bool, name: str = "trajectory") -> Trajectory:
+def make_trajectory(
+    keys: ArrayLike,
+    poses: ArrayLike,
+    stamped: bool,
+    name: str = "trajectory",
+    covariances: ArrayLike | None = None,
+) -> Trajectory:
     """Check poses, sort them by key, and keep the first of every key.
 
     Args:
@@ -94,9 +104,11 @@ def make_trajectory(keys: ArrayLike, poses: ArrayLike, stamped: bool, name: str 
         poses: (N, 4, 4) or (N, 3, 4) T_world_body.
         stamped: True for stamps.
         name: see `Trajectory`.
+        covariances: (N, 6, 6), see `Trajectory`; in the order of the poses. Where sorting or a dropped pose tears a
+            pose from the one before it, its covariance becomes unknown.
 
     Raises:
-        EvaluationError: no pose, other lengths, or see `check_poses`.
+        EvaluationError: no pose, other lengths, or see `check_poses` and `check_covariances`.
     """
     numbers = np.asarray(keys, dtype=np.int64)
     if len(numbers) == 0:
@@ -105,7 +117,11 @@ def make_trajectory(keys: ArrayLike, poses: ArrayLike, stamped: bool, name: str 
     if numbers.shape != (len(whole),):
         raise EvaluationError(f"{name}: {numbers.size} stamps for {len(whole)} poses; expected as many of each")
     unique, first = np.unique(numbers, return_index=True)  # sorts; return_index is the first occurrence
-    return Trajectory(unique, whole[first], stamped, name, duplicates=len(numbers) - len(unique))
+    kept: NDArray[np.float64] | None = None
+    if covariances is not None:
+        kept = check_covariances(covariances, len(whole), name)[first]
+        kept[1:][np.diff(first) != 1] = np.nan
+    return Trajectory(unique, whole[first], stamped, name, len(numbers) - len(unique), kept)
 
 
 def associate(

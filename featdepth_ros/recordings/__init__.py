@@ -1,7 +1,7 @@
 """Recordings of every kind in, frames out; and frames into bags and data set folders."""
 
 from featdepth_ros.recordings.bags.export import write_ros2_bag
-from featdepth_ros.recordings.bags.trajectory import read_trajectory
+from featdepth_ros.recordings.bags.trajectory import read_trajectory, read_twist_covariances
 from featdepth_ros.recordings.calibration.files import parse_camera
 from featdepth_ros.recordings.datasets.euroc_writer import write_euroc
 from featdepth_ros.recordings.datasets.kitti_writer import write_kitti_odometry
@@ -17,6 +17,7 @@ __all__ = [
     "open_recording",
     "parse_camera",
     "read_trajectory",
+    "read_twist_covariances",
     "write_euroc",
     "write_kitti_odometry",
     "write_ros2_bag",

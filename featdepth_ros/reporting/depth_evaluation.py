@@ -19,7 +19,7 @@ from featdepth_ros.metrics import (
     scaled_prediction,
     summarise_depth,
 )
-from featdepth_ros.reporting.depth_maps import listed, pair_folders, read_depth_map
+from featdepth_ros.reporting.depth_maps import listed, maps_by_stem, pair_folders, read_depth_map
 from featdepth_ros.reporting.progress import progress
 
 _ERRORS_A_FRAME = 5000
@@ -34,12 +34,14 @@ class DepthPair:
         prediction: returns (h, w) depth.
         truth: returns (H, W) metres, 0 or non-finite where unknown.
         image: returns (h, w, 3) uint8 RGB, for pictures; None when there is none.
+        sigma: returns (h, w), the prediction's standard deviation in its unit; None when there is none.
     """
 
     name: str
     prediction: Callable[[], NDArray[np.float64]]
     truth: Callable[[], NDArray[np.float64]]
     image: Callable[[], NDArray[np.uint8]] | None = None
+    sigma: Callable[[], NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,21 +83,40 @@ class DepthResult:
 
 
 def folder_pairs(
-    predictions: str | Path, truth: str | Path, prediction_divisor: float, truth_divisor: float
+    predictions: str | Path,
+    truth: str | Path,
+    prediction_divisor: float,
+    truth_divisor: float,
+    sigma: str | Path | None = None,
 ) -> tuple[list[DepthPair], list[str]]:
-    """Pair two folders by stem, and say which predictions have no truth.
+    """Pair folders by stem, and say which predictions have no truth.
+
+    Args:
+        predictions: folder of maps.
+        truth: folder of maps.
+        prediction_divisor: of predictions in PNG files, see `read_depth_map`.
+        truth_divisor: of truth in PNG files.
+        sigma: folder of the predictions' standard deviations, read as they are; None: there are none.
 
     Raises:
-        EvaluationError: see `depth_maps.pair_folders`.
+        EvaluationError: see `depth_maps.pair_folders`; a judged prediction without its standard deviation.
     """
     matched, extra = pair_folders(predictions, truth)
     notes = [f"{len(extra)} predictions have no truth and do not count: {listed(extra)}"] if extra else []
+    deviations = maps_by_stem(sigma, "sigma", inside="sigma") if sigma is not None else {}
+    missing = [stem for stem, _, _ in matched if stem not in deviations] if sigma is not None else []
+    if missing:
+        raise EvaluationError(
+            f"sigma: {len(missing)} of {len(matched)} predictions have no standard deviation in {sigma}: "
+            f"{listed(missing)}. Expected the same stems"
+        )
 
     def pair(stem: str, predicted: Path, true: Path) -> DepthPair:
         return DepthPair(
             name=predicted.name,
             prediction=lambda: read_depth_map(predicted, prediction_divisor),
             truth=lambda: read_depth_map(true, truth_divisor),
+            sigma=(lambda: read_depth_map(deviations[stem], prediction_divisor)) if deviations else None,
         )
 
     return [pair(*names) for names in matched], notes
@@ -128,7 +149,8 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
     for position, pair in enumerate(progress(pairs, "depth")):
         prediction, truth = pair.prediction(), pair.truth()
         try:
-            figures = evaluate_image(prediction, truth, protocol, pair.name)
+            sigma = pair.sigma() if pair.sigma else None
+            figures = evaluate_image(prediction, truth, protocol, pair.name, sigma)
         except EvaluationError as error:
             refused.append(str(error))
             continue

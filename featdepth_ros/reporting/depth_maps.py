@@ -55,11 +55,22 @@ def read_depth_map(path: str | Path, divisor: float = KITTI_DIVISOR) -> NDArray[
     return np.where(raw > 0, raw / divisor, np.nan)
 
 
-def _maps(folder: str | Path, what: str) -> dict[str, Path]:
+def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[str, Path]:
+    """Return the maps of a folder by stem, in name order.
+
+    Args:
+        folder: of maps, or one that `featdepth infer` wrote.
+        what: what messages call it.
+        inside: the folder below that `infer` puts the maps into; it is looked at first, since `infer` keeps another
+            array beside it.
+
+    Raises:
+        EvaluationError: no folder, no map in it, or two of one stem.
+    """
     source = Path(folder).expanduser()
     if not source.is_dir():
         raise EvaluationError(f"{what}: no folder at {source}")
-    for place in (source, source / "depth"):  # `featdepth infer` writes DIR/depth
+    for place in (source / inside, source):
         if not place.is_dir():
             continue
         found: dict[str, Path] = {}
@@ -71,7 +82,7 @@ def _maps(folder: str | Path, what: str) -> dict[str, Path]:
             found[path.stem] = path
         if found:
             return found
-    raise EvaluationError(f"{what}: {source} holds no depth map; expected <stem>.npy or 16-bit <stem>.png")
+    raise EvaluationError(f"{what}: {source} holds no {inside} map; expected <stem>.npy or 16-bit <stem>.png")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -89,7 +100,7 @@ def pair_folders(predictions: str | Path, truth: str | Path) -> tuple[list[tuple
     Raises:
         EvaluationError: a folder that is missing or empty, or truth without a prediction; the stems are listed.
     """
-    predicted, true = _maps(predictions, "predictions"), _maps(truth, "ground truth")
+    predicted, true = maps_by_stem(predictions, "predictions"), maps_by_stem(truth, "ground truth")
     missing = [stem for stem in true if stem not in predicted]
     extra = [stem for stem in predicted if stem not in true]
     if missing:

@@ -20,6 +20,8 @@ _IN_FOLDERS = (
     "state_groundtruth_estimate0/data.csv",
     "mav0/state_groundtruth_estimate0/data.csv",
 )
+#: What `featdepth infer` writes beside its trajectories: the covariance of each motion.
+COVARIANCE_FILE = "trajectory.covariance.npy"
 _NANOSECONDS = Decimal(1_000_000_000)
 
 
@@ -87,7 +89,28 @@ def _stamps_ns(path: Path, words: list[str], unit: Decimal) -> NDArray[np.int64]
         raise EvaluationError(f"{path}: the first number of every line must be a stamp: {error}") from error
 
 
-def _from_kitti(path: Path, rows: list[list[str]], name: str, times: Path | None) -> Trajectory:
+def _covariances_beside(path: Path, poses: int) -> NDArray[np.float64] | None:
+    """The (N, 6, 6) covariances that belong to the lines of a trajectory file; None when its folder has none."""
+    beside = path.parent / COVARIANCE_FILE
+    if not beside.is_file():
+        return None
+    try:
+        values = np.load(beside, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise EvaluationError(f"{beside} cannot be read as a numeric .npy array: {error}") from error
+    if values.dtype.kind not in "fiu":
+        raise EvaluationError(f"{beside} holds {values.dtype}; expected numbers")
+    if values.ndim and len(values) != poses:
+        raise EvaluationError(
+            f"{beside} has {len(values)} covariances, {path.name} {poses} poses; expected one for each pose "
+            "(keep trajectories of another origin in a folder of their own)"
+        )
+    return np.asarray(values, dtype=np.float64)
+
+
+def _from_kitti(
+    path: Path, rows: list[list[str]], name: str, times: Path | None, covariances: NDArray[np.float64] | None
+) -> Trajectory:
     values = _matrix(path, rows)
     if values.shape[1] == 13:
         if not np.array_equal(values[:, 0], np.round(values[:, 0])):
@@ -98,7 +121,7 @@ def _from_kitti(path: Path, rows: list[list[str]], name: str, times: Path | None
         numbers = np.arange(len(values), dtype=np.int64)
     poses = values.reshape(-1, 3, 4)
     if times is None:
-        return make_trajectory(numbers, poses, stamped=False, name=name)
+        return make_trajectory(numbers, poses, stamped=False, name=name, covariances=covariances)
     rows_of_times, _ = _numbers_of_lines(times)
     stamps = _stamps_ns(times, [row[0] for row in rows_of_times], _NANOSECONDS)
     if numbers.min() < 0 or numbers.max() >= len(stamps):
@@ -106,14 +129,15 @@ def _from_kitti(path: Path, rows: list[list[str]], name: str, times: Path | None
             f"{times} has {len(stamps)} times, {path} frames {numbers.min()} to {numbers.max()}; "
             "expected a time for every frame"
         )
-    return make_trajectory(stamps[numbers], poses, stamped=True, name=name)
+    return make_trajectory(stamps[numbers], poses, stamped=True, name=name, covariances=covariances)
 
 
-def _from_file(path: Path, name: str, times: Path | None) -> Trajectory:
+def _from_file(path: Path, name: str, times: Path | None, *, with_covariances: bool) -> Trajectory:
     rows, commas = _numbers_of_lines(path)
     width = len(rows[0])
+    covariances = _covariances_beside(path, len(rows)) if with_covariances else None
     if width in (12, 13):
-        return _from_kitti(path, rows, name, times)
+        return _from_kitti(path, rows, name, times, covariances)
     if commas and width >= 8:
         values, unit, order = _matrix(path, rows), Decimal(1), [5, 6, 7, 4]  # ns, x y z, w x y z
     elif width == 8:
@@ -130,18 +154,31 @@ def _from_file(path: Path, name: str, times: Path | None) -> Trajectory:
             f"{path}: {int(bad.sum())} of {len(bad)} poses hold NaN or infinity, first pose {int(np.argmax(bad))}; "
             "remove these lines (frames without an estimate are left out of the comparison)"
         )
-    return make_trajectory(stamps, poses_of(path, values[:, 1:4], values[:, order]), stamped=True, name=name)
+    poses = poses_of(path, values[:, 1:4], values[:, order])
+    return make_trajectory(stamps, poses, stamped=True, name=name, covariances=covariances)
 
 
-def _from_bag(path: Path, topic: str | None, name: str) -> Trajectory:
-    from featdepth_ros.recordings import read_trajectory
+def _from_bag(path: Path, topic: str | None, name: str, *, with_covariances: bool) -> Trajectory:
+    from featdepth_ros.recordings import read_trajectory, read_twist_covariances
 
     stamps, poses = zip(*read_trajectory(path, topic), strict=True)
-    return make_trajectory(stamps, np.stack(poses), stamped=True, name=name)
+    covariances = None
+    of_twist = read_twist_covariances(path, topic) if with_covariances else {}
+    if of_twist:
+        # What was driven at this twist since the message before; nothing is known of the first.
+        seconds = np.diff((np.array(stamps) - stamps[0]) * 1e-9, prepend=0.0)
+        covariances = np.stack([of_twist[stamp] for stamp in stamps]) * seconds[:, None, None] ** 2
+        covariances[0] = np.nan
+    return make_trajectory(stamps, np.stack(poses), stamped=True, name=name, covariances=covariances)
 
 
 def read_trajectory_file(
-    path: str | Path, topic: str | None = None, times: str | Path | None = None, name: str | None = None
+    path: str | Path,
+    topic: str | None = None,
+    times: str | Path | None = None,
+    name: str | None = None,
+    *,
+    with_covariances: bool = False,
 ) -> Trajectory:
     """Read a trajectory; the format is told from the file's own lines.
 
@@ -151,9 +188,12 @@ def read_trajectory_file(
         topic: for bags; None takes the only topic that carries poses.
         times: for KITTI poses, a file with a time in seconds for every frame: the trajectory then has stamps.
         name: what tables call it; the file's name by default.
+        with_covariances: also read the covariances of motion: `COVARIANCE_FILE` of the file's folder, or a bag's
+            twist covariances times the squared time since the message before.
 
     Raises:
-        EvaluationError: no such file, no pose, lines of another kind, NaN, matrices or quaternions that are none.
+        EvaluationError: no such file, no pose, lines of another kind, NaN, matrices or quaternions that are none;
+            covariances that do not fit the poses.
     """
     source = Path(path).expanduser()
     label = name or source.name
@@ -162,13 +202,14 @@ def read_trajectory_file(
     from featdepth_ros.recordings.bags.source import is_bag
 
     if is_bag(source):
-        return _from_bag(source, topic, label)
+        return _from_bag(source, topic, label, with_covariances=with_covariances)
     if source.is_dir():
         inside = [source / relative for relative in _IN_FOLDERS if (source / relative).is_file()]
         if not inside:
             raise EvaluationError(f"{source} is a folder without {', '.join(_IN_FOLDERS)} or a bag's metadata.yaml")
         source = inside[0]
-    return _from_file(source, label, Path(times).expanduser() if times else None)
+    seconds = Path(times).expanduser() if times else None
+    return _from_file(source, label, seconds, with_covariances=with_covariances)
 
 
 def read_extrinsics(path: str | Path) -> NDArray[np.float64]:

@@ -11,7 +11,9 @@ import pytest
 
 from featdepth_ros.cli.main import main
 
-KEYS = "abs_rel sq_rel rmse rmse_log a1 a2 a3 scale_median scale_std frames pixels".split()
+KEYS = (
+    "abs_rel sq_rel rmse rmse_log a1 a2 a3 scale_median scale_std frames pixels within_1_sigma within_2_sigma ause"
+).split()
 
 
 @pytest.fixture
@@ -206,3 +208,23 @@ def test_weights_on_a_data_set(tmp_path, capsys):
     assert json.loads((tmp_path / "one.json").read_text())["frames"] == 1
     split.write_text("frame-000009\n")
     assert "frame-000009" in refused(capsys, *flags, "--split", str(split))
+
+
+def test_sigma(tmp_path, folders, capsys):
+    pred, gt = folders
+    without = evaluate(tmp_path, pred, gt)
+    assert without["within_1_sigma"] is without["within_2_sigma"] is without["ause"] is None
+    run = tmp_path / "run"  # as featdepth infer leaves it
+    (run / "sigma").mkdir(parents=True)
+    pred.rename(run / "depth")
+    for path in (run / "depth").glob("*.npy"):  # every prediction is a tenth of the truth too far
+        np.save(run / "sigma" / path.name, np.load(path) * np.float32(0.1 / 1.1 / 1.5))
+    np.save(run / "trajectory.covariance.npy", np.ones((3, 6, 6)))
+    figures = evaluate(tmp_path, run, gt, "--sigma", str(run / "sigma"))
+    assert figures["within_1_sigma"] == 0 and figures["within_2_sigma"] == 1 and figures["ause"] >= 0
+    assert evaluate(tmp_path, run, gt, "--sigma", str(run)) == figures
+    (run / "sigma" / "000001.npy").unlink()
+    assert "000001" in refused(capsys, "--pred", str(run), "--gt", str(gt), "--sigma", str(run))
+    with pytest.raises(SystemExit) as usage:
+        main(["eval", "depth", "--weights", "compact", "--dataset", "tum", "--root", "x", "--sigma", str(run)])
+    assert usage.value.code == 2

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "metrics"))
 from made_paths import drive, pose, rotation  # noqa: E402
 
 KEYS = "t_err_percent r_err_deg_per_100m ate_m rpe_m rpe_deg scale segments frames length_m ate5_mean_m ate5_std_m"
+KEYS += " nees nees_left_out"
 
 
 def quaternion(R: np.ndarray) -> np.ndarray:
@@ -110,6 +111,54 @@ def test_times_make_kitti_poses_comparable_with_stamped_ones(tmp_path, paths, ca
     assert figures["frames"] == 60 and figures["ate_m"] == pytest.approx(0, abs=1e-6)
     strict = ("--gt-times", str(tmp_path / "times.txt"), "--max-difference", "0.001")
     assert "0 frames in common" in refused(capsys, gt, est, *strict)
+
+
+def test_covariances_beside_the_estimate(tmp_path, paths, capsys):
+    truth, estimate = paths[0], paths[0].copy()
+    estimate[1:, 2, 3] += 0.1  # the first motion is 0.1 m too long, the others are right
+    (tmp_path / "run").mkdir()
+    gt = write_kitti(tmp_path / "gt.txt", truth)
+    est = write_kitti(tmp_path / "run" / "trajectory.kitti.txt", estimate)
+    assert evaluate(tmp_path, gt, est)["nees"] is None
+    covariances = np.tile(np.diag([0.05**2] * 3 + [0.01**2] * 3), (120, 1, 1))
+    covariances[0] = covariances[60] = np.diag([900.0] * 3 + [1.0] * 3)
+    np.save(tmp_path / "run" / "trajectory.covariance.npy", covariances)
+    figures = evaluate(tmp_path, gt, est)
+    assert figures["nees_left_out"] == 2
+    assert figures["nees"] == pytest.approx(0.1**2 / 0.05**2 / 6 / 118, rel=1e-3)
+    assert evaluate(tmp_path, gt, est, flags=("--align", "6dof"))["nees"] == pytest.approx(figures["nees"], rel=1e-3)
+    assert evaluate(tmp_path, gt, est, flags=("--align", "7dof"))["nees"] is None
+    seconds = np.arange(120) / 10
+    stamped = write_tum(tmp_path / "run" / "trajectory.tum.txt", estimate, seconds)
+    tum = evaluate(tmp_path, write_tum(tmp_path / "gt.tum.txt", truth, seconds), stamped)
+    assert tum["nees"] == pytest.approx(figures["nees"], rel=1e-3)
+    np.save(tmp_path / "run" / "trajectory.covariance.npy", covariances[:50])
+    assert "50 covariances" in refused(capsys, gt, est)
+
+
+def test_twist_covariances_of_a_bag(tmp_path):
+    pytest.importorskip("rosbags")
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reporting"))
+    from node_bags import STEP_NS
+
+    from featdepth_ros.recordings.bags.messages import Messages
+    from featdepth_ros.recordings.bags.writer import BagWriter
+
+    make, truth = Messages(), drive(20, np.random.default_rng(3), step_m=0.2)
+    stamps = 1_700_000_000_000_000_000 + np.arange(20) * STEP_NS
+    with BagWriter(tmp_path / "bag") as bag:
+        for i, (stamp, T) in enumerate(zip(stamps.tolist(), truth, strict=True)):
+            message = make.odometry(make.header(stamp, "odom"), "camera", T, np.zeros(6))
+            std = np.array([0.5] * 3 + [0.1] * 3) if i not in (0, 8) else np.full(6, 100.0)
+            message.twist.covariance[:] = np.diag(std**2).ravel()
+            if i == 0:
+                bag.add_topic("/odom", message.__msgtype__)
+            bag.write_message("/odom", stamp, message)
+    moved = truth.copy()
+    moved[1:, 2, 3] += 0.1  # 0.1 m in 0.1 s is 1 m/s
+    gt = write_euroc(tmp_path / "gt.csv", moved, stamps)
+    figures = evaluate(tmp_path, gt, tmp_path / "bag", flags=("--est-topic", "/odom"))
+    assert figures["nees_left_out"] == 2 and figures["nees"] == pytest.approx((1 / 0.5) ** 2 / 6 / 18, rel=1e-3)
 
 
 def test_bags(tmp_path):

@@ -60,6 +60,30 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     return sorted(poses.items(), key=lambda item: item[0])
 
 
+def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[int, NDArray[np.float64]]:
+    """Return the twist covariances of the trajectory that `read_trajectory` reads, by stamp.
+
+    Args:
+        path: see `read_trajectory`.
+        topic: see `read_trajectory`.
+
+    Returns:
+        (6, 6) float64 of each stamp's first message: linear, then angular, (m/s)^2 and (rad/s)^2, in the axes of the
+        moving frame. Empty when the topic holds no Odometry messages.
+
+    Raises:
+        RecordingError: see `read_trajectory`.
+    """
+    source = BagSource(Path(path).expanduser())
+    chosen = _choose(source, (topic or "").partition(":")[0] or None)
+    found: dict[int, NDArray[np.float64]] = {}
+    if source.topics[chosen].msgtype == ODOMETRY:
+        for message in _messages(source, chosen):
+            covariance = np.array(message.twist.covariance, dtype=np.float64).reshape(6, 6)
+            found.setdefault(stamp_ns_of(message), covariance)
+    return found
+
+
 def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
     """Return (moving frame, trajectory) of an Odometry topic; as `read_trajectory` otherwise."""
     child = ""
