@@ -1,0 +1,99 @@
+"""The one progress bar: on a terminal a bar of tqdm, elsewhere a line a minute on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds between two lines where there is no bar.
+LINE_EVERY_S = 60.0
+
+
+class ProgressBar:
+    """Counts what is done, and shows it on stderr. A context manager, closed at the end of its block.
+
+    tqdm is loaded when the first bar is shown. Without tqdm, and where stderr is no terminal, lines take the bar's
+    place, so that the log of a long run tells how far it is.
+
+    Args:
+        label: what goes on, in one or two words.
+        total: number of units, None when it is not known.
+        unit: what is counted (``frame``, ``msg``, ``step``).
+        done: units that were done before, by an interrupted run.
+        shown: False shows nothing.
+
+    Attributes:
+        done: number of units done so far.
+    """
+
+    def __init__(
+        self, label: str, total: int | None = None, unit: str = "frame", *, done: int = 0, shown: bool = True
+    ) -> None:
+        self.done = done
+        self._label, self._total, self._unit, self._shown = label, total, unit, shown
+        self._status = ""
+        self._next_line_s = time.monotonic() + LINE_EVERY_S
+        self._bar = _terminal_bar(label, total, unit, done) if shown else None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def update(self, count: int = 1) -> None:
+        """Count ``count`` more units as done."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif self._shown and time.monotonic() >= self._next_line_s:
+            self._next_line_s = time.monotonic() + LINE_EVERY_S
+            total = "" if self._total is None else f"/{self._total}"
+            status = f", {self._status}" if self._status else ""
+            print(f"{self._label}: {self.done}{total} {self._unit}{status}", file=sys.stderr, flush=True)
+
+    def status(self, text: str) -> None:
+        """Show a text behind the count until the next one (a loss, a rate)."""
+        self._status = text
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def write(self, text: str) -> None:
+        """Print a line to stdout without damage to the bar."""
+        if self._bar is not None:
+            self._bar.write(text)
+        elif self._shown:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """End the bar; what is printed next stands below it."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "frame") -> Generator[T, None, None]:
+    """Yield the items with a `ProgressBar`, which ends with them or when the generator is closed."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with ProgressBar(label, total, unit) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def _terminal_bar(label: str, total: int | None, unit: str, done: int) -> Any:
+    """Return a bar of tqdm, or None without tqdm or terminal."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(desc=label, total=total, initial=done, unit=unit, dynamic_ncols=True, file=sys.stderr)
