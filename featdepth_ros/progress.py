@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sized
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -80,7 +80,7 @@ class ProgressBar:
 
 def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "frame") -> Generator[T, None, None]:
     """Yield the items with a `ProgressBar`, which ends with them or when the generator is closed."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with ProgressBar(label, total, unit) as bar:
         for item in items:

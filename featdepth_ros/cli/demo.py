@@ -89,8 +89,7 @@ def _fresh(path: Path) -> Path:
 
 def _rendered(args: argparse.Namespace, folder: Path) -> Path:
     """Render a drive into a bag of the demo's folder; an equal one from an earlier demo is taken again."""
-    from tqdm import tqdm
-
+    from featdepth_ros.progress import progress
     from featdepth_ros.recordings import write_ros2_bag
     from featdepth_ros.simulation import Simulation, SimulationConfig
 
@@ -102,6 +101,5 @@ def _rendered(args: argparse.Namespace, folder: Path) -> Path:
         return path
     _say(f"rendering a drive of {args.seconds:g} s (scene {args.scene}, seed {args.seed})")
     simulation = Simulation(config)
-    bar = tqdm(simulation, total=frames, unit="frame", desc="render", disable=None)
-    write_ros2_bag(_fresh(path), bar)
+    write_ros2_bag(_fresh(path), progress(simulation, "render"))
     return path

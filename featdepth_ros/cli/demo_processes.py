@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.progress import ProgressBar
 
 #: Domains whose ports Linux never hands out to others.
 _DOMAINS = 101
@@ -115,10 +116,8 @@ class Processes:
         Raises:
             FeatDepthError: it failed or did not end in time, or another child died meanwhile.
         """
-        from tqdm import tqdm
-
         child, start = self._children[name], time.monotonic()
-        with tqdm(total=round(expected_s), unit="s", desc=name, disable=None) as bar:
+        with ProgressBar(name, round(expected_s), "s") as bar:
             while child.process.poll() is None:
                 elapsed = time.monotonic() - start
                 if elapsed > within_s:
@@ -126,7 +125,7 @@ class Processes:
                 for other in self._children.values():
                     if other is not child and other.process.poll() is not None:
                         raise FeatDepthError(f"the {other.name} process ended early:\n{other.tail()}")
-                bar.update(min(round(elapsed), round(expected_s)) - bar.n)
+                bar.update(min(round(elapsed), round(expected_s)) - bar.done)
                 time.sleep(0.2)
         if child.process.returncode != 0:
             raise FeatDepthError(f"the {name} process failed:\n{child.tail()}")

@@ -56,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Play until the end or a signal."""
     import time
 
-    from tqdm import tqdm
-
+    from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.stream import StreamOptions, open_stream
     from featdepth_ros.ros.player import Player, PlayOptions
     from featdepth_ros.ros.session import message_class, ros_session
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         told = len(stream.notes)
         topics = ", ".join(f"{t.name} [{t.msgtype}]" for t in stream.topics)
         print(f"playing {args.input} on {topics}", flush=True)
-        with tqdm(total=None if args.loop else stream.total, unit="msg", disable=None) as bar:
+        with ProgressBar("play", None if args.loop else stream.total, "msg") as bar:
             report = Player(node, stream, how, bar.update).play(stop)
         for note in stream.notes[told:]:
             print(f"note: {note}")

@@ -28,16 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until a signal, the end of the time or a full disk."""
-    from tqdm import tqdm
-
     from featdepth_ros.errors import RecordingError
+    from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.bags.writer import BagWriter
     from featdepth_ros.ros.recorder import Recorder
     from featdepth_ros.ros.session import ros_session
 
     with ros_session("featdepth_recorder") as (node, stop), BagWriter(args.output, args.storage) as bag:
         print(f"recording {'all topics' if args.all else ' '.join(args.topics)} into {args.output}", flush=True)
-        with tqdm(unit="msg", disable=None) as bar:
+        with ProgressBar("record", unit="msg") as bar:
             report = Recorder(node, bag, args.topics, bar.update).record(stop, args.duration)
         try:
             bag.close()

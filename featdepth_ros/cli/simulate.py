@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from featdepth_ros.cli.arguments import image_size, positive, whole
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
     from featdepth_ros.geometry.cameras import CameraModel, DistortionModel
-    from featdepth_ros.recordings.frame import Frame
     from featdepth_ros.simulation import Simulation
 
 DESCRIPTION = "Render a recording with true depth and motion, as a ROS 2 bag or a KITTI or EuRoC folder."
@@ -104,11 +102,12 @@ def _camera(size: tuple[int, int], distortion: str) -> CameraModel:
 
 
 def _write(simulation: Simulation, args: argparse.Namespace) -> int:
+    from featdepth_ros.progress import progress
     from featdepth_ros.recordings.bags.export import write_ros2_bag
     from featdepth_ros.recordings.datasets.euroc_writer import write_euroc
     from featdepth_ros.recordings.datasets.kitti_writer import write_kitti_odometry
 
-    left = _with_progress(simulation, len(simulation))
+    left = progress(simulation, "render")
     right = simulation.right() if args.stereo else None
     try:
         if args.format == "kitti":
@@ -124,13 +123,3 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
         ) from error
     finally:
         left.close()  # ends the progress bar, so that the message stands below it
-
-
-def _with_progress(frames: Iterable[Frame], total: int) -> Generator[Frame, None, None]:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield from frames
-        return
-    bar: Callable[..., Any] = tqdm
-    yield from bar(frames, total=total, unit="frame", desc="rendering")

@@ -19,8 +19,8 @@ from featdepth_ros.metrics import (
     scaled_prediction,
     summarise_depth,
 )
+from featdepth_ros.progress import progress
 from featdepth_ros.reporting.depth_maps import listed, maps_by_stem, pair_folders, read_depth_map
-from featdepth_ros.reporting.progress import progress
 
 _ERRORS_A_FRAME = 5000
 
@@ -146,7 +146,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
     refused: list[str] = []
     kept: list[Picture] = []
     errors: list[NDArray[np.float64]] = []
-    for position, pair in enumerate(progress(pairs, "depth")):
+    for position, pair in enumerate(progress(pairs, "depth", unit="image")):
         prediction, truth = pair.prediction(), pair.truth()
         try:
             sigma = pair.sigma() if pair.sigma else None
