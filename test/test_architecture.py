@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "files", "resources", "geometry"},
     "losses": {"errors", "geometry", "models"},
     "inference": {"errors", "resources", "geometry", "models", "losses"},
-    "messages": {"errors", "geometry", "recordings"},
+    "messages": {"errors", "geometry"},
     "recordings": {"errors", "geometry", "messages"},
     "simulation": {"errors", "geometry", "recordings"},
     "reporting": {"errors", "files", "progress", "resources", "geometry", "metrics", "messages", "recordings"},

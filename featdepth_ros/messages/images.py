@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError, nearest_name
-from featdepth_ros.recordings.files.images import decode_image
+from featdepth_ros.messages.decode import decode_image
 
 
 @dataclass(frozen=True)

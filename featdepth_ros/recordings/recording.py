@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
 
@@ -90,3 +92,17 @@ def median_rate_hz(stamps_ns: list[int]) -> float:
     """Return the rate of a list of stamps (nanoseconds) from their median distance; the default below two stamps."""
     distances = sorted(b - a for a, b in zip(stamps_ns, stamps_ns[1:], strict=False) if b > a)
     return 1e9 / distances[len(distances) // 2] if distances else DEFAULT_RATE_HZ
+
+
+def choose_camera(path: Path, names: Sequence[str], wanted: str | None, default: str) -> str:
+    """Return the camera of a data set a caller asked for (``--topic``), or the default one.
+
+    Raises:
+        RecordingError: it is not there.
+    """
+    if wanted is None:
+        return default if default in names else names[0]
+    name = wanted.strip("/")
+    if name not in names:
+        raise RecordingError(f"'{path}' has no camera '{name}'; it has: {', '.join(names)}")
+    return name

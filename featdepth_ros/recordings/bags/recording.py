@@ -12,7 +12,8 @@ from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.recordings.bags.ground_truth import BagTruth
-from featdepth_ros.recordings.bags.source import BagSource, RawMessage
+from featdepth_ros.recordings.bags.records import RawMessage
+from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
 from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
 from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic, stamp_ns_of

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.recordings.bags.source import RawMessage, RawTopic, is_ros1_bag
+from featdepth_ros.recordings.bags.records import RawMessage, RawTopic, is_ros1_bag
 
 
 class RosbagsBackend:

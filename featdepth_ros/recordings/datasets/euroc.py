@@ -15,10 +15,9 @@ from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files,
 from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, choose_partner
 from featdepth_ros.recordings.datasets import tables
-from featdepth_ros.recordings.datasets.kitti import choose_camera
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
-from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
 _BRIDGED_NS = 100_000_000

@@ -33,7 +33,7 @@ from featdepth_ros.recordings.files.images import (
     image_files,
     paired_files,
 )
-from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
 DEPTH_PER_METRE = 256.0
@@ -51,20 +51,6 @@ def is_kitti_raw(path: Path) -> bool:
 
 def _cameras(path: Path, pattern: str) -> list[Path]:
     return sorted(p for p in path.glob(pattern) if p.is_dir())
-
-
-def choose_camera(path: Path, names: Sequence[str], wanted: str | None, default: str) -> str:
-    """Return the camera of a data set a caller asked for (``--topic``), or the default one.
-
-    Raises:
-        RecordingError: it is not there.
-    """
-    if wanted is None:
-        return default if default in names else names[0]
-    name = wanted.strip("/")
-    if name not in names:
-        raise RecordingError(f"'{path}' has no camera '{name}'; it has: {', '.join(names)}")
-    return name
 
 
 def open_kitti_odometry(

@@ -11,7 +11,6 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerWish, choose_partner
-from featdepth_ros.recordings.datasets.kitti import choose_camera
 from featdepth_ros.recordings.files.images import (
     FileRecording,
     FrameFile,
@@ -21,7 +20,7 @@ from featdepth_ros.recordings.files.images import (
     natural_key,
     paired_files,
 )
-from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, median_rate_hz
+from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.
 _STAMPED = re.compile(r"(\d{18,19})_([A-Za-z0-9]+)")

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from featdepth_ros.recordings.bags.records import BagBackend, RawMessage, RawTopic
 from featdepth_ros.recordings.bags.salvage.mcap import scan_mcap
 from featdepth_ros.recordings.bags.salvage.ros1 import scan_ros1
 from featdepth_ros.recordings.bags.salvage.sqlite import scan_sqlite
-from featdepth_ros.recordings.bags.source import BagBackend, RawMessage, RawTopic
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from featdepth_ros.recordings.bags.source import RawMessage, RawTopic
+from featdepth_ros.recordings.bags.records import RawMessage, RawTopic
 
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7
 _MAGIC = b"#ROSBAG V2.0\n"
