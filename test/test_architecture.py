@@ -185,6 +185,47 @@ def test_rooms_import_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+def file_imports() -> dict[str, set[str]]:
+    """Return module -> modules of the two packages it imports, inside functions as well."""
+    modules = {module_name(path): path for path in files()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        named = [n for found in imports_of(path) for n in (found.module, *(f"{found.module}.{x}" for x in found.names))]
+        graph[name] = {n for n in named if n in modules}
+    return graph
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the names along one cycle, or nothing."""
+    done: set[str] = set()
+    path: list[str] = []
+
+    def visit(name: str) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        path.append(name)
+        for other in sorted(graph[name]):
+            closed = visit(other)
+            if closed:
+                return closed
+        path.pop()
+        done.add(name)
+        return []
+
+    return next(filter(None, map(visit, sorted(graph))), [])
+
+
+def test_a_cycle_is_found():
+    assert cycle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_file_imports_itself_by_any_way():
+    assert not cycle(file_imports()), " -> ".join(cycle(file_imports()))
+
+
 def test_training_stays_out_of_ros_and_is_imported_inside_verbs_only():
     wrong = []
     for path in files():

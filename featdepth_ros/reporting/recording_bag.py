@@ -165,14 +165,14 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
 
 def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
     """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
-    from featdepth_ros.recordings.bags.types import stamp_ns_of
+    from featdepth_ros.messages.stamps import header_stamp_ns
     from featdepth_ros.reporting.trajectory_files import poses_of
 
     stamps, positions, quaternions, child = [], [], [], ""
     for raw in bag.messages([topic]):
         message = bag.decode(raw)
         pose = message.pose.pose
-        stamps.append(stamp_ns_of(message))
+        stamps.append(header_stamp_ns(message))
         positions.append((pose.position.x, pose.position.y, pose.position.z))
         quaternions.append((pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w))
         child = str(message.child_frame_id)

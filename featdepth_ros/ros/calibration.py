@@ -1,4 +1,4 @@
-"""CameraInfo messages of camera models (REP-104). The way back is `recordings.camera_info`, as bags need it too."""
+"""CameraInfo messages of camera models (REP-104). The way back is `messages.camera_info`, as bags need it too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import info_fields
-from featdepth_ros.ros.images import time_message
+from featdepth_ros.ros.images import header_message
 
 
 def info_from_camera(camera: CameraModel, stamp: int, frame_id: str) -> CameraInfo:
@@ -20,7 +20,4 @@ def info_from_camera(camera: CameraModel, stamp: int, frame_id: str) -> CameraIn
     fields = info_fields(camera)
     x_offset, y_offset, height, width, do_rectify = fields.pop("roi")
     region = RegionOfInterest(x_offset=x_offset, y_offset=y_offset, height=height, width=width, do_rectify=do_rectify)
-    msg = CameraInfo(roi=region, **fields)
-    msg.header.stamp = time_message(stamp)
-    msg.header.frame_id = frame_id
-    return msg
+    return CameraInfo(header=header_message(stamp, frame_id), roi=region, **fields)

@@ -1,13 +1,10 @@
-"""An Estimate as messages: depth images (REP-117, REP-118), sigma, clouds, odometry, transforms.
+"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, clouds, odometry, transforms.
 
-Incoming pictures are in `images`, calibrations in `calibration`, rotations in `transforms`.
+The content of images and clouds is made in the room `messages`; rotations are in `transforms`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-import cv2
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
@@ -18,39 +15,22 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
-from featdepth_ros.ros.images import byte_array, image_message, time_message
+from featdepth_ros.messages.encode import DepthEncoding, depth_fields, marked_depth
+from featdepth_ros.messages.point_cloud import POINT_FIELDS, OrganisedCloud
+from featdepth_ros.ros.images import filled, header_message, image_message
 from featdepth_ros.ros.transforms import fill_pose, transform_message
-
-DepthEncoding = Literal["32FC1", "16UC1"]
-
-_MILLIMETRES_MAX = 65535
 
 
 def masked_depth(estimate: Estimate) -> NDArray[np.float32]:
-    """Return depth with REP-117's marks where there is no measurement.
-
-    Returns:
-        (h, w) float32: beyond ``max_depth`` +Inf, below ``min_depth`` -Inf, unreliable or outside the image NaN.
-    """
-    depth = np.where(estimate.valid, estimate.depth, np.float32(np.nan))
-    depth[estimate.depth > estimate.max_depth] = np.inf
-    depth[estimate.depth < estimate.min_depth] = -np.inf
-    depth[~estimate.in_image] = np.nan
-    return np.asarray(depth, dtype=np.float32)
+    """Return depth (h, w), float32, with REP-117's marks where there is no measurement; see `marked_depth`."""
+    limits = (estimate.min_depth, estimate.max_depth)
+    return marked_depth(estimate.depth, estimate.valid, estimate.in_image, limits)
 
 
 def depth_image(estimate: Estimate, encoding: DepthEncoding, frame_id: str) -> Image:
-    """Return the depth image of REP-118: 32FC1 metres with REP-117's marks, or 16UC1 millimetres with 0 for them.
-
-    16UC1 ends at 65.535 m: what lies beyond is 0, as is everything nearer than half a millimetre.
-    """
-    depth = masked_depth(estimate)
-    if encoding == "16UC1":
-        millimetres = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(1000.0)
-        millimetres = np.rint(millimetres)
-        millimetres[millimetres > _MILLIMETRES_MAX] = 0
-        return image_message(millimetres.astype("<u2"), encoding, estimate.stamp_ns, frame_id)
-    return image_message(depth, encoding, estimate.stamp_ns, frame_id)
+    """Return the depth image of REP-118: 32FC1 metres with REP-117's marks, or 16UC1 millimetres with 0 for them."""
+    fields = depth_fields(masked_depth(estimate), encoding)
+    return filled(Image(header=header_message(estimate.stamp_ns, frame_id)), fields)
 
 
 def sigma_image(estimate: Estimate, frame_id: str) -> Image:
@@ -67,29 +47,11 @@ def sigma_image(estimate: Estimate, frame_id: str) -> Image:
 
 
 class CloudMaker:
-    """Turns depth into organised clouds. Rays and message are kept: 2 MB of fresh memory cost 5 ms of page faults."""
-
-    FIELDS = tuple(
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate(("x", "y", "z", "rgb"))
-    )
+    """Turns depth into organised clouds of ROS's own class; message and memory are kept from frame to frame."""
 
     def __init__(self) -> None:
-        self._camera: CameraModel | None = None
-        self._ray_x = self._ray_y = np.zeros((1, 1), np.float32)
-        self._points = np.zeros((1, 1, 4), np.float32)
+        self._cloud: OrganisedCloud | None = None
         self._msg = PointCloud2()
-
-    def _prepare(self, camera: CameraModel) -> None:
-        height, width = camera.height, camera.width
-        self._camera = camera
-        self._ray_x = ((np.arange(width) - camera.cx) / camera.fx).astype(np.float32)[None, :]
-        self._ray_y = ((np.arange(height) - camera.cy) / camera.fy).astype(np.float32)[:, None]
-        msg = PointCloud2(height=height, width=width, fields=list(self.FIELDS), is_bigendian=False, is_dense=False)
-        msg.point_step, msg.row_step = 16, 16 * width
-        msg.data = byte_array(np.zeros((height, width, 4), np.float32))
-        self._msg = msg
-        self._points = np.frombuffer(msg.data, np.float32).reshape(height, width, 4)  # the message's own memory
 
     def __call__(self, estimate: Estimate, camera: CameraModel, frame_id: str) -> PointCloud2:
         """Return the cloud of one frame; the next call overwrites it, so publish (or copy) it first.
@@ -98,29 +60,20 @@ class CloudMaker:
             estimate: depth and image of (h, w).
             camera: ideal pinhole camera of (h, w).
             frame_id: the camera's optical frame.
-
-        Returns:
-            h x w points of x, y, z (float32, depth's unit, optical axes) and rgb (packed as PCL does); NaN without
-            value.
         """
-        if camera != self._camera:
-            self._prepare(camera)
-        depth = masked_depth(estimate)
-        depth[np.isinf(depth)] = np.nan
-        colour = cv2.cvtColor(estimate.image, cv2.COLOR_RGB2BGRA)  # 0x00RRGGBB, little-endian
-        colour[..., 3] = 0
-        packed = colour.view(np.float32)[..., 0]
-        cv2.merge((depth * self._ray_x, depth * self._ray_y, depth, packed), self._points)
-        self._msg.header.stamp = time_message(estimate.stamp_ns)
-        self._msg.header.frame_id = frame_id
+        if self._cloud is None or camera != self._cloud.camera:
+            self._cloud = OrganisedCloud(camera)
+            points = PointCloud2(fields=[PointField(**field) for field in POINT_FIELDS])
+            self._msg = filled(points, self._cloud.fields())
+            self._cloud.share(self._msg.data)
+        self._cloud.fill(masked_depth(estimate), estimate.image)
+        self._msg.header = header_message(estimate.stamp_ns, frame_id)
         return self._msg
 
 
 def odometry_message(state: OdometryState, odom_frame: str, base_frame: str) -> Odometry:
     """Return nav_msgs/Odometry: pose of the base in ``odom_frame``, twist in ``base_frame`` (REP-105)."""
-    msg = Odometry(child_frame_id=base_frame)
-    msg.header.stamp = time_message(state.stamp_ns)
-    msg.header.frame_id = odom_frame
+    msg = Odometry(header=header_message(state.stamp_ns, odom_frame), child_frame_id=base_frame)
     fill_pose(msg.pose.pose, state.T_odom_base)
     msg.pose.covariance = [float(v) for v in np.asarray(state.pose_covariance).ravel()]
     linear, angular = msg.twist.twist.linear, msg.twist.twist.angular

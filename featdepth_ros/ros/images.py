@@ -1,47 +1,46 @@
-"""Image messages of arrays, and their stamps. The way back is `recordings.image_messages`, as bags need it too."""
+"""Headers and Image messages of ROS's own classes; their content is made in the room `messages`."""
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
+from featdepth_ros.messages.encode import image_fields
+from featdepth_ros.messages.stamps import stamp_fields
 
-def byte_array(values: NDArray[np.generic]) -> array[int]:
-    """Return the bytes of an array in the form that message fields take without a check of every element.
-
-    0.5 ms for a 1080p picture, where assigning ``bytes`` takes 4 ms and the array itself hundreds.
-    """
-    data = array("B")
-    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
-    return data
+M = TypeVar("M")
 
 
 def time_message(stamp_ns: int) -> Time:
     """Return nanoseconds since the epoch as a message."""
-    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
+    return Time(**stamp_fields(stamp_ns))
 
 
-def stamp_ns(time: Time) -> int:
-    """Return a time message as nanoseconds since the epoch."""
-    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+def header_message(stamp_ns: int, frame_id: str) -> Header:
+    """Return a header of a stamp in nanoseconds."""
+    return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
-def image_message(pixels: NDArray[np.generic], encoding: str, stamp: int, frame_id: str) -> Image:
-    """Return an Image message of an (H, W) or (H, W, C) array, as it lies in memory (little-endian).
+def image_message(pixels: NDArray[np.generic], encoding: str, stamp_ns: int, frame_id: str) -> Image:
+    """Return an Image message of an (H, W) or (H, W, C) array; see `messages.encode.image_fields`.
 
     Args:
         pixels: array whose element type and channels fit ``encoding`` (``rgb8``, ``32FC1``, ``16UC1``...).
         encoding: name out of sensor_msgs/image_encodings.
-        stamp: nanoseconds.
+        stamp_ns: nanoseconds.
         frame_id: optical frame.
     """
-    msg = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=0)
-    msg.header.stamp = time_message(stamp)
-    msg.header.frame_id = frame_id
-    msg.step = int(pixels.nbytes // pixels.shape[0])
-    msg.data = byte_array(pixels)
-    return msg
+    return filled(Image(header=header_message(stamp_ns, frame_id)), image_fields(pixels, encoding))
+
+
+def filled(message: M, fields: Mapping[str, Any]) -> M:
+    """Return the message with its fields set; given to its constructor, the data would be copied once more."""
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message

@@ -13,8 +13,8 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.ros.compat import event_callbacks, keep_last, publisher_reliabilities, resolved_topic
-from featdepth_ros.ros.images import stamp_ns
 from featdepth_ros.ros.settings import Settings
 
 _COMPRESSED = "/compressed"
@@ -165,7 +165,7 @@ class ImageInput:
         self._info_subscription = self._node.create_subscription(
             CameraInfo,
             self.topics.camera_info,
-            lambda msg: self._infos.append((stamp_ns(msg.header.stamp), msg)),
+            lambda msg: self._infos.append((header_stamp_ns(msg), msg)),
             keep_last(5, reliability),
             event_callbacks=event_callbacks(self._incompatible),
         )

@@ -14,17 +14,17 @@ from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
+from featdepth_ros.messages.encode import DepthEncoding
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.conversions import (
     CloudMaker,
-    DepthEncoding,
     depth_image,
     odometry_message,
     odometry_transform,
     sigma_image,
 )
-from featdepth_ros.ros.images import image_message, time_message
+from featdepth_ros.ros.images import header_message, image_message
 from featdepth_ros.ros.settings import Settings
 from featdepth_ros.ros.transforms import TransformListener
 
@@ -110,7 +110,5 @@ def _depth_info(estimate: Estimate, frame_id: str) -> CameraInfo:
     if estimate.camera is not None:
         return info_from_camera(estimate.camera, estimate.stamp_ns, frame_id)
     height, width = estimate.depth.shape
-    msg = CameraInfo(width=width, height=height)  # K[0] == 0: uncalibrated (REP-104)
-    msg.header.stamp = time_message(estimate.stamp_ns)
-    msg.header.frame_id = frame_id
-    return msg
+    header = header_message(estimate.stamp_ns, frame_id)
+    return CameraInfo(header=header, width=width, height=height)  # K[0] == 0: uncalibrated (REP-104)

@@ -19,8 +19,9 @@ from rclpy.qos import ReliabilityPolicy
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.ros.compat import keep_last
-from featdepth_ros.ros.images import stamp_ns, time_message
+from featdepth_ros.ros.images import header_message
 
 Matrix = NDArray[np.float64]
 
@@ -38,9 +39,7 @@ def fill_pose(msg: Pose, pose: Matrix) -> None:
 
 def transform_message(T_parent_child: Matrix, stamp: int, parent: str, child: str) -> TransformStamped:
     """Return a stamped transform: maps points in ``child`` to ``parent``, which is the pose of child in parent."""
-    msg = TransformStamped(child_frame_id=child)
-    msg.header.stamp = time_message(stamp)
-    msg.header.frame_id = parent
+    msg = TransformStamped(header=header_message(stamp, parent), child_frame_id=child)
     t = msg.transform.translation
     t.x, t.y, t.z = (float(v) for v in T_parent_child[:3, 3])
     fill_quaternion(msg.transform.rotation, T_parent_child)
@@ -188,4 +187,4 @@ class TransformListener:
 
 def _fingerprint(msg: TransformStamped) -> tuple[int, float, float, float]:
     t = msg.transform.translation
-    return stamp_ns(msg.header.stamp), t.x, t.y, t.z
+    return header_stamp_ns(msg), t.x, t.y, t.z

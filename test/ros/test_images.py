@@ -6,8 +6,10 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from featdepth_ros.errors import ImageError
+from featdepth_ros.messages.encode import byte_array
 from featdepth_ros.messages.images import rgb_from_message
-from featdepth_ros.ros.images import byte_array, image_message, stamp_ns, time_message
+from featdepth_ros.messages.stamps import stamp_ns
+from featdepth_ros.ros.images import image_message, time_message
 
 
 def picture(height: int = 12, width: int = 16) -> np.ndarray:

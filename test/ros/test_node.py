@@ -25,8 +25,10 @@ from test_conversions import cloud_arrays
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.messages.encode import byte_array
+from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.compat import keep_last
-from featdepth_ros.ros.images import byte_array, stamp_ns, time_message
+from featdepth_ros.ros.images import time_message
 from featdepth_ros.ros.node import DepthNode
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 

@@ -20,13 +20,14 @@ from tf2_msgs.msg import TFMessage
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.inference.odometry import Odometry as OdometryIntegrator
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
+from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.resources import weights_file
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.engine import Engine, load_engine
-from featdepth_ros.ros.images import image_message, stamp_ns
+from featdepth_ros.ros.images import image_message
 from featdepth_ros.ros.node import DepthNode
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError, RecordingError
 from featdepth_ros.messages.images import depth_from_message
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
-from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, IMAGE, ODOMETRY, sibling_topic, stamp_ns_of
+from featdepth_ros.recordings.bags.trajectory import static_transform, trajectory_of
+from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, IMAGE, ODOMETRY, sibling_topic
 
 
 class BagTruth:
@@ -29,7 +31,7 @@ class BagTruth:
 
     def depth(self, message: Any, stamp_ns: int, size: tuple[int, int]) -> NDArray[np.float32] | None:
         """Return a depth message's metres when it belongs to the image of that stamp, size and this camera."""
-        if stamp_ns_of(message) != stamp_ns or str(message.header.frame_id) != self._frame_id:
+        if header_stamp_ns(message) != stamp_ns or str(message.header.frame_id) != self._frame_id:
             return None
         try:
             depth = depth_from_message(message)
@@ -44,8 +46,6 @@ class BagTruth:
         return self._poses.get(stamp_ns)
 
     def _read_poses(self) -> dict[int, NDArray[np.float64]]:
-        from featdepth_ros.recordings.bags.trajectory import static_transform, trajectory_of
-
         topic = self._source.topics.get(GROUND_TRUTH_TOPIC)
         if topic is None or topic.msgtype != ODOMETRY or not topic.convertible:
             return {}

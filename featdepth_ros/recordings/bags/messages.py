@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.errors import ImageError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import info_fields
+from featdepth_ros.messages.encode import image_fields, jpeg_fields
+from featdepth_ros.messages.stamps import stamp_fields
 from featdepth_ros.recordings.bags.types import ros2_store
 
 
@@ -27,33 +27,16 @@ class Messages:
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         """Return a std_msgs/Header."""
-        stamp = self.builtin_interfaces__Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        stamp = self.builtin_interfaces__Time(**stamp_fields(stamp_ns))
         return self.std_msgs__Header(stamp=stamp, frame_id=frame_id)
 
     def image(self, header: Any, array: NDArray[Any], encoding: str) -> Any:
-        """Return a sensor_msgs/Image of an (H, W) or (H, W, C) array, its rows packed."""
-        data = np.ascontiguousarray(array)
-        height, width = data.shape[:2]
-        return self.sensor_msgs__Image(
-            header=header,
-            height=height,
-            width=width,
-            encoding=encoding,
-            is_bigendian=0,
-            step=data.nbytes // height,
-            data=data.reshape(-1).view(np.uint8),
-        )
+        """Return a sensor_msgs/Image of an (H, W) or (H, W, C) array; see `image_fields`."""
+        return self.sensor_msgs__Image(header=header, **_with_numpy(image_fields(array, encoding)))
 
     def jpeg(self, header: Any, image: NDArray[np.uint8], quality: int = 90) -> Any:
-        """Return a sensor_msgs/CompressedImage of an (H, W, 3) uint8 RGB image."""
-        encoded, data = cv2.imencode(
-            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-        )
-        if not encoded:
-            raise ImageError(f"an image of shape {image.shape} cannot be encoded as JPEG")
-        return self.sensor_msgs__CompressedImage(
-            header=header, format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
-        )
+        """Return a sensor_msgs/CompressedImage of an (H, W, 3) uint8 RGB image; see `jpeg_fields`."""
+        return self.sensor_msgs__CompressedImage(header=header, **_with_numpy(jpeg_fields(image, quality)))
 
     def camera_info(self, header: Any, camera: CameraModel) -> Any:
         """Return a sensor_msgs/CameraInfo."""
@@ -99,3 +82,8 @@ class Messages:
             pose=self.geometry_msgs__PoseWithCovariance(pose=self.pose(pose), covariance=covariance),
             twist=self.geometry_msgs__TwistWithCovariance(twist=twist, covariance=covariance),
         )
+
+
+def _with_numpy(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields whose bytes are a numpy array, as rosbags wants them; the memory stays the same."""
+    return {**fields, "data": np.frombuffer(fields["data"], np.uint8)}

@@ -11,12 +11,13 @@ from typing import Any
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.ground_truth import BagTruth
 from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
 from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
-from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic, stamp_ns_of
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic
 from featdepth_ros.recordings.calibration.extrinsics import make_rig, partner_argument
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig
@@ -101,7 +102,7 @@ class BagRecording(Recording):
         for raw in islice(self.source.messages([topic]), _PEEK):
             try:
                 message = self.source.decode(raw)
-                stamps.append(stamp_ns_of(message))
+                stamps.append(header_stamp_ns(message))
                 if size is None:
                     rgb = rgb_from_message(message, grey16=True)
                     size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
@@ -186,6 +187,6 @@ class BagRecording(Recording):
             image = image.copy()
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
-        stamp_ns = raw.log_ns if self._log_time_stamps else stamp_ns_of(message)
+        stamp_ns = raw.log_ns if self._log_time_stamps else header_stamp_ns(message)
         pose = None if self._truth is None else self._truth.pose(stamp_ns)
         return Frame(image, stamp_ns, name, self.camera, None, pose)

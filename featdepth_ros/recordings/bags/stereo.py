@@ -14,10 +14,10 @@ from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import camera_from_info, projection_matrix
 from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.trajectory import static_transform
-from featdepth_ros.recordings.bags.types import stamp_ns_of
 from featdepth_ros.recordings.calibration.stereo import (
     Rig,
     as_mounted,
@@ -106,7 +106,7 @@ class BagPairing:
         except RecordingError as error:
             self._note(f"an image of the partner is lost: {error}")
             return
-        self._partners.append((raw.log_ns if self._log_times else stamp_ns_of(message), message))
+        self._partners.append((raw.log_ns if self._log_times else header_stamp_ns(message), message))
 
     def add(self, frame: Frame) -> Iterator[Frame]:
         """Take a frame; yield those, in order, whose partner (or lack of one) is decided."""

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError, nearest_name
 from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.types import (
     GROUND_TRUTH_TOPIC,
     ODOMETRY,
     POSE_STAMPED,
     TF_MESSAGE,
-    stamp_ns_of,
 )
 
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -50,7 +50,7 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     if source.topics[chosen].msgtype == TF_MESSAGE:
         stamped = _transforms(source, chosen, frames)
     else:
-        stamped = ((stamp_ns_of(message), _pose(message)) for message in _messages(source, chosen))
+        stamped = ((header_stamp_ns(message), _pose(message)) for message in _messages(source, chosen))
     poses: dict[int, NDArray[np.float64]] = {}
     for stamp, pose in stamped:
         if pose is not None:
@@ -92,7 +92,7 @@ def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
         child = str(message.child_frame_id)
         pose = _pose(message)
         if pose is not None:
-            poses.setdefault(stamp_ns_of(message), pose)
+            poses.setdefault(header_stamp_ns(message), pose)
     return child, sorted(poses.items(), key=lambda item: item[0])
 
 
@@ -188,7 +188,7 @@ def _transforms(source: BagSource, topic: str, frames: str) -> Iterator[tuple[in
     for message in _messages(source, topic):
         for stamped in message.transforms:
             if _link(stamped) == wanted:
-                yield stamp_ns_of(stamped), _pose(stamped)
+                yield header_stamp_ns(stamped), _pose(stamped)
 
 
 def _link(stamped: Any) -> tuple[str, str]:

@@ -80,12 +80,6 @@ def _message_types(fields: list[Any]) -> list[str]:
     return names
 
 
-def stamp_ns_of(message: Any) -> int:
-    """Return a message's header stamp in nanoseconds (rosbags' and rclpy's field names)."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
     """Return image_pipeline's sibling of an image topic.
 
