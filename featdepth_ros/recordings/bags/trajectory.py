@@ -80,7 +80,7 @@ def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[i
     if source.topics[chosen].msgtype == ODOMETRY:
         for message in _messages(source, chosen):
             covariance = np.array(message.twist.covariance, dtype=np.float64).reshape(6, 6)
-            found.setdefault(stamp_ns_of(message), covariance)
+            found.setdefault(header_stamp_ns(message), covariance)
     return found
 
 
