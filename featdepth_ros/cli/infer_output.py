@@ -18,6 +18,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.estimator import Estimator
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.recordings import Frame, Recording
+from featdepth_ros.recordings.datasets.pose_files import kitti_text, tum_text
 from featdepth_ros.reporting.tables import write_json
 from featdepth_ros.reporting.trajectory_files import COVARIANCE_FILE
 
@@ -129,14 +130,10 @@ class InferOutput:
         """Wait for the encoders and write the trajectories."""
         while self._pending:
             self._wait_for_one()
-        kitti = [" ".join(f"{v:.9e}" for v in pose[:3].ravel()) + "\n" for _, pose in self._poses]
-        tum = ["# stamp_s x y z qx qy qz qw (camera to world)\n"]
-        for stamp_ns, pose in self._poses:
-            position, quaternion = se3.to_quaternion(pose)
-            numbers = " ".join(f"{v:.9f}" for v in (*position, *quaternion))
-            tum.append(f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d} {numbers}\n")
-        (self._folder / "trajectory.kitti.txt").write_text("".join(kitti), encoding="utf-8")
-        (self._folder / "trajectory.tum.txt").write_text("".join(tum), encoding="utf-8")
+        stamps, poses = [stamp for stamp, _ in self._poses], [pose for _, pose in self._poses]
+        tum = tum_text(stamps, poses, "stamp_s x y z qx qy qz qw (camera to world)")
+        (self._folder / "trajectory.kitti.txt").write_text(kitti_text(poses, digits=9), encoding="utf-8")
+        (self._folder / "trajectory.tum.txt").write_text(tum, encoding="utf-8")
         np.save(self._folder / COVARIANCE_FILE, np.stack(self._covariances))
 
     def summary(

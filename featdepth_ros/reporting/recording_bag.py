@@ -166,7 +166,7 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
 def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
     """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
     from featdepth_ros.messages.stamps import header_stamp_ns
-    from featdepth_ros.reporting.trajectory_files import poses_of
+    from featdepth_ros.recordings.datasets.pose_files import poses_from_quaternions
 
     stamps, positions, quaternions, child = [], [], [], ""
     for raw in bag.messages([topic]):
@@ -178,7 +178,7 @@ def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArra
         child = str(message.child_frame_id)
     if not stamps:
         raise EvaluationError(f"topic {topic} of {bag.path} holds no message")
-    return np.array(stamps, dtype=np.int64), poses_of(topic, positions, quaternions), child
+    return np.array(stamps, dtype=np.int64), poses_from_quaternions(topic, positions, quaternions), child
 
 
 def read_diagnosis(bag: BagSource, topic: str) -> Diagnosis:

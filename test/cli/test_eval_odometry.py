@@ -214,16 +214,16 @@ def test_known_results_through_the_command(tmp_path, test_data):
     [
         ("", "no pose"),
         ("1 2 3\n", "3 numbers a line"),
-        ("1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1\n", "data line 1 has 6 numbers"),
-        ("1 0 0 0 0 1 0 0 0 0 1 zero\n", "no number"),
+        ("1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1\n", "line 2 has 6 numbers, line 1 has 12"),
+        ("1 0 0 0 0 1 0 0 0 0 1 zero\n", "line 1: 'zero' is no number"),
         ("1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 nan 0 1 0 0 0 0 1 0\n", "NaN or infinity, first pose 1"),
         ("2 0 0 0 0 2 0 0 0 0 2 0\n", "not rigid"),
         ("1 0 0 0 0 1 0 0 0 0 1 0\n", "1 frames in common"),
         ("0.5 1 0 0 0 0 1 0 0 0 0 1 0\n", "whole frame number"),
         ("0.1 0 0 0 0 0 0 0\n", "far from unit length"),
         ("0.1 0 0 nan 0 0 0 1\n", "NaN or infinity"),
-        ("nan 0 0 0 0 0 0 1\n", "must be a stamp"),
-        (b"\xff\xfe\x00\x81", "cannot be read as text"),
+        ("nan 0 0 0 0 0 0 1\n", "'nan' is no stamp"),
+        (b"\xff\xfe\x00\x81", "cannot be read"),
     ],
 )
 def test_bad_estimates_are_refused_with_words(tmp_path, paths, capsys, content, words):

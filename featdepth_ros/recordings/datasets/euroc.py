@@ -15,6 +15,7 @@ from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files,
 from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, choose_partner
 from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets.pose_files import read_pose_file
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
@@ -109,7 +110,7 @@ def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64
     table = root / "state_groundtruth_estimate0" / "data.csv"
     if not table.is_file():
         return [], []
-    stamps, body_poses = tables.euroc_poses(table)
+    stamps, body_poses = read_pose_file(table, "euroc").ascending()
     T_body_camera = sensor_extrinsics(sensor) if sensor.is_file() else np.eye(4)
     return stamps, [pose @ T_body_camera for pose in body_poses]
 

@@ -18,15 +18,11 @@ from featdepth_ros.recordings.datasets.folder_writer import (
     write_bytes,
     write_png,
 )
+from featdepth_ros.recordings.datasets.pose_files import euroc_text
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import median_rate_hz
 
 _MODELS = {"none": "radial-tangential", "plumb_bob": "radial-tangential", "equidistant": "equidistant"}
-_STATE_HEADER = (
-    "#timestamp, p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], q_RS_z [], "
-    "v_RS_R_x [m s^-1], v_RS_R_y [m s^-1], v_RS_R_z [m s^-1], b_w_RS_S_x [rad s^-1], b_w_RS_S_y [rad s^-1], "
-    "b_w_RS_S_z [rad s^-1], b_a_RS_S_x [m s^-2], b_a_RS_S_y [m s^-2], b_a_RS_S_z [m s^-2]\n"
-)
 
 
 def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Iterable[Frame] | None = None) -> int:
@@ -96,17 +92,7 @@ def _write_sensor(folder: Path, frame: Frame, T_body_camera: NDArray[np.float64]
 
 def _write_states(folder: Path, stamps: list[int], poses: list[NDArray[np.float64]]) -> None:
     folder.mkdir()
-    lines = [_STATE_HEADER]
     T_start_world = se3.inverse(poses[0])
-    previous: tuple[int, NDArray[np.float64]] | None = None
-    for stamp, pose in zip(stamps, poses, strict=True):
-        local = T_start_world @ pose
-        velocity = np.zeros(3)
-        if previous is not None and stamp > previous[0]:
-            velocity = (local[:3, 3] - previous[1]) / ((stamp - previous[0]) * 1e-9)
-        previous = (stamp, local[:3, 3])
-        x, y, z, w = se3.quaternion_from_matrix(local)
-        values = (*local[:3, 3], w, x, y, z, *velocity, *np.zeros(6))
-        lines.append(f"{stamp}," + ",".join(f"{value:.9g}" for value in values) + "\n")
-    write_bytes(folder / "data.csv", "".join(lines).encode())
+    text = euroc_text(stamps, [T_start_world @ pose for pose in poses])
+    write_bytes(folder / "data.csv", text.encode())
     write_bytes(folder / "sensor.yaml", b"%YAML:1.0\nsensor_type: visual-inertial\ncomment: true poses of the body\n")

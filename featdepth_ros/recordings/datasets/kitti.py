@@ -25,6 +25,7 @@ from featdepth_ros.recordings.calibration.stereo import (
     projection_offset,
 )
 from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
 from featdepth_ros.recordings.files.images import (
     FileRecording,
     FrameFile,
@@ -132,13 +133,16 @@ def _stamps(path: Path, count: int, rate_hz: float | None) -> list[int]:
         period = 1e9 / (rate_hz or DEFAULT_RATE_HZ)
         first_unlisted = max((int(p.stem) for p in image_files(path.parent) if p.stem.isdigit()), default=0)
         return [round(index * period) for index in range(max(count, first_unlisted + 1))]
-    return [tables.seconds_to_ns(fields[0], path, line) for line, fields in tables.rows(path)]
+    return [int(stamp) for stamp in read_times(path)]
 
 
 def _poses(path: Path) -> list[NDArray[np.float64]]:
     for candidate in (path / "poses.txt", path.parents[1] / "poses" / f"{path.name}.txt"):
         if candidate.is_file():
-            return tables.kitti_poses(candidate)
+            table = read_pose_file(candidate, "kitti")
+            if not np.array_equal(table.keys, np.arange(len(table))):
+                raise RecordingError(f"{candidate} numbers its frames; expected one line for each frame, from 0 on")
+            return list(table.poses)
     return []
 
 

@@ -20,6 +20,8 @@ from featdepth_ros.recordings.datasets.folder_writer import (
     write_png,
 )
 from featdepth_ros.recordings.datasets.kitti import DEPTH_PER_METRE
+from featdepth_ros.recordings.datasets.pose_files import kitti_text
+from featdepth_ros.recordings.datasets.tables import seconds_text
 from featdepth_ros.recordings.frame import Frame
 
 
@@ -64,7 +66,7 @@ def write_kitti_odometry(
             (target / "depth_2").mkdir(exist_ok=True)
             write_png(target / "depth_2" / name, _depth_16bit(left.depth))
         elapsed = left.stamp_ns - first.stamp_ns
-        times.append(f"{elapsed // 10**9}.{elapsed % 10**9:09d}\n")
+        times.append(f"{seconds_text(elapsed)}\n")
         if left.T_world_camera is not None and first.T_world_camera is not None:
             poses.append(se3.inverse(first.T_world_camera) @ left.T_world_camera)
     if first is None:
@@ -72,8 +74,7 @@ def write_kitti_odometry(
     write_bytes(target / "times.txt", "".join(times).encode())
     if len(poses) == len(times):
         poses_file.parent.mkdir(parents=True, exist_ok=True)
-        lines = (" ".join(f"{value:.12e}" for value in pose[:3].reshape(-1)) + "\n" for pose in poses)
-        write_bytes(poses_file, "".join(lines).encode())
+        write_bytes(poses_file, kitti_text(poses).encode())
     return len(times)
 
 

@@ -13,6 +13,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import distortion_of
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets.pose_files import read_pose_file
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import (
     FileRecording,
@@ -128,7 +129,7 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     colour = _listed(path / "rgb.txt")
     depth = _listed(path / "depth.txt") if (path / "depth.txt").is_file() else []
     truth = path / "groundtruth.txt"
-    stamps, poses = tables.tum_poses(truth) if truth.is_file() else ([], [])
+    stamps, poses = read_pose_file(truth, "tum").ascending() if truth.is_file() else ([], [])
     size = first_size([file for _, file in colour])
     if size is None:
         raise RecordingError(f"none of the {len(colour)} images listed in {path / 'rgb.txt'} can be read")
@@ -148,7 +149,7 @@ def _listed(path: Path) -> list[tuple[int, Path]]:
     for line, fields in tables.rows(path):
         if len(fields) < 2:
             raise RecordingError(f"{path}, line {line}: expected 'seconds file', found {fields}")
-        found.append((tables.seconds_to_ns(fields[0], path, line), path.parent / fields[1]))
+        found.append((tables.parse_stamp_ns(fields[0], path, line), path.parent / fields[1]))
     return sorted(found)
 
 

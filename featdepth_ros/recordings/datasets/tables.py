@@ -1,17 +1,17 @@
-"""The plain text tables of data sets: numbers, stamps, poses. Errors name the file and the line."""
+"""The plain text tables of data sets: rows, numbers, stamps. Errors name the file and the line."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.geometry import se3_numpy as se3
+
+#: Units of stamps, in nanoseconds.
+SECOND_NS, NANOSECOND = Decimal(1_000_000_000), Decimal(1)
+_UNITS = {SECOND_NS: "seconds", NANOSECOND: "nanoseconds"}
 
 
 def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -21,7 +21,7 @@ def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[s
         RecordingError: the file cannot be read as text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -45,16 +45,33 @@ def numbers(path: Path, line: int, fields: list[str], expected: int) -> list[flo
     return values
 
 
-def seconds_to_ns(text: str, path: Path, line: int) -> int:
-    """Return decimal seconds as nanoseconds, exactly (a double would lose digits of an epoch).
+def parse_stamp_ns(text: str, path: Path, line: int, unit: Decimal = SECOND_NS) -> int:
+    """Return a decimal stamp as the nearest nanosecond.
+
+    Exact, because a double of seconds since 1970 is only good to 0.2 us. The nearest, because 0.3 is often written as
+    0.29999999999999999.
+
+    Args:
+        text: the number.
+        path: the file, for messages.
+        line: its line, for messages.
+        unit: nanoseconds of one unit of the number; a second by default.
 
     Raises:
-        RecordingError: no number.
+        RecordingError: no number, or too large for 64 bits of nanoseconds.
     """
     try:
-        return round(Decimal(text) * 1_000_000_000)
-    except (InvalidOperation, ValueError) as error:
-        raise RecordingError(f"{path}, line {line}: '{text}' is no time in seconds") from error
+        stamp = round(Decimal(text) * unit)
+    except (InvalidOperation, ValueError, OverflowError):
+        stamp = None
+    if stamp is None or abs(stamp) >= 2**63:
+        raise RecordingError(f"{path}, line {line}: '{text}' is no stamp; expected a number of {_UNITS[unit]}")
+    return stamp
+
+
+def seconds_text(stamp_ns: int) -> str:
+    """Return nanoseconds (not negative) as decimal seconds with nine digits; `parse_stamp_ns` gives them back."""
+    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
 
 
 def labelled(path: Path) -> dict[str, list[float]]:
@@ -66,54 +83,3 @@ def labelled(path: Path) -> dict[str, list[float]]:
         except ValueError:
             continue
     return result
-
-
-def _pose(path: Path, line: int, position: Sequence[float], xyzw: Sequence[float]) -> NDArray[np.float64]:
-    try:
-        return se3.from_quaternion(position, xyzw)
-    except ValueError as error:
-        raise RecordingError(f"{path}, line {line}: {error}") from error
-
-
-def kitti_poses(path: Path) -> list[NDArray[np.float64]]:
-    """Return the (4, 4) poses of a KITTI file, 12 numbers a line.
-
-    Raises:
-        RecordingError: a line does not hold 12 finite numbers.
-    """
-    poses = []
-    for line, fields in rows(path):
-        matrix = np.array(numbers(path, line, fields, 12)).reshape(3, 4)
-        poses.append(se3.make(matrix[:, :3], matrix[:, 3]))
-    return poses
-
-
-def tum_poses(path: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
-    """Return stamps (ns) and (4, 4) poses of a TUM file: ``seconds tx ty tz qx qy qz qw``, ascending.
-
-    Raises:
-        RecordingError: a line is malformed.
-    """
-    entries = []
-    for line, fields in rows(path):
-        stamp = seconds_to_ns(fields[0], path, line)
-        x, y, z, qx, qy, qz, qw = numbers(path, line, fields[1:], 7)
-        entries.append((stamp, _pose(path, line, (x, y, z), (qx, qy, qz, qw))))
-    entries.sort(key=lambda entry: entry[0])
-    return [stamp for stamp, _ in entries], [pose for _, pose in entries]
-
-
-def euroc_poses(path: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
-    """Return stamps (ns) and (4, 4) body poses of an EuRoC state table: ``ns,x,y,z,qw,qx,qy,qz,...``, ascending.
-
-    Raises:
-        RecordingError: a line is malformed.
-    """
-    entries = []
-    for line, fields in rows(path, ","):
-        if not fields[0].isdigit():
-            raise RecordingError(f"{path}, line {line}: '{fields[0]}' is no stamp in nanoseconds")
-        x, y, z, qw, qx, qy, qz = numbers(path, line, fields[1:], 7)
-        entries.append((int(fields[0]), _pose(path, line, (x, y, z), (qx, qy, qz, qw))))
-    entries.sort(key=lambda entry: entry[0])
-    return [stamp for stamp, _ in entries], [pose for _, pose in entries]
