@@ -19,7 +19,7 @@ from featdepth_ros.metrics.depth import (
     summarise_depth,
     valid_pixels,
 )
-from featdepth_ros.metrics.lidar import kitti_velodyne_projection, lidar_depth_map, parse_kitti_calibration
+from featdepth_ros.metrics.lidar import calibration_entry, kitti_velodyne_projection, lidar_depth_map
 from featdepth_ros.metrics.odometry import (
     KITTI_LENGTHS,
     ODOMETRY_KEYS,
@@ -70,6 +70,7 @@ __all__ = [
     "align",
     "area_under_sparsification_error",
     "associate",
+    "calibration_entry",
     "check_poses",
     "crop_mask",
     "depth_errors",
@@ -81,7 +82,6 @@ __all__ = [
     "lidar_depth_map",
     "make_trajectory",
     "mean_by",
-    "parse_kitti_calibration",
     "path_distances",
     "rebase",
     "relative_errors",

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
 
 
-def parse_kitti_calibration(text: str) -> dict[str, NDArray[np.float64]]:
-    """Return the numeric entries of a KITTI ``key: numbers`` calibration file; entries such as dates are left out."""
-    entries: dict[str, NDArray[np.float64]] = {}
-    for line in text.splitlines():
-        key, colon, rest = line.partition(":")
-        if not colon:
-            continue
-        try:
-            entries[key.strip()] = np.array([float(word) for word in rest.split()])
-        except ValueError:
-            continue
-    return entries
+def calibration_entry(entries: Mapping[str, Sequence[float]], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return an entry of a KITTI calibration file as a matrix.
 
-
-def _entry(entries: dict[str, NDArray[np.float64]], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    Raises:
+        EvaluationError: the entry is missing or has another size.
+    """
     size = int(np.prod(shape))
-    found = entries.get(key)
-    if found is None or found.size != size:
-        what = "is missing" if found is None else f"has {found.size} numbers"
+    numbers = entries.get(key)
+    if numbers is None or len(numbers) != size:
+        what = "is missing" if numbers is None else f"has {len(numbers)} numbers"
         raise EvaluationError(f"calibration entry {key} {what}; expected {size} numbers")
-    return found.reshape(shape)
+    return np.array(numbers, dtype=np.float64).reshape(shape)
 
 
 def kitti_velodyne_projection(
-    cam_to_cam: str, velo_to_cam: str, camera: int = 2
+    cam_to_cam: Mapping[str, Sequence[float]], velo_to_cam: Mapping[str, Sequence[float]], camera: int = 2
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Return the projection of laser points into a rectified KITTI raw image, and the image's size.
 
     Args:
-        cam_to_cam: text of ``calib_cam_to_cam.txt``.
-        velo_to_cam: text of ``calib_velo_to_cam.txt``.
+        cam_to_cam: numbers by name of ``calib_cam_to_cam.txt``.
+        velo_to_cam: numbers by name of ``calib_velo_to_cam.txt``.
         camera: 2 (left colour) or 3 (right colour).
 
     Returns:
@@ -47,14 +40,13 @@ def kitti_velodyne_projection(
     Raises:
         EvaluationError: an entry is missing or has another size.
     """
-    cameras, laser = parse_kitti_calibration(cam_to_cam), parse_kitti_calibration(velo_to_cam)
     T_camera_velo = np.eye(4)
-    T_camera_velo[:3, :3] = _entry(laser, "R", (3, 3))
-    T_camera_velo[:3, 3] = _entry(laser, "T", (3,))
+    T_camera_velo[:3, :3] = calibration_entry(velo_to_cam, "R", (3, 3))
+    T_camera_velo[:3, 3] = calibration_entry(velo_to_cam, "T", (3,))
     R_rectified = np.eye(4)
-    R_rectified[:3, :3] = _entry(cameras, "R_rect_00", (3, 3))
-    P = _entry(cameras, f"P_rect_0{camera}", (3, 4))
-    width, height = _entry(cameras, "S_rect_02", (2,)).astype(int)
+    R_rectified[:3, :3] = calibration_entry(cam_to_cam, "R_rect_00", (3, 3))
+    P = calibration_entry(cam_to_cam, f"P_rect_0{camera}", (3, 4))
+    width, height = calibration_entry(cam_to_cam, "S_rect_02", (2,)).astype(int)
     return P @ R_rectified @ T_camera_velo, (int(height), int(width))
 
 

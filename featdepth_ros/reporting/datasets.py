@@ -1,6 +1,6 @@
 """Image and true depth of the data sets depth is judged on, as the field's protocols pair them.
 
-Only folders that a user has are read; nothing is downloaded. The layouts are the data sets' own.
+Only folders that a user has are read; nothing is downloaded. Names and units are in `recordings.datasets.layouts`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.errors import EvaluationError
-from featdepth_ros.metrics import associate, kitti_velodyne_projection, lidar_depth_map, parse_kitti_calibration
+from featdepth_ros.errors import EvaluationError, ImageError
+from featdepth_ros.metrics import associate, calibration_entry, kitti_velodyne_projection, lidar_depth_map
 from featdepth_ros.metrics.depth import CropName
-from featdepth_ros.reporting.depth_maps import listed, read_depth_map
+from featdepth_ros.recordings.datasets import layouts
+from featdepth_ros.recordings.datasets.tables import labelled
+from featdepth_ros.recordings.files.depth_images import read_depth
+from featdepth_ros.recordings.files.images import image_files, read_image
+from featdepth_ros.reporting.depth_maps import listed
 
 KittiTruth = Literal["eigen", "eigen_laser", "improved"]
 
@@ -29,9 +33,6 @@ PROTOCOLS: dict[str, tuple[CropName, float]] = {
     "seven_scenes": ("none", 10.0),
     "make3d": ("none", 70.0),
 }
-_IMAGES = (".png", ".jpg", ".jpeg")
-_TUM_DIVISOR, _MILLIMETRES = 5000.0, 1000.0
-_TUM_DIFFERENCE_NS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read a picture as (H, W, 3) uint8 RGB.
 
     Raises:
-        EvaluationError: it cannot be read.
+        EvaluationError: it cannot be read; the message names the file.
     """
-    import cv2
-
-    data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.zeros(0, dtype=np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if bgr is None:
-        raise EvaluationError(f"{path} cannot be read as an image")
-    return np.ascontiguousarray(bgr[..., ::-1])
-
-
-def _existing(base: Path, suffixes: Sequence[str] = _IMAGES) -> Path | None:
-    return next((p for p in (base.with_name(base.name + suffix) for suffix in suffixes) if p.is_file()), None)
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise EvaluationError(f"{path}: {error}") from error
 
 
 def _lines(split: Path | None) -> list[list[str]] | None:
@@ -80,11 +74,8 @@ def _lines(split: Path | None) -> list[list[str]] | None:
     return rows
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"the calibration {path} cannot be read: {error}") from error
+def _images(folder: Path) -> list[Path]:
+    return image_files(folder) if folder.is_dir() else []
 
 
 def _points(path: Path) -> NDArray[np.float32]:
@@ -101,35 +92,35 @@ def _frame(words: Sequence[str], split: Path | None) -> tuple[int, str]:
 
 
 def _kitti_raw(root: Path, split: Path | None, kind: KittiTruth) -> list[Sample]:
-    def improved(folder: str, camera: int, number: int) -> Path:
-        drive = Path(folder).name
-        inside = Path(f"proj_depth/groundtruth/image_0{camera}/{number:010d}.png")
-        places = (root / folder / inside, root / drive / inside, root / "train" / drive / inside)
-        return next((p for p in (*places, root / "val" / drive / inside) if p.is_file()), places[0])
-
     def truth_path(folder: str, camera: int, number: int) -> Path:
         if kind == "improved":
-            return improved(folder, camera, number)
-        return root / folder / f"velodyne_points/data/{number:010d}.bin"
+            drive = Path(folder).name
+            drives = (root / folder, root / drive, root / "train" / drive, root / "val" / drive)
+            return layouts.kitti_accumulated_depth(drives, camera, number)
+        return layouts.kitti_raw_laser(root / folder, number)
 
     def read_truth(path: Path, folder: str, camera: int) -> NDArray[np.float64]:
         if kind == "improved":
-            return read_depth_map(path)
+            return read_depth(path, layouts.KITTI_DEPTH)
         day = root / Path(folder).parent
-        texts = (_text(day / "calib_cam_to_cam.txt"), _text(day / "calib_velo_to_cam.txt"))
-        projection, shape = kitti_velodyne_projection(*texts, camera)
+        calibrations = (labelled(day / "calib_cam_to_cam.txt"), labelled(day / "calib_velo_to_cam.txt"))
+        projection, shape = kitti_velodyne_projection(*calibrations, camera)
         return lidar_depth_map(_points(path), projection, shape, kind == "eigen_laser").astype(np.float64)
 
     lines = _lines(split)
     if lines is None:
-        images = sorted(root.glob("*/*_sync/image_02/data/*"))
-        found = [(p.parents[2].relative_to(root).as_posix(), p.stem) for p in images if p.suffix in _IMAGES]
-        lines = [[f, stem, "l"] for f, stem in found if stem.isdigit() and truth_path(f, 2, int(stem)).is_file()]
+        drives = [path for path in sorted(root.glob("*/*_sync")) if path.is_dir()]
+        images = [(d.relative_to(root).as_posix(), p) for d in drives for p in _images(layouts.kitti_raw_images(d, 2))]
+        lines = [
+            [folder, image.stem, "l"]
+            for folder, image in images
+            if image.stem.isdigit() and truth_path(folder, 2, int(image.stem)).is_file()
+        ]
     samples = []
     for words in lines:
         number, side = _frame(words, split)
         folder, camera = words[0], {"l": 2, "r": 3}[side]
-        image = _existing(root / folder / f"image_0{camera}/data/{number:010d}")
+        image = layouts.kitti_raw_image(root / folder, camera, number)
         truth = truth_path(folder, camera, number)
         samples.append(_sample(f"{folder} {number} {side}", image, truth, read_truth, folder, camera))
     return samples
@@ -139,13 +130,15 @@ def _kitti_odom(root: Path, split: Path | None) -> list[Sample]:
     sequences = root / "sequences" if (root / "sequences").is_dir() else root
 
     def read_truth(path: Path, folder: Path, image: Path) -> NDArray[np.float64]:
-        entries = parse_kitti_calibration(_text(folder / "calib.txt"))
-        P, laser = entries.get(f"P{image.parent.name[-1]}"), entries.get("Tr")
-        if P is None or laser is None or P.size != 12 or laser.size != 12:
-            raise EvaluationError(f"{folder / 'calib.txt'} lacks the camera's P or the laser's Tr, 12 numbers each")
-        T_camera_laser = np.vstack([laser.reshape(3, 4), [0, 0, 0, 1]])
+        entries = labelled(folder / "calib.txt")
+        try:
+            P = calibration_entry(entries, f"P{image.parent.name[-1]}", (3, 4))
+            laser = calibration_entry(entries, "Tr", (3, 4))
+        except EvaluationError as error:
+            raise EvaluationError(f"{folder / 'calib.txt'}: {error}") from error
+        T_camera_laser = np.vstack([laser, [0, 0, 0, 1]])
         shape = read_rgb(image).shape
-        return lidar_depth_map(_points(path), P.reshape(3, 4) @ T_camera_laser, (shape[0], shape[1])).astype(float)
+        return lidar_depth_map(_points(path), P @ T_camera_laser, (shape[0], shape[1])).astype(float)
 
     lines = _lines(split)
     if lines is None:
@@ -155,38 +148,28 @@ def _kitti_odom(root: Path, split: Path | None) -> list[Sample]:
     for words in lines:
         number, side = _frame(words, split)
         folder = sequences / (f"{int(words[0]):02d}" if words[0].isdigit() else words[0])
-        cameras = ("image_2", "image_0") if side == "l" else ("image_3", "image_1")
-        image = next((p for c in cameras if (p := _existing(folder / c / f"{number:06d}"))), None)
-        truth = folder / f"velodyne/{number:06d}.bin"
+        image = layouts.kitti_odometry_image(folder, (2, 0) if side == "l" else (3, 1), number)
+        truth = layouts.kitti_odometry_laser(folder, number)
         samples.append(_sample(f"{folder.name} {number} {side}", image, truth, read_truth, folder, image))
     return samples
 
 
 def _seven_scenes(root: Path, split: Path | None) -> list[Sample]:
-    def read_truth(path: Path) -> NDArray[np.float64]:
-        metres = read_depth_map(path, _MILLIMETRES)
-        return np.where(metres < 65.535, metres, np.nan)  # 65535: no measurement
-
-    images = _chosen(sorted(root.rglob("frame-*.color.*")), root, split, strip=".color")
+    images = _chosen(layouts.seven_scenes_images(root, below=True), root, split, strip=".color")
     return [
-        _sample(str(p.relative_to(root)), p, p.with_name(f"{p.name.split('.')[0]}.depth.png"), read_truth)
+        _sample(str(p.relative_to(root)), p, layouts.seven_scenes_depth(p), read_depth, layouts.SEVEN_SCENES_DEPTH)
         for p in images
     ]
 
 
 def _tum(root: Path, split: Path | None) -> list[Sample]:
-    def table(name: str) -> tuple[NDArray[np.int64], list[Path]]:
-        rows = [row for row in _lines(root / name) or [] if not row[0].startswith("#")]
-        stamps = np.array([round(float(row[0]) * 1e9) for row in rows], dtype=np.int64)
-        order = np.argsort(stamps, kind="stable")
-        return stamps[order], [root / rows[i][1] for i in order]
-
-    colour_stamps, colour = table("rgb.txt")
-    depth_stamps, depth = table("depth.txt")
-    of_depth, of_colour = associate(depth_stamps, colour_stamps, _TUM_DIFFERENCE_NS)
-    pairs = {colour[c]: depth[d] for c, d in zip(of_colour, of_depth, strict=True)}
+    colour, depth = layouts.tum_images(root, "rgb"), layouts.tum_images(root, "depth")
+    of_depth, of_colour = associate(
+        [stamp for stamp, _ in depth], [stamp for stamp, _ in colour], layouts.TUM_DIFFERENCE_NS
+    )
+    pairs = {colour[c][1]: depth[d][1] for c, d in zip(of_colour, of_depth, strict=True)}
     images = _chosen(list(pairs), root, split)
-    return [_sample(p.name, p, pairs[p], lambda path: read_depth_map(path, _TUM_DIVISOR)) for p in images]
+    return [_sample(p.name, p, pairs[p], read_depth, layouts.TUM_DEPTH) for p in images]
 
 
 def _nyu(root: Path, split: Path | None) -> list[Sample]:
@@ -194,11 +177,10 @@ def _nyu(root: Path, split: Path | None) -> list[Sample]:
     if lines is not None and all(len(words) >= 2 for words in lines):
         pairs = [(root / words[0].lstrip("/"), root / words[1].lstrip("/")) for words in lines]
     else:
-        images = _chosen(sorted(root.rglob("rgb_*")), root, split)
-        pairs = [(p, p.with_name(f"sync_depth_{p.stem.removeprefix('rgb_')}.png")) for p in images]
+        images = _chosen(layouts.nyu_images(root, below=True), root, split)
+        pairs = [(image, layouts.nyu_depth(image)) for image in images]
     return [
-        _sample(str(image.relative_to(root)), image, depth, lambda path: read_depth_map(path, _MILLIMETRES))
-        for image, depth in pairs
+        _sample(str(image.relative_to(root)), image, depth, read_depth, layouts.NYU_DEPTH) for image, depth in pairs
     ]
 
 
@@ -235,12 +217,11 @@ def _make3d(root: Path, split: Path | None) -> list[Sample]:
 
 def _chosen(images: Sequence[Path], root: Path, split: Path | None, strip: str = "") -> list[Path]:
     """Images in order, or those a split names by relative path, file name or stem."""
-    usable = [p for p in images if p.suffix in _IMAGES]
     lines = _lines(split)
     if lines is None:
-        return list(usable)
+        return list(images)
     names: dict[str, Path] = {}
-    for path in usable:
+    for path in images:
         relative = path.relative_to(root).as_posix()
         for name in (relative, path.name, path.stem, path.stem.removesuffix(strip)):
             names.setdefault(name, path)
@@ -272,6 +253,7 @@ def open_dataset(name: str, root: str | Path, split: str | Path | None, truth: K
 
     Raises:
         EvaluationError: no such folder, a malformed split, an image or truth that is missing, or no frame at all.
+        RecordingError: a list of images that is missing or malformed.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.errors import EvaluationError
+from featdepth_ros.errors import EvaluationError, ImageError
+from featdepth_ros.recordings.datasets.layouts import KITTI_DEPTH
+from featdepth_ros.recordings.files.depth_images import DepthUnit, read_depth
 
 #: KITTI's 16-bit PNG: value / 256 is metres, 0 is unknown.
-KITTI_DIVISOR = 256.0
+KITTI_DIVISOR = KITTI_DEPTH.per_metre
 _SUFFIXES = (".npy", ".png")
 _LISTED = 10
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read the numbers of a ``.npy`` file.
+
+    Raises:
+        EvaluationError: it cannot be read, or holds something else.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise EvaluationError(f"{path} cannot be read as a numeric .npy array: {error}") from error
+    if values.dtype.kind not in "fiu":
+        raise EvaluationError(f"{path} holds {values.dtype}; expected numbers")
+    return np.asarray(values)
 
 
 def read_depth_map(path: str | Path, divisor: float = KITTI_DIVISOR) -> NDArray[np.float64]:
@@ -31,28 +49,16 @@ def read_depth_map(path: str | Path, divisor: float = KITTI_DIVISOR) -> NDArray[
     """
     source = Path(path)
     if source.suffix == ".npy":
-        try:
-            values = np.load(source, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise EvaluationError(f"{source} cannot be read as a numeric .npy array: {error}") from error
-        if values.dtype.kind not in "fiu":
-            raise EvaluationError(f"{source} holds {values.dtype}; expected numbers")
+        values = read_array(source)
         if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
             values = values[0] if values.shape[0] == 1 else values[..., 0]
         if values.ndim != 2 or values.size == 0:
             raise EvaluationError(f"{source} has shape {values.shape}; expected (height, width)")
         return values.astype(np.float64)
-    import cv2
-
-    raw = cv2.imdecode(np.fromfile(source, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if source.stat().st_size else None
-    if raw is None:
-        raise EvaluationError(f"{source} cannot be read as an image")
-    if raw.dtype != np.uint16 or raw.ndim != 2:
-        raise EvaluationError(
-            f"{source} is {raw.dtype} with shape {raw.shape}; expected a 16-bit PNG of one channel "
-            "(8-bit pictures of depth are previews, not depth)"
-        )
-    return np.where(raw > 0, raw / divisor, np.nan)
+    try:
+        return read_depth(source, DepthUnit(divisor))
+    except ImageError as error:
+        raise EvaluationError(str(error)) from error
 
 
 def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[str, Path]:

@@ -11,6 +11,7 @@ from featdepth_ros.errors import EvaluationError
 from featdepth_ros.metrics import Trajectory, make_trajectory
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
 from featdepth_ros.recordings.datasets.tables import numbers, rows
+from featdepth_ros.reporting.depth_maps import read_array
 
 #: Where a folder keeps its trajectory: `featdepth infer` and KITTI, TUM RGB-D, EuRoC.
 _IN_FOLDERS = (
@@ -29,12 +30,7 @@ def _covariances_beside(path: Path, poses: int) -> NDArray[np.float64] | None:
     beside = path.parent / COVARIANCE_FILE
     if not beside.is_file():
         return None
-    try:
-        values = np.load(beside, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EvaluationError(f"{beside} cannot be read as a numeric .npy array: {error}") from error
-    if values.dtype.kind not in "fiu":
-        raise EvaluationError(f"{beside} holds {values.dtype}; expected numbers")
+    values = read_array(beside)
     if values.ndim and len(values) != poses:
         raise EvaluationError(
             f"{beside} has {len(values)} covariances, {path.name} {poses} poses; expected one for each pose "

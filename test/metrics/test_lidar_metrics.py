@@ -10,16 +10,13 @@ import pytest
 from featdepth_ros.errors import EvaluationError
 from featdepth_ros.metrics import kitti_velodyne_projection, lidar_depth_map
 
-CAM_TO_CAM = """calib_time: 09-Jan-2012 13:57:47
-S_rect_02: 60 20
-R_rect_00: 1 0 0 0 1 0 0 0 1
-P_rect_02: 30 0 30 4 0 30 10 0 0 0 1 0
-P_rect_03: 30 0 30 -12 0 30 10 0 0 0 1 0
-"""
-VELO_TO_CAM = """calib_time: 15-Mar-2012 11:37:16
-R: 0 -1 0 0 0 -1 1 0 0
-T: 0 -0.1 -0.3
-"""
+CAM_TO_CAM = {
+    "S_rect_02": [60, 20],
+    "R_rect_00": [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    "P_rect_02": [30, 0, 30, 4, 0, 30, 10, 0, 0, 0, 1, 0],
+    "P_rect_03": [30, 0, 30, -12, 0, 30, 10, 0, 0, 0, 1, 0],
+}
+VELO_TO_CAM = {"R": [0, -1, 0, 0, 0, -1, 1, 0, 0], "T": [0, -0.1, -0.3]}
 
 
 def by_the_book(points: np.ndarray, projection: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -91,6 +88,6 @@ def test_right_camera_and_no_points():
 
 def test_missing_entries_are_named():
     with pytest.raises(EvaluationError, match="R_rect_00 is missing"):
-        kitti_velodyne_projection("P_rect_02: 1 2 3", VELO_TO_CAM)
+        kitti_velodyne_projection({"P_rect_02": [1, 2, 3]}, VELO_TO_CAM)
     with pytest.raises(EvaluationError, match="T has 2 numbers"):
-        kitti_velodyne_projection(CAM_TO_CAM, "R: 1 0 0 0 1 0 0 0 1\nT: 1 2")
+        kitti_velodyne_projection(CAM_TO_CAM, {"R": [1, 0, 0, 0, 1, 0, 0, 0, 1], "T": [1, 2]})

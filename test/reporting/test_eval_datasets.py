@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from featdepth_ros.errors import EvaluationError
+from featdepth_ros.errors import EvaluationError, RecordingError
 from featdepth_ros.reporting.datasets import PROTOCOLS, open_dataset
 
 CAM_TO_CAM = """S_rect_02: 40 20
@@ -124,7 +124,7 @@ def test_make3d_takes_the_middle_of_image_and_truth(tmp_path):
 def test_what_is_missing_is_named(kitti_raw, tmp_path):
     with pytest.raises(EvaluationError, match="no folder"):
         open_dataset("tum", tmp_path / "nothing", None)
-    with pytest.raises(EvaluationError, match="rgb.txt"):
+    with pytest.raises(RecordingError, match="rgb.txt"):
         open_dataset("tum", tmp_path, None)
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -24,7 +24,7 @@ from featdepth_ros.recordings.calibration.stereo import (
     choose_partner,
     projection_offset,
 )
-from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets import layouts, tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
 from featdepth_ros.recordings.files.images import (
     FileRecording,
@@ -36,22 +36,15 @@ from featdepth_ros.recordings.files.images import (
 )
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
-#: KITTI's 16-bit depth images: value / 256 is metres, 0 is unknown.
-DEPTH_PER_METRE = 256.0
-
 
 def is_kitti_odometry(path: Path) -> bool:
     """Tell whether a folder is an odometry sequence: ``calib.txt`` beside ``image_0`` to ``image_3``."""
-    return (path / "calib.txt").is_file() and bool(_cameras(path, "image_[0-3]"))
+    return (path / "calib.txt").is_file() and bool(layouts.camera_folders(path, layouts.KITTI_ODOMETRY_CAMERAS))
 
 
 def is_kitti_raw(path: Path) -> bool:
     """Tell whether a folder is a raw drive: ``image_00`` to ``image_03``, each with ``data``."""
-    return any((camera / "data").is_dir() for camera in _cameras(path, "image_0[0-3]"))
-
-
-def _cameras(path: Path, pattern: str) -> list[Path]:
-    return sorted(p for p in path.glob(pattern) if p.is_dir())
+    return any((camera / "data").is_dir() for camera in layouts.camera_folders(path, layouts.KITTI_RAW_CAMERAS))
 
 
 def open_kitti_odometry(
@@ -65,7 +58,7 @@ def open_kitti_odometry(
     Raises:
         RecordingError, CalibrationError: a file is malformed, or there are fewer stamps or poses than frames.
     """
-    names = [p.name for p in _cameras(path, "image_[0-3]")]
+    names = [p.name for p in layouts.camera_folders(path, layouts.KITTI_ODOMETRY_CAMERAS)]
     name = choose_camera(path, names, topic, "image_2")
     files = image_files(path / name)
     size = _size_or_error(path / name, files)
@@ -92,7 +85,7 @@ def open_kitti_odometry(
         for file, index in zip(files, indices, strict=True)
     ]
     rate = median_rate_hz(stamps)
-    recording = FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, DEPTH_PER_METRE)
+    recording = FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, layouts.KITTI_DEPTH)
     if partner is not None:
         other = choose_partner(str(path), names, name, partner.name.strip("/"))
         other_files = image_files(path / other)
@@ -154,10 +147,10 @@ def open_kitti_raw(
     Raises:
         RecordingError, CalibrationError: a file is missing or malformed.
     """
-    names = [p.name for p in _cameras(path, "image_0[0-3]")]
+    names = [p.name for p in layouts.camera_folders(path, layouts.KITTI_RAW_CAMERAS)]
     name = choose_camera(path, names, topic, "image_02")
-    files = image_files(path / name / "data")
-    size = _size_or_error(path / name / "data", files)
+    files = image_files(layouts.kitti_raw_images(path, name[-2:]))
+    size = _size_or_error(layouts.kitti_raw_images(path, name[-2:]), files)
     model = resolve_camera(camera, size)
     if model is None:
         model = _raw_camera(path, name[-2:], size)
@@ -170,8 +163,8 @@ def open_kitti_raw(
     recording = FileRecording("kitti_raw", path.name, frames, model, rate)
     if partner is not None:
         other = choose_partner(str(path), names, name, partner.name.strip("/"))
-        other_files = image_files(path / other / "data")
-        other_size = _size_or_error(path / other / "data", other_files)
+        other_files = image_files(layouts.kitti_raw_images(path, other[-2:]))
+        other_size = _size_or_error(layouts.kitti_raw_images(path, other[-2:]), other_files)
         rig = make_rig(
             other,
             partner,

@@ -19,7 +19,7 @@ from featdepth_ros.recordings.datasets.folder_writer import (
     write_bytes,
     write_png,
 )
-from featdepth_ros.recordings.datasets.kitti import DEPTH_PER_METRE
+from featdepth_ros.recordings.datasets.layouts import KITTI_DEPTH
 from featdepth_ros.recordings.datasets.pose_files import kitti_text
 from featdepth_ros.recordings.datasets.tables import seconds_text
 from featdepth_ros.recordings.frame import Frame
@@ -100,6 +100,6 @@ def _write_calibration(path: Path, left: Frame, right: Frame | None) -> None:
 
 
 def _depth_16bit(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    scaled = np.round(depth.astype(np.float64) * DEPTH_PER_METRE)
+    scaled = np.round(depth.astype(np.float64) * KITTI_DEPTH.per_metre)
     known = np.isfinite(scaled) & (scaled >= 1.0) & (scaled <= 65535.0)
     return np.where(known, scaled, 0.0).astype(np.uint16)

@@ -12,7 +12,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import distortion_of
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
-from featdepth_ros.recordings.datasets import tables
+from featdepth_ros.recordings.datasets import layouts, tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import (
@@ -20,8 +20,6 @@ from featdepth_ros.recordings.files.images import (
     FrameFile,
     check_size,
     first_size,
-    image_files,
-    natural_key,
 )
 from featdepth_ros.recordings.recording import median_rate_hz
 
@@ -36,8 +34,7 @@ TUM_CALIBRATIONS: dict[str, tuple[float, ...]] = {
 }
 #: fx fy cx cy of NYU Depth V2's colour camera, as the data set's toolbox states them (camera_params.m).
 NYU_CALIBRATION = (518.857901, 519.469611, 325.582449, 253.736166)
-#: Farthest apart (ns) a colour and a depth image may be to belong together, and two poses to be interpolated.
-_ASSOCIATED_NS = 20_000_000
+#: Farthest apart (ns) two poses may be to be interpolated.
 _BRIDGED_NS = 100_000_000
 
 
@@ -66,7 +63,7 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     Raises:
         RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.
     """
-    images = [file for file in image_files(path) if file.stem.startswith("rgb_")]
+    images = layouts.nyu_images(path)
     size = first_size(images)
     if size is None:
         raise RecordingError(f"none of the {len(images)} colour images in '{path}' can be read")
@@ -75,11 +72,10 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     rate = rate_hz or KINECT_RATE_HZ
     frames = []
     for position, image in enumerate(images):
-        number = image.stem.removeprefix("rgb_")
-        depth = path / f"sync_depth_{number}.png"
+        number, depth = layouts.nyu_number(image), layouts.nyu_depth(image)
         index = int(number) if number.isdigit() else position
         frames.append(FrameFile(image, round(index * 1e9 / rate), image.stem, depth if depth.is_file() else None))
-    return FileRecording("nyu", path.name, frames, model, rate)
+    return FileRecording("nyu", path.name, frames, model, rate, layouts.NYU_DEPTH)
 
 
 def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
@@ -90,7 +86,7 @@ def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None)
     Raises:
         RecordingError, CalibrationError: a file is malformed or no image can be read.
     """
-    images = sorted(path.glob("frame-*.color.*"), key=natural_key)
+    images = layouts.seven_scenes_images(path)
     size = first_size(images)
     if size is None:
         raise RecordingError(f"none of the {len(images)} colour images in '{path}' can be read")
@@ -106,8 +102,8 @@ def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None)
     rate = rate_hz or KINECT_RATE_HZ
     frames = []
     for index, image in enumerate(images):
-        stem = image.name.split(".", 1)[0]
-        depth, pose = path / f"{stem}.depth.png", path / f"{stem}.pose.txt"
+        stem, depth = layouts.seven_scenes_stem(image), layouts.seven_scenes_depth(image)
+        pose = path / f"{stem}.pose.txt"
         matrix = None
         if pose.is_file():
             values = np.array([tables.numbers(pose, line, fields, 4) for line, fields in tables.rows(pose)])
@@ -115,7 +111,7 @@ def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None)
                 raise RecordingError(f"{pose} does not hold 4 lines of 4 numbers")
             matrix = se3.make(values[:3, :3], values[:3, 3])
         frames.append(FrameFile(image, round(index * 1e9 / rate), stem, depth if depth.is_file() else None, matrix))
-    return FileRecording("seven_scenes", path.name, frames, model, rate, 1000.0, (0, 65535))
+    return FileRecording("seven_scenes", path.name, frames, model, rate, layouts.SEVEN_SCENES_DEPTH)
 
 
 def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
@@ -126,8 +122,8 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     Raises:
         RecordingError, CalibrationError: a table is malformed or no image can be read.
     """
-    colour = _listed(path / "rgb.txt")
-    depth = _listed(path / "depth.txt") if (path / "depth.txt").is_file() else []
+    colour = layouts.tum_images(path, "rgb")
+    depth = layouts.tum_images(path, "depth") if (path / "depth.txt").is_file() else []
     truth = path / "groundtruth.txt"
     stamps, poses = read_pose_file(truth, "tum").ascending() if truth.is_file() else ([], [])
     size = first_size([file for _, file in colour])
@@ -141,22 +137,13 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
         for stamp, file in colour
     ]
     rate = rate_hz or median_rate_hz([stamp for stamp, _ in colour])
-    return FileRecording("tum", path.name, frames, model, rate, 5000.0)
-
-
-def _listed(path: Path) -> list[tuple[int, Path]]:
-    found = []
-    for line, fields in tables.rows(path):
-        if len(fields) < 2:
-            raise RecordingError(f"{path}, line {line}: expected 'seconds file', found {fields}")
-        found.append((tables.parse_stamp_ns(fields[0], path, line), path.parent / fields[1]))
-    return sorted(found)
+    return FileRecording("tum", path.name, frames, model, rate, layouts.TUM_DEPTH)
 
 
 def _nearest(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:
     position = bisect_left(listed, (stamp_ns, Path()))
     near = min(listed[max(0, position - 1) : position + 1], key=lambda entry: abs(entry[0] - stamp_ns), default=None)
-    return near[1] if near is not None and abs(near[0] - stamp_ns) <= _ASSOCIATED_NS else None
+    return near[1] if near is not None and abs(near[0] - stamp_ns) <= layouts.TUM_DIFFERENCE_NS else None
 
 
 def _tum_camera(name: str, size: tuple[int, int]) -> CameraModel | None:

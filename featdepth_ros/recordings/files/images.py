@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.decode import decode_image
 from featdepth_ros.recordings.calibration.stereo import Rig, longest_gap_ns, pair_by_stamp, unpaired_note, within
+from featdepth_ros.recordings.files.depth_images import DepthUnit, read_depth
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.recording import Recording
 
@@ -46,18 +46,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decode_image(data)
 
 
-def read_depth(path: Path, per_metre: float, invalid: Sequence[int] = (0,)) -> NDArray[np.float32]:
-    """Read a 16-bit depth image as (H, W) float32 metres, NaN where ``invalid``.
-
-    Raises:
-        ImageError: no single-channel 16-bit image.
-    """
-    raw = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
-        raise ImageError(f"depth image {path.name} is not a single-channel 16-bit image")
-    return np.where(np.isin(raw, invalid), np.float32(np.nan), raw.astype(np.float32) / np.float32(per_metre))
-
-
 @dataclass(frozen=True)
 class FrameFile:
     """One frame on disk: image, stamp (ns), what is known of it (depth file, pose), its partner's image and stamp."""
@@ -81,14 +69,12 @@ class FileRecording(Recording):
         files: Sequence[FrameFile],
         camera: CameraModel | None,
         rate_hz: float,
-        depth_per_metre: float = 1000.0,
-        depth_invalid: Sequence[int] = (0,),
+        depth_unit: DepthUnit | None = None,
     ) -> None:
         super().__init__(name, camera, rate_hz)
         self.kind = kind
         self._files = tuple(files)
-        self._depth_per_metre = depth_per_metre
-        self._depth_invalid = tuple(depth_invalid)
+        self._depth_unit = depth_unit
         self._rig: Rig | None = None
         if not self._files:
             raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
@@ -150,10 +136,10 @@ class FileRecording(Recording):
         return Partner(image, file.partner_stamp_ns, self._rig.camera, self._rig.T_partner_camera)
 
     def _depth(self, file: FrameFile) -> NDArray[np.float32] | None:
-        if file.depth is None:
+        if file.depth is None or self._depth_unit is None:
             return None
         try:
-            return read_depth(file.depth, self._depth_per_metre, self._depth_invalid)
+            return read_depth(file.depth, self._depth_unit).astype(np.float32)
         except ImageError as error:
             self.note(str(error))
             return None
