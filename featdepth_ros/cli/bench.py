@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.arguments import image_size, whole
+from featdepth_ros.cli.support.arguments import image_size, whole
 
 DESCRIPTION = (
     "Measure one training step, or what the loader delivers against what the step eats. With --reference, the "

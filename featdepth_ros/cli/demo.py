@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from featdepth_ros.cli.arguments import positive, whole
+from featdepth_ros.cli.support.arguments import positive, whole
 
 DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
 process of its own, play the recording in real time over DDS, record what the node answers, and write one
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     from featdepth_ros import resources
     from featdepth_ros.cli import main as command
-    from featdepth_ros.cli.demo_processes import Processes
+    from featdepth_ros.cli.support.demo_processes import Processes
     from featdepth_ros.recordings import open_recording
 
     weights = resources.weights_file(args.weights)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from featdepth_ros.cli import eval_depth, eval_odometry, eval_recording
+from featdepth_ros.cli.evaluation import depth, odometry, recording
 
 DESCRIPTION = "Judge depth maps, trajectories and recordings of the node against truth, by the field's protocols."
-EXAMPLE = "\n".join(
-    f"  {module.EXAMPLE.strip().splitlines()[0].strip()}" for module in (eval_depth, eval_odometry, eval_recording)
-)
+EXAMPLE = "\n".join(f"  {module.EXAMPLE.strip().splitlines()[0].strip()}" for module in (depth, odometry, recording))
 
 _VERBS = {
-    "depth": (eval_depth, "folders of depth maps, or weights on a dataset, against true depth"),
-    "odometry": (eval_odometry, "trajectories against a true one: KITTI, TUM, EuRoC files and bags"),
-    "recording": (eval_recording, "what the node wrote into a bag, against the truth in it"),
+    "depth": (depth, "folders of depth maps, or weights on a dataset, against true depth"),
+    "odometry": (odometry, "trajectories against a true one: KITTI, TUM, EuRoC files and bags"),
+    "recording": (recording, "what the node wrote into a bag, against the truth in it"),
 }
 
 

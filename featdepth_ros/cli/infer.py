@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.cli.arguments import image_size, positive
+from featdepth_ros.cli.support.arguments import image_size, positive
 
 if TYPE_CHECKING:
     from featdepth_ros.inference.config import EstimatorConfig
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from featdepth_ros import resources
-    from featdepth_ros.cli.infer_output import InferOutput
+    from featdepth_ros.cli.support.infer_output import InferOutput
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.inference.estimator import Estimator
     from featdepth_ros.models.checkpoints import load_model

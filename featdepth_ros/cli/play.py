@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.arguments import not_negative, positive, topic_name
+from featdepth_ros.cli.support.arguments import not_negative, positive, topic_name
 
 DESCRIPTION = """Put a recording onto ROS 2 topics at the rate it was recorded.
 

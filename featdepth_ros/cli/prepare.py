@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.arguments import add_stereo_recording, image_size, not_negative, positive, whole
+from featdepth_ros.cli.support.arguments import add_stereo_recording, image_size, not_negative, positive, whole
 from featdepth_ros.errors import ConfigError
 
 if TYPE_CHECKING:

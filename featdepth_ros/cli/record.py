@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.arguments import positive, topic_name
+from featdepth_ros.cli.support.arguments import positive, topic_name
 
 DESCRIPTION = """Write ROS 2 topics into a new bag until Ctrl-C, SIGTERM or the end of --duration.
 

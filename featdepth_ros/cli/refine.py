@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.cli.arguments import add_stereo_recording, image_size, positive, whole
+from featdepth_ros.cli.support.arguments import add_stereo_recording, image_size, positive, whole
 
 if TYPE_CHECKING:
     from featdepth_training.refine.config import RefineConfig

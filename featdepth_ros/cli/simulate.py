@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from featdepth_ros.cli.arguments import image_size, positive, whole
+from featdepth_ros.cli.support.arguments import image_size, positive, whole
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from featdepth_ros.metrics.depth import (
     summarise_depth,
     valid_pixels,
 )
-from featdepth_ros.metrics.lidar import calibration_entry, kitti_velodyne_projection, lidar_depth_map
-from featdepth_ros.metrics.odometry import (
+from featdepth_ros.metrics.kitti_odometry import (
     KITTI_LENGTHS,
     ODOMETRY_KEYS,
     OdometryResult,
@@ -33,6 +32,7 @@ from featdepth_ros.metrics.odometry import (
     segment_errors,
     snippet_ate,
 )
+from featdepth_ros.metrics.lidar import calibration_entry, kitti_velodyne_projection, lidar_depth_map
 from featdepth_ros.metrics.trajectory import (
     ALIGNMENTS,
     Trajectory,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from featdepth_ros import load_model
-from featdepth_ros.cli.arguments import image_size
+from featdepth_ros.cli.support.arguments import image_size
 from featdepth_ros.geometry.chain import ImageChain
 from featdepth_ros.inference.scale import focal_ratio
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth

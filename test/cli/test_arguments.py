@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from featdepth_ros.cli import arguments
 from featdepth_ros.cli.main import main
+from featdepth_ros.cli.support import arguments
 
 
 @pytest.mark.parametrize(

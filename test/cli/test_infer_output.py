@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from featdepth_ros import Estimator
-from featdepth_ros.cli.infer_output import InferOutput
+from featdepth_ros.cli.support.infer_output import InferOutput
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig

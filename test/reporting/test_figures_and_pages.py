@@ -130,7 +130,7 @@ def test_pages_escape_and_embed(tmp_path):
 
 def test_importing_reports_loads_no_plotting():
     code = (
-        "import sys, featdepth_ros.cli.eval, featdepth_ros.metrics, featdepth_ros.reporting.recording\n"
+        "import sys, featdepth_ros.cli.eval, featdepth_ros.metrics, featdepth_ros.reporting.node_report.evaluation\n"
         "print(sorted({'matplotlib', 'torch', 'rosbags', 'cv2', 'scipy', 'tqdm'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -17,8 +17,8 @@ from node_bags import STEP_NS, Recorded, true_depth, write_recording  # noqa: E4
 from featdepth_ros.cli.main import main  # noqa: E402
 from featdepth_ros.errors import EvaluationError  # noqa: E402
 from featdepth_ros.metrics import DepthProtocol, evaluate_image  # noqa: E402
-from featdepth_ros.reporting.recording import RecordingOptions, evaluate_recording, write_html  # noqa: E402
-from featdepth_ros.reporting.recording_bag import Topics  # noqa: E402
+from featdepth_ros.reporting.node_report.bag import Topics  # noqa: E402
+from featdepth_ros.reporting.node_report.evaluation import RecordingOptions, evaluate_recording, write_html  # noqa: E402
 
 FULL = Recorded()
 

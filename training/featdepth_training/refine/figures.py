@@ -13,7 +13,7 @@ from torch import Tensor
 
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image
-from featdepth_ros.metrics.odometry import relative_errors
+from featdepth_ros.metrics.kitti_odometry import relative_errors
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch, focal_ratio

@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.arguments import lengths, one_of_or_positive, positive
+from featdepth_ros.cli.support.arguments import lengths, one_of_or_positive, positive
 
 if TYPE_CHECKING:
-    from featdepth_ros.reporting.recording import RecordingOptions
+    from featdepth_ros.reporting.node_report.evaluation import RecordingOptions
 
 DESCRIPTION = """\
 Judge a recording of the node: depth, odometry, rate, latency and drops, against whatever truth the bag holds.
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _options(args: argparse.Namespace) -> RecordingOptions:
-    from featdepth_ros.reporting.recording import RecordingOptions
-    from featdepth_ros.reporting.recording_bag import Topics
+    from featdepth_ros.reporting.node_report.bag import Topics
+    from featdepth_ros.reporting.node_report.evaluation import RecordingOptions
 
     return RecordingOptions(
         topics=Topics(
@@ -94,7 +94,7 @@ def flat(figures: dict[str, Any]) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write what was asked for."""
-    from featdepth_ros.reporting.recording import evaluate_recording, write_html
+    from featdepth_ros.reporting.node_report.evaluation import evaluate_recording, write_html
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 
     if not 0 <= args.max_difference < 3600:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.cli.arguments import lengths
+from featdepth_ros.cli.support.arguments import lengths
 from featdepth_ros.errors import EvaluationError
 
 if TYPE_CHECKING:

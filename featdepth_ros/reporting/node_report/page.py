@@ -19,7 +19,7 @@ from featdepth_ros.reporting.tables import number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from featdepth_ros.reporting.recording import RecordingResult
+    from featdepth_ros.reporting.node_report.evaluation import RecordingResult
 
 _LATENCY_WORDS = {
     "stamp": "from the image's stamp to the recorder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.reporting.recording_bag import Stamps
+from featdepth_ros.reporting.node_report.bag import Stamps
 
 _PERCENTILES = (50, 95, 99)
 #: Beyond this the header stamps and the recorder's clock have nothing to do with each other.

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.arguments import one_of_or_positive, positive
+from featdepth_ros.cli.support.arguments import one_of_or_positive, positive
 
 if TYPE_CHECKING:
     from featdepth_ros.metrics.depth import CropName
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     cap: float = args.cap or default_cap
     scale: Any = args.scale
     if args.weights:
-        from featdepth_ros.cli.eval_prediction import DepthPredictor, predicted_pairs, scale_in_metres
+        from featdepth_ros.cli.support.depth_predictor import DepthPredictor, predicted_pairs, scale_in_metres
 
         samples = open_dataset(args.dataset, args.root, args.split, args.truth)
         predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip)

@@ -1,6 +1,6 @@
 """A recording of the node against the truth in it: depth, odometry, rate, latency, drops. The demo's report.
 
->>> from featdepth_ros.reporting.recording import evaluate_recording, write_html
+>>> from featdepth_ros.reporting.node_report.evaluation import evaluate_recording, write_html
 >>> write_html(evaluate_recording("out/bag"), "report.html")
 """
 
@@ -28,7 +28,7 @@ from featdepth_ros.metrics import (
 )
 from featdepth_ros.reporting.depth_evaluation import DepthPair, DepthResult, Picture, evaluate_pairs
 from featdepth_ros.reporting.depth_figures import chosen_frames
-from featdepth_ros.reporting.recording_bag import (
+from featdepth_ros.reporting.node_report.bag import (
     Diagnosis,
     InOrder,
     Stamps,
@@ -40,8 +40,8 @@ from featdepth_ros.reporting.recording_bag import (
     read_odometry,
     read_stamps,
 )
-from featdepth_ros.reporting.recording_page import write_html
-from featdepth_ros.reporting.recording_timing import frame_rate, latencies, missed_frames, percentiles
+from featdepth_ros.reporting.node_report.page import write_html
+from featdepth_ros.reporting.node_report.timing import frame_rate, latencies, missed_frames, percentiles
 
 if TYPE_CHECKING:
     from featdepth_ros.recordings.bags.source import BagSource

@@ -1,0 +1,1 @@
+"""What verbs share: kinds of arguments, output folders, child processes."""
