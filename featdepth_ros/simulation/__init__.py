@@ -1,6 +1,6 @@
 """A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs numba."""
 
-from featdepth_ros.simulation.render.look import Look, random_look
+from featdepth_ros.simulation.render.camera_effects import Look, random_look
 from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.scene import Scene
 from featdepth_ros.simulation.simulate import (

@@ -12,7 +12,7 @@ from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.simulation.render.look import Look, random_look
+from featdepth_ros.simulation.render.camera_effects import Look, random_look
 from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.scene import Scene, turn
 from featdepth_ros.simulation.scenes.clutter import make_clutter
