@@ -71,7 +71,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", "featdepth_training", "featdepth_training.*"]),
     package_data={
-        PACKAGE: ["py.typed", "weights/*.safetensors", "weights/*.md", "ros/*.yaml"],
+        PACKAGE: ["py.typed", "weights/*.safetensors", "weights/*.md"],
         "featdepth_training": ["py.typed"],
     },
     data_files=shared_files(),

@@ -67,18 +67,18 @@ def run(args: argparse.Namespace) -> int:
         stream = open_stream(args.input, what, lambda name: message_class(name) is not None, time.time_ns())
         for note in stream.notes:
             print(f"note: {note}")
-        told = len(stream.notes)
+        printed = len(stream.notes)
         topics = ", ".join(f"{t.name} [{t.msgtype}]" for t in stream.topics)
         print(f"playing {args.input} on {topics}", flush=True)
         with ProgressBar("play", None if args.loop else stream.total, "msg") as bar:
             report = Player(node, stream, how, bar.update).play(stop)
-        for note in stream.notes[told:]:
+        for note in stream.notes[printed:]:
             print(f"note: {note}")
-    _tell(report, args.json)
+    _print_report(report, args.json)
     return 0
 
 
-def _tell(report: Any, json_file: Path | None) -> None:
+def _print_report(report: Any, json_file: Path | None) -> None:
     from dataclasses import asdict
 
     from featdepth_ros.reporting.tables import write_json

@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
             bag.close()
         except RecordingError as error:
             report.ended = f"{report.ended}; {error}"
-    return _tell(report, args)
+    return _print_report(report, args)
 
 
-def _tell(report: Any, args: argparse.Namespace) -> int:
+def _print_report(report: Any, args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from featdepth_ros.reporting.tables import write_json

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render and write. Returns 0."""
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_ros.simulation import Simulation, SimulationConfig, random_look
+    from featdepth_ros.simulation import Simulation, SimulationConfig, random_effects
 
     if args.stereo and args.format in ("bag", "mcap"):
         raise ConfigError("a bag holds one camera; use --format kitti or euroc with --stereo")
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         frames=args.frames,
         rate_hz=args.rate,
         camera=_camera(args.size, args.distortion),
-        look=random_look(args.seed) if args.effects else None,
+        effects=random_effects(args.seed) if args.effects else None,
     )
     print(f"building the {args.scene} (the first run compiles the renderer, up to a minute)", flush=True)
     begin = time.perf_counter()

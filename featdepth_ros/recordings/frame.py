@@ -35,7 +35,7 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB, as delivered by the camera (not rectified).
-        stamp_ns: time of exposure, nanoseconds. Readers without stamps count at the rate they were told.
+        stamp_ns: time of exposure, nanoseconds. Readers without stamps count at the given rate.
         name: stem for output files, unique within the recording and in frame order.
         camera: calibration, or None when the recording has none.
         depth: (H, W) float32 z-depth in metres, NaN where unknown; None when there is no truth.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.calibration.files import CameraArgument
-from featdepth_ros.recordings.calibration.stereo import PartnerWish
+from featdepth_ros.recordings.calibration.stereo import PartnerRequest
 from featdepth_ros.recordings.datasets.euroc import euroc_root, open_euroc
 from featdepth_ros.recordings.datasets.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
 from featdepth_ros.recordings.datasets.rgbd import (
@@ -42,19 +42,19 @@ def open_recording(
             ``auto`` for the one whose name says so (left/right, cam0/cam1, image_02/image_03, infra1/infra2). Frames
             then bring its image of the same time (`Frame.partner`); frames without one come too, counted in `notes`.
         partner_camera: calibration of the partner that overrides the recording's own. With files for both cameras
-            the partner's place comes from them (see `extrinsics_of_files`), else from the recording.
+            the partner's pose comes from them (see `extrinsics_of_files`), else from the recording.
 
     Raises:
         RecordingError: nothing there, not understood, empty, or ambiguous; the message lists what can be chosen.
         CalibrationError: the calibration is malformed or is for another image size, or a partner was asked for and
-            calibration or place of one of the two cameras is not known.
+            calibration or pose of one of the two cameras is not known.
         MissingDependencyError: reading it needs a package that is not installed.
     """
     path = Path(path).expanduser()
     if rate_hz is not None and not 0 < rate_hz < float("inf"):
         raise RecordingError(f"the rate is {rate_hz} frames per second; expected a number above 0")
-    wish = None if partner is None else PartnerWish(partner, partner_camera)
-    if wish is None and partner_camera is not None:
+    request = None if partner is None else PartnerRequest(partner, partner_camera)
+    if request is None and partner_camera is not None:
         raise RecordingError("partner_camera is given without a partner; name the partner, or say auto")
     if not path.exists():
         raise RecordingError(f"there is no recording at '{path}'")
@@ -63,20 +63,20 @@ def open_recording(
     if is_bag(path):
         from featdepth_ros.recordings.bags.recording import BagRecording
 
-        return BagRecording(path, topic, camera, rate_hz, wish)
+        return BagRecording(path, topic, camera, rate_hz, request)
     if path.is_dir():
-        return _open_folder(path, topic, camera, rate_hz, wish)
+        return _open_folder(path, topic, camera, rate_hz, request)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return _alone(wish, open_images("image", path.stem, [path], camera, rate_hz))
+        return _alone(request, open_images("image", path.stem, [path], camera, rate_hz))
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _alone(wish, VideoRecording(path, camera, rate_hz))
+        return _alone(request, VideoRecording(path, camera, rate_hz))
     raise RecordingError(
         f"'{path}' is no recording known here; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
         f"({' '.join(VIDEO_SUFFIXES)}), a bag (.bag .db3 .mcap or a rosbag2 folder) or a folder of images or a data set"
     )
 
 
-def _alone(partner: PartnerWish | None, recording: Recording) -> Recording:
+def _alone(partner: PartnerRequest | None, recording: Recording) -> Recording:
     if partner is not None:
         raise RecordingError(
             f"recording '{recording.name}' ({recording.kind}) is of one camera; there is no partner '{partner.name}'"
@@ -85,7 +85,7 @@ def _alone(partner: PartnerWish | None, recording: Recording) -> Recording:
 
 
 def _open_folder(
-    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None
 ) -> Recording:
     recording = _open_data_set(path, topic, camera, rate_hz, partner)
     if recording is not None:
@@ -100,8 +100,8 @@ def _open_folder(
     if len(below) == 1:
         return _open_folder(below[0], topic, camera, rate_hz, partner)
     if below:
-        found = ", ".join(str(p.relative_to(path)) for p in below[:8])
-        raise RecordingError(f"folder '{path}' holds {len(below)} recordings; name one: {found}")
+        names = ", ".join(str(p.relative_to(path)) for p in below[:8])
+        raise RecordingError(f"folder '{path}' holds {len(below)} recordings; name one: {names}")
     inside = ", ".join(sorted(p.name for p in path.iterdir())[:8])
     raise RecordingError(f"folder '{path}' holds no images and no data set known here; it holds: {inside or 'nothing'}")
 
@@ -111,7 +111,7 @@ def _is_data_set(path: Path) -> bool:
 
 
 def _open_data_set(
-    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None
 ) -> Recording | None:
     if is_kitti_odometry(path):
         return open_kitti_odometry(path, topic, camera, rate_hz, partner)

@@ -14,7 +14,7 @@ from featdepth_ros.recordings.frame import Frame
 
 logger = logging.getLogger(__name__)
 
-#: Rate of recordings that have no time base of their own and were told none, frames per second.
+#: Rate of recordings that have no time base of their own and were given none, frames per second.
 DEFAULT_RATE_HZ = 10.0
 
 

@@ -101,10 +101,10 @@ class BagStream:
         self, known_type: Callable[[str], bool], chosen: str | None, image_topic: str | None, *, alone: bool
     ) -> None:
         unknown = []
-        for name, found in self._source.topics.items():
-            if not known_type(found.msgtype) or (self._source.ros1 and not found.convertible):
-                unknown.append(f"{name} ({found.msgtype})")
-            elif not alone or name == chosen or not is_picture(self._source, found):
+        for name, topic in self._source.topics.items():
+            if not known_type(topic.msgtype) or (self._source.ros1 and not topic.convertible):
+                unknown.append(f"{name} ({topic.msgtype})")
+            elif not alone or name == chosen or not is_picture(self._source, topic):
                 self._names[name] = name
         if chosen is not None:
             info = sibling_topic(chosen)
@@ -169,7 +169,7 @@ class FrameStream:
 
     Args:
         recording: the frames.
-        image_topic: see `bag_export.write_ros2_bag`, as for ``frame_id``.
+        image_topic: see `bags.export.write_ros2_bag`, as for ``frame_id``.
         frame_id: the camera's optical frame.
         compressed: JPEG on ``image_topic/compressed``.
         start_ns: added to the stamps of recordings that count from their own start.

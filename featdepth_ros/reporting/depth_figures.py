@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,10 +119,3 @@ def chosen_frames(count: int, wanted: int = 12) -> list[int]:
     if count <= wanted:
         return list(range(count))
     return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})
-
-
-def joined_errors(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return all known relative errors of several images, in per cent, (N,)."""
-    if not errors:
-        return np.zeros(0)
-    return np.concatenate([error[np.isfinite(error)].ravel() for error in errors]) * 100

@@ -76,18 +76,18 @@ def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[s
     source = Path(folder).expanduser()
     if not source.is_dir():
         raise EvaluationError(f"{what}: no folder at {source}")
-    for place in (source / inside, source):
-        if not place.is_dir():
+    for directory in (source / inside, source):
+        if not directory.is_dir():
             continue
-        found: dict[str, Path] = {}
-        for path in sorted(p for p in place.iterdir() if p.suffix in _SUFFIXES):
-            if path.stem in found:
+        maps: dict[str, Path] = {}
+        for path in sorted(p for p in directory.iterdir() if p.suffix in _SUFFIXES):
+            if path.stem in maps:
                 raise EvaluationError(
-                    f"{what}: {found[path.stem].name} and {path.name} share a stem; expected one map a frame"
+                    f"{what}: {maps[path.stem].name} and {path.name} share a stem; expected one map a frame"
                 )
-            found[path.stem] = path
-        if found:
-            return found
+            maps[path.stem] = path
+        if maps:
+            return maps
     raise EvaluationError(f"{what}: {source} holds no {inside} map; expected <stem>.npy or 16-bit <stem>.png")
 
 

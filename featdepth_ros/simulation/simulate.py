@@ -12,7 +12,7 @@ from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.simulation.render.camera_effects import Look, random_look
+from featdepth_ros.simulation.render.camera_effects import CameraEffects, random_effects
 from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.scene import Scene, turn
 from featdepth_ros.simulation.scenes.clutter import make_clutter
@@ -64,7 +64,7 @@ class SimulationConfig:
         start_ns: stamp of the first frame.
         driving, holding: the motion, for scenes with a road and for the others.
         smooth: average rays on outlines.
-        look: effects of a real camera on the images; None leaves them as rendered. Truth does not change.
+        effects: effects of a real camera on the images; None leaves them as rendered. Truth does not change.
     """
 
     scene: str = "street"
@@ -77,7 +77,7 @@ class SimulationConfig:
     driving: DriveStyle = DriveStyle()
     holding: HandStyle = HandStyle()
     smooth: bool = True
-    look: Look | None = None
+    effects: CameraEffects | None = None
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:
@@ -137,8 +137,8 @@ class Simulation:
         T = self.poses[index].copy()  # noqa: N806 - a transform
         T[:3, 3] += offset_m * T[:3, 0]
         image, depth = self.renderer.render(T)
-        if self.config.look is not None:
-            image = self.config.look.apply(image, depth, index, view=int(offset_m != 0.0))
+        if self.config.effects is not None:
+            image = self.config.effects.apply(image, depth, index, view=int(offset_m != 0.0))
         return Frame(image, self.stamps_ns[index], f"{index:06d}", self.config.camera, depth, T)
 
     def right(self) -> Iterator[Frame]:
@@ -202,5 +202,5 @@ def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (19
         baseline_m=float(rng.uniform(0.06, 0.2)) if indoor else float(rng.uniform(0.2, 0.6)),
         driving=driving,
         holding=HandStyle(float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.3, 1.2))),
-        look=random_look(seed),
+        effects=random_effects(seed),
     )

@@ -9,10 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from ros1_types import ros1_store
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.bags.messages import Messages
-from featdepth_ros.recordings.bags.types import CAMERA_INFO, IMAGE, TF_MESSAGE, ros1_store
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, IMAGE, TF_MESSAGE
 from featdepth_ros.recordings.bags.writer import BagWriter
 
 SIZE = (48, 32)  # width, height

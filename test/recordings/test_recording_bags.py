@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from known_frames import CAMERA, START_NS, frame, frames
+from ros1_types import ros1_store
 
 from featdepth_ros.errors import FeatDepthError, RecordingError
 from featdepth_ros.recordings import open_recording, read_trajectory, write_ros2_bag
 from featdepth_ros.recordings.bags.messages import Messages
 from featdepth_ros.recordings.bags.source import BagSource
-from featdepth_ros.recordings.bags.types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, TF_MESSAGE, ros1_store, ros2_store
+from featdepth_ros.recordings.bags.types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, TF_MESSAGE, ros2_store
 from featdepth_ros.recordings.bags.writer import BagWriter
 
 SIZE = (16, 12)  # width, height

@@ -180,7 +180,7 @@ def test_euroc_without_calibration(tmp_path: Path) -> None:
         )
     )
     assert given.partner is not None and given.partner.T_partner_camera[0, 3] == pytest.approx(-0.11 * np.cos(0.02))
-    with pytest.raises(CalibrationError, match=r"where the partner 'cam1' sits is not known"):
+    with pytest.raises(CalibrationError, match=r"the pose of the partner 'cam1' is not known"):
         open_recording(root, partner="auto", partner_camera="30,30,24,16")
 
 
@@ -218,7 +218,7 @@ def test_folder_whose_names_end_in_two_cameras(tmp_path: Path, left: str, right:
     assert [read_back(f.image) for f in alone] == [(0, 1), (2, 1)] and "camera" in alone.notes[0]
     with pytest.raises(CalibrationError, match=f"none of the camera and its partner '{right}'"):
         open_recording(folder, partner="auto")
-    with pytest.raises(CalibrationError, match="the very place"):
+    with pytest.raises(CalibrationError, match="the same position"):
         open_recording(folder, camera=first, partner="auto", partner_camera=first)
 
 

@@ -13,7 +13,7 @@ from featdepth_ros.recordings.frame import Frame
 
 pytest.importorskip("numba")
 
-from featdepth_ros.simulation import SCENES, Look, Simulation, SimulationConfig, random_scene_config, simulate
+from featdepth_ros.simulation import SCENES, CameraEffects, Simulation, SimulationConfig, random_scene_config, simulate
 from featdepth_ros.simulation.render.rays import ray_table
 from featdepth_ros.simulation.render.scene import SceneBuilder, undulation
 from featdepth_ros.simulation.scenes.greenery import hedge_row
@@ -158,13 +158,15 @@ def test_distorted_cameras_see_the_same_world(model: str, coefficients: tuple[fl
 
 def test_effects_change_images_and_no_truth() -> None:
     plain = SimulationConfig(scene="room", seed=4, frames=1)
-    look = Look(exposure=1.2, gamma=0.8, noise=0.02, blur_px=0.5, motion_px=3.0, vignette=0.4, haze=0.1, jpeg=80)
-    a, b = (next(simulate(c)) for c in (plain, SimulationConfig(scene="room", seed=4, frames=1, look=look)))
+    effects = CameraEffects(
+        exposure=1.2, gamma=0.8, noise=0.02, blur_px=0.5, motion_px=3.0, vignette=0.4, haze=0.1, jpeg=80
+    )
+    a, b = (next(simulate(c)) for c in (plain, SimulationConfig(scene="room", seed=4, frames=1, effects=effects)))
     assert a.depth is not None and b.depth is not None and a.depth.tobytes() == b.depth.tobytes()
     assert 3.0 < np.abs(a.image.astype(float) - b.image).mean() < 120.0
-    again = next(simulate(SimulationConfig(scene="room", seed=4, frames=1, look=look)))
+    again = next(simulate(SimulationConfig(scene="room", seed=4, frames=1, effects=effects)))
     assert again.image.tobytes() == b.image.tobytes()
-    untouched = Look().apply(a.image, a.depth, 0)
+    untouched = CameraEffects().apply(a.image, a.depth, 0)
     assert untouched.tobytes() == a.image.tobytes()
 
 

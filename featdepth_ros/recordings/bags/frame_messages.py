@@ -35,7 +35,7 @@ class MessageSink(Protocol):
 class FrameMessages:
     """Turns frames into messages: adds topics when the first frame that has them comes, then writes frame after frame.
 
-    The topics and frames are described at `bag_export.write_ros2_bag`. With ``compressed`` the images go as JPEG on
+    The topics and frames are described at `bags.export.write_ros2_bag`. With ``compressed`` the images go as JPEG on
     ``image_topic/compressed`` instead.
     """
 

@@ -20,7 +20,7 @@ from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
 from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic
 from featdepth_ros.recordings.calibration.extrinsics import make_rig, partner_argument
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
-from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig
+from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig
 from featdepth_ros.recordings.files.images import check_size
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording, median_rate_hz
@@ -51,7 +51,7 @@ class BagRecording(Recording):
         topic: str | None,
         camera: CameraArgument,
         rate_hz: float | None,
-        partner: PartnerWish | None = None,
+        partner: PartnerRequest | None = None,
     ) -> None:
         super().__init__(path.stem, None, rate_hz or 0.0)
         self.source = BagSource(path)
@@ -78,7 +78,7 @@ class BagRecording(Recording):
     def __len__(self) -> int:
         return self.source.topics[self.topic].count
 
-    def _make_rig(self, wish: PartnerWish, camera: CameraArgument, view: TopicView) -> Rig:
+    def _make_rig(self, request: PartnerRequest, camera: CameraArgument, view: TopicView) -> Rig:
         name = str(self.partner_name)
         other, stamps = self._view(name)
         if bool(stamps) and not any(stamps) and not self._log_time_stamps:
@@ -86,10 +86,10 @@ class BagRecording(Recording):
                 f"the headers on {name} hold no stamps, those on {self.topic} do; no pairs can be found"
             )
         recorded = None
-        if other.info is not None and partner_argument(camera, wish.camera) is None:
+        if other.info is not None and partner_argument(camera, request.camera) is None:
             recorded = camera_from_info(other.info, other.rectified, other.size)
         rig = make_rig(
-            name, wish, camera, self.camera, other.size, recorded,
+            name, request, camera, self.camera, other.size, recorded,
             lambda *models: bag_extrinsics(self.source, view, other, models, self.note),
         )  # fmt: skip
         if other.size is not None:

@@ -110,7 +110,7 @@ class BagSource:
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:
         """Yield the messages of the named topics, CDR-serialised, until the end or to where the bag is readable."""
         convert: Callable[[bytes | memoryview, str], bytes | memoryview]
-        convert = ros2_store().ros1_to_cdr if self.ros1 else _as_it_is
+        convert = ros2_store().ros1_to_cdr if self.ros1 else _unchanged
         count = 0
         try:
             for message in self._backend.messages(names):
@@ -137,7 +137,7 @@ class BagSource:
             raise RecordingError(f"a {msgtype} message on {message.topic} is malformed: {error}") from error
 
 
-def _as_it_is(data: bytes | memoryview, msgtype: str) -> bytes | memoryview:
+def _unchanged(data: bytes | memoryview, msgtype: str) -> bytes | memoryview:
     del msgtype
     return data
 
@@ -147,9 +147,9 @@ def _ros1_layout_equals(raw: RawTopic) -> bool:
 
     if not raw.definition:
         return False
-    theirs = get_typestore(Stores.EMPTY)
+    stored_types = get_typestore(Stores.EMPTY)
     try:
-        theirs.register(get_types_from_msg(raw.definition, raw.msgtype))
+        stored_types.register(get_types_from_msg(raw.definition, raw.msgtype))
     except Exception:  # noqa: BLE001 - a definition that cannot be parsed is one that cannot be converted
         return False
-    return same_layout(ros2_store(), theirs, raw.msgtype)
+    return same_layout(ros2_store(), stored_types, raw.msgtype)

@@ -1,4 +1,4 @@
-"""The second camera of a bag: where it sits, and which of its messages belongs to which frame."""
+"""The second camera of a bag: its pose, and which of its messages belongs to which frame."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from featdepth_ros.recordings.calibration.stereo import (
 from featdepth_ros.recordings.files.images import check_size
 from featdepth_ros.recordings.frame import Frame, Partner
 
-#: Most frames, and partner images, held back for their other half: bounds the memory when one topic lags or stops.
-_HELD = 16
+#: Most frames, and partner images, that wait for the other image of their pair. Bounds the memory when a topic stops.
+_MAX_WAITING = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TopicView:
     size: tuple[int, int] | None
     rectified: bool
 
-    def mounted(self, model: CameraModel) -> CameraModel:
+    def before_rectification(self, model: CameraModel) -> CameraModel:
         """Return the camera as the CameraInfo has it before rectification, or ``model`` without one."""
         recorded = None if self.info is None else camera_from_info(self.info, False, self.size)
         return model if recorded is None else recorded
@@ -62,7 +62,7 @@ def bag_extrinsics(
     From the P of both CameraInfos (a rectified pair, ``P[3] = -fx * baseline`` on the right), else from ``/tf_static``
     between the two frame_ids, which are optical frames by convention (REP-103, sensor_msgs/Image).
     """
-    recorded = (camera.mounted(models[0]), partner.mounted(models[1]))
+    recorded = (camera.before_rectification(models[0]), partner.before_rectification(models[1]))
     rectified = camera.rectified and partner.rectified
     projections = [None if view.info is None else projection_matrix(view.info) for view in (camera, partner)]
     if projections[0] is not None and projections[1] is not None:
@@ -74,12 +74,12 @@ def bag_extrinsics(
     T_partner_camera = static_transform(source, partner.frame_id, camera.frame_id)
     if T_partner_camera is None:
         return None
-    note(f"the place of the partner is that of frame {partner.frame_id} beside {camera.frame_id} in /tf_static")
+    note(f"the pose of the partner is that of frame {partner.frame_id} beside {camera.frame_id} in /tf_static")
     return between_rectified(T_partner_camera, *(recorded if rectified else models))
 
 
 class BagPairing:
-    """Brings frames and partner images together while a bag is read, holding both back until a pair is decided.
+    """Brings frames and partner images together while a bag is read. Both wait until their pair is decided.
 
     Args:
         source: the bag.
@@ -96,7 +96,7 @@ class BagPairing:
         self._source, self._topic, self._rig, self._rate_hz = source, topic, rig, rate_hz
         self._log_times, self._note = log_times, note
         self._frames: deque[Frame] = deque()
-        self._partners: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._partners: deque[tuple[int, Any]] = deque(maxlen=_MAX_WAITING)
         self._count = self._unpaired = 0
 
     def offer(self, raw: RawMessage) -> None:
@@ -113,12 +113,13 @@ class BagPairing:
         self._frames.append(frame)
         most_ns = longest_gap_ns(self._rate_hz)
         while len(self._frames) > 1 and (
-            len(self._frames) > _HELD or (self._partners and self._partners[-1][0] > self._frames[0].stamp_ns + most_ns)
+            len(self._frames) > _MAX_WAITING
+            or (self._partners and self._partners[-1][0] > self._frames[0].stamp_ns + most_ns)
         ):
             yield self._decided(most_ns)
 
     def rest(self) -> Iterator[Frame]:
-        """Yield the frames still held, at the end of the bag, and note how many had no partner."""
+        """Yield the frames that still wait at the end of the bag, and note how many had no partner."""
         while self._frames:
             yield self._decided(longest_gap_ns(self._rate_hz))
         if self._unpaired:

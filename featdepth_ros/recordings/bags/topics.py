@@ -22,8 +22,8 @@ def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -
         if any(t.name == name for t in images):
             return name
         if name in source.topics:
-            found = source.topics[name].msgtype
-            raise RecordingError(f"topic {name} holds {found}, not images; image topics: {listing or 'none'}")
+            msgtype = source.topics[name].msgtype
+            raise RecordingError(f"topic {name} holds {msgtype}, not images; image topics: {listing or 'none'}")
         hint = nearest_name(name, [t.name for t in images]) if images else ""
         raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
     pictures = [t for t in _pictures(source) if t.name != but]

@@ -76,12 +76,12 @@ def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[i
     """
     source = BagSource(Path(path).expanduser())
     chosen = _choose(source, (topic or "").partition(":")[0] or None)
-    found: dict[int, NDArray[np.float64]] = {}
+    covariances: dict[int, NDArray[np.float64]] = {}
     if source.topics[chosen].msgtype == ODOMETRY:
         for message in _messages(source, chosen):
             covariance = np.array(message.twist.covariance, dtype=np.float64).reshape(6, 6)
-            found.setdefault(header_stamp_ns(message), covariance)
-    return found
+            covariances.setdefault(header_stamp_ns(message), covariance)
+    return covariances
 
 
 def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
@@ -115,14 +115,14 @@ def static_transform(source: BagSource, parent: str, child: str) -> NDArray[np.f
 
 def _ancestors(links: dict[str, tuple[str, NDArray[np.float64]]], frame: str) -> dict[str, NDArray[np.float64]]:
     """Return T_ancestor_frame of the frame itself and of every frame above it, nearest first."""
-    found, result = {frame: np.eye(4)}, np.eye(4)
+    ancestors, result = {frame: np.eye(4)}, np.eye(4)
     while frame in links:
         frame, matrix = links[frame]
-        if frame in found:  # a loop of frames
+        if frame in ancestors:  # a loop of frames
             break
         result = matrix @ result
-        found[frame] = result
-    return found
+        ancestors[frame] = result
+    return ancestors
 
 
 def _messages(source: BagSource, topic: str) -> Iterator[Any]:
@@ -148,10 +148,10 @@ def _choose(source: BagSource, topic: str | None) -> str:
     if GROUND_TRUTH_TOPIC in usable:
         return GROUND_TRUTH_TOPIC
     for wanted in _POSE_TYPES:
-        found = [name for name, msgtype in usable.items() if msgtype == wanted]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        candidates = [name for name, msgtype in usable.items() if msgtype == wanted]
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
             break
     raise RecordingError(f"'{source.path}' does not hold one obvious trajectory; name the topic: {listing}")
 

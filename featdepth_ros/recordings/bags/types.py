@@ -45,28 +45,17 @@ def ros2_store() -> Typestore:
     return get_typestore(Stores.LATEST)
 
 
-@lru_cache(maxsize=1)
-def ros1_store() -> Typestore:
-    """Return the store of ROS 1 message types, with TFMessage, which the packaged one lacks."""
-    require_rosbags()
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
-    store = get_typestore(Stores.ROS1_NOETIC)
-    store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", TF_MESSAGE))
-    return store
-
-
-def same_layout(ours: Typestore, theirs: Typestore, msgtype: str) -> bool:
+def same_layout(store: Typestore, other: Typestore, msgtype: str) -> bool:
     """Tell whether two stores lay out ``msgtype`` alike, field by field; Header's ROS 1 ``seq`` is converted."""
     if msgtype == "std_msgs/msg/Header":
         return True
-    if msgtype not in ours.fielddefs or msgtype not in theirs.fielddefs:
+    if msgtype not in store.fielddefs or msgtype not in other.fielddefs:
         return False
-    our_fields: list[Any] = [field for _, field in ours.fielddefs[msgtype][1]]
-    their_fields: list[Any] = [field for _, field in theirs.fielddefs[msgtype][1]]
-    if our_fields != their_fields:
+    fields: list[Any] = [field for _, field in store.fielddefs[msgtype][1]]
+    other_fields: list[Any] = [field for _, field in other.fielddefs[msgtype][1]]
+    if fields != other_fields:
         return False
-    return all(same_layout(ours, theirs, name) for name in set(_message_types(our_fields)))
+    return all(same_layout(store, other, name) for name in set(_message_types(fields)))
 
 
 def _message_types(fields: list[Any]) -> list[str]:

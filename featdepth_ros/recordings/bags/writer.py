@@ -59,19 +59,6 @@ class BagWriter:
         )
         self.counts[topic] = 0
 
-    def add_foreign_topic(
-        self, topic: str, msgtype: str, definition: str, type_hash: str, transient_local: bool, reliable: bool
-    ) -> None:
-        """Add a topic of any type, given its definition text and RIHS01 hash."""
-        self._connections[topic] = self._writer.add_connection(
-            topic,
-            msgtype,
-            msgdef=definition,
-            rihs01=type_hash,
-            offered_qos_profiles=[_qos(transient_local, reliable)],
-        )
-        self.counts[topic] = 0
-
     def write(self, topic: str, log_ns: int, data: bytes | memoryview) -> None:
         """Write serialised (CDR) bytes.
 

@@ -1,4 +1,4 @@
-"""Where the partner of a stereo pair sits, out of the calibration files a user gives for the two cameras."""
+"""The pose of a stereo partner, out of the calibration files a user gives for the two cameras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.files import CameraArgument, load_entry, resolve_camera
-from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, between_rectified, projection_offset
+from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, between_rectified, projection_offset
 
 #: What a user can give, for messages.
 WHAT_TO_GIVE = (
@@ -28,18 +28,18 @@ RecordedExtrinsics: TypeAlias = Callable[[CameraModel, CameraModel], "NDArray[np
 
 def make_rig(
     name: str,
-    wish: PartnerWish,
+    request: PartnerRequest,
     camera: CameraArgument,
     model: CameraModel | None,
     size: tuple[int, int] | None,
     recorded: CameraModel | None,
     extrinsics: RecordedExtrinsics,
 ) -> Rig:
-    """Return the partner's calibration and place: from the given files, else as recorded.
+    """Return the partner's calibration and pose: from the given files, else as recorded.
 
     Args:
         name: of the partner camera.
-        wish: what the caller asked for.
+        request: what the caller asked for.
         camera: the calibration the caller gave for the camera itself, if any.
         model: the calibration in use for the camera itself.
         size: (width, height) in pixels of the partner's images.
@@ -49,18 +49,18 @@ def make_rig(
     Raises:
         CalibrationError: one of the three is missing; the message says what to give.
     """
-    given = partner_argument(camera, wish.camera)
+    given = partner_argument(camera, request.camera)
     partner_model = resolve_camera(given, size) or recorded
     if model is None or partner_model is None:
-        lacking = " and ".join(
+        missing = " and ".join(
             what for what, have in (("the camera", model), (f"its partner '{name}'", partner_model)) if have is None
         )
-        raise CalibrationError(f"a stereo pair needs calibrations, there is none of {lacking}; {WHAT_TO_GIVE}")
+        raise CalibrationError(f"a stereo pair needs calibrations, there is none of {missing}; {WHAT_TO_GIVE}")
     T_partner_camera = extrinsics_of_files(camera, given, model, partner_model)
     if T_partner_camera is None:
         T_partner_camera = extrinsics(model, partner_model)
     if T_partner_camera is None:
-        raise CalibrationError(f"where the partner '{name}' sits is not known; {WHAT_TO_GIVE}")
+        raise CalibrationError(f"the pose of the partner '{name}' is not known; {WHAT_TO_GIVE}")
     return Rig(name, partner_model, T_partner_camera)
 
 
@@ -82,51 +82,51 @@ def extrinsics_of_files(
     """Return T_partner_camera (4, 4), metres, between the rectified frames, as the given files have it, else None.
 
     The partner's file may state it (``T_partner_camera``, between the cameras as mounted). Otherwise both files must
-    place their camera in one common frame: the body of ``T_BS`` (EuRoC), the IMU of ``T_cam_imu`` or the chain of
+    give their camera's pose in one common frame: the body of ``T_BS`` (EuRoC), the IMU of ``T_cam_imu`` or the chain of
     ``T_cn_cnm1`` of one camchain (Kalibr), or the rectified pair of two ``projection_matrix`` (camera_info_manager).
 
     Raises:
         CalibrationError: a matrix is no rigid motion.
     """
-    theirs = _placed(partner)
-    if "partner" in theirs:
-        return between_rectified(theirs["partner"], model, partner_model)
-    ours = _placed(camera)
-    for frame in ours:
-        if frame in theirs and frame != "projection":
-            return between_rectified(se3.inverse(theirs[frame]) @ ours[frame], model, partner_model)
-    if "projection" in ours and "projection" in theirs:
-        return projection_offset(ours["projection"], theirs["projection"])
+    of_partner = _known_poses(partner)
+    if "partner" in of_partner:
+        return between_rectified(of_partner["partner"], model, partner_model)
+    of_camera = _known_poses(camera)
+    for frame in of_camera:
+        if frame in of_partner and frame != "projection":
+            return between_rectified(se3.inverse(of_partner[frame]) @ of_camera[frame], model, partner_model)
+    if "projection" in of_camera and "projection" in of_partner:
+        return projection_offset(of_camera["projection"], of_partner["projection"])
     return None
 
 
-def _placed(argument: CameraArgument) -> dict[str, NDArray[np.float64]]:
+def _known_poses(argument: CameraArgument) -> dict[str, NDArray[np.float64]]:
     """Return T_frame_camera by the name of the frame, the 3x4 ``projection``, and a stated T of the ``partner``."""
     if not isinstance(argument, str):
         return {}
     path, entry, content = load_entry(argument)
     if path is None:
         return {}
-    placed: dict[str, NDArray[np.float64]] = {}
+    poses: dict[str, NDArray[np.float64]] = {}
     chain = _chain(content)
     if chain:
         name = entry or next(iter(chain))
         T_camera_first = _along(path, chain, name)
         if T_camera_first is not None:
-            placed[f"chain {path.resolve()}"] = se3.inverse(T_camera_first)
+            poses[f"chain {path.resolve()}"] = se3.inverse(T_camera_first)
         content = dict(chain[name])
     elif entry:
         content = content[entry]
     if "T_partner_camera" in content:
-        placed["partner"] = rigid_motion(content["T_partner_camera"], f"{path}: T_partner_camera")
+        poses["partner"] = rigid_motion(content["T_partner_camera"], f"{path}: T_partner_camera")
     if "T_BS" in content:
-        placed["body"] = rigid_motion(content["T_BS"], f"{path}: T_BS")
+        poses["body"] = rigid_motion(content["T_BS"], f"{path}: T_BS")
     if "T_cam_imu" in content:
-        placed["imu"] = se3.inverse(rigid_motion(content["T_cam_imu"], f"{path}: T_cam_imu"))
+        poses["imu"] = se3.inverse(rigid_motion(content["T_cam_imu"], f"{path}: T_cam_imu"))
     projection = content.get("projection_matrix")
     if isinstance(projection, Mapping) and len(projection.get("data", ())) == 12 and projection["data"][0]:
-        placed["projection"] = np.array(projection["data"], dtype=np.float64).reshape(3, 4)
-    return placed
+        poses["projection"] = np.array(projection["data"], dtype=np.float64).reshape(3, 4)
+    return poses
 
 
 def _chain(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Stereo partners: which camera is the other one, which of its images belongs to which frame, and where it sits."""
+"""Stereo partners: which camera is the other one, which of its images belongs to which frame, and its pose."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _COUNTERPARTS = (
 
 
 @dataclass(frozen=True)
-class PartnerWish:
-    """What a caller asked for: the partner's name (or ``auto``) and, if given, its calibration."""
+class PartnerRequest:
+    """The partner a caller asks for: its name (or ``auto``) and, if given, its calibration."""
 
     name: str
     camera: CameraArgument = None
@@ -56,7 +56,7 @@ class Rig:
     def __post_init__(self) -> None:
         if not np.linalg.norm(self.T_partner_camera[:3, 3]) > 1e-4:
             raise CalibrationError(
-                f"the calibrations put the partner '{self.name}' at the very place of the camera (baseline "
+                f"the calibrations put the partner '{self.name}' at the same position as the camera (baseline "
                 f"{np.linalg.norm(self.T_partner_camera[:3, 3]):.2g} m); they may be those of one camera: give the "
                 "partner's own (FILE#cam1 of a camchain)"
             )
@@ -67,30 +67,30 @@ def counterparts(name: str, names: Sequence[str]) -> dict[str, bool]:
 
     The value tells whether ``name`` is the first (left) camera of the two.
     """
-    found: dict[str, bool] = {}
+    matches: dict[str, bool] = {}
     for pair in _COUNTERPARTS:
         for old, new, first in ((*pair, True), (*pair[::-1], False)):
             # no digits beside: 10 is no 0 with a 1 before it
             pattern = re.compile((r"(?<!\d)" if old[0].isdigit() else "") + old + r"(?!\d)", re.IGNORECASE)
-            places = list(pattern.finditer(name))
-            for replaced in ([place] for place in places):
-                _keep(found, _replaced(name, replaced, new), names, first)
-            if len(places) > 1:
-                _keep(found, _replaced(name, places, new), names, first)
-    return found
+            spots = list(pattern.finditer(name))
+            for replaced in ([spot] for spot in spots):
+                _add_match(matches, _replaced(name, replaced, new), names, first)
+            if len(spots) > 1:
+                _add_match(matches, _replaced(name, spots, new), names, first)
+    return matches
 
 
-def _replaced(name: str, places: Sequence[re.Match[str]], new: str) -> str:
-    for place in reversed(places):
-        old = place.group()
+def _replaced(name: str, spots: Sequence[re.Match[str]], new: str) -> str:
+    for spot in reversed(spots):
+        old = spot.group()
         same_case = new.upper() if old.isupper() else new.title() if old[0].isupper() else new
-        name = name[: place.start()] + same_case + name[place.end() :]
+        name = name[: spot.start()] + same_case + name[spot.end() :]
     return name
 
 
-def _keep(found: dict[str, bool], other: str, names: Sequence[str], first: bool) -> None:
+def _add_match(matches: dict[str, bool], other: str, names: Sequence[str], first: bool) -> None:
     if other in names:
-        found.setdefault(other, first)
+        matches.setdefault(other, first)
 
 
 def choose_partner(where: str, names: Sequence[str], camera: str, wanted: str) -> str:
@@ -108,11 +108,11 @@ def choose_partner(where: str, names: Sequence[str], camera: str, wanted: str) -
     others = [name for name in names if name != camera]
     listing = ", ".join(others) or "none"
     if wanted == AUTO:
-        found = counterparts(camera, others)
-        if len(found) == 1:
-            return next(iter(found))
-        reason = "several could be" if found else "no camera is obviously"
-        raise RecordingError(f"'{where}': {reason} the partner of '{camera}'; name it: {', '.join(found) or listing}")
+        matches = counterparts(camera, others)
+        if len(matches) == 1:
+            return next(iter(matches))
+        reason = "several could be" if matches else "no camera is obviously"
+        raise RecordingError(f"'{where}': {reason} the partner of '{camera}'; name it: {', '.join(matches) or listing}")
     if wanted == camera:
         raise RecordingError(f"'{where}': the partner '{wanted}' is the camera itself; the others are: {listing}")
     if wanted not in others:

@@ -13,7 +13,7 @@ from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files, make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
-from featdepth_ros.recordings.calibration.stereo import PartnerWish, Rig, choose_partner
+from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, choose_partner
 from featdepth_ros.recordings.datasets import tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file
 from featdepth_ros.recordings.datasets.poses import interpolate
@@ -33,19 +33,19 @@ def euroc_root(path: Path) -> Path | None:
 
 
 def open_euroc(
-    root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+    root: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None = None
 ) -> FileRecording:
     """Open one camera (``cam0`` unless named) of an ASL folder; poses from ``state_groundtruth_estimate0`` when there.
 
-    The partner's place comes from the ``T_BS`` of both ``sensor.yaml``.
+    The partner's pose comes from the ``T_BS`` of both ``sensor.yaml``.
 
     Raises:
         RecordingError, CalibrationError: a file is malformed, or no listed image is there.
     """
     names = sorted(p.name for p in root.glob("cam*") if (p / "data.csv").is_file())
     folder = root / choose_camera(root, names, topic, "cam0")
-    there, missing = _listed(folder)
-    size = _size(folder, there)
+    images, missing = _listed(folder)
+    size = _size(folder, images)
     model = resolve_camera(camera, size)
     sensor = folder / "sensor.yaml"
     if model is None and sensor.is_file():
@@ -54,34 +54,35 @@ def open_euroc(
         check_size(model, size, folder.name)
     stamps, poses = _truth(root, sensor)
     frames = [
-        FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS)) for stamp, file in there
+        FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS))
+        for stamp, file in images
     ]
-    rate = rate_hz or (median_rate_hz([stamp for stamp, _ in there]) if len(there) > 1 else DEFAULT_RATE_HZ)
+    rate = rate_hz or (median_rate_hz([stamp for stamp, _ in images]) if len(images) > 1 else DEFAULT_RATE_HZ)
     name = root.parent.name if root.name == "mav0" else root.name
     recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
     if missing:
-        recording.note(f"{missing} of the {len(there) + missing} images listed in data.csv are not there")
+        recording.note(f"{missing} of the {len(images) + missing} images listed in data.csv are missing")
     if partner is not None:
         other = root / choose_partner(str(root), names, folder.name, partner.name.strip("/"))
-        theirs, _ = _listed(other)
-        rig = _rig(folder, other, partner, camera, model, _size(other, theirs))
-        recording.add_partner(rig, paired_files([stamp for stamp, _ in there], theirs, rate))
+        partner_images, _ = _listed(other)
+        rig = _rig(folder, other, partner, camera, model, _size(other, partner_images))
+        recording.add_partner(rig, paired_files([stamp for stamp, _ in images], partner_images, rate))
     return recording
 
 
 def _rig(
     folder: Path,
     other: Path,
-    partner: PartnerWish,
+    partner: PartnerRequest,
     camera: CameraArgument,
     model: CameraModel | None,
     size: tuple[int, int],
 ) -> Rig:
-    ours, theirs = (str(path / "sensor.yaml") for path in (folder, other))
-    recorded = parse_camera(theirs, size) if Path(theirs).is_file() else None
+    sensor, partner_sensor = (str(path / "sensor.yaml") for path in (folder, other))
+    recorded = parse_camera(partner_sensor, size) if Path(partner_sensor).is_file() else None
 
     def extrinsics(camera_model: CameraModel, partner_model: CameraModel) -> NDArray[np.float64] | None:
-        return extrinsics_of_files(ours, theirs, camera_model, partner_model)
+        return extrinsics_of_files(sensor, partner_sensor, camera_model, partner_model)
 
     return make_rig(other.name, partner, camera, model, size, recorded, extrinsics)
 
@@ -93,16 +94,16 @@ def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
         if len(fields) < 2 or not fields[0].isdigit():
             raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
         listed.append((int(fields[0]), folder / "data" / fields[1]))
-    there = [(stamp, file) for stamp, file in listed if file.is_file()]
-    if not there:
-        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} is there")
-    return there, len(listed) - len(there)
+    images = [(stamp, file) for stamp, file in listed if file.is_file()]
+    if not images:
+        raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} exists")
+    return images, len(listed) - len(images)
 
 
-def _size(folder: Path, there: list[tuple[int, Path]]) -> tuple[int, int]:
-    size = first_size([file for _, file in there])
+def _size(folder: Path, images: list[tuple[int, Path]]) -> tuple[int, int]:
+    size = first_size([file for _, file in images])
     if size is None:
-        raise RecordingError(f"none of the {len(there)} images in '{folder / 'data'}' can be read")
+        raise RecordingError(f"none of the {len(images)} images in '{folder / 'data'}' can be read")
     return size
 
 

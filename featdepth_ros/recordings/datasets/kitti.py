@@ -19,7 +19,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import (
-    PartnerWish,
+    PartnerRequest,
     between_rectified,
     choose_partner,
     projection_offset,
@@ -48,7 +48,7 @@ def is_kitti_raw(path: Path) -> bool:
 
 
 def open_kitti_odometry(
-    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None = None
 ) -> FileRecording:
     """Open an odometry sequence (the colour camera ``image_2`` when there, else ``image_0``).
 
@@ -90,10 +90,16 @@ def open_kitti_odometry(
         other = choose_partner(str(path), names, name, partner.name.strip("/"))
         other_files = image_files(path / other)
         other_size = _size_or_error(path / other, other_files)
-        theirs = _projection(path / "calib.txt", f"P{other[-1]}")
-        recorded = camera_from_projection(theirs, other_size)
+        partner_projection = _projection(path / "calib.txt", f"P{other[-1]}")
+        recorded = camera_from_projection(partner_projection, other_size)
         rig = make_rig(
-            other, partner, camera, model, other_size, recorded, lambda *_: projection_offset(projection, theirs)
+            other,
+            partner,
+            camera,
+            model,
+            other_size,
+            recorded,
+            lambda *_: projection_offset(projection, partner_projection),
         )
         numbered = [(int(f.stem) if f.stem.isdigit() else i, f) for i, f in enumerate(other_files)]
         listed = [(stamps[index], file) for index, file in numbered if index < len(stamps)]
@@ -140,7 +146,7 @@ def _poses(path: Path) -> list[NDArray[np.float64]]:
 
 
 def open_kitti_raw(
-    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerWish | None = None
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None = None
 ) -> FileRecording:
     """Open a raw drive (camera ``image_02`` unless named); ``_sync`` drives are rectified, ``_extract`` ones are not.
 
@@ -174,14 +180,14 @@ def open_kitti_raw(
             _raw_camera(path, other[-2:], other_size),
             lambda *models: _raw_extrinsics(path, name[-2:], other[-2:], *models),
         )
-        told = None if _has_stamps(path / name) and _has_stamps(path / other) else rate
-        ours = [stamp for stamp, _ in _raw_listing(path / name, files, told)]
-        found = paired_files(ours, _raw_listing(path / other, other_files, told), rate)
+        common_rate = None if _has_stamps(path / name) and _has_stamps(path / other) else rate
+        own_stamps = [stamp for stamp, _ in _raw_listing(path / name, files, common_rate)]
+        pairs = paired_files(own_stamps, _raw_listing(path / other, other_files, common_rate), rate)
         recording.add_partner(
             rig,
             [  # paired by the recorded stamps, delivered on the time base of the frames
                 None if entry is None else (frame.stamp_ns + entry[0] - stamp, entry[1])
-                for frame, stamp, entry in zip(frames, ours, found, strict=True)
+                for frame, stamp, entry in zip(frames, own_stamps, pairs, strict=True)
             ],
         )
     return recording
@@ -192,7 +198,7 @@ def _has_stamps(folder: Path) -> bool:
 
 
 def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> list[tuple[int, Path]]:
-    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is told or there is no such file."""
+    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is given or there is no such file."""
     stamps = _raw_stamps(folder / "timestamps.txt") if rate_hz is None else []
     rate = rate_hz or median_rate_hz(stamps)
     if stamps and len(stamps) < len(files):

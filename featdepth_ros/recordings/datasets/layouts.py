@@ -77,8 +77,8 @@ def seven_scenes_depth(image: Path) -> Path:
 
 def nyu_images(folder: Path, below: bool = False) -> list[Path]:
     """Return the colour images ``rgb_00000.jpg`` of a NYU scene, or of all scenes below a folder."""
-    found = folder.rglob("rgb_*") if below else folder.glob("rgb_*")
-    return sorted((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), key=_order)
+    paths = folder.rglob("rgb_*") if below else folder.glob("rgb_*")
+    return sorted((path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES), key=_order)
 
 
 def nyu_number(image: Path) -> str:

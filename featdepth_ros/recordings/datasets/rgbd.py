@@ -58,7 +58,7 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
 
     Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file come without. The
     images are the toolbox's undistorted ones, hence a pinhole: `NYU_CALIBRATION`. The extracts have no stamps: the
-    number in the name counts at the told rate, else at 30 frames/s. The labelled ``.mat`` file is not read.
+    number in the name counts at the given rate, else at 30 frames/s. The labelled ``.mat`` file is not read.
 
     Raises:
         RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.

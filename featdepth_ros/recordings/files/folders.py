@@ -10,7 +10,7 @@ from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
-from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerWish, choose_partner
+from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerRequest, choose_partner
 from featdepth_ros.recordings.files.images import (
     FileRecording,
     FrameFile,
@@ -32,9 +32,9 @@ def open_images(
     files: Sequence[Path],
     camera: CameraArgument,
     rate_hz: float | None,
-    partner: PartnerWish | None = None,
+    partner: PartnerRequest | None = None,
 ) -> FileRecording:
-    """Open image files as frames at a told rate; a partner's images are those of the same names in another folder.
+    """Open image files as frames at a given rate; a partner's images are those of the same names in another folder.
 
     Raises:
         RecordingError: no file can be read, or there is no such partner.
@@ -51,16 +51,16 @@ def open_images(
     recording = FileRecording(kind, name, frames, model, rate)
     if partner is not None:
         other = _partner_folder(files[0].parent, partner.name)
-        theirs = {file.stem: file for file in image_files(other)}
-        other_size = first_size(list(theirs.values()))
+        partner_files = {file.stem: file for file in image_files(other)}
+        other_size = first_size(list(partner_files.values()))
         if other_size is None:
             raise RecordingError(f"partner folder '{other}' holds no image that can be read")
         rig = make_rig(other.name, partner, camera, model, other_size, None, lambda *_: None)
-        found = [
-            (frame.stamp_ns, theirs[file.stem]) if file.stem in theirs else None
+        pairs = [
+            (frame.stamp_ns, partner_files[file.stem]) if file.stem in partner_files else None
             for frame, file in zip(frames, files, strict=True)
         ]
-        recording.add_partner(rig, found, "of the same name")
+        recording.add_partner(rig, pairs, "of the same name")
     return recording
 
 
@@ -86,11 +86,11 @@ def open_suffixed(
     topic: str | None,
     camera: CameraArgument,
     rate_hz: float | None,
-    partner: PartnerWish | None,
+    partner: PartnerRequest | None,
 ) -> FileRecording:
     """Open a folder of ``<stamp_ns>_<camera>.jpg``: the first camera unless ``topic`` names another one.
 
-    Stamps are those of the names (a told rate changes the nominal rate alone). There is no calibration in it.
+    Stamps are those of the names (a given rate changes the nominal rate alone). There is no calibration in it.
 
     Raises:
         RecordingError, CalibrationError: no such camera, or its images or calibrations do not fit.
@@ -102,20 +102,20 @@ def open_suffixed(
             cameras.setdefault(match[2], []).append((int(match[1]), file))
     names = sorted(cameras)
     chosen = choose_camera(path, names, topic, names[0])
-    ours = cameras[chosen]
-    _, model = _sized(path.name, [file for _, file in ours], camera)
-    rate = rate_hz or median_rate_hz([stamp for stamp, _ in ours])
-    frames = [FrameFile(file, stamp, file.stem) for stamp, file in ours]
+    images = cameras[chosen]
+    _, model = _sized(path.name, [file for _, file in images], camera)
+    rate = rate_hz or median_rate_hz([stamp for stamp, _ in images])
+    frames = [FrameFile(file, stamp, file.stem) for stamp, file in images]
     recording = FileRecording("images", path.name, frames, model, rate)
     if partner is None:
         recording.note(f"the names are of the cameras {', '.join(names)}; the images of camera {chosen} are read")
         return recording
     if partner.name == AUTO and len(names) == 2:
-        partner = PartnerWish(next(name for name in names if name != chosen), partner.camera)
+        partner = PartnerRequest(next(name for name in names if name != chosen), partner.camera)
     other = choose_partner(str(path), names, chosen, partner.name)
     size = first_size([file for _, file in cameras[other]])
     rig = make_rig(other, partner, camera, model, size, None, lambda *_: None)
-    recording.add_partner(rig, paired_files([stamp for stamp, _ in ours], cameras[other], rate))
+    recording.add_partner(rig, paired_files([stamp for stamp, _ in images], cameras[other], rate))
     return recording
 
 

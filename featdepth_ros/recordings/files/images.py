@@ -29,8 +29,8 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files directly in a folder, in natural order of their names."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    return sorted((p for p in found if p.is_file()), key=natural_key)
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    return sorted((p for p in files if p.is_file()), key=natural_key)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -153,8 +153,8 @@ def paired_files(
     stamps_ns: Sequence[int], partner_files: Sequence[tuple[int, Path]], rate_hz: float
 ) -> list[tuple[int, Path] | None]:
     """Return for each stamp the (stamp, file) of its partner, or None; see `pair_by_stamp`."""
-    found = pair_by_stamp(stamps_ns, [stamp for stamp, _ in partner_files], longest_gap_ns(rate_hz))
-    return [None if index is None else partner_files[index] for index in found]
+    indices = pair_by_stamp(stamps_ns, [stamp for stamp, _ in partner_files], longest_gap_ns(rate_hz))
+    return [None if index is None else partner_files[index] for index in indices]
 
 
 def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:

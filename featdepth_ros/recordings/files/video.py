@@ -45,7 +45,7 @@ class VideoRecording(Recording):
         finally:
             capture.release()
         self._count = count
-        self._told_hz = rate_hz
+        self._given_hz = rate_hz
         self.rate_hz = rate_hz or (container_hz if 0.0 < container_hz < 1000.0 else DEFAULT_RATE_HZ)
         self.camera = resolve_camera(camera, size)
         if self.camera is not None:
@@ -71,7 +71,7 @@ class VideoRecording(Recording):
                 if not decoded or image is None:
                     break
                 stamp = round(float(capture.get(cv2.CAP_PROP_POS_MSEC)) * 1e6)
-                if self._told_hz is not None or stamp <= previous:  # told, or a container without times
+                if self._given_hz is not None or stamp <= previous:  # a given rate, or a container without times
                     stamp = max(round(index * 1e9 / self.rate_hz), previous + 1)
                 previous = stamp
                 rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

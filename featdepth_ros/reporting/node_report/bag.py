@@ -227,8 +227,8 @@ class InOrder:
         """
         while position not in self._ahead:
             try:
-                found, message = next(self._stream)
+                index, message = next(self._stream)
             except StopIteration:
                 raise FeatDepthError(f"message {position} of {self._topic} cannot be read a second time") from None
-            self._ahead[found] = message
+            self._ahead[index] = message
         return self._ahead.pop(position)

@@ -124,7 +124,7 @@ class RecordingResult:
 
     def figures(self) -> dict[str, Any]:
         """All figures, as the command line's JSON; what could not be measured is None."""
-        said = self.diagnosis.values
+        values = self.diagnosis.values
         depth = None
         if self.depth is not None:
             depth = {**self.depth.figures(), "scale": self.depth.protocol.scale, "coverage": self.coverage}
@@ -133,16 +133,16 @@ class RecordingResult:
             "frames": self.frames,
             "input_frames": self.input_frames,
             "missed_frames": self.missed,
-            "dropped": _whole(said.get("dropped")),
-            "rejected": _whole(said.get("rejected")),
+            "dropped": _whole(values.get("dropped")),
+            "rejected": _whole(values.get("rejected")),
             "duration_s": self.duration_s,
             "rate_hz": self.rate_hz,
             "latency_ms": percentiles(self.latency_ms),
             "latency_source": self.latency_source or None,
             "age_at_publish_ms": percentiles(self.diagnosis.ages_ms),
-            "scale_kind": said.get("scale") or None,
-            "weights": said.get("weights") or None,
-            "device": said.get("device") or None,
+            "scale_kind": values.get("scale") or None,
+            "weights": values.get("weights") or None,
+            "device": values.get("device") or None,
             "depth": depth,
             "odometry": odometry,
             "path_m": None if self.path is None else float(path_distances(self.path)[-1]),
@@ -171,9 +171,9 @@ def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = 
     truth_bag = open_bag(chosen.truth_bag) if chosen.truth_bag else bag
     topics = _find(bag, truth_bag, chosen.topics)
     notes: list[str] = []
-    lead = topics.depth or topics.odometry
-    assert lead is not None  # _find refuses a bag with neither
-    stamps = read_stamps(bag, lead)
+    frame_topic = topics.depth or topics.odometry
+    assert frame_topic is not None  # _find refuses a bag with neither
+    stamps = read_stamps(bag, frame_topic)
     inputs = read_stamps(bag, topics.input_image) if topics.input_image else None
     diagnosis = read_diagnosis(bag, topics.diagnostics) if topics.diagnostics else Diagnosis()
     relative = diagnosis.values.get("scale") == "relative"
@@ -210,10 +210,10 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
     if truth_bag is bag:
         topics = find_topics(bag, given)
     else:
-        theirs = Topics(truth_depth=given.truth_depth, truth_odometry=given.truth_odometry)
-        ours = Topics(depth=given.depth, image=given.image, odometry=given.odometry)
-        topics = find_topics(bag, ours)
-        truth = find_topics(truth_bag, theirs)
+        truth_names = Topics(truth_depth=given.truth_depth, truth_odometry=given.truth_odometry)
+        node_names = Topics(depth=given.depth, image=given.image, odometry=given.odometry)
+        topics = find_topics(bag, node_names)
+        truth = find_topics(truth_bag, truth_names)
         # Alone in its bag, a camera's own depth and an odometry are the truth whatever they are called.
         topics = Topics(
             topics.depth,
@@ -225,9 +225,9 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
             topics.diagnostics,
         )
     if topics.depth is None and topics.odometry is None:
-        found = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in bag.topics.values())
+        listing = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in bag.topics.values())
         raise EvaluationError(
-            f"{bag.path} holds neither depth images nor odometry of the node; topics: {found or 'none'}. "
+            f"{bag.path} holds neither depth images nor odometry of the node; topics: {listing or 'none'}. "
             "Name them with --depth and --odometry, or record again"
         )
     return topics
@@ -329,15 +329,15 @@ def _images_at(
     if topics.image is None or not positions:
         return {}
     stamps = read_stamps(bag, topics.image)
-    place = {int(stamp): i for i, stamp in enumerate(stamps.header_ns)}
-    wanted = {place[s]: p for p in positions if (s := int(frames.header_ns[p])) in place}
-    found = {}
-    for position, message in decoded_at(bag, topics.image, list(wanted)):
+    index_of = {int(stamp): i for i, stamp in enumerate(stamps.header_ns)}
+    frame_of = {index_of[s]: p for p in positions if (s := int(frames.header_ns[p])) in index_of}
+    pictures = {}
+    for position, message in decoded_at(bag, topics.image, list(frame_of)):
         try:
-            found[wanted[position]] = _picture(message)
+            pictures[frame_of[position]] = _picture(message)
         except FeatDepthError:  # a picture that cannot be shown does not stop the figures
             continue
-    return found
+    return pictures
 
 
 def _pictures_without_truth(bag: BagSource, topics: Topics, frames: Stamps, count: int) -> tuple[Picture, ...]:

@@ -34,11 +34,11 @@ def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64
     if images is None or not len(images):
         return np.zeros(0), ""
     unique, first = np.unique(images.header_ns, return_index=True)
-    place = np.clip(np.searchsorted(unique, frames.header_ns), 0, len(unique) - 1)
-    same = unique[place] == frames.header_ns
+    index = np.clip(np.searchsorted(unique, frames.header_ns), 0, len(unique) - 1)
+    same = unique[index] == frames.header_ns
     if not same.any():
         return np.zeros(0), ""
-    delay = frames.log_ns[same] - images.log_ns[first[place[same]]]
+    delay = frames.log_ns[same] - images.log_ns[first[index[same]]]
     return delay.astype(np.float64) * 1e-6, "image"
 
 

@@ -13,7 +13,7 @@ from featdepth_ros.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Look:
+class CameraEffects:
     """Effects laid over rendered images. Defaults change nothing.
 
     Attributes:
@@ -101,11 +101,11 @@ class Look:
         return colour
 
 
-def random_look(seed: int) -> Look:
+def random_effects(seed: int) -> CameraEffects:
     """Draw a camera's look, from clean to poor."""
     rng = np.random.default_rng([seed, 41])
     poor = float(rng.uniform(0.0, 1.0))
-    return Look(
+    return CameraEffects(
         exposure=float(np.exp(rng.normal(0.1, 0.3))),
         exposure_drift=0.15 * poor * float(rng.uniform()),
         gamma=float(np.exp(rng.normal(0.0, 0.22))),
