@@ -18,7 +18,7 @@ from featdepth_ros.recordings.datasets.rgbd import (
     open_tum,
 )
 from featdepth_ros.recordings.files.folders import is_suffixed, open_images, open_suffixed
-from featdepth_ros.recordings.files.images import IMAGE_SUFFIXES, image_files
+from featdepth_ros.recordings.files.names import IMAGE_SUFFIXES, image_files
 from featdepth_ros.recordings.files.video import VIDEO_SUFFIXES, VideoRecording
 from featdepth_ros.recordings.recording import Recording
 

@@ -19,7 +19,8 @@ from featdepth_ros.metrics.depth import CropName
 from featdepth_ros.recordings.datasets import layouts
 from featdepth_ros.recordings.datasets.tables import labelled
 from featdepth_ros.recordings.files.depth_images import read_depth
-from featdepth_ros.recordings.files.images import image_files, read_image
+from featdepth_ros.recordings.files.images import read_image
+from featdepth_ros.recordings.files.names import image_files
 from featdepth_ros.reporting.depth_maps import listed
 
 KittiTruth = Literal["eigen", "eigen_laser", "improved"]

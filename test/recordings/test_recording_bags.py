@@ -152,8 +152,8 @@ def test_row_padding_and_big_endian(tmp_path: Path) -> None:
     padded[:, :192] = rgb.reshape(48, 192)
     message.step, message.data = 200, padded.reshape(-1)
     grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
-    big = _image(grey.astype(">u2"), "mono16")
-    big.is_bigendian = 1
+    big = _image(grey, "mono16")
+    big.is_bigendian, big.data = 1, grey.astype(">u2").reshape(-1).view(np.uint8)
     read = list(open_recording(_bag(tmp_path / "bag", [message, big])))
     np.testing.assert_array_equal(read[0].image, rgb)
     np.testing.assert_allclose(read[1].image[..., 0], grey / 257.0, atol=1.0)

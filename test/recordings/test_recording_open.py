@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from known_frames import CAMERA, frame, frames
 
+from featdepth_ros import recordings
 from featdepth_ros.errors import CalibrationError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.recordings import open_recording, write_ros2_bag
+from featdepth_ros.recordings import open_recording, write_kitti_odometry, write_ros2_bag
 
 
 def _folder(path: Path, count: int = 12) -> Path:
@@ -178,3 +179,21 @@ def test_nyu_scene(tmp_path: Path) -> None:
     cv2.imwrite(str(scene / "rgb_00000.jpg"), np.zeros((240, 320, 3), np.uint8))
     with pytest.raises(CalibrationError, match="320x240 pixels, the calibration is for 640x480"):
         open_recording(scene)
+
+
+def test_every_public_name_is_what_it_says() -> None:
+    for name in recordings.__all__:
+        assert getattr(recordings, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        recordings.nothing  # noqa: B018
+
+
+def test_numbered_poses_of_a_kitti_sequence_are_refused(tmp_path: Path) -> None:
+    write_kitti_odometry(tmp_path, frames(3))
+    poses = tmp_path / "poses" / "00.txt"
+    lines = poses.read_text().splitlines()
+    poses.write_text("".join(f"{number} {line}\n" for number, line in zip((0, 1, 2), lines, strict=True)))
+    assert len(open_recording(tmp_path)) == 3
+    poses.write_text("".join(f"{number} {line}\n" for number, line in zip((0, 2, 4), lines, strict=True)))
+    with pytest.raises(RecordingError, match="numbers its frames; expected one line for each frame"):
+        open_recording(tmp_path)

@@ -26,14 +26,8 @@ from featdepth_ros.recordings.calibration.stereo import (
 )
 from featdepth_ros.recordings.datasets import layouts, tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
-from featdepth_ros.recordings.files.images import (
-    FileRecording,
-    FrameFile,
-    check_size,
-    first_size,
-    image_files,
-    paired_files,
-)
+from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.names import image_files
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.datasets import tables
 from featdepth_ros.recordings.files.depth_images import DepthUnit
-from featdepth_ros.recordings.files.images import IMAGE_SUFFIXES, natural_key
+from featdepth_ros.recordings.files.names import IMAGE_SUFFIXES, natural_key
 
 KITTI_DEPTH = DepthUnit(256.0)
 TUM_DEPTH = DepthUnit(5000.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,8 @@ def read_depth(path: Path, unit: DepthUnit) -> NDArray[np.float64]:
     Raises:
         ImageError: no image, or none of one channel and 16 bits.
     """
+    import cv2  # here, so that the rooms that name this module for its units stay light
+
     data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.zeros(0, dtype=np.uint8)
     raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if raw is None:

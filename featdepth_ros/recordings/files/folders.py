@@ -11,15 +11,8 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerRequest, choose_partner
-from featdepth_ros.recordings.files.images import (
-    FileRecording,
-    FrameFile,
-    check_size,
-    first_size,
-    image_files,
-    natural_key,
-    paired_files,
-)
+from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.names import image_files, natural_key
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.

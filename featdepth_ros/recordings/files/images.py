@@ -1,8 +1,7 @@
-"""Images on disk: reading, natural order, and the recording of a list of files."""
+"""Images on disk: reading, and the recording of a list of files."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,20 +16,6 @@ from featdepth_ros.recordings.calibration.stereo import Rig, longest_gap_ns, pai
 from featdepth_ros.recordings.files.depth_images import DepthUnit, read_depth
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.recording import Recording
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-
-
-def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Return a sorting key under which ``frame2`` comes before ``frame10``."""
-    parts = re.split(r"(\d+)", path.name)
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files directly in a folder, in natural order of their names."""
-    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    return sorted((p for p in files if p.is_file()), key=natural_key)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
