@@ -164,7 +164,7 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
 
 
 def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-    """Return stamps (N,), poses (N, 3, 4) and the child frame of an Odometry topic."""
+    """Return stamps (N,), poses (N, 4, 4) and the child frame of an Odometry topic."""
     from featdepth_ros.messages.stamps import header_stamp_ns
     from featdepth_ros.recordings.datasets.pose_files import poses_from_quaternions
 

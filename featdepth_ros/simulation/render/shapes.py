@@ -116,7 +116,7 @@ def hit_ground(
     closing = steepest * run - dz
     if closing <= 0.0:
         return np.inf
-    found = False
+    near_root = False
     for _ in range(64):
         if t > limit:
             return np.inf
@@ -124,10 +124,10 @@ def hit_ground(
         above = oz + t * dz - h
         steep = hx * dx + hy * dy - dz
         if above < 0.02 * steep:  # within about two centimetres of depth: Newton's method cannot miss any more
-            found = True
+            near_root = True
             break
         t += above / closing
-    if not found:  # it grazes the ground without end
+    if not near_root:  # it grazes the ground without end
         return np.inf
     for _ in range(2):
         h, hx, hy = ground_height(waves, ox + t * dx, oy + t * dy)
