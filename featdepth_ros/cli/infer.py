@@ -86,13 +86,12 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
-    from tqdm import tqdm
-
     from featdepth_ros import resources
     from featdepth_ros.cli.support.infer_output import InferOutput
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.inference.estimator import Estimator
     from featdepth_ros.models.checkpoints import load_model
+    from featdepth_ros.progress import progress
     from featdepth_ros.recordings import open_recording
     from featdepth_ros.reporting.tables import write_json
 
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         # The first run of the networks sets kernels up; it is start-up, not speed.
         estimator.warm_up((estimator.size[1], estimator.size[0]))
         start = time.perf_counter()
-        for frame in tqdm(recording, total=len(recording), unit="frame", desc="infer", disable=None):
+        for frame in progress(recording, "infer", len(recording)):
             estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
             output.add(frame, estimate, estimator)
         if not output.frames:

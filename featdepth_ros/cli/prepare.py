@@ -94,8 +94,7 @@ def _prepare_one(
     path: str, args: argparse.Namespace, config: PrepareConfig, taken: set[str] | None
 ) -> tuple[str, dict[str, Any]]:
     """Prepare one INPUT; with several, ``taken`` are the names of the caches before it."""
-    from tqdm import tqdm
-
+    from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.open import open_recording
     from featdepth_training.prepare.prepare import prepare, summary_table
     from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
@@ -109,7 +108,7 @@ def _prepare_one(
         while name in taken:
             name, number = f"{recording.name}_{number}", number + 1
         output = f"{args.output.rstrip('/')}/{name}"
-    with tqdm(total=len(recording), unit="frame", desc=f"preparing {recording.name}", dynamic_ncols=True) as bar:
+    with ProgressBar(f"prepare {recording.name}", len(recording)) as bar:
         try:
             summary = prepare(recording, output, config, bar.update)
         except KeyboardInterrupt:
@@ -117,7 +116,7 @@ def _prepare_one(
             raise
     rows = [("cache", str(output)), *summary_table(summary)]
     if args.pseudo_depth:
-        with tqdm(total=summary["kept"], unit="frame", desc="matching", dynamic_ncols=True) as bar:
+        with ProgressBar("match", summary["kept"]) as bar:
             share = write_pseudo_depth(output, bar.update)
         summary = {**summary, "pseudo_depth_share": round(share, 4)}
         rows.append(("pseudo-depth", f"{share:.0%} of the pixels"))
