@@ -28,7 +28,8 @@ from featdepth_ros.metrics import DepthProtocol, evaluate_image, summarise_depth
 from featdepth_training.config.loading import load_config
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.samples import ClipDataset, validation_batches
-from featdepth_training.engine.run import open_data, train
+from featdepth_training.engine.open_data import open_data
+from featdepth_training.engine.run import train
 
 #: Error of the networks over that of one flat map, at most.
 LIMIT = 0.6

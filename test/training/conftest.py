@@ -11,8 +11,8 @@ import pytest
 from featdepth_training.config.loading import from_dict
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.cache import Clip, ClipCache, write_cache
-from featdepth_training.data.samples import ClipDataset, Source
-from featdepth_training.engine.run import sources_of
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.source import Source, sources_of
 from featdepth_training.engine.trainer import Trainer
 
 SIZE = (72, 128)

@@ -18,8 +18,10 @@ from runs import same
 
 from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError
 from featdepth_training.data.cache import Clip, write_cache
-from featdepth_training.data.samples import ClipDataset, Plan, SampleKey
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.sampling import Plan
 from featdepth_training.data.shards import tar_name
+from featdepth_training.data.source import SampleKey
 from featdepth_training.engine.checkpoint import read_checkpoint
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.run import train

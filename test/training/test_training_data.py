@@ -10,7 +10,10 @@ from conftest import SIZE, drawn_clip, sources, tiny_config
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig
 from featdepth_training.data.cache import Clip, ClipCache, write_cache
-from featdepth_training.data.samples import ClipDataset, Plan, SampleKey, train_loader
+from featdepth_training.data.loader import train_loader
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.sampling import Plan
+from featdepth_training.data.source import SampleKey
 from featdepth_training.engine.step import ALONE
 
 PAIR = SequenceConfig(standing=0.0, reverse=0.0)

@@ -15,13 +15,8 @@ from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.config.schema import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
 from featdepth_training.data.augment import photometric
-from featdepth_training.data.batch import (
-    FrameBatch,
-    axisangle_of,
-    canonical_focal_px,
-    depth_in_network_units,
-    focal_ratio,
-)
+from featdepth_training.data.batch import FrameBatch, axisangle_of
+from featdepth_training.data.units import canonical_focal_px, depth_in_network_units, focal_ratio
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.networks import start_model, training_mode
 from featdepth_training.engine.schedule import rate_factor

@@ -22,7 +22,8 @@ from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.config.loading import from_dict
 from featdepth_training.data.cache import ClipCache, cache_folders
-from featdepth_training.engine.run import open_data, train
+from featdepth_training.engine.open_data import open_data
+from featdepth_training.engine.run import train
 from featdepth_training.prepare.prepare import PrepareConfig, prepare, summary_table
 from featdepth_training.prepare.selection import Selector
 

@@ -17,13 +17,14 @@ from featdepth_ros.cli.main import main
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.config.schema import ObjectiveConfig, RenderedConfig
-from featdepth_training.data.batch import FrameBatch, canonical_focal_px
+from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.cache import Clip, ClipCache, write_cache
 from featdepth_training.data.shards import describe, pseudo_depth_name, write_shard
 from featdepth_training.data.store import Store
+from featdepth_training.data.units import canonical_focal_px
 from featdepth_training.engine.run import train
 from featdepth_training.objectives.prediction import Prediction
-from featdepth_training.objectives.supervised import pseudo_depth_term
+from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
 from featdepth_training.prepare.pseudo_depth import grey, moving_depth, stereo_depth, write_pseudo_depth
 from featdepth_training.rendering.rendered import ClipRenderer
 

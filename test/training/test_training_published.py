@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from featdepth_ros.errors import CheckpointError
 from featdepth_ros.models.build import build_model
 from featdepth_training.data.cache import write_cache
-from featdepth_training.data.samples import Plan, train_loader
+from featdepth_training.data.loader import train_loader
+from featdepth_training.data.sampling import Plan
 from featdepth_training.engine.checkpoint import read_checkpoint
 from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.run import train

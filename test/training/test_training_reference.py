@@ -20,7 +20,8 @@ from featdepth_training.config.loading import from_dict, to_dict
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch, collate
 from featdepth_training.data.cache import Clip
-from featdepth_training.data.samples import ClipDataset, SampleKey, Source
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.source import SampleKey, Source
 from featdepth_training.engine.networks import start_model, training_mode
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.selfsupervised import selfsupervised_terms

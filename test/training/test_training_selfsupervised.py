@@ -10,9 +10,11 @@ import torch
 
 from featdepth_ros.models.build import build_model
 from featdepth_training.config.schema import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig, TrainConfig
-from featdepth_training.data.batch import FrameBatch, collate, depth_in_network_units, focal_ratio
+from featdepth_training.data.batch import FrameBatch, collate
 from featdepth_training.data.cache import Clip
-from featdepth_training.data.samples import ClipDataset, SampleKey, Source
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.source import SampleKey, Source
+from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.engine.networks import model_info
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.selfsupervised import selfsupervised_terms, targets_and_sources

@@ -97,8 +97,10 @@ def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[
     """Batches of the training loader itself, without end; how many clips there are; whether they have partners."""
     from featdepth_training.config.loading import load_config
     from featdepth_training.data.cache import ClipCache, cache_folders
-    from featdepth_training.data.samples import ClipDataset, Plan, train_loader
-    from featdepth_training.engine.run import sources_of
+    from featdepth_training.data.loader import train_loader
+    from featdepth_training.data.samples import ClipDataset
+    from featdepth_training.data.sampling import Plan
+    from featdepth_training.data.source import sources_of
     from featdepth_training.processes.distributed import Processes
 
     clips = ClipCache(cache_folders(cache), frames=TEMPORAL)

@@ -15,6 +15,7 @@ from featdepth_ros.errors import ConfigError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_training.bench.problem import CLIP_NORM, FRAMES, LEARNING_RATE, StepProblem, make_inputs, prepare_model
+from featdepth_training.config.checks import check
 from featdepth_training.config.schema import (
     AugmentConfig,
     DataConfig,
@@ -26,7 +27,8 @@ from featdepth_training.config.schema import (
     TrainConfig,
 )
 from featdepth_training.data.batch import FrameBatch
-from featdepth_training.engine.networks import build_optimiser, model_info
+from featdepth_training.engine.networks import model_info
+from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.terms import training_terms
 
@@ -91,7 +93,9 @@ def train_config(problem: StepProblem) -> TrainConfig:
     )
     optimiser = OptimiserConfig(kind="adam", lr=LEARNING_RATE, encoder_lr_factor=1.0, weight_decay=0.0)
     objective = ObjectiveConfig(photometric=1.0, features=1e-3, smoothness=1e-3, reference=True)
-    return TrainConfig(model=model, data=data, optimiser=optimiser, objective=objective)
+    config = TrainConfig(model=model, data=data, optimiser=optimiser, objective=objective)
+    check(config)
+    return config
 
 
 def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from featdepth_ros.models.info import ModelInfo
-
 
 @dataclass(frozen=True)
 class FrameBatch:
@@ -82,27 +80,6 @@ class FrameBatch:
 def collate(samples: Sequence[FrameBatch]) -> FrameBatch:
     """Stack samples whose tensors lack the B dimension."""
     return FrameBatch(**{k: torch.stack([vars(s)[k] for s in samples]) for k in vars(samples[0])})
-
-
-def canonical_focal_px(info: ModelInfo) -> float:
-    """Focal length of the canonical camera in pixels, see `ModelInfo.focal_px`."""
-    focal_px = info.focal_px
-    assert focal_px is not None, "training always knows its canonical camera"
-    return focal_px
-
-
-def focal_ratio(camera: Tensor, info: ModelInfo) -> Tensor:
-    """Return r = f_live / f_canonical, (B,), from (B, 4) intrinsics in pixels at the networks' size.
-
-    The canonical focal length is meant in pixels whatever the size of the images: what matters to a convolutional
-    network is how many pixels a thing of known size covers.
-    """
-    return (camera[:, 0] * camera[:, 1]).sqrt() / canonical_focal_px(info)
-
-
-def depth_in_network_units(depth_m: Tensor, ratio: Tensor) -> Tensor:
-    """A thing seen at r times the canonical focal length looks r times nearer: network depth = metres / r."""
-    return depth_m / ratio.view(-1, *[1] * (depth_m.ndim - 1))
 
 
 def axisangle_of(rotation: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From clips to short sequences of images at training size, and which sample comes when.
+"""From clips to short sequences of images at training size.
 
 Everything is a pure function of the seed and of the sample's number: a resumed run goes on with the very sample that
 an uninterrupted one would have taken, with any number of loader processes.
@@ -6,69 +6,20 @@ an uninterrupted one would have taken, with any number of loader processes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
-from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError
-from featdepth_training.config.schema import AugmentConfig, SequenceConfig, TrainConfig
+from featdepth_ros.errors import ConfigError
+from featdepth_training.config.schema import AugmentConfig, SequenceConfig
 from featdepth_training.data.batch import FrameBatch, collate
-from featdepth_training.data.cache import Clip, ClipCache
-from featdepth_training.processes.distributed import Processes
-from featdepth_training.processes.signals import leave_signals_to_parent
-
-
-class Part(Sequence[Clip]):
-    """Some clips of a cache, in order; read when indexed."""
-
-    def __init__(self, cache: ClipCache, indices: range) -> None:
-        self._cache, self._indices = cache, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._cache[self._indices[index]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Clips of one kind.
-
-    Attributes:
-        name: for figures by source.
-        clips: to sample from.
-        share: of the samples, relative to the other sources.
-        rendered: whether its truth is exact and may supervise.
-        image_size: (height, width) of its frames, pixels.
-        camera_height_m: of the camera over the ground it drives on; 0: unknown.
-    """
-
-    name: str
-    clips: Sequence[Clip]
-    share: float
-    rendered: bool
-    image_size: tuple[int, int]
-    camera_height_m: float = 0.0
-
-
-@dataclass(frozen=True)
-class SampleKey:
-    """Attributes: running number of the sample in the run, its source and clip, the size it is wanted at (pixels)."""
-
-    number: int
-    source: int
-    clip: int
-    height: int
-    width: int
+from featdepth_training.data.cache import Clip
+from featdepth_training.data.source import SampleKey, Source
 
 
 @dataclass(frozen=True)
@@ -192,115 +143,6 @@ class ClipDataset(Dataset[FrameBatch]):
             return [first] * wanted
         chosen = [first + k * gap for k in range(wanted)]
         return chosen[::-1] if draw < self.config.standing + self.config.reverse else chosen
-
-
-class Plan:
-    """Which sample comes when: sources by share, every clip of a source once before any comes again.
-
-    Args:
-        config: of the run.
-        sources: of clips.
-        processes: ranks share out the micro-batches of a step.
-    """
-
-    def __init__(self, config: TrainConfig, sources: Sequence[Source], processes: Processes) -> None:
-        self.config, self.processes = config, processes
-        self._counts = [len(source.clips) for source in sources]
-        shares = np.array([source.share for source in sources], np.float64)
-        bounds = np.cumsum(shares / shares.sum())
-        total = self._samples_before(config.total_steps)
-        # The draws of a longer run begin with those of a shorter one.
-        draws = np.random.default_rng([config.seed, 14]).random(total) if len(shares) > 1 else np.zeros(total)
-        self._source = np.minimum(np.searchsorted(bounds, draws, side="right"), len(shares) - 1)
-        self._turn = np.zeros(total, np.int64)
-        for number in range(len(shares)):
-            mask = self._source == number
-            self._turn[mask] = np.arange(int(mask.sum()))
-
-    def _samples_before(self, step: int) -> int:
-        number = 0
-        for stage in self.config.stages:
-            inside = min(step, stage.steps)
-            number += inside * stage.batch_size * stage.accumulate * self.processes.count
-            step -= inside
-        return number
-
-    def micro_batches(self, step: int) -> list[list[SampleKey]]:
-        """Return this process's micro-batches of optimiser step ``step`` (from 0)."""
-        stage = self.config.stage_at(step)
-        size = stage.sizes[int(np.random.default_rng([self.config.seed, 13, step]).integers(len(stage.sizes)))]
-        first, found = self._samples_before(step), []
-        for k in range(stage.accumulate):
-            start = first + (k * self.processes.count + self.processes.rank) * stage.batch_size
-            found.append([self._key(n, size) for n in range(start, start + stage.batch_size)])
-        return found
-
-    def _key(self, number: int, size: tuple[int, int]) -> SampleKey:
-        source, turn = int(self._source[number]), int(self._turn[number])
-        count = self._counts[source]
-        clip = int(_order(self.config.seed, turn // count, count, source)[turn % count])
-        return SampleKey(number, source, clip, *size)
-
-
-@lru_cache(maxsize=64)
-def _order(seed: int, epoch: int, count: int, source: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, 12, epoch, source]).permutation(count)
-
-
-class StepSampler(Sampler[list[SampleKey]]):
-    """The micro-batches of steps ``first`` up to the end of the run, one list of keys each."""
-
-    def __init__(self, plan: Plan, first: int) -> None:
-        self.plan, self.first = plan, first
-
-    def __len__(self) -> int:
-        config = self.plan.config
-        return sum(config.stage_at(step).accumulate for step in range(self.first, config.total_steps))
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        for step in range(self.first, self.plan.config.total_steps):
-            yield from self.plan.micro_batches(step)
-
-
-class _Reporting(Dataset[FrameBatch | FeatDepthError]):
-    """A data set whose errors come as values, which pass from a loader process to its parent without a traceback."""
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, key: SampleKey) -> FrameBatch | FeatDepthError:
-        try:
-            return self.dataset[key]
-        except FeatDepthError as error:
-            return error
-        except OSError as error:
-            name = self.dataset.sources[key.source].name
-            return RecordingError(f"clip {key.clip} of '{name}' cannot be read: {error}")
-
-
-def _collate(samples: Sequence[FrameBatch | FeatDepthError]) -> FrameBatch | FeatDepthError:
-    batches: list[FrameBatch] = []
-    for sample in samples:
-        if isinstance(sample, FeatDepthError):
-            return sample
-        batches.append(sample)
-    return collate(batches)
-
-
-def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoader[FrameBatch | FeatDepthError]:
-    """Micro-batches of steps ``first_step`` to the end of the run; in place of one that cannot be read, the reason."""
-    workers = plan.config.data.workers
-    return DataLoader(
-        _Reporting(dataset),
-        batch_sampler=StepSampler(plan, first_step),
-        collate_fn=_collate,
-        num_workers=workers,
-        worker_init_fn=leave_signals_to_parent,
-        # A loader process that is its very child sees that its parent was killed; one of a fork server would stay.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        # An own generator: a loader would otherwise draw from torch's global one, and a resumed run would differ.
-        generator=torch.Generator(),
-    )
 
 
 def size_like(image_size: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

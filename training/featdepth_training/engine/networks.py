@@ -6,8 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from featdepth_ros.errors import CheckpointError, ConfigError, nearest_name
 from featdepth_ros.models.base import FeatDepthModel
@@ -16,11 +15,10 @@ from featdepth_ros.models.checkpoints import model_from_weights
 from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
 from featdepth_ros.models.info import ModelInfo, ScaleKind
 from featdepth_ros.models.initial import load_feature_net, load_imagenet_resnets
-from featdepth_ros.models.lite0 import SameConv2d
 from featdepth_ros.models.presets import preset_info
 from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.resources import weights_file
-from featdepth_training.config.schema import ModelConfig, OptimiserConfig, TrainConfig
+from featdepth_training.config.schema import ModelConfig, TrainConfig
 
 #: Depth in network units that an untrained disparity head says.
 FIRST_DEPTH = 6.0
@@ -174,25 +172,6 @@ def _freeze(model: CompactModel, blocks: int, random: bool) -> None:
         part.requires_grad_(False)
 
 
-class FullPrecisionConv2d(SameConv2d):
-    """A depthwise convolution that stays in fp32 under autocast."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H / stride, W / stride)."""
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
-
-
-def keep_depthwise_in_fp32(model: FeatDepthModel) -> None:
-    """Take depthwise convolutions out of autocast, for processors: their bf16 gradients are 4 times slower than fp32.
-
-    (Measured with oneDNN in torch 2.13; all other convolutions gain from bf16.) Weights and keys stay as they are.
-    """
-    for module in model.modules():
-        if type(module) is SameConv2d and module.groups > 1:
-            module.__class__ = FullPrecisionConv2d
-
-
 def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> None:
     """Put the model into training mode, frozen parts into evaluation mode (their running statistics stay)."""
     model.train()
@@ -212,34 +191,3 @@ def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> N
     decoder = getattr(model, "DepthDecoder", None)
     if config is not None and not config.dropout and isinstance(decoder, nn.Module):
         decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes
-
-
-def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[Tensor]]:
-    """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
-
-    Encoder and pose head have rates of their own; norms and biases are not decayed.
-    """
-    factors = {"encoder": config.encoder_lr_factor, "pose_head": config.pose_lr_factor}
-    parts = {"DepthEncoder": "encoder", "PoseEncoder": "encoder"}
-    groups: dict[tuple[str, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            part = name.split(".")[0]
-            groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
-    if not groups:
-        raise ConfigError("nothing is left to train: every parameter is frozen")
-    described = []
-    for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        rate = config.lr * factors.get(part, 1.0)
-        described.append(
-            {
-                "params": parameters,
-                "lr": rate,
-                "base_lr": rate,
-                "weight_decay": config.weight_decay if decayed else 0.0,
-            }
-        )
-    kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-    # Not the fused kernel: on processors it pairs values by their place in memory, whatever their layout.
-    optimiser = kind(described, lr=config.lr, betas=config.betas)
-    return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.data.batch import FrameBatch, depth_in_network_units, focal_ratio
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.supervised import log_depth
 from featdepth_training.objectives.terms import prediction_terms

@@ -18,11 +18,15 @@ from featdepth_training.config.loading import to_dict
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch
-from featdepth_training.data.samples import ClipDataset, Plan, train_loader
+from featdepth_training.data.loader import train_loader
+from featdepth_training.data.samples import ClipDataset
+from featdepth_training.data.sampling import Plan
 from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.monitor import Monitor
-from featdepth_training.engine.networks import build_optimiser, keep_depthwise_in_fp32, start_model, training_mode
+from featdepth_training.engine.networks import start_model, training_mode
+from featdepth_training.engine.optimiser import build_optimiser
+from featdepth_training.engine.precision import keep_depthwise_in_fp32
 from featdepth_training.engine.schedule import rate_factor
 from featdepth_training.engine.step import ALONE, StepResult, train_step
 from featdepth_training.engine.validator import Examiner

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.data.batch import FrameBatch, focal_ratio
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.supervised import log_depth, motion_target
 from featdepth_training.objectives.terms import prediction_terms, reconstruction_terms

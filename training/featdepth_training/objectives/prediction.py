@@ -12,7 +12,7 @@ from torch import Tensor
 from featdepth_ros.geometry.se3 import refocused_motion
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.compact import Coarse, CompactModel
-from featdepth_training.data.batch import focal_ratio
+from featdepth_training.data.units import focal_ratio
 
 
 @dataclass(frozen=True)

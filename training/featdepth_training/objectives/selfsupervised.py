@@ -21,10 +21,11 @@ from featdepth_ros.losses.objective import depth_from_disparity
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.reference import ReferenceModel
 from featdepth_training.config.schema import ObjectiveConfig, TrainConfig
-from featdepth_training.data.batch import FrameBatch, focal_ratio
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.ground import ground_term
 from featdepth_training.objectives.prediction import Prediction
-from featdepth_training.objectives.supervised import pseudo_depth_term
+from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
 
 
 def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:

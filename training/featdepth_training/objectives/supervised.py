@@ -5,7 +5,6 @@ Everything is compared in logarithms of network units, so that rooms and streets
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.config.schema import ObjectiveConfig
-from featdepth_training.data.batch import FrameBatch, axisangle_of, depth_in_network_units, focal_ratio
+from featdepth_training.data.batch import FrameBatch, axisangle_of
+from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.objectives.prediction import Prediction
 
 #: Unit of the errors of motion, of the camera that took the frames: about 7 pixels at 370 pixels of focal length.
@@ -39,7 +39,8 @@ def depth_target(
     return depth.clamp(info.min_depth, info.max_depth).log(), weight
 
 
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of values under weights of the same shape, a scalar; 0 where all weights are 0."""
     return (values * weight).sum() / weight.sum().clamp_min(1.0)
 
 
@@ -60,35 +61,12 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
         if min(r.shape[-2:]) < 2:
             break
         both_x, both_y = w[..., 1:] * w[..., :-1], w[..., 1:, :] * w[..., :-1, :]
-        total = total + _weighted_mean((r[..., 1:] - r[..., :-1]).abs(), both_x)
-        total = total + _weighted_mean((r[..., 1:, :] - r[..., :-1, :]).abs(), both_y)
+        total = total + weighted_mean((r[..., 1:] - r[..., :-1]).abs(), both_x)
+        total = total + weighted_mean((r[..., 1:, :] - r[..., :-1, :]).abs(), both_y)
     return total
 
 
-def pseudo_depth_term(
-    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig, metres_per_unit: float
-) -> Tensor:
-    """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
-
-    Where the sample has no stereo partner the depths of a frame are compared up to their median ratio.
-    """
-    found = batch.pseudo_depth[:, list(prediction.targets)]
-    known = ~torch.isnan(found).flatten(0, 1)
-    units = depth_in_network_units(found, focal_ratio(batch.camera, info)).flatten(0, 1) / metres_per_unit
-    log = torch.where(known, units, 1.0).clamp(min=1e-6).log()
-    metric = torch.isfinite(batch.stereo).flatten(1).all(1).repeat_interleave(len(prediction.targets))
-    log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)
-    total = log.new_zeros(())
-    for k, (share, residual, mask) in enumerate(_residuals(prediction, log, known.float(), info, config)):
-        middle = torch.where(mask > 0, residual.detach(), float("nan")).flatten(1).nanmedian(1).values.nan_to_num()
-        residual = residual - torch.where(metric, 0.0, middle).view(-1, 1, 1, 1)
-        total = total + share * _weighted_mean(residual.abs(), mask)
-        if k == 0:
-            total = total + 0.5 * gradient_term(residual, mask)
-    return total
-
-
-def _residuals(
+def log_depth_residuals(
     prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: ObjectiveConfig
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Of each scale, finest first: its share in the term, log depth less ``log``, and ``weight``, at the scale's size.
@@ -138,7 +116,7 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
     inside = (moved[:, 2] > 0.05) & (u >= 0) & (v >= 0) & (u < batch.images.shape[-1]) & (v < batch.images.shape[-2])
     truth = torch.stack((u - x, v - y), 1)
     distance = (flow_px.flatten(0, 1) - truth).norm(dim=1) / step
-    return _weighted_mean(distance.clamp(max=8.0), (known & inside).float())
+    return weighted_mean(distance.clamp(max=8.0), (known & inside).float())
 
 
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
@@ -159,8 +137,8 @@ def supervised_terms(
     target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
     depth = target.new_zeros(())
     gradient = target.new_zeros(())
-    for k, (share, residual, mask) in enumerate(_residuals(prediction, target, weight, info, config)):
-        depth = depth + share * _weighted_mean(residual.abs(), mask)
+    for k, (share, residual, mask) in enumerate(log_depth_residuals(prediction, target, weight, info, config)):
+        depth = depth + share * weighted_mean(residual.abs(), mask)
         if k == 0:
             gradient = gradient_term(residual, mask)
     terms = {"depth": config.depth * depth, "gradient": config.gradient * gradient}

@@ -16,7 +16,8 @@ from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_ima
 from featdepth_ros.metrics.kitti_odometry import relative_errors
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.data.batch import FrameBatch, focal_ratio
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.supervised import log_depth
 from featdepth_training.objectives.terms import prediction_terms, wanted_targets

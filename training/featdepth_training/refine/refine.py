@@ -30,11 +30,14 @@ from featdepth_ros.resources import weights_file
 from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.cache import ClipCache
-from featdepth_training.data.samples import ClipDataset, Part, Plan, Source, train_loader, validation_batches
+from featdepth_training.data.loader import train_loader
+from featdepth_training.data.samples import ClipDataset, validation_batches
+from featdepth_training.data.sampling import Plan
+from featdepth_training.data.source import Part, Source, sources_of
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.monitor import Monitor
-from featdepth_training.engine.networks import build_optimiser, training_mode
-from featdepth_training.engine.run import sources_of
+from featdepth_training.engine.networks import training_mode
+from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.schedule import rate_factor
 from featdepth_training.engine.step import ALONE, train_step
 from featdepth_training.objectives.supervised import log_depth
