@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from featdepth_ros.errors import ConfigError, nearest_name
-
-if TYPE_CHECKING:
-    from featdepth_training.config.schema import TrainConfig
+from featdepth_ros.models.build import architectures
+from featdepth_ros.models.presets import PRESETS
+from featdepth_training.config.schema import TrainConfig
 
 
 def check(config: TrainConfig) -> None:
@@ -238,8 +237,6 @@ def _check_reference(config: TrainConfig) -> None:
 
 def _check_architecture(config: TrainConfig) -> None:
     """What each architecture can be trained with."""
-    from featdepth_ros.models.build import architectures
-
     objective, model = config.objective, config.model
     # `architectures` leaves out the suffix that names another pose ResNet.
     if re.sub(r"(?<=\d)_p(18|34|50|101)$", "", model.architecture) not in architectures():
@@ -278,8 +275,6 @@ def _check_architecture(config: TrainConfig) -> None:
 
 def _check_starting_points(config: TrainConfig) -> None:
     """Files that the run would not look at."""
-    from featdepth_ros.models.presets import PRESETS
-
     model, objective = config.model, config.objective
     kind = model.architecture.rpartition("_r")[0]
     for name in ("resnet_file", "pose_resnet_file"):

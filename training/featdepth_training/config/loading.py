@@ -15,6 +15,7 @@ import yaml
 
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.resources import config_file
+from featdepth_training.config.checks import check
 from featdepth_training.config.schema import TrainConfig
 
 T = TypeVar("T")
@@ -106,7 +107,9 @@ def from_dict(raw: dict[str, Any], overrides: Sequence[str] = ()) -> TrainConfig
     raw = yaml.safe_load(yaml.safe_dump(raw))  # a deep copy that also proves the values plain
     for assignment in overrides:
         _override(raw, assignment)
-    return _build(TrainConfig, raw, "")
+    config = _build(TrainConfig, raw, "")
+    check(config)
+    return config
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

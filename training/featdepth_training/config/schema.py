@@ -369,11 +369,6 @@ class TrainConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
 
-    def __post_init__(self) -> None:
-        from featdepth_training.config.checks import check
-
-        check(self)
-
     @property
     def total_steps(self) -> int:
         """Optimiser steps of all stages."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.checks import check
 from featdepth_training.config.schema import (
     AugmentConfig,
     DataConfig,
@@ -93,7 +94,7 @@ def train_config(
     steps = settings.steps or math.ceil(settings.epochs * clips / settings.batch_size)
     has_features = "features" in model.nets
     parts = tuple(name for name, _ in model.named_children())
-    return TrainConfig(
+    config = TrainConfig(
         seed=settings.seed,
         model=ModelConfig(
             # A joint model's feature net is held fixed here, as that of mono_fm always is.
@@ -120,3 +121,5 @@ def train_config(
         schedule=ScheduleConfig("step", warmup_steps=0, milestones=(2 / 3,), gamma=0.5),
         engine=EngineConfig(ema_decay=settings.ema_decay, tensorboard=False),
     )
+    check(config)
+    return config
