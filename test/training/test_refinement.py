@@ -106,6 +106,17 @@ def test_an_interrupt_ends_the_training_and_the_rest_is_judged(tmp_path: Path, m
     assert report.to_dict()["complete"] is False
 
 
+def test_a_cache_that_cannot_be_read_any_more_ends_it_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(_batch: Any) -> None:
+        for shard in (tmp_path / "cache_64x96").glob("shard_*.tar"):
+            shard.write_bytes(b"")
+
+    spied(monkeypatch, damage)
+    with pytest.raises(RecordingError, match="shard_00000.tar"):
+        refine(too_slow(), Wall(), tmp_path / "w.safetensors", CONFIG, work=tmp_path)
+    assert not (tmp_path / "w.safetensors").exists()
+
+
 def test_the_scale_is_held_by_the_anchor_and_watched_by_the_gate() -> None:
     def wrong_motion() -> PlaneModel:
         model = PlaneModel(DEPTH_M, 0.6 * STEP_M)

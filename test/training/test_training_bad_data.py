@@ -68,7 +68,7 @@ def test_a_damaged_shard_is_named_and_costs_no_step(make_trainer: Make, tmp_path
 
 
 def _keys(trainer: Trainer, step: int) -> list[SampleKey]:
-    plan = Plan(trainer.config, trainer.train_set.sources, trainer.processes)
+    plan = Plan(trainer.config, trainer.loop.train_set.sources, trainer.processes)
     return [key for keys in plan.micro_batches(step) for key in keys]
 
 

@@ -46,7 +46,7 @@ def one_thread() -> None:
 
 def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: None) -> None:
     trainer = make_trainer("stopped")
-    step = trainer._one_step
+    step = trainer.loop.take_step
 
     def signalled(batch: Any) -> Any:
         result = step(batch)
@@ -54,7 +54,7 @@ def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: Non
             os.kill(os.getpid(), signal.SIGTERM)
         return result
 
-    trainer._one_step = signalled  # type: ignore[method-assign]
+    trainer.loop.take_step = signalled  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:
         outcome = run(trainer, stop)
@@ -114,7 +114,7 @@ def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread:
         next(p for p in trainer.model.parameters() if p.requires_grad).fill_(float("nan"))
     with pytest.raises(FeatDepthError, match="2 steps in a row.*lower optimiser.lr"):
         run(trainer)
-    assert trainer.skipped == 2
+    assert trainer.loop.skipped == 2
     newest = trainer.checkpoints.latest()
     assert newest is not None and newest.name == "step_00000002.pt"
     assert read_checkpoint(newest)["skipped_in_a_row"] == 0  # whoever resumes there has as many again
@@ -155,8 +155,8 @@ def test_present_settings_count_and_changes_are_told(make_trainer: Make) -> None
         "changed: processes: 2 -> 1",
     ]
     new.load_state_dict(state)
-    assert {group["betas"] for group in new.optimiser.param_groups} == {(0.8, 0.99)}
-    assert max(group["base_lr"] for group in new.optimiser.param_groups) == 5e-4
+    assert {group["betas"] for group in new.loop.optimiser.param_groups} == {(0.8, 0.99)}
+    assert max(group["base_lr"] for group in new.loop.optimiser.param_groups) == 5e-4
     assert new.examiner.best == 0.25
 
 
@@ -176,8 +176,8 @@ def test_an_average_that_the_checkpoint_lacks_starts_from_its_weights(make_train
     for value in state["model"].values():
         value += 1
     trainer.load_state_dict({**state, "average": None})
-    assert trainer.average is not None
-    assert same(trainer.average.values, state["model"])
+    assert trainer.loop.average is not None
+    assert same(trainer.loop.average.values, state["model"])
 
 
 def test_a_signal_passed_on_is_no_second_wish(monkeypatch: pytest.MonkeyPatch) -> None:

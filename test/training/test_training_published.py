@@ -106,11 +106,11 @@ def test_the_next_step_is_that_of_plain_adam(make_trainer: Make, original: Origi
     assert trainer.step == ITERATION
     assert "epoch 3, iteration 7" in notes[0]
     assert notes[1:] == [f"Adam's moments of {len(content['optimizer']['state'])} parameters are taken over"]
-    assert trainer.average is not None
-    assert all(torch.equal(trainer.average.values[key], value) for key, value in content["state_dict"].items())
+    assert trainer.loop.average is not None
+    assert all(torch.equal(trainer.loop.average.values[key], value) for key, value in content["state_dict"].items())
 
-    plan = Plan(trainer.config, trainer.train_set.sources, trainer.processes)
-    batch = next(iter(train_loader(trainer.train_set, plan, trainer.step)))
+    plan = Plan(trainer.config, trainer.loop.train_set.sources, trainer.processes)
+    batch = next(iter(train_loader(trainer.loop.train_set, plan, trainer.step)))
     assert not isinstance(batch, Exception)
     batch = batch.in_floats()
     gradients = _gradients(trainer, batch)
@@ -123,7 +123,7 @@ def test_the_next_step_is_that_of_plain_adam(make_trainer: Make, original: Origi
         parameter.grad = gradients.get(name)
     plain.step()
 
-    result = trainer._one_step([batch])
+    result = trainer.loop.take_step([batch])
     assert result.applied
     ours = dict(trainer.model.named_parameters())
     moved = 0
@@ -159,7 +159,7 @@ def test_a_run_goes_on_from_the_file(tmp_path: Path, original: Original, capsys:
 def test_without_optimiser_the_weights_alone(make_trainer: Make, original: Original) -> None:
     trainer, notes = resumed(make_trainer, original.path, optimiser=None)
     assert notes[1] == "the file holds no optimiser: the weights are taken over alone, Adam starts anew"
-    assert not trainer.optimiser.state and trainer.step == ITERATION
+    assert not trainer.loop.optimiser.state and trainer.step == ITERATION
     found = trainer.model.state_dict()
     assert all(torch.equal(found[key], value) for key, value in original.content["state_dict"].items())
 

@@ -135,7 +135,7 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
         names = [name for name in names if parameters[name].requires_grad]
     if len(numbers) != len(names):
         raise _refused(published, f"it is over {len(numbers)} parameters, and the model has {len(parameters)}")
-    ours = {id(parameter): number for number, parameter in enumerate(trainer.parameters)}
+    ours = {id(parameter): number for number, parameter in enumerate(trainer.loop.parameters)}
     found: dict[int, dict[str, Tensor]] = {}
     for name, number in zip(names, numbers, strict=True):
         entry, parameter = entries.get(number), parameters[name]

@@ -27,19 +27,13 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model, save_model
 from featdepth_ros.recordings.recording import Recording
 from featdepth_ros.resources import weights_file
-from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.cache import ClipCache
-from featdepth_training.data.loader import train_loader
 from featdepth_training.data.samples import ClipDataset, validation_batches
-from featdepth_training.data.sampling import Plan
 from featdepth_training.data.source import Part, Source, sources_of
-from featdepth_training.engine.ema import WeightAverage
+from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.engine.monitor import Monitor
-from featdepth_training.engine.networks import training_mode
-from featdepth_training.engine.optimiser import build_optimiser
-from featdepth_training.engine.schedule import rate_factor
-from featdepth_training.engine.step import ALONE, train_step
+from featdepth_training.engine.step import StepResult
 from featdepth_training.objectives.supervised import log_depth
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.prepare.prepare import PrepareConfig, prepare
@@ -204,7 +198,6 @@ class _Refinement:
             focal = (float(fx) / self.size[1], float(fy) / self.size[0])
             self.model.info = self.info.with_(focal=focal, input_size=self.size)
         self.config = train_config(model, settings, self.size, self.stereo, str(self.cache), len(self.train.clips))
-        self.steps = self.skipped = self.skipped_in_a_row = 0
 
     def _usual_size(self) -> tuple[int, int]:
         camera = self.recording.camera
@@ -258,17 +251,18 @@ class _Refinement:
         before, held_before = self._measure(self.model)
         depths_before = log_depths(self.model, self._batches(self.everything))
         began = time.perf_counter()
-        refined = self._train()
+        loop = self._train()
         seconds = time.perf_counter() - began
-        if self.steps == 0:
+        if loop.step == 0:
             raise FeatDepthError("stopped before the first step: the weights are as they were, nothing was written")
+        refined = loop.averaged_model()
         after, held_after = self._measure(refined)
         ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.everything)))
         verdict = judge(before, after, ratio, self.stereo, self.settings.limits)
         written = target is not None and (verdict.accepted or self.settings.accept_worse)
         if target is not None and written:
             refined.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            refined.info = self._described(weights, verdict)
+            refined.info = self._described(weights, verdict, loop.step)
             save_model(target, refined)
         return RefineReport(
             recording=self.recording.name,
@@ -278,9 +272,9 @@ class _Refinement:
             held_out_clips=len(self.held_out.clips),
             size=self.size,
             stereo=self.stereo,
-            steps=self.steps,
+            steps=loop.step,
             planned_steps=self.config.total_steps,
-            skipped=self.skipped,
+            skipped=loop.skipped,
             before=before,
             after=after,
             scale_ratio=ratio,
@@ -298,10 +292,10 @@ class _Refinement:
         for batch in validation_batches(dataset, [self.size], self.settings.batch_size):
             yield batch.to(self.device).in_floats()
 
-    def _described(self, weights: str, verdict: Verdict) -> Any:
+    def _described(self, weights: str, verdict: Verdict, steps: int) -> Any:
         """What the new weights say of themselves: what they were refined from and on, and on what terms."""
         height, width = self.size
-        how = f"{self.steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
+        how = f"{steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
         note = (
             f"refined from {weights} on {self.recording.kind} recording '{self.recording.name}' "
             f"({len(self.train.clips)} clips), {how}, lr {self.settings.lr:g}, seed {self.settings.seed}"
@@ -311,52 +305,38 @@ class _Refinement:
         licence = self.info.licence if self.info.licence.endswith(terms) else f"{self.info.licence} {terms}"
         return self.info.with_(training="; ".join(filter(None, (self.info.training, note))), licence=licence)
 
-    def _train(self) -> FeatDepthModel:
-        """Take the steps; returns the averaged weights, in evaluation mode."""
+    def _train(self) -> TrainingLoop:
+        """Take the steps; returns the loop that has taken them."""
         settings, config = self.settings, self.config
         anchored = settings.anchor > 0 and not self.stereo
         frozen = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
         freeze_feature_net(self.model)
-        training_mode(self.model, config.model)
-        optimiser, parameters = build_optimiser(self.model, config.optimiser)
-        average = WeightAverage(self.model, settings.ema_decay)
         dataset = ClipDataset([self.train], config.data.sequence, config.data.augment, settings.seed)
+        loop = TrainingLoop(self.model, config, dataset, partial(self._terms, frozen), self.device)
         monitor = Monitor(self.folder, 0, config.total_steps, tensorboard=False, silent=self.quiet)
+
+        def on_step(batches: list[FrameBatch], result: StepResult) -> None:
+            if loop.diverged:
+                raise FeatDepthError(
+                    f"{loop.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (terms of the "
+                    f"last: {result.terms}); lower lr (it is {settings.lr:g}). Nothing was written."
+                )
+            monitor.advance(sum(batch.image_count for batch in batches))
+            monitor.record("train", loop.step, {**result.terms, "images_per_s": monitor.rate()})
+
         try:
             with StopRequest() as stop:
-                for batch in train_loader(dataset, Plan(config, [self.train], ALONE), 0):
-                    for group in optimiser.param_groups:
-                        group["lr"] = group["base_lr"] * rate_factor(self.steps, config.total_steps, config.schedule)
-                    terms = partial(self._terms, batch.to(self.device).in_floats(), self.steps, frozen)
-                    result = train_step(self.model, [terms], optimiser, parameters, config.optimiser.clip_norm)
-                    self._count(result.applied, result.terms)
-                    if result.applied:
-                        average.update(self.model)
-                    monitor.advance(batch.image_count)
-                    monitor.record("train", self.steps, {**result.terms, "images_per_s": monitor.rate()})
-                    if stop.requested is not None:
-                        monitor.say(f"{stop.requested}: stopped after step {self.steps}; judging what is there")
-                        break
+                end = loop.run(on_step, stop)
+            if end.failure is not None:
+                raise end.failure
+            if end.stopped:
+                monitor.say(f"{stop.requested}: stopped after step {loop.step}; judging what is there")
         finally:
             monitor.close()
-        refined = copy.deepcopy(self.model)
-        refined.load_state_dict(average.values)
-        return refined.eval()
+        return loop
 
-    def _count(self, applied: bool, terms: dict[str, float]) -> None:
-        self.steps += 1
-        self.skipped += not applied
-        self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row > self.settings.max_nonfinite:
-            raise FeatDepthError(
-                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (terms of the last: "
-                f"{terms}); lower lr (it is {self.settings.lr:g}). Nothing was written."
-            )
-
-    def _terms(self, batch: FrameBatch, number: int, frozen: FeatDepthModel | None) -> dict[str, Tensor]:
-        seed = self.settings.seed * 1_000_003 + number
-        seen = photometric(batch, self.config.data.augment, torch.Generator().manual_seed(seed))
-        torch.manual_seed(seed)  # dropout, and the noise that breaks ties
+    def _terms(self, frozen: FeatDepthModel | None, batch: FrameBatch, seen: Tensor) -> dict[str, Tensor]:
+        """The terms of training and, where ``frozen`` is given, the anchor that keeps the scale of its depth."""
         terms, prediction = training_terms(self.model, batch, seen, self.config)
         if frozen is None or prediction is None:
             return terms
