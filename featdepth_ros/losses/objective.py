@@ -14,7 +14,7 @@ from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
 from featdepth_ros.geometry.warp import resize_bilinear, sampling_grid, scaled_intrinsics, warp_points
 from featdepth_ros.losses.config import ObjectiveConfig
-from featdepth_ros.losses.immediate import immediate
+from featdepth_ros.losses.forward_gradients import immediate
 from featdepth_ros.losses.photometric import TargetImage, sampled_feature_metric
 from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoothness
 

@@ -6,7 +6,13 @@ from torch import Tensor
 
 from featdepth_ros.geometry.projection import at_least_fp32
 from featdepth_ros.geometry.warp import Convention, sample_grid
-from featdepth_ros.losses.fused import CharbonnierMean, PhotometricDifference, SampledCharbonnierMean, box, reflected
+from featdepth_ros.losses.analytic_gradients import (
+    CharbonnierMean,
+    PhotometricDifference,
+    SampledCharbonnierMean,
+    box,
+    reflected,
+)
 
 
 class TargetImage:

@@ -18,7 +18,7 @@ from featdepth_ros.models.reference import ReferenceModel
 from featdepth_ros.models.resnet import ResNet
 from featdepth_training.config.loading import from_dict
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.engine.networks import start_model, training_mode
+from featdepth_training.engine.model_setup import start_model, training_mode
 from featdepth_training.engine.optimiser import build_optimiser
 
 BASE = (

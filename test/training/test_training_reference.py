@@ -22,7 +22,7 @@ from featdepth_training.data.batch import FrameBatch, collate
 from featdepth_training.data.cache import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import SampleKey, Source
-from featdepth_training.engine.networks import start_model, training_mode
+from featdepth_training.engine.model_setup import start_model, training_mode
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.selfsupervised import selfsupervised_terms
 from featdepth_training.objectives.terms import training_terms

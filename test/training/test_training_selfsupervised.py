@@ -15,7 +15,7 @@ from featdepth_training.data.cache import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import SampleKey, Source
 from featdepth_training.data.units import depth_in_network_units, focal_ratio
-from featdepth_training.engine.networks import model_info
+from featdepth_training.engine.model_setup import model_info
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.selfsupervised import selfsupervised_terms, targets_and_sources
 from featdepth_training.objectives.supervised import motion_target

@@ -27,7 +27,7 @@ from featdepth_training.config.schema import (
     TrainConfig,
 )
 from featdepth_training.data.batch import FrameBatch
-from featdepth_training.engine.networks import model_info
+from featdepth_training.engine.model_setup import model_info
 from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.terms import training_terms

@@ -16,8 +16,8 @@ from featdepth_training.config.loading import load_config, to_dict
 from featdepth_training.config.schema import CheckConfig, TrainConfig
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.engine.checkpoint import CheckpointFolder, held
+from featdepth_training.engine.model_setup import start_model
 from featdepth_training.engine.monitor import Monitor
-from featdepth_training.engine.networks import start_model
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.published import Published, as_state, read_state

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from featdepth_ros.geometry.warp import sample_grid
-from featdepth_ros.losses.immediate import immediate
+from featdepth_ros.losses.forward_gradients import immediate
 from featdepth_ros.losses.photometric import feature_metric, sampled_feature_metric
 
 
