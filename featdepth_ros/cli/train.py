@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         json_path=args.json,
     )
-    if not outcome.speaks:  # one of several processes, and not the first
+    if not outcome.first_process:  # one of several processes, and not the first
         return 0 if outcome.complete else STOPPED
     done = f"{outcome.steps} steps; weights: {outcome.weights}"
     if outcome.complete:

@@ -1,4 +1,4 @@
-"""The two expensive differences with their gradients written out: fewer passes over memory, fewer tensors kept.
+"""The two expensive differences with analytic gradients: fewer passes over memory, fewer tensors kept.
 
 Equal to letting autograd differentiate the plain formulas (which the tests do), first derivatives only.
 """
@@ -23,7 +23,7 @@ _BILINEAR, _BORDER = 0, 1
 
 
 def box(values: Tensor) -> Tensor:
-    """Mean over 3x3 windows of (..., H, W), valid places only: (..., H - 2, W - 2). Not differentiable."""
+    """Mean over 3x3 windows of (..., H, W), valid positions only: (..., H - 2, W - 2). Not differentiable."""
     rows = values[..., 2:] + values[..., 1:-1]
     rows += values[..., :-2]
     sums = rows[..., 2:, :] + rows[..., 1:-1, :]
@@ -140,7 +140,7 @@ class CharbonnierMean(torch.autograd.Function):
 class SampledCharbonnierMean(torch.autograd.Function):
     """`CharbonnierMean` of a map and another one sampled at a grid, both constant: channels a few at a time.
 
-    A pixel's difference depends on nothing but its own place in the grid. So its two derivatives are taken at once,
+    A pixel's difference depends on nothing but its own position in the grid. So its two derivatives are taken at once,
     and the sampled map, as large as the features, is never whole in memory.
     """
 

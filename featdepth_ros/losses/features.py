@@ -22,7 +22,7 @@ def batch_norm_mode(net: nn.Module, mode: BatchNormMode) -> Iterator[None]:
         what the reference does with its "fixed" extractor (spec section 7, D9): statistics of the batch at hand. The
         stored ones are not touched here; in the reference they drift, unused.
     """
-    found = {module: module.training for module in net.modules()}
+    modes = {module: module.training for module in net.modules()}
     norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     try:
@@ -34,7 +34,7 @@ def batch_norm_mode(net: nn.Module, mode: BatchNormMode) -> Iterator[None]:
     finally:
         for norm, track in zip(norms, tracked, strict=True):
             norm.track_running_stats = track
-        for module, training in found.items():
+        for module, training in modes.items():
             module.training = training
 
 

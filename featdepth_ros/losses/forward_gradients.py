@@ -1,4 +1,4 @@
-"""Gradients taken while the loss is computed: nothing of it waits in memory for the networks' backward pass."""
+"""Gradients taken in the forward pass: no intermediate tensor of the loss is kept for the networks' backward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class _Immediate(torch.autograd.Function):
+class _ForwardGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         needed = ctx.needs_input_grad[1:]
@@ -19,10 +19,12 @@ class _Immediate(torch.autograd.Function):
         ]
         with torch.enable_grad():
             value = function(*leaves)
-            wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
-            gradients = torch.autograd.grad(value, wanted, allow_unused=True) if value.requires_grad else ()
-        found = iter(gradients or [None] * len(wanted))
-        ctx.save_for_backward(*(next(found) if need else None for need in needed))
+            inputs_with_gradient = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+            gradients = (
+                torch.autograd.grad(value, inputs_with_gradient, allow_unused=True) if value.requires_grad else ()
+            )
+        remaining = iter(gradients or [None] * len(inputs_with_gradient))
+        ctx.save_for_backward(*(next(remaining) if need else None for need in needed))
         return value.detach()
 
     @staticmethod
@@ -31,7 +33,7 @@ class _Immediate(torch.autograd.Function):
         return None, *(None if saved is None else saved * gradient for saved in ctx.saved_tensors)
 
 
-def immediate(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+def with_forward_gradients(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
     """``function(*inputs)``, a scalar, with its gradients taken at once.
 
     The intermediate tensors of a warp and its comparison take far more memory than the gradients of a few maps and
@@ -43,5 +45,5 @@ def immediate(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor
     """
     if not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in inputs):
         return function(*inputs)
-    result: Tensor = _Immediate.apply(function, *inputs)
+    result: Tensor = _ForwardGradients.apply(function, *inputs)
     return result

@@ -14,7 +14,7 @@ from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
 from featdepth_ros.geometry.warp import resize_bilinear, sampling_grid, scaled_intrinsics, warp_points
 from featdepth_ros.losses.config import ObjectiveConfig
-from featdepth_ros.losses.forward_gradients import immediate
+from featdepth_ros.losses.forward_gradients import with_forward_gradients
 from featdepth_ros.losses.photometric import TargetImage, sampled_feature_metric
 from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoothness
 
@@ -69,7 +69,7 @@ def objective(
         tie_break_noise: added to the automask's identity losses so that equal values do not tie: (B, n, H, W) for the
             n sources in order, or such a tensor for each scale. None draws 1e-5 * randn, one draw for all scales
             unless ``config.noise_per_scale``.
-        pictures: filled with detached tensors to look at: ("warped", f, s) (B, 3, H, W), ("depth", s) (B, 1, H, W),
+        pictures: filled with detached tensors to display: ("warped", f, s) (B, 3, H, W), ("depth", s) (B, 1, H, W),
             ("winner", s) (B, H, W), an index into the sources, unwarped ones first when automasking, and
             ("feature_winner",).
 
@@ -104,20 +104,20 @@ class _Lookup:
     """Tensors by key from the outputs, else the inputs; a missing one is reported with what asked for it."""
 
     def __init__(self, inputs: Tensors, outputs: Tensors, config: ObjectiveConfig) -> None:
-        self._places = (outputs, inputs)
+        self._mappings = (outputs, inputs)
         self._config = config
 
     def get(self, key: Any) -> Tensor | None:
-        return next((place[key] for place in self._places if key in place), None)
+        return next((tensors[key] for tensors in self._mappings if key in tensors), None)
 
     def __getitem__(self, key: Any) -> Tensor:
-        found = self.get(key)
-        if found is None:
+        tensor = self.get(key)
+        if tensor is None:
             raise ConfigError(
                 f"the objective needs {key!r}, which neither outputs nor inputs hold; provide it, or set the weight of "
                 f"its term to 0 (frame_ids {list(self._config.frame_ids)}, scales {list(self._config.scales)})"
             )
-        return found
+        return tensor
 
     def motion(self, source: int | str) -> Tensor:
         return at_least_fp32(self["stereo_T"] if source == "s" else self["cam_T_cam", 0, source])
@@ -150,7 +150,9 @@ def _photometric_terms(
                 noise = shared_noise
             unwarped = identity + noise
         compare = partial(_least_difference, config, scale, target, unwarped, pictures)
-        least = immediate(compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K"))
+        least = with_forward_gradients(
+            compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K")
+        )
         terms[f"photometric/{scale}"] = config.photometric_weight * least / len(config.scales)
     return terms
 

@@ -14,7 +14,7 @@ TinyMaps = Literal["skip", "nan"]
 
 
 def differences(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward differences along x and along y of (B, C, H, W), valid places only."""
+    """Forward differences along x and along y of (B, C, H, W), valid positions only."""
     return values[..., 1:] - values[..., :-1], values[..., 1:, :] - values[..., :-1, :]
 
 

@@ -22,8 +22,8 @@ from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
 from featdepth_training.data.shards import tar_name
 from featdepth_training.data.source import SampleKey
-from featdepth_training.engine.checkpoint import read_checkpoint
 from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.published import read_state
 from featdepth_training.engine.run import train
 from featdepth_training.engine.trainer import Outcome, Trainer
 from featdepth_training.processes.signals import leave_signals_to_parent
@@ -60,7 +60,7 @@ def test_a_damaged_shard_is_named_and_costs_no_step(make_trainer: Make, tmp_path
     assert newest is not None and made.step > 0 and newest.name == f"step_{made.step:08d}.pt"
     shard.write_bytes(good)
     again = make_trainer("broken", config(workers), resumed=True)
-    again.load_state_dict(read_checkpoint(newest))
+    again.load_state_dict(read_state(newest))
     assert run(again).complete
     whole = make_trainer("whole", config(0))
     run(whole)
@@ -79,13 +79,13 @@ def test_a_damaged_validation_clip_is_named_and_the_run_saved(make_trainer: Make
         def __getitem__(self, key: SampleKey) -> Any:
             raise RecordingError("shard 000000.tar is damaged.")
 
-    held_out = trainer.examiner.held_out
-    trainer.examiner.held_out = Unreadable(held_out.sources, held_out.config, None, 0)
+    held_out = trainer.validator.held_out
+    trainer.validator.held_out = Unreadable(held_out.sources, held_out.config, None, 0)
     with pytest.raises(FeatDepthError, match="is damaged. It is needed for validation.*saved at step 4"):
         run(trainer)
     assert [p.name for p in trainer.checkpoints.steps()] == ["step_00000004.pt"]
     again = make_trainer("out", config(0), resumed=True)
-    again.load_state_dict(read_checkpoint(trainer.checkpoints.steps()[0]))
+    again.load_state_dict(read_state(trainer.checkpoints.steps()[0]))
     assert "abs_rel" in run(again).validation  # made up for
 
 

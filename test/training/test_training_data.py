@@ -71,9 +71,9 @@ def test_samples_do_not_depend_on_where_loading_began(clips: ClipCache) -> None:
 
 def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
     pair = ClipDataset(sources(clips), PAIR, None, 0)[SampleKey(0, 0, 2, *SIZE)]
-    torch.testing.assert_close(pair.camera, torch.tensor([80.0, 80.0, 63.5, 35.5]))
+    torch.testing.assert_close(pair.intrinsics, torch.tensor([80.0, 80.0, 63.5, 35.5]))
     # The camera went 0.5 m ahead and 0.1 m right: points of the earlier frame come nearer and go left.
-    torch.testing.assert_close(pair.motions[0, :3, 3], torch.tensor([-0.1, 0.0, -0.5]))
+    torch.testing.assert_close(pair.T_next_frame[0, :3, 3], torch.tensor([-0.1, 0.0, -0.5]))
     assert float(pair.depth[0, 0, 40, 64]) == 6.0 and float(pair.depth[1, 0, 40, 64]) == 5.5
     assert torch.isinf(pair.depth[0, 0, 3, 5])
 
@@ -96,7 +96,7 @@ def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None
     one, two = lands(upright, 20.0, 30.0, 5.0), lands(mirrored, 96 - 1 - 20.0, 30.0, 5.0)
     np.testing.assert_allclose(two, [96 - 1 - one[0], one[1]], atol=1e-4)
     # Zoomed: the same field of view covers more pixels.
-    assert float(upright.camera[0]) > 1.2 * 80 * 96 / 128
+    assert float(upright.intrinsics[0]) > 1.2 * 80 * 96 / 128
 
 
 def test_standing_and_reversed_pairs(clips: ClipCache) -> None:
@@ -104,6 +104,6 @@ def test_standing_and_reversed_pairs(clips: ClipCache) -> None:
     standing = SequenceConfig(standing=1.0)
     still = ClipDataset(sources(clips), standing, AugmentConfig(), 0)[key]
     assert torch.equal(still.images[0], still.images[1])
-    torch.testing.assert_close(still.motions, torch.eye(4)[None])
+    torch.testing.assert_close(still.T_next_frame, torch.eye(4)[None])
     back = SequenceConfig(standing=0.0, reverse=1.0)
-    assert float(ClipDataset(sources(clips), back, AugmentConfig(), 0)[key].motions[0, 2, 3]) == pytest.approx(0.5)
+    assert float(ClipDataset(sources(clips), back, AugmentConfig(), 0)[key].T_next_frame[0, 2, 3]) == pytest.approx(0.5)

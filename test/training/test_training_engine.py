@@ -21,8 +21,9 @@ from torch import nn
 
 from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_training.engine import checkpoint as checkpoint_module
-from featdepth_training.engine.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
+from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
 from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.published import read_state
 from featdepth_training.engine.run import _changes
 from featdepth_training.engine.step import StepResult, train_step
 from featdepth_training.engine.trainer import Outcome, Trainer
@@ -61,7 +62,7 @@ def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: Non
         assert stop.requested == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
     assert not outcome.complete and outcome.steps == 1
-    assert outcome.checkpoint is not None and read_checkpoint(outcome.checkpoint)["step"] == 1
+    assert outcome.checkpoint is not None and read_state(outcome.checkpoint)["step"] == 1
     assert outcome.weights.is_file()
 
 
@@ -72,7 +73,7 @@ def test_last_few_and_best_are_kept(make_trainer: Make, one_thread: None) -> Non
     outcome = run(make_trainer("kept", config))
     names = sorted(p.name for p in (outcome.weights.parent / "checkpoints").iterdir())
     assert names == ["best.pt", "step_00000003.pt", "step_00000004.pt"]
-    assert outcome.validation["abs_rel"] >= read_checkpoint(outcome.weights.parent / "checkpoints/best.pt")["best"]
+    assert outcome.validation["abs_rel"] >= read_state(outcome.weights.parent / "checkpoints/best.pt")["best"]
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(CheckpointError, match="No space left.*intact"):
         write_checkpoint(path, {"format": 1, "value": torch.zeros(3)})
     assert [p.name for p in tmp_path.iterdir()] == ["step.pt"]
-    assert torch.equal(read_checkpoint(path)["value"], torch.ones(3))
+    assert torch.equal(read_state(path)["value"], torch.ones(3))
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, make_trainer: Make) -> None:
@@ -94,17 +95,17 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, make_traine
     write_checkpoint(cut, {"format": 1, "value": torch.ones(1000)})
     cut.write_bytes(cut.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_checkpoint(cut)
+        read_state(cut)
     other = tmp_path / "other.pt"
     torch.save({"weight": torch.ones(1)}, other)
     with pytest.raises(CheckpointError, match="not a training checkpoint"):
-        read_checkpoint(other)
+        read_state(other)
     trainer = make_trainer("foreign")
     state = trainer.state_dict()
     state["model"] = {"weight": torch.ones(1)}
     path = CheckpointFolder(tmp_path / "f", 1).save(state, 1)
     with pytest.raises(CheckpointError, match="does not fit"):
-        trainer.load_state_dict(read_checkpoint(path))
+        trainer.load_state_dict(read_state(path))
 
 
 def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread: None) -> None:
@@ -117,7 +118,7 @@ def test_nothing_but_nan_ends_the_run_with_words(make_trainer: Make, one_thread:
     assert trainer.loop.skipped == 2
     newest = trainer.checkpoints.latest()
     assert newest is not None and newest.name == "step_00000002.pt"
-    assert read_checkpoint(newest)["skipped_in_a_row"] == 0  # whoever resumes there has as many again
+    assert read_state(newest)["skipped_in_a_row"] == 0  # whoever resumes there has as many again
     dumped = sorted((trainer.output / "nonfinite").iterdir())
     assert [p.name for p in dumped] == ["step_00000000_0_0.pt", "step_00000001_0_0.pt"]
     assert torch.load(dumped[0], weights_only=True)["images"].shape == (2, 2, 3, 64, 96)
@@ -157,7 +158,7 @@ def test_present_settings_count_and_changes_are_told(make_trainer: Make) -> None
     new.load_state_dict(state)
     assert {group["betas"] for group in new.loop.optimiser.param_groups} == {(0.8, 0.99)}
     assert max(group["base_lr"] for group in new.loop.optimiser.param_groups) == 5e-4
-    assert new.examiner.best == 0.25
+    assert new.validator.best == 0.25
 
 
 def test_best_is_compared_with_like(make_trainer: Make) -> None:
@@ -167,7 +168,7 @@ def test_best_is_compared_with_like(make_trainer: Make) -> None:
     other = make_trainer("new", tiny_config(stages=[stage]), resumed=True)
     assert any(line.startswith("changed: measured_on") for line in _changes(state, other))
     other.load_state_dict(state)
-    assert other.examiner.best == float("inf")
+    assert other.validator.best == float("inf")
 
 
 def test_an_average_that_the_checkpoint_lacks_starts_from_its_weights(make_trainer: Make) -> None:

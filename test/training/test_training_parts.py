@@ -105,7 +105,7 @@ def test_depth_and_translation_in_network_units_move_the_pixels_as_metres_do() -
     camera = torch.tensor([[200.0, 210.0, 44.0, 30.0]])
     turn, shift = torch.tensor([[0.02, -0.05, 0.03]]), torch.tensor([[0.2, -0.1, -0.5]])
     motions = pose_matrix(turn, shift)[:, None]
-    live = dataclasses.replace(batch, camera=camera, motions=motions)
+    live = dataclasses.replace(batch, intrinsics=camera, T_next_frame=motions)
     axisangle, translation = motion_target(live, INFO)
     torch.testing.assert_close(axisangle, turn, atol=1e-5, rtol=0)
     ratio = focal_ratio(camera, INFO)
@@ -167,7 +167,7 @@ def _prediction(batch: FrameBatch, factor: float) -> Prediction:
     depth = factor * batch.depth.flatten(0, 1)
     disparity = (1 / depth - low) / (high - low)
     maps = [disparity] + [disparity[..., 2**k // 2 :: 2**k, 2**k // 2 :: 2**k] for k in (1, 2, 3)]
-    return Prediction(maps, (0, 1), torch.zeros(2, 1, 3), batch.motions[..., :3, 3].clone())
+    return Prediction(maps, (0, 1), torch.zeros(2, 1, 3), batch.T_next_frame[..., :3, 3].clone())
 
 
 def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from runs import PATIENCE_S, Run, records, same, write_config
 
-from featdepth_training.engine.checkpoint import read_checkpoint
+from featdepth_training.engine.published import read_state
 
 STEPS = 4
 
@@ -89,7 +89,7 @@ def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None
         + ['stages=[{"steps": 4, "sizes": [[64, 64]], "batch_size": 1, "accumulate": 2}]'],
     )
     assert alone.finish() == 0, alone.text()
-    two, one = (read_checkpoint(o / "checkpoints" / f"step_{STEPS:08d}.pt") for o in (output, alone.output))
+    two, one = (read_state(o / "checkpoints" / f"step_{STEPS:08d}.pt") for o in (output, alone.output))
     assert (two["processes"], one["processes"]) == (2, 1)
     for part in ("model", "average", "optimiser"):  # running statistics are part of the model
         assert same(two[part], one[part]), part
@@ -151,14 +151,14 @@ def test_what_one_process_cannot_read_stops_all_and_is_saved(place: Path) -> Non
     assert "another process could not read its data" in first and "saved at step 1" in first
     assert "shard 000000.tar is damaged. Training goes no further" in second
     assert "Traceback" not in first + second
-    assert read_checkpoint(runs[0].output / "checkpoints" / "step_00000001.pt")["step"] == 1
+    assert read_state(runs[0].output / "checkpoints" / "step_00000001.pt")["step"] == 1
 
 
 def test_not_finite_in_one_process_is_skipped_by_all(place: Path) -> None:
     runs = pair(place, "nan", spoil, ("nan", 3))
     assert [run.finish() for run in runs] == [0, 0], runs[0].text()
     assert "step 2: loss or gradient not finite, step skipped (1 in all)" in runs[0].text()
-    state = read_checkpoint(runs[0].output / "checkpoints" / f"step_{STEPS:08d}.pt")
+    state = read_state(runs[0].output / "checkpoints" / f"step_{STEPS:08d}.pt")
     assert (state["skipped"], state["skipped_in_a_row"]) == (1, 0)
     assert all(bool(v.isfinite().all()) for v in state["model"].values() if v.is_floating_point())
     dumped = sorted((runs[0].output / "nonfinite").iterdir())

@@ -16,7 +16,7 @@ from torch import Tensor
 from featdepth_ros.cli.main import main
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.config.schema import ObjectiveConfig, RenderedConfig
+from featdepth_training.config.schema import RenderedConfig, TermsConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.cache import Clip, ClipCache, write_cache
 from featdepth_training.data.shards import describe, pseudo_depth_name, write_shard
@@ -174,21 +174,21 @@ def seen_batch(depth: Tensor, metric: bool) -> FrameBatch:
     return FrameBatch(
         images=torch.zeros(count, frames, 3, height, width),
         depth=torch.full_like(depth, float("nan")),
-        camera=torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1),
-        motions=torch.full((count, frames - 1, 4, 4), float("nan")),
+        intrinsics=torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1),
+        T_next_frame=torch.full((count, frames - 1, 4, 4), float("nan")),
         partner=torch.zeros(count, 0, 3, height, width),
-        stereo=torch.eye(4).repeat(count, 1, 1) if metric else torch.full((count, 4, 4), float("nan")),
+        T_partner_camera=torch.eye(4).repeat(count, 1, 1) if metric else torch.full((count, 4, 4), float("nan")),
         rendered=no,
         single=no,
         group=torch.zeros(count, dtype=torch.int64),
         pseudo_depth=depth,
-        camera_height=torch.full((count,), float("nan")),
+        camera_height_m=torch.full((count,), float("nan")),
     )
 
 
 def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
     depth = 2 + 10 * torch.rand(2, 2, 1, 64, 96, generator=torch.Generator().manual_seed(0))
-    config = ObjectiveConfig(photometric=1.0, pseudo_depth=1.0)
+    config = TermsConfig(photometric=1.0, pseudo_depth=1.0)
 
     def term(factor: float, metric: bool, found: Tensor = depth) -> Tensor:
         return pseudo_depth_term(guessed(depth, factor), seen_batch(found, metric), INFO, config, 1.0)

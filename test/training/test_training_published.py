@@ -21,7 +21,6 @@ from featdepth_ros.models.build import build_model
 from featdepth_training.data.cache import write_cache
 from featdepth_training.data.loader import train_loader
 from featdepth_training.data.sampling import Plan
-from featdepth_training.engine.checkpoint import read_checkpoint
 from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.run import train
 from featdepth_training.engine.schedule import rate_factor
@@ -137,7 +136,9 @@ def _gradients(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
     """The clipped gradients of the trainer's next step, by name; the trainer stays as it was."""
     probe = copy.copy(trainer)
     probe.model = copy.deepcopy(trainer.model)
-    probe._micro_batch(batch, trainer.step)["total"].backward()
+    loop = copy.copy(trainer.loop)
+    loop.terms = probe._terms
+    loop._micro_batch(batch, trainer.step)["total"].backward()
     torch.nn.utils.clip_grad_norm_(probe.model.parameters(), trainer.config.optimiser.clip_norm)
     return {name: p.grad for name, p in probe.model.named_parameters() if p.grad is not None}
 
@@ -152,7 +153,7 @@ def test_a_run_goes_on_from_the_file(tmp_path: Path, original: Original, capsys:
     assert "changed: optimiser.lr: 0.0001 -> 0.0002" in said
     assert outcome.complete and outcome.steps == TOTAL
     assert outcome.checkpoint is not None
-    steps = {int(entry["step"]) for entry in read_checkpoint(outcome.checkpoint)["optimiser"]["state"].values()}
+    steps = {int(entry["step"]) for entry in read_state(outcome.checkpoint)["optimiser"]["state"].values()}
     assert steps == {2 + TOTAL - ITERATION}
 
 

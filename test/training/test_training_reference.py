@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.geometry.se3 import pose_matrix
-from featdepth_ros.losses import ObjectiveConfig as LossConfig
-from featdepth_ros.losses import feature_maps, objective
+from featdepth_ros.losses import ObjectiveConfig, feature_maps, objective
 from featdepth_ros.models import reference, resnet
 from featdepth_ros.models.reference import ReferenceModel
 from featdepth_training.config.loading import from_dict, to_dict
@@ -87,15 +86,15 @@ def frames_batch(frames: int) -> FrameBatch:
     return FrameBatch(
         images=smooth(2, frames, 3, HEIGHT, WIDTH, seed=1),
         depth=torch.full((2, frames, 1, HEIGHT, WIDTH), float("nan")),
-        camera=camera,
-        motions=torch.full((2, frames - 1, 4, 4), float("nan")),
+        intrinsics=camera,
+        T_next_frame=torch.full((2, frames - 1, 4, 4), float("nan")),
         partner=smooth(2, frames, 3, HEIGHT, WIDTH, seed=2),
-        stereo=stereo,
+        T_partner_camera=stereo,
         rendered=torch.zeros(2, dtype=torch.bool),
         single=torch.zeros(2, dtype=torch.bool),
         group=torch.zeros(2, dtype=torch.int64),
         pseudo_depth=torch.full((2, frames, 1, HEIGHT, WIDTH), float("nan")),
-        camera_height=torch.full((2,), float("nan")),
+        camera_height_m=torch.full((2,), float("nan")),
     )
 
 
@@ -119,7 +118,7 @@ def of_the_original(
         pyramid = model.feature_pyramid(batch.images[:, 0])
         outputs.update({("feature", 0, i): values for i, values in enumerate(pyramid)})
         outputs.update({("disp", 0, s): image for s, image in enumerate(model.reconstruct(pyramid))})
-        return objective(inputs, outputs, LossConfig.reference("autoencoder"))
+        return objective(inputs, outputs, ObjectiveConfig.reference("autoencoder"))
     place = {0: 1, -1: 0, 1: 2}
     sources: tuple[int | str, ...] = (-1, 1, "s") if stereo else (-1, 1)
     colours: dict[int | str, Tensor] = {f: batch.images[:, k] for f, k in place.items()}
@@ -145,7 +144,7 @@ def of_the_original(
         some = {f: colours[f] for f in (0, *sources)}
         outputs.update(feature_maps(some, model.features, model, "batch_statistics"))
     name = {"mono_fm": "fm", "mono_fm_joint": "joint"}.get(kind, kind)
-    return objective(inputs, outputs, LossConfig.reference(name, frame_ids=(0, *sources)))  # type: ignore[arg-type]
+    return objective(inputs, outputs, ObjectiveConfig.reference(name, frame_ids=(0, *sources)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +210,8 @@ def test_mirrored_samples_keep_every_sign(mirrored: bool, stereo: bool) -> None:
     """The truth explains neighbours and partner of a mirrored sample too, where everything travels the other way."""
     step_px, disparity_px, depth_m, fx = 4, 6, 1.5, 60.0
     batch = sampled(shifted_clip(step_px, disparity_px, disparity_px * depth_m / fx), mirrored)
-    assert float(batch.camera[0, 2]) == pytest.approx(WIDTH - 1 - 60.0 if mirrored else 60.0)
-    assert float(batch.stereo[0, 0, 3]) == pytest.approx(0.15 if mirrored else -0.15)
+    assert float(batch.intrinsics[0, 2]) == pytest.approx(WIDTH - 1 - 60.0 if mirrored else 60.0)
+    assert float(batch.T_partner_camera[0, 0, 3]) == pytest.approx(0.15 if mirrored else -0.15)
     raw = to_dict(config("baseline", stereo, metres_per_unit=1.0, focal=[60 / WIDTH, 60 / HEIGHT]))
     raw["objective"] |= {"smoothness": 0.0, "automask": False, "reference": False}
     if stereo:
@@ -262,7 +261,7 @@ def test_colours_are_compared_as_they_are_and_the_pose_net_sees_its_own_size(mon
         return pose(earlier, later)
 
     monkeypatch.setattr(model, "pose", watched)
-    prediction = predict(model, batch.images, batch.camera, (1,))
+    prediction = predict(model, batch.images, batch.intrinsics, (1,))
     assert set(sizes) == {(2, 3, 192, 640)} and len(sizes) == 4
 
     def totals(seen: Tensor) -> float:

@@ -16,8 +16,9 @@ from runs import Run, records, same, write_config
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.data.cache import write_cache
-from featdepth_training.engine.checkpoint import CheckpointFolder, held, read_checkpoint
+from featdepth_training.engine.checkpoint import CheckpointFolder, exclusive_output
 from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.published import read_state
 
 STEPS = 9
 
@@ -71,7 +72,7 @@ def start(place: Path, name: str, *arguments: str, **options: Any) -> Run:
 
 
 def final(output: Path) -> dict[str, Any]:
-    state = read_checkpoint(output / "checkpoints" / f"step_{STEPS:08d}.pt")
+    state = read_state(output / "checkpoints" / f"step_{STEPS:08d}.pt")
     del state["config"]["data"]["workers"]
     return state
 
@@ -182,15 +183,15 @@ def test_one_run_a_folder(tmp_path: Path) -> None:
         if (tmp_path / "held" / "holds").exists():
             break
         time.sleep(0.01)
-    with pytest.raises(ConfigError, match="another run is writing"), held(tmp_path / "held"):
+    with pytest.raises(ConfigError, match="another run is writing"), exclusive_output(tmp_path / "held"):
         pass
     run.kill()
-    with held(tmp_path / "held"):
+    with exclusive_output(tmp_path / "held"):
         pass
 
 
 def hold_and_wait(output: Path) -> None:
     """Hold the folder until killed."""
-    with held(output):
+    with exclusive_output(output):
         (output / "holds").touch()
         time.sleep(600)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from featdepth_ros.models.build import build_model
-from featdepth_training.config.schema import ModelConfig, ObjectiveConfig, RenderedConfig, SequenceConfig, TrainConfig
+from featdepth_training.config.schema import ModelConfig, RenderedConfig, SequenceConfig, TermsConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch, collate
 from featdepth_training.data.cache import Clip
 from featdepth_training.data.samples import ClipDataset
@@ -25,7 +25,7 @@ INFO = model_info(ModelConfig())
 
 
 def config(**weights: Any) -> TrainConfig:
-    objective = ObjectiveConfig(**{"photometric": 1.0, "automask": False, **weights})
+    objective = TermsConfig(**{"photometric": 1.0, "automask": False, **weights})
     return TrainConfig(model=ModelConfig(frozen_blocks=1), objective=objective)
 
 
@@ -44,7 +44,7 @@ def sample(clip: Clip, frames: int) -> FrameBatch:
 
 def truth(batch: FrameBatch, depth_factor: float = 1.0) -> Prediction:
     """What perfect networks would say, in network units; depth times ``depth_factor``."""
-    ratio = focal_ratio(batch.camera, INFO)
+    ratio = focal_ratio(batch.intrinsics, INFO)
     assert abs(float(ratio) - 1.0) > 0.2  # otherwise the conversion of units is not tested
     depth = depth_in_network_units(batch.depth, ratio).flatten(0, 1) * depth_factor
     low, high = 1 / INFO.max_depth, 1 / INFO.min_depth

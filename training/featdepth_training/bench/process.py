@@ -29,8 +29,8 @@ class Process:
             env=environment,
         )
         self._who = "our step" if reference is None else f"the code of {reference}"
-        places = {"reference": reference, "drive": drive}
-        self._ask({"problem": asdict(problem), **{k: None if v is None else str(v) for k, v in places.items()}})
+        paths = {"reference": reference, "drive": drive}
+        self._ask({"problem": asdict(problem), **{k: None if v is None else str(v) for k, v in paths.items()}})
 
     def do(self, name: str, *arguments: Any) -> dict[str, Any]:
         """Have the worker's method ``name`` called; returns its answer.

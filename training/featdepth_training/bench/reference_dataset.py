@@ -64,11 +64,13 @@ def reference_dataset(checkout: Path, drive: Path, problem: StepProblem) -> Any:
         sys.modules[name] = package
     try:
         _load_repaired("mono.datasets.mono_dataset", root / "mono" / "datasets" / "mono_dataset.py")
-        found = importlib.import_module("mono.datasets.kitti_dataset").KITTIRAWDataset
+        dataset_class = importlib.import_module("mono.datasets.kitti_dataset").KITTIRAWDataset
     except Exception as error:  # whatever its code meets on this Python
         raise ConfigError(f"--reference: the data set in {checkout} cannot be imported here: {error!r}") from error
     lines = [f"{drive.parent.name}/{drive.name} {n} l" for n in numbers[1:-1]]
-    return found(str(drive.parent.parent), lines, problem.height, problem.width, list(FRAMES), True, images[0].suffix)
+    return dataset_class(
+        str(drive.parent.parent), lines, problem.height, problem.width, list(FRAMES), True, images[0].suffix
+    )
 
 
 def _load_repaired(name: str, path: Path) -> None:

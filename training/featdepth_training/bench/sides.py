@@ -20,10 +20,10 @@ from featdepth_training.config.schema import (
     AugmentConfig,
     DataConfig,
     ModelConfig,
-    ObjectiveConfig,
     OptimiserConfig,
     PreparedConfig,
     SequenceConfig,
+    TermsConfig,
     TrainConfig,
 )
 from featdepth_training.data.batch import FrameBatch
@@ -92,7 +92,7 @@ def train_config(problem: StepProblem) -> TrainConfig:
         augment=AugmentConfig(haze=0.0),
     )
     optimiser = OptimiserConfig(kind="adam", lr=LEARNING_RATE, encoder_lr_factor=1.0, weight_decay=0.0)
-    objective = ObjectiveConfig(photometric=1.0, features=1e-3, smoothness=1e-3, reference=True)
+    objective = TermsConfig(photometric=1.0, features=1e-3, smoothness=1e-3, reference=True)
     config = TrainConfig(model=model, data=data, optimiser=optimiser, objective=objective)
     check(config)
     return config
@@ -107,15 +107,15 @@ def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:
     batch = FrameBatch(
         images=images,
         depth=torch.full_like(images[:, :, :1], float("nan")),
-        camera=torch.stack((K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]), 1),
-        motions=torch.full((count, 2, 4, 4), float("nan"), device=images.device),
+        intrinsics=torch.stack((K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]), 1),
+        T_next_frame=torch.full((count, 2, 4, 4), float("nan"), device=images.device),
         partner=inputs["color", "s", 0][:, None].expand_as(images),
-        stereo=inputs["stereo_T"],
+        T_partner_camera=inputs["stereo_T"],
         rendered=nothing,
         single=nothing,
         group=torch.zeros(count, dtype=torch.int64, device=images.device),
         pseudo_depth=torch.full_like(images[:, :, :1], float("nan")),
-        camera_height=torch.full((count,), float("nan"), device=images.device),
+        camera_height_m=torch.full((count,), float("nan"), device=images.device),
     )
     return batch, seen
 
@@ -172,9 +172,9 @@ def check_checkout(path: Path) -> Path:
         ConfigError: it is not.
     """
     if not (path / NET_FILE).is_file():
-        found = "holds no " + str(NET_FILE) if path.is_dir() else "is no folder"
+        problem = "holds no " + str(NET_FILE) if path.is_dir() else "is no folder"
         raise ConfigError(
-            f"--reference: {path} {found}; expected a checkout of github.com/sconlyshootery/FeatDepth "
+            f"--reference: {path} {problem}; expected a checkout of github.com/sconlyshootery/FeatDepth "
             "(git clone it, and name its folder)"
         )
     return path.resolve()
@@ -195,8 +195,8 @@ def reference_class(checkout: Path, device: str) -> Callable[[Any], nn.Module]:
         from mono.model.mono_fm.net import mono_fm  # type: ignore[import-not-found]
     except Exception as error:  # whatever its code meets on this Python
         raise ConfigError(f"--reference: the code in {checkout} cannot be imported here: {error!r}") from error
-    found: Callable[[Any], nn.Module] = mono_fm
-    return found
+    model_class: Callable[[Any], nn.Module] = mono_fm
+    return model_class
 
 
 def gradients(side: Side) -> tuple[float, Mapping[str, Tensor]]:
@@ -205,7 +205,7 @@ def gradients(side: Side) -> tuple[float, Mapping[str, Tensor]]:
         parameter.grad = None
     loss = side.loss()
     loss.backward()
-    found = {name: p.grad for name, p in side.model.named_parameters() if p.grad is not None}
+    by_name = {name: p.grad for name, p in side.model.named_parameters() if p.grad is not None}
     for parameter in side.model.parameters():
         parameter.grad = None
-    return float(loss.detach()), found
+    return float(loss.detach()), by_name

@@ -49,31 +49,31 @@ def bench_step(
     sides: dict[str, Path | None] = {OWN: None}
     if reference is not None:
         sides[REFERENCE] = check_checkout(reference)
-    found: dict[str, dict[str, Any]] = {name: {} for name in sides}
+    measured: dict[str, dict[str, Any]] = {name: {} for name in sides}
     for name, checkout in sides.items():
         say(f"{name}: memory")
         with running(problem, checkout) as process:
             for _ in range(MEMORY_STEPS):
                 process.do("step")
-            found[name].update(process.do("peak"))
+            measured[name].update(process.do("peak"))
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         processes = {name: stack.enter_context(running(problem, checkout)) for name, checkout in sides.items()}
         say("losses and gradients")
         for name, process in processes.items():
-            found[name]["loss"] = process.do("gradients", str(Path(folder) / name))["loss"]
-        comparison = _compare(found, Path(folder)) if reference is not None else None
-        _time(processes, found, steps, say)
+            measured[name]["loss"] = process.do("gradients", str(Path(folder) / name))["loss"]
+        comparison = _compare(measured, Path(folder)) if reference is not None else None
+        _time(processes, measured, steps, say)
         say("operations")
         for name, process in processes.items():
-            found[name].update(process.do("operations"))
+            measured[name].update(process.do("operations"))
         machine = processes[OWN].do("machine")
-    for side in found.values():
+    for side in measured.values():
         _add_floor(side, machine)
-    return _report(problem, steps, found, machine, comparison)
+    return _report(problem, steps, measured, machine, comparison)
 
 
 def _time(
-    processes: dict[str, Process], found: dict[str, dict[str, Any]], steps: int, say: Callable[[str], None]
+    processes: dict[str, Process], measured: dict[str, dict[str, Any]], steps: int, say: Callable[[str], None]
 ) -> None:
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
     for number in range(WARM_UP_STEPS + steps):
@@ -84,13 +84,13 @@ def _time(
         say(f"round {number + 1} of {WARM_UP_STEPS + steps}: {last}")
     for name, taken in rounds.items():
         timed = taken[WARM_UP_STEPS:]
-        found[name]["step_s"] = statistics.median(r["seconds"] for r in timed)
-        found[name]["step_cpu_s"] = statistics.median(r["cpu_seconds"] for r in timed)
-        found[name]["round_s"] = [r["seconds"] for r in timed]
-        found[name]["losses"] = [r["loss"] for r in taken]
+        measured[name]["step_s"] = statistics.median(r["seconds"] for r in timed)
+        measured[name]["step_cpu_s"] = statistics.median(r["cpu_seconds"] for r in timed)
+        measured[name]["round_s"] = [r["seconds"] for r in timed]
+        measured[name]["losses"] = [r["loss"] for r in taken]
 
 
-def _compare(found: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
+def _compare(measured: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
     import torch
 
     own, other = (torch.load(folder / name, weights_only=True) for name in (OWN, REFERENCE))
@@ -105,7 +105,8 @@ def _compare(found: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
         return float(torch.dot(a, b) / (a.norm() * b.norm()).clamp_min(1e-300))
 
     return {
-        "loss_relative_difference": abs(found[OWN]["loss"] - found[REFERENCE]["loss"]) / abs(found[REFERENCE]["loss"]),
+        "loss_relative_difference": abs(measured[OWN]["loss"] - measured[REFERENCE]["loss"])
+        / abs(measured[REFERENCE]["loss"]),
         "gradient_cosine": cosine(shared),
         "gradient_cosine_by_net": {part: cosine(names) for part, names in parts.items()},
         "gradients_of_one_side_only": missing,
@@ -124,7 +125,7 @@ def _add_floor(side: dict[str, Any], machine: dict[str, Any]) -> None:
 def _report(
     problem: StepProblem,
     steps: int,
-    found: dict[str, dict[str, Any]],
+    measured: dict[str, dict[str, Any]],
     machine: dict[str, Any],
     comparison: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -135,13 +136,13 @@ def _report(
         "steps": steps,
         "torch": torch.__version__,
         "processor": platform.processor() or platform.machine(),
-        OWN: found[OWN],
-        REFERENCE: found.get(REFERENCE),
+        OWN: measured[OWN],
+        REFERENCE: measured.get(REFERENCE),
         "machine": machine,
         "comparison": None,
     }
     if comparison is not None:
-        own, other = found[OWN], found[REFERENCE]
+        own, other = measured[OWN], measured[REFERENCE]
         pairs = list(zip(own["round_s"], other["round_s"], strict=True))
         result["comparison"] = {
             **comparison,

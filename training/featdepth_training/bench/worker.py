@@ -61,8 +61,8 @@ class Worker:
 
     def gradients(self, file: str) -> dict[str, Any]:
         """Loss at the present weights; gradients go to ``file``."""
-        loss, found = gradients(self.side)
-        torch.save({name: g.detach().cpu().contiguous() for name, g in found.items()}, file)
+        loss, by_name = gradients(self.side)
+        torch.save({name: g.detach().cpu().contiguous() for name, g in by_name.items()}, file)
         return {"loss": loss}
 
     def operations(self) -> dict[str, Any]:

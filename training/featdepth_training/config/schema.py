@@ -213,8 +213,8 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
-    """Weights of the terms; 0 leaves a term out.
+class TermsConfig:
+    """Weights of the terms that training adds up (key ``objective``); 0 leaves a term out.
 
     Attributes:
         depth, gradient, rotation, translation, flow: supervised by truth (see `supervised`); flow is that of the
@@ -230,8 +230,8 @@ class ObjectiveConfig:
         pseudo_depth: difference to what classical matching found (see `pseudo_depth`), which caches must hold.
         ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
         reconstruction, discriminative, convergent: of the autoencoder and the joint model.
-        reference: compute the terms with all that is odd about the original's (`LossConfig.reference`): to go on with
-            its checkpoints, or to compare.
+        reference: compute the terms with all that is odd about the original's, see
+            `featdepth_ros.losses.ObjectiveConfig.reference`: to go on with its checkpoints, or to compare.
     """
 
     depth: float = 0.0
@@ -271,7 +271,7 @@ class ObjectiveConfig:
 
 
 #: What a configuration without an ``objective`` trains with.
-SUPERVISED = ObjectiveConfig(depth=1.0, gradient=0.5, rotation=0.1, translation=0.1)
+SUPERVISED = TermsConfig(depth=1.0, gradient=0.5, rotation=0.1, translation=0.1)
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     stages: tuple[StageConfig, ...] = (StageConfig(),)
-    objective: ObjectiveConfig = field(default_factory=lambda: SUPERVISED)
+    objective: TermsConfig = field(default_factory=lambda: SUPERVISED)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -16,30 +16,30 @@ class FrameBatch:
     Attributes:
         images: (B, F, 3, H, W) RGB; uint8 from the loader, float32 in [0, 1] in training. Never colour-augmented.
         depth: (B, F, 1, H, W) float32 z-depth, metres; inf: nothing there (sky), NaN: unknown.
-        camera: (B, 4) float32 fx, fy, cx, cy, pixels of H x W.
-        motions: (B, F - 1, 4, 4) float32 T_next_frame between neighbours, metres; NaN: unknown.
+        intrinsics: (B, 4) float32 fx, fy, cx, cy, pixels of H x W.
+        T_next_frame: (B, F - 1, 4, 4) float32, from each frame to the next, metres; NaN: unknown.
         partner: (B, F, 3, H, W) images of the stereo partner, as ``images``; zeros where a sample has none; no frames
             at all (B, 0, 3, H, W) in training without stereo.
-        stereo: (B, 4, 4) float32 T_partner_camera, metres; NaN: no partner. One ``camera`` serves both.
+        T_partner_camera: (B, 4, 4) float32, metres; NaN: no partner. Both cameras have ``intrinsics``.
         rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
-        single: (B,) bool, samples of one frame without neighbours, repeated F times; motions are NaN.
+        single: (B,) bool, samples of one frame without neighbours, repeated F times; ``T_next_frame`` is NaN.
         group: (B,) int64, index of the source (for validation by source).
-        pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``stereo`` is known, else up to a scale
-            for each frame; NaN: unknown.
-        camera_height: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
+        pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``T_partner_camera`` is known, else up to
+            a scale for each frame; NaN: unknown.
+        camera_height_m: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
     """
 
     images: Tensor
     depth: Tensor
-    camera: Tensor
-    motions: Tensor
+    intrinsics: Tensor
+    T_next_frame: Tensor
     partner: Tensor
-    stereo: Tensor
+    T_partner_camera: Tensor
     rendered: Tensor
     single: Tensor
     group: Tensor
     pseudo_depth: Tensor
-    camera_height: Tensor
+    camera_height_m: Tensor
 
     @property
     def frames(self) -> int:
@@ -56,7 +56,7 @@ class FrameBatch:
         """(B,) bool: which samples have a stereo partner."""
         if self.partner.shape[1] == 0:
             return torch.zeros_like(self.rendered)
-        return torch.isfinite(self.stereo).flatten(1).all(1)
+        return torch.isfinite(self.T_partner_camera).flatten(1).all(1)
 
     def select(self, chosen: Tensor) -> FrameBatch:
         """Return the samples that the mask (B,) names."""
@@ -65,7 +65,7 @@ class FrameBatch:
     def first_frame(self) -> FrameBatch:
         """Return the first frame of every sample alone."""
         cut = {name: getattr(self, name)[:, :1] for name in ("images", "depth", "pseudo_depth", "partner")}
-        return FrameBatch(**{**vars(self), **cut, "motions": self.motions[:, :0]})
+        return FrameBatch(**{**vars(self), **cut, "T_next_frame": self.T_next_frame[:, :0]})
 
     def to(self, device: torch.device) -> FrameBatch:
         """Move every tensor to ``device``."""

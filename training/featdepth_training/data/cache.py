@@ -110,7 +110,7 @@ def write_cache(
 
     Raises:
         ConfigError: ``folder`` holds a cache made from another description.
-        RecordingError: no space left, or another refusal.
+        RecordingError: no space left, or the store refuses to write.
     """
     store = Store(folder)
     describe(store, {"shard_clips": shard_clips, **description})
@@ -157,7 +157,7 @@ class ClipCache:
 
     Args:
         folders: caches (folders or URLs), or pairs of a cache and the number of its stretches to take (None: all);
-            the group of a clip is the place of its cache here.
+            the group of a clip is the position of its cache here.
         frames: of a clip; None: what the first cache was made for, else the length of its first stretch.
         gap: 1: neighbours.
         pseudo_depth: read it where it was found for every frame of a cache.
@@ -301,19 +301,21 @@ class _Group:
         shards = read_indices(store)
         if "recording" in description and store.read(SUMMARY) is None:
             logger.warning("%s is not complete; the same featdepth prepare as before completes it", store)
-        entries = [(place, row, entry) for place, shard in enumerate(shards) for row, entry in enumerate(shard.frames)]
+        entries = [
+            (number, row, entry) for number, shard in enumerate(shards) for row, entry in enumerate(shard.frames)
+        ]
         stretches = sorted({entry["stretch"] for _, _, entry in entries})
         if len(stretches) < (count or 1):
             raise RecordingError(f"{store} holds {len(stretches)} clips; expected {count or 'some'}")
         if count is not None:
             last = stretches[count - 1]
-            entries = [found for found in entries if found[2]["stretch"] <= last]
+            entries = [entry for entry in entries if entry[2]["stretch"] <= last]
         sizes = {shard.size for shard in shards}
         if len(sizes) > 1:
             raise RecordingError(f"{store} holds frames of sizes {sorted(sizes)}; expected one; prepare it again")
         metas = [entry for _, _, entry in entries]
         offset = {n: np.array([m["offset"].get(n, -1) for m in metas], np.int64) for n in FIELDS}
-        found = [read_pseudo_depth_index(store, s, len(s.frames)) for s in shards] if pseudo_depth else []
+        matched = [read_pseudo_depth_index(store, s, len(s.frames)) for s in shards] if pseudo_depth else []
         for shard in shards:
             shard.frames.clear()  # the arrays hold all of it
         return cls(
@@ -321,7 +323,7 @@ class _Group:
             frames=int(description.get("frames", sum(m["stretch"] == stretches[0] for m in metas))),
             size=shards[0].size,
             shards=shards,
-            shard=np.array([place for place, _, _ in entries], np.int32),
+            shard=np.array([number for number, _, _ in entries], np.int32),
             row=np.array([row for _, row, _ in entries], np.int32),
             offset={n: o for n, o in offset.items() if (o >= 0).any()},
             crc={n: np.array([m["crc32"].get(n, 0) for m in metas], np.uint32) for n in FIELDS},
@@ -331,7 +333,7 @@ class _Group:
             poses=_matrices([m["pose"] for m in metas]),
             T_partner_camera=_matrices([m["T_partner_camera"] for m in metas]),
             checked=bytearray(len(metas)),
-            pseudo_depth=[] if None in found else [index for index in found if index is not None],
+            pseudo_depth=[] if None in matched else [index for index in matched if index is not None],
         )
 
     @property

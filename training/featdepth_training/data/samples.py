@@ -113,15 +113,15 @@ class ClipDataset(Dataset[FrameBatch]):
         return FrameBatch(
             images=torch.stack([_image(clip.images[i], cut, key, mirrored) for i in chosen]),
             depth=_depths(clip.depth, chosen, cut, key, mirrored),
-            camera=torch.tensor(camera, dtype=torch.float32),
-            motions=torch.from_numpy(motions).float(),
+            intrinsics=torch.tensor(camera, dtype=torch.float32),
+            T_next_frame=torch.from_numpy(motions).float(),
             partner=self._partner(clip, chosen, cut, key, mirrored),
-            stereo=torch.from_numpy(stereo).float(),
+            T_partner_camera=torch.from_numpy(stereo).float(),
             rendered=torch.tensor(source.rendered),
             single=torch.tensor(single),
             group=torch.tensor(key.source),
             pseudo_depth=_depths(clip.pseudo_depth, chosen, cut, key, mirrored),
-            camera_height=torch.tensor(source.camera_height_m or float("nan")),
+            camera_height_m=torch.tensor(source.camera_height_m or float("nan")),
         )
 
     def _partner(self, clip: Clip, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool) -> torch.Tensor:

@@ -49,11 +49,11 @@ class Plan:
         """Return this process's micro-batches of optimiser step ``step`` (from 0)."""
         stage = self.config.stage_at(step)
         size = stage.sizes[int(np.random.default_rng([self.config.seed, 13, step]).integers(len(stage.sizes)))]
-        first, found = self._samples_before(step), []
+        first, batches = self._samples_before(step), []
         for k in range(stage.accumulate):
             start = first + (k * self.processes.count + self.processes.rank) * stage.batch_size
-            found.append([self._key(n, size) for n in range(start, start + stage.batch_size)])
-        return found
+            batches.append([self._key(n, size) for n in range(start, start + stage.batch_size)])
+        return batches
 
     def _key(self, number: int, size: tuple[int, int]) -> SampleKey:
         source, turn = int(self._source[number]), int(self._turn[number])

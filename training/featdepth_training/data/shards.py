@@ -74,8 +74,8 @@ class CachedFrame:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays to store, by field."""
-        found = {name: getattr(self, name) for name in FIELDS}
-        return {name: np.ascontiguousarray(a, FIELDS[name]) for name, a in found.items() if a is not None}
+        arrays = {name: getattr(self, name) for name in FIELDS}
+        return {name: np.ascontiguousarray(a, FIELDS[name]) for name, a in arrays.items() if a is not None}
 
     def meta(self) -> dict[str, Any]:
         """The plain values to store."""
@@ -133,10 +133,10 @@ def write_shard(
     entries: list[dict[str, Any]] = []
     with store.writing(tar_name(number)) as partial:
         with open(partial, "wb") as file, TarWriter(file, user="", group="", mtime=0.0) as writer:
-            for place, frame in enumerate(frames):
+            for row, frame in enumerate(frames):
                 arrays, meta = frame.arrays(), frame.meta()
                 content = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-                key = f"{first + place:08d}"
+                key = f"{first + row:08d}"
                 writer.write({"__key__": key, **content, "meta.json": json.dumps(meta).encode()})
                 sums = {name: zlib.crc32(array.data.cast("B")) for name, array in arrays.items()}
                 entries.append({"key": key, **meta, "crc32": sums})
@@ -162,7 +162,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 def _offsets(path: Path) -> dict[str, int]:
     """Where the values of each .npy member begin, bytes from the start of the tar."""
-    found: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             if member.name.endswith(".npy"):
@@ -171,8 +171,8 @@ def _offsets(path: Path) -> dict[str, int]:
                 version = np.lib.format.read_magic(content)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 read(content)
-                found[member.name] = member.offset_data + content.tell()
-    return found
+                offsets[member.name] = member.offset_data + content.tell()
+    return offsets
 
 
 @dataclass(frozen=True)
@@ -194,20 +194,20 @@ def read_indices(store: Store, numbers: Sequence[int] | None = None) -> list[Sha
         RecordingError: an index is damaged, or of a format not known here.
     """
     names = store.names("shard_", ".json") if numbers is None else [index_name(n) for n in numbers]
-    found: list[ShardIndex] = []
+    indices: list[ShardIndex] = []
     for name, content in zip(names, store.read_all(names), strict=True):
         try:
             raw = json.loads(content)
             height, width = raw["size"]
             tag = hashlib.sha256(content).hexdigest()[:16]
             number = int(name[len("shard_") : -len(".json")])
-            found.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag))
+            indices.append(ShardIndex(number, raw["bytes"], (height, width), raw["frames"], raw["state"], tag))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordingError(
                 f"{name} of {store} is damaged ({type(error).__name__}: {error}); delete it and its .tar, and run "
                 "featdepth prepare again to restore them"
             ) from error
-    return found
+    return indices
 
 
 @dataclass(frozen=True)
@@ -269,16 +269,16 @@ def read_description(store: Store) -> dict[str, Any] | None:
     if content is None:
         return None
     try:
-        found: dict[str, Any] = json.loads(content)
+        description: dict[str, Any] = json.loads(content)
     except ValueError as error:
         raise RecordingError(f"{DESCRIPTION} of {store} is damaged: {error}; prepare the cache again") from error
-    if found.get("format") != FORMAT:
-        older = " (.npy shards of an earlier version)" if found.get("format") in (1, 2) else ""
+    if description.get("format") != FORMAT:
+        older = " (.npy shards of an earlier version)" if description.get("format") in (1, 2) else ""
         raise RecordingError(
-            f"{store} holds a cache of format {found.get('format')}{older}, this version reads format {FORMAT}; delete "
-            "it and make it again (featdepth prepare INPUT --output CACHE)"
+            f"{store} holds a cache of format {description.get('format')}{older}, this version reads format {FORMAT}; "
+            "delete it and make it again (featdepth prepare INPUT --output CACHE)"
         )
-    return found
+    return description
 
 
 def describe(store: Store, description: Mapping[str, Any]) -> None:
@@ -289,11 +289,11 @@ def describe(store: Store, description: Mapping[str, Any]) -> None:
         RecordingError: it holds a cache of an older format.
     """
     described = json.loads(json.dumps({"format": FORMAT, **description}))
-    found = read_description(store)
-    if found is None:
+    existing = read_description(store)
+    if existing is None:
         store.write(DESCRIPTION, json.dumps(described, indent=1).encode())
         return
-    old, new = _flat(found), _flat(described)
+    old, new = _flat(existing), _flat(described)
     differing = [
         f"{key} ({old.get(key)}, now {new.get(key)})" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
     ]

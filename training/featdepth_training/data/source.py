@@ -9,7 +9,7 @@ from typing import Any
 from featdepth_training.data.cache import Clip, ClipCache
 
 
-class Part(Sequence[Clip]):
+class ClipSubset(Sequence[Clip]):
     """Some clips of a cache, in order; read when indexed."""
 
     def __init__(self, cache: ClipCache, indices: range) -> None:
@@ -56,8 +56,8 @@ class SampleKey:
 
 def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
     """One source for each part of a cache; shares are their numbers of clips."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for group, name in enumerate(cache.names):
-        clips = Part(cache, cache.clips_of(group))
-        found.append(Source(name, clips, float(len(clips)), rendered, cache.image_size_of(group)))
-    return found
+        clips = ClipSubset(cache, cache.clips_of(group))
+        sources.append(Source(name, clips, float(len(clips)), rendered, cache.image_size_of(group)))
+    return sources

@@ -51,8 +51,8 @@ class Store:
 
     def names(self, prefix: str, suffix: str) -> list[str]:
         """Names of the files right here that begin and end so, sorted."""
-        found = self._list()
-        return sorted(name for name in found if name.startswith(prefix) and name.endswith(suffix))
+        names = self._list()
+        return sorted(name for name in names if name.startswith(prefix) and name.endswith(suffix))
 
     def folders_with(self, file: str) -> list[str]:
         """Names of the folders right below that hold ``file``, sorted."""
@@ -128,9 +128,9 @@ class Store:
             path = self._fetched(name, tag, size)
         else:
             path = Path(self.location, name)
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            what = "is missing" if found is None else f"has {found} bytes; its index says {size}"
+        actual_size = path.stat().st_size if path.is_file() else None
+        if actual_size != size:
+            what = "is missing" if actual_size is None else f"has {actual_size} bytes; its index says {size}"
             raise RecordingError(
                 f"shard {name} of {self} {what}; delete its .json too and run featdepth prepare again to restore it"
             )
@@ -162,11 +162,11 @@ class Store:
         try:
             fs, root = self._fs()
             fs.get_file(f"{root}/{name}", str(partial))
-            found = partial.stat().st_size
-            if found != size:
+            actual_size = partial.stat().st_size
+            if actual_size != size:
                 raise RecordingError(
-                    f"shard {name} of {self} has {found} bytes; its index says {size}; delete it with its .json and "
-                    "run featdepth prepare again to restore it"
+                    f"shard {name} of {self} has {actual_size} bytes; its index says {size}; delete it with its .json "
+                    "and run featdepth prepare again to restore it"
                 )
             os.replace(partial, path)
         finally:

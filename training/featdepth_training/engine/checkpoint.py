@@ -25,7 +25,7 @@ def _name(step: int) -> str:
 
 
 @contextlib.contextmanager
-def held(output: Path) -> Iterator[None]:
+def exclusive_output(output: Path) -> Iterator[None]:
     """Make the folder of a run and keep other runs out of it; a killed run holds it no longer.
 
     Raises:
@@ -93,18 +93,6 @@ def read_torch(path: Path) -> Any:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {reason}{hint}") from error
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote.
-
-    Raises:
-        CheckpointError: missing, damaged, or not a checkpoint of a training run.
-    """
-    state = read_torch(path)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a training checkpoint of format {FORMAT}; is it a weights file?")
-    return state
-
-
 class CheckpointFolder:
     """``<output>/checkpoints``: ``step_<n>.pt`` (the newest ``keep_last``) and ``best.pt``."""
 
@@ -118,8 +106,8 @@ class CheckpointFolder:
 
     def latest(self) -> Path | None:
         """The newest checkpoint, None when there is none."""
-        found = self.steps()
-        return found[-1] if found else None
+        steps = self.steps()
+        return steps[-1] if steps else None
 
     def clean(self) -> None:
         """Remove parts of files that a killed process was writing."""

@@ -102,11 +102,11 @@ def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> Non
 def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
     """Take over the weights of a file, once its facts agree with those of the run."""
     path = weights_file(weights)
-    found = read_weights(path)
-    if found.info is None:
+    stored = read_weights(path)
+    if stored.info is None:
         # A published file carries no facts: those of its preset, or else the run's own.
-        found = dataclasses.replace(found, info=preset_info(preset) if preset else model.info)
-    source = model_from_weights(found)
+        stored = dataclasses.replace(stored, info=preset_info(preset) if preset else model.info)
+    source = model_from_weights(stored)
     if source.info.architecture != model.info.architecture:
         raise CheckpointError(
             f"{path} holds a {source.info.architecture} model; this run trains {model.info.architecture}. Set "

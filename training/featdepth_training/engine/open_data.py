@@ -68,7 +68,7 @@ def _balanced(
 def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, list[ClipCache]]:
     """The caches with neighbours, then those of single frames, where there are any."""
     prepared, sequence = config.data.prepared, config.data.sequence
-    folders = [found for name in prepared.caches for found in cache_folders(name)]
+    folders = [folder for name in prepared.caches for folder in cache_folders(name)]
     names = [Path(folder).name for folder in folders]
     for name in prepared.singles:
         if name not in names:

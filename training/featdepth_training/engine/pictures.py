@@ -38,7 +38,7 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
     first = prediction.disparities[0][:: len(prediction.targets)][:count]
     maps = torch.nn.functional.interpolate(first.detach().float(), size, mode="bilinear", align_corners=False)
     predicted = log_depth(maps, info)[:, 0].cpu().numpy()
-    truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.camera, info))[:count, 0]
+    truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.intrinsics, info))[:count, 0]
     truth = truth_units.clamp(info.min_depth, info.max_depth).log().cpu().numpy()
     images = (batch.images[:count, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     panels: list[NDArray[np.uint8]] = []
@@ -78,12 +78,12 @@ def warp_panel(
 
     With neighbours that are targets of each other (two frames) the rows are those of the first target, then the second.
     """
-    found: dict[Any, torch.Tensor] = {}
+    tensors: dict[Any, torch.Tensor] = {}
     with torch.no_grad():
-        prediction_terms(model, prediction, batch, config, found)
-    finest = min(key[1] for key in found if key[0] == "winner")
-    warped = [images for key, images in found.items() if key[0] == "warped" and key[2] == finest]
-    winner = found["winner", finest]
+        prediction_terms(model, prediction, batch, config, tensors)
+    finest = min(key[1] for key in tensors if key[0] == "winner")
+    warped = [images for key, images in tensors.items() if key[0] == "warped" and key[2] == finest]
+    winner = tensors["winner", finest]
     sources = len(warped)
     # When automasking, the unwarped sources stand before the warped ones.
     unwarped = (UNWARPED_COLOUR,) * sources if int(winner.max()) >= sources else ()

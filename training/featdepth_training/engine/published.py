@@ -136,7 +136,7 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
     if len(numbers) != len(names):
         raise _refused(published, f"it is over {len(numbers)} parameters, and the model has {len(parameters)}")
     ours = {id(parameter): number for number, parameter in enumerate(trainer.loop.parameters)}
-    found: dict[int, dict[str, Tensor]] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, number in zip(names, numbers, strict=True):
         entry, parameter = entries.get(number), parameters[name]
         if entry is None or id(parameter) not in ours:
@@ -147,8 +147,8 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
                 shape = tuple(value.shape) if isinstance(value, Tensor) else "missing"
                 raise _refused(published, f"{key} of {name} is {shape}; expected {tuple(parameter.shape)}")
         steps = torch.tensor(float(entry["step"]))
-        found[ours[id(parameter)]] = {"step": steps, **{key: entry[key].float() for key in _MOMENTS}}
-    return dict(sorted(found.items()))
+        moments[ours[id(parameter)]] = {"step": steps, **{key: entry[key].float() for key in _MOMENTS}}
+    return dict(sorted(moments.items()))
 
 
 def _refused(published: Published, reason: str) -> CheckpointError:

@@ -15,7 +15,7 @@ from featdepth_training.config.checks import check
 from featdepth_training.config.loading import load_config, to_dict
 from featdepth_training.config.schema import CheckConfig, TrainConfig
 from featdepth_training.data.samples import ClipDataset
-from featdepth_training.engine.checkpoint import CheckpointFolder, held
+from featdepth_training.engine.checkpoint import CheckpointFolder, exclusive_output
 from featdepth_training.engine.model_setup import start_model
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.open_data import open_data
@@ -38,10 +38,10 @@ def _device(name: str) -> torch.device:
 
 def _differences(old: object, new: object, prefix: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found: list[str] = []
+        differences: list[str] = []
         for key in sorted({*old, *new}):
-            found += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
-        return found
+            differences += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+        return differences
     return [] if old == new else [f"{prefix}: {old} -> {new}"]
 
 
@@ -56,19 +56,19 @@ def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
     Raises:
         FeatDepthError: the run did not reach what ``check`` asks for.
     """
-    found: list[str] = []
+    reached: list[str] = []
     failed: list[str] = []
     share, abs_rel = outcome.loss_share, outcome.validation.get("abs_rel")
     for name, value, limit in (("loss share", share, config.loss_share), ("AbsRel", abs_rel, config.abs_rel)):
         if limit > 0:
             text = f"{name} {'unknown' if value is None else f'{value:.3f}'} (at most {limit} expected)"
-            (found if value is not None and value <= limit else failed).append(text)
+            (reached if value is not None and value <= limit else failed).append(text)
     if failed:
         raise FeatDepthError(
             f"training does not work here: {', '.join(failed)}. Run the tests of the package, and check the versions "
             "of torch and numpy."
         )
-    return f"training works here: {', '.join(found)}" if found else None
+    return f"training works here: {', '.join(reached)}" if reached else None
 
 
 def train(
@@ -96,12 +96,12 @@ def train(
     """
     settings = load_config(config, overrides) if isinstance(config, str) else config
     check(settings)
-    place = _device(device)
-    with processes(place) as mine:
-        if place.type == "cuda" and mine.count > 1:
-            place = torch.device("cuda", mine.local_rank)
-        outcome = _train(settings, output, resume, finetune, place, mine)
-        if not mine.first:
+    torch_device = _device(device)
+    with processes(torch_device) as group:
+        if torch_device.type == "cuda" and group.count > 1:
+            torch_device = torch.device("cuda", group.local_rank)
+        outcome = _train(settings, output, resume, finetune, torch_device, group)
+        if not group.first:
             return outcome
     if json_path is not None:
         summary = {"steps": outcome.steps, "complete": outcome.complete, "loss_share": outcome.loss_share}
@@ -119,22 +119,22 @@ def _train(
     resume: str | None,
     finetune: str | None,
     device: torch.device,
-    mine: Processes,
+    group: Processes,
 ) -> Outcome:
     path = _checkpoint_of(output, resume)
     if path is None:
         _refuse_used_output(output)
     start = None if path is None else read_state(path)
     _check_start(settings, start, finetune)
-    mine.wait()
-    with held(output) if mine.first else contextlib.nullcontext():
+    group.wait()
+    with exclusive_output(output) if group.first else contextlib.nullcontext():
         if settings.engine.threads:
             torch.set_num_threads(settings.engine.threads)
-        if not mine.first:
-            mine.wait()  # the first process renders what is missing
-        settings, train_sources, held_out_sources = open_data(settings, output, silent=not mine.first)
-        if mine.first:
-            mine.wait()
+        if not group.first:
+            group.wait()  # the first process renders what is missing
+        settings, train_sources, held_out_sources = open_data(settings, output, silent=not group.first)
+        if group.first:
+            group.wait()
         sequence, augment = settings.data.sequence, settings.data.augment
         trainer = Trainer(
             settings,
@@ -143,11 +143,11 @@ def _train(
             ClipDataset(held_out_sources, sequence, None, settings.seed),
             device,
             finetune,
-            mine,
+            group,
             resumed=start is not None,
         )
         notes = [] if path is None or start is None else _go_on(trainer, path, start)
-        monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not mine.first)
+        monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not group.first)
         try:
             for note in notes:
                 monitor.say(note)
@@ -175,11 +175,11 @@ def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None
 def _go_on(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> list[str]:
     """Put the trainer where the checkpoint was and tidy the folder; returns what is to be told of it."""
     if isinstance(start, Published):
-        state, told = as_state(start, trainer)
+        state, changes = as_state(start, trainer)
     else:
-        state, told = start, _changes(start, trainer)
+        state, changes = start, _changes(start, trainer)
     trainer.load_state_dict(state)
-    notes = [f"resumed from {path} at step {trainer.step}", *told]
+    notes = [f"resumed from {path} at step {trainer.step}", *changes]
     if trainer.processes.first:
         trainer.checkpoints.clean()
         aside = trainer.checkpoints.set_aside_after(trainer.step)
@@ -189,11 +189,11 @@ def _go_on(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> l
 
 def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
     """What differs from the run that wrote the checkpoint."""
-    there = {"processes": trainer.processes.count, "measured_on": trainer.examiner.measured_on}
-    found = _differences({key: state.get(key, value) for key, value in there.items()}, there)
+    current = {"processes": trainer.processes.count, "measured_on": trainer.validator.measured_on}
+    differences = _differences({key: state.get(key, value) for key, value in current.items()}, current)
     if state["config"]:
-        found = _differences(state["config"], to_dict(trainer.config)) + found
-    return [f"changed: {line}" for line in found]
+        differences = _differences(state["config"], to_dict(trainer.config)) + differences
+    return [f"changed: {line}" for line in differences]
 
 
 def _checkpoint_of(output: Path, resume: str | None) -> Path | None:

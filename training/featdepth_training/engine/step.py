@@ -50,19 +50,19 @@ def train_step(
     before, counted = [b.clone() for b in buffers], [c.clone() for c in counters]
     moved = [torch.zeros_like(b) for b in buffers] if len(micro_batches) > 1 else []
     optimiser.zero_grad(set_to_none=True)
-    found: list[dict[str, Tensor]] = []
+    micro_terms: list[dict[str, Tensor]] = []
     for number, terms in enumerate(micro_batches):
         if number:
             _put(buffers, before)
             _put(counters, counted)
         values = terms()
         (values["total"] / len(micro_batches)).backward()
-        found.append({name: value.detach().float() for name, value in values.items()})
+        micro_terms.append({name: value.detach().float() for name, value in values.items()})
         for total, buffer in zip(moved, buffers, strict=False):
             total.add_(buffer, alpha=1 / len(micro_batches))
     _put(buffers, moved or buffers)
-    names = list(found[0])
-    numbers = torch.stack([torch.stack([values[name] for values in found]).mean() for name in names])
+    names = list(micro_terms[0])
+    numbers = torch.stack([torch.stack([values[name] for values in micro_terms]).mean() for name in names])
     if processes.count > 1:
         _share(numbers, buffers, parameters, processes)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)

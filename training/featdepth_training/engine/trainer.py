@@ -22,7 +22,7 @@ from featdepth_training.engine.model_setup import start_model
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.precision import keep_depthwise_in_fp32
 from featdepth_training.engine.step import ALONE, StepResult
-from featdepth_training.engine.validator import Examiner
+from featdepth_training.engine.validator import Validator
 from featdepth_training.objectives.prediction import predict
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.processes.distributed import Processes
@@ -46,7 +46,7 @@ class Outcome:
         loss_share: mean loss of the last steps over that of the first ones; None before both exist.
         checkpoint: the newest one.
         weights: the file written.
-        speaks: whether this process is the one that tells of it.
+        first_process: whether this is the first of several processes, the one that reports.
     """
 
     steps: int
@@ -55,7 +55,7 @@ class Outcome:
     loss_share: float | None
     checkpoint: Path | None
     weights: Path
-    speaks: bool = True
+    first_process: bool = True
 
 
 class Trainer:
@@ -93,7 +93,7 @@ class Trainer:
         self._predict = torch.compile(predict, dynamic=False) if config.engine.compile else predict
         self.loop = TrainingLoop(self.model, config, train, self._terms, self.device, processes)
         self.checkpoints = CheckpointFolder(output / "checkpoints", config.engine.keep_last)
-        self.examiner = Examiner(config, held_out, self.device)
+        self.validator = Validator(config, held_out, self.device)
         #: Step of the last checkpoint written.
         self.saved_at = -1
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
@@ -112,7 +112,7 @@ class Trainer:
         """Everything that decides how the run goes on, in whichever of the processes."""
         return {
             **self.loop.state_dict(),
-            **self.examiner.state_dict(),
+            **self.validator.state_dict(),
             "processes": self.processes.count,
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
@@ -128,7 +128,7 @@ class Trainer:
         """
         try:
             self.loop.load_state_dict(state)
-            self.examiner.load_state_dict(state)
+            self.validator.load_state_dict(state)
             self.first_losses = list(state.get("first_losses", []))
             self.last_losses = list(state.get("last_losses", []))
         except (KeyError, RuntimeError, ValueError) as error:
@@ -159,7 +159,7 @@ class Trainer:
         return self._finish()
 
     def _run(self, monitor: Monitor, stop: StopRequest | None) -> None:
-        if self.examiner.due(self.step):  # of a run that was stopped after the checkpoint and before its validation
+        if self.validator.due(self.step):  # of a run that was stopped after the checkpoint and before its validation
             self._validate_or_save(monitor)
         end = self.loop.run(partial(self._on_step, monitor), stop)
         if end.stopped:
@@ -178,7 +178,7 @@ class Trainer:
             self._log(result, monitor)
         if _due(self.step, self.config.engine.checkpoint_every) or self.step >= self.config.total_steps:
             self._save()
-        if self.examiner.due(self.step):
+        if self.validator.due(self.step):
             self._validate_or_save(monitor)
 
     def _give_up(self, failure: FeatDepthError | None) -> NoReturn:
@@ -208,8 +208,8 @@ class Trainer:
         if self.first_losses and sum(self.first_losses) > 0:
             first, last = (sum(v) / len(v) for v in (self.first_losses, self.last_losses))
             share = last / first
-        newest, speaks = self.checkpoints.latest(), self.processes.first
-        return Outcome(self.step, complete, self.examiner.figures, share, newest, weights, speaks)
+        newest = self.checkpoints.latest()
+        return Outcome(self.step, complete, self.validator.figures, share, newest, weights, self.processes.first)
 
     def _save(self) -> None:
         if self.processes.first and self.saved_at != self.step:
@@ -238,7 +238,7 @@ class Trainer:
             )
 
     def _dump(self, batches: list[FrameBatch], result: StepResult) -> None:
-        """Keep the micro-batches of a step that was not finite, for whoever looks for the reason."""
+        """Keep the micro-batches of a step that was not finite, to look for the reason."""
         step = self.step - 1
         for number, batch in enumerate(batches):
             contents = {**vars(batch), "terms": result.terms, "step": step}
@@ -261,10 +261,10 @@ class Trainer:
     def validate(self, monitor: Monitor) -> None:
         """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
         if self.processes.first:
-            if self.examiner.examine(self.loop.averaged_model(), self.step, monitor):
+            if self.validator.validate(self.loop.averaged_model(), self.step, monitor):
                 self.checkpoints.save_best(self.state_dict())
         else:
-            self.examiner.examined_at = self.step
+            self.validator.validated_at = self.step
         self.processes.wait()
 
     def export(self) -> Path:
@@ -284,9 +284,9 @@ class Trainer:
 
 def misfit(error: Exception) -> CheckpointError:
     """Say that a checkpoint is of other networks, in the first words of torch's long list."""
-    found = " ".join(" ".join(line.split()) for line in str(error).strip().splitlines()[:3])
+    reason = " ".join(" ".join(line.split()) for line in str(error).strip().splitlines()[:3])
     return CheckpointError(
-        f"the checkpoint does not fit this configuration: {found[:400]}. Resume with the configuration of the run, or "
+        f"the checkpoint does not fit this configuration: {reason[:400]}. Resume with the configuration of the run, or "
         "start from its weights (model.safetensors) with --finetune"
     )
 

@@ -56,7 +56,7 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 
 
 @torch.no_grad()
-def validate(
+def validation_figures(
     model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], config: TrainConfig
 ) -> tuple[dict[str, float], dict[str, tuple[FrameBatch, Prediction]]]:
     """Return figures, and the first batch of each source with its prediction.
@@ -75,7 +75,7 @@ def validate(
             sums.add("reconstruction", [float(terms["reconstruction"])] * batch.images.shape[0])
         if "depth" not in model.nets:
             continue
-        prediction = predict(model, batch.images, batch.camera)
+        prediction = predict(model, batch.images, batch.intrinsics)
         shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
         if config.objective.photometric > 0:
             _add_photometric(sums, model, prediction, batch, config, groups)
@@ -103,7 +103,7 @@ def _add_photometric(
 def _add_truth(
     sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, groups: Sequence[str]
 ) -> None:
-    ratio = focal_ratio(batch.camera, model.info)
+    ratio = focal_ratio(batch.intrinsics, model.info)
     count, size = batch.images.shape[0], batch.images.shape[-2:]
     first = prediction.disparities[0][:: batch.frames].float()
     finest = F.interpolate(first, size, mode="bilinear", align_corners=False)

@@ -11,16 +11,16 @@ from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.pictures import validation_pictures
-from featdepth_training.engine.validation import validate
+from featdepth_training.engine.validation import validation_figures
 
 #: Figures on the console.
-TOLD = (
+PRINTED = (
     *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
     *("rotation_deg", "translation_percent"),
 )
 
 
-class Examiner:
+class Validator:
     """Measures weights on held-out clips, always the same ones at the same sizes: those of the run's last stage.
 
     Args:
@@ -30,7 +30,7 @@ class Examiner:
 
     Attributes:
         figures: of the last validation.
-        examined_at: its step.
+        validated_at: its step.
         best: smallest `criterion` so far.
         measured_on: the clips and sizes, in words.
     """
@@ -38,7 +38,7 @@ class Examiner:
     def __init__(self, config: TrainConfig, held_out: ClipDataset, device: torch.device) -> None:
         self.config, self.held_out, self.device = config, held_out, device
         self.figures: dict[str, float] = {}
-        self.examined_at = 0
+        self.validated_at = 0
         self.best = float("inf")
         sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
         self.measured_on = f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
@@ -49,19 +49,19 @@ class Examiner:
             "best": self.best,
             "measured_on": self.measured_on,
             "validation": self.figures,
-            "validated_at": self.examined_at,
+            "validated_at": self.validated_at,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; a best figure that was measured on other clips or sizes is not compared."""
         if state.get("measured_on") == self.measured_on:
             self.best = float(state["best"])
-        self.figures, self.examined_at = dict(state["validation"]), int(state.get("validated_at", 0))
+        self.figures, self.validated_at = dict(state["validation"]), int(state.get("validated_at", 0))
 
     def due(self, step: int) -> bool:
         """Whether step ``step`` is to be validated, and has not been yet."""
         every = self.config.engine.validate_every
-        if self.examined_at == step or step == 0:
+        if self.validated_at == step or step == 0:
             return False
         return (every > 0 and step % every == 0) or step >= self.config.total_steps
 
@@ -73,8 +73,8 @@ class Examiner:
             return "abs_rel"
         return "photometric" if objective.selfsupervised else "reconstruction"
 
-    def examine(self, model: FeatDepthModel, step: int, monitor: Monitor) -> bool:
-        """Measure, tell and draw; returns whether ``model`` is the best so far."""
+    def validate(self, model: FeatDepthModel, step: int, monitor: Monitor) -> bool:
+        """Measure, log and draw; returns whether ``model`` is the best so far."""
         torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
         stage = self.config.stages[-1]
         held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
@@ -82,11 +82,11 @@ class Examiner:
         names = [source.name for source in self.held_out.sources]
         low_precision = self.config.engine.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
-            self.figures, shown = validate(model, batches, names, self.config)
-        self.examined_at = step
+            self.figures, shown = validation_figures(model, batches, names, self.config)
+        self.validated_at = step
         monitor.record("validation", step, self.figures)
-        told = ", ".join(f"{key} {self.figures[key]:.5f}" for key in TOLD if key in self.figures)
-        monitor.say(f"step {step}: {told}")
+        summary = ", ".join(f"{key} {self.figures[key]:.5f}" for key in PRINTED if key in self.figures)
+        monitor.say(f"step {step}: {summary}")
         if monitor.shows_pictures:
             for name, picture in validation_pictures(model, shown, self.config):
                 monitor.picture(name, step, picture)

@@ -65,7 +65,7 @@ def ground_term(depth_m: Tensor, camera: Tensor, height_m: Tensor) -> Tensor:
         camera: (B, 4), pixels of H x W.
         height_m: (B,) true heights; NaN: unknown.
     """
-    found, believed = ground_heights(depth_m, camera)
-    known = believed & torch.isfinite(height_m)
-    error = (torch.where(known, found, 1.0) / torch.where(known, height_m, 1.0)).log().abs()
+    estimated, reliable = ground_heights(depth_m, camera)
+    known = reliable & torch.isfinite(height_m)
+    error = (torch.where(known, estimated, 1.0) / torch.where(known, height_m, 1.0)).log().abs()
     return torch.where(known, error, 0.0).mean()

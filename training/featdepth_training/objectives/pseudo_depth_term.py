@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.config.schema import ObjectiveConfig
+from featdepth_training.config.schema import TermsConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.objectives.prediction import Prediction
@@ -16,17 +16,17 @@ from featdepth_training.objectives.supervised import gradient_term, log_depth_re
 
 
 def pseudo_depth_term(
-    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig, metres_per_unit: float
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig, metres_per_unit: float
 ) -> Tensor:
     """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
 
     Where the sample has no stereo partner the depths of a frame are compared up to their median ratio.
     """
-    found = batch.pseudo_depth[:, list(prediction.targets)]
-    known = ~torch.isnan(found).flatten(0, 1)
-    units = depth_in_network_units(found, focal_ratio(batch.camera, info)).flatten(0, 1) / metres_per_unit
+    matched = batch.pseudo_depth[:, list(prediction.targets)]
+    known = ~torch.isnan(matched).flatten(0, 1)
+    units = depth_in_network_units(matched, focal_ratio(batch.intrinsics, info)).flatten(0, 1) / metres_per_unit
     log = torch.where(known, units, 1.0).clamp(min=1e-6).log()
-    metric = torch.isfinite(batch.stereo).flatten(1).all(1).repeat_interleave(len(prediction.targets))
+    metric = torch.isfinite(batch.T_partner_camera).flatten(1).all(1).repeat_interleave(len(prediction.targets))
     log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)
     total = log.new_zeros(())
     for k, (share, residual, mask) in enumerate(log_depth_residuals(prediction, log, known.float(), info, config)):

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.geometry.warp import scaled_intrinsics
-from featdepth_ros.losses import ObjectiveConfig as LossConfig
-from featdepth_ros.losses import feature_maps, objective
+from featdepth_ros.losses import ObjectiveConfig, feature_maps, objective
 from featdepth_ros.losses.objective import depth_from_disparity
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.reference import ReferenceModel
-from featdepth_training.config.schema import ObjectiveConfig, TrainConfig
+from featdepth_training.config.schema import TermsConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.ground import ground_term
@@ -41,7 +40,7 @@ def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
     return [(k, (k - 1, k + 1)) for k in range(1, frames - 1)]
 
 
-def loss_config(model: FeatDepthModel, config: ObjectiveConfig, sources: int, stereo: bool) -> LossConfig:
+def loss_config(model: FeatDepthModel, config: TermsConfig, sources: int, stereo: bool) -> ObjectiveConfig:
     """The settings of `losses.objective` for ``sources`` neighbours, numbered 1 and on, and the partner."""
     values: dict[str, Any] = {
         "scales": config.warp_scales,
@@ -58,14 +57,14 @@ def loss_config(model: FeatDepthModel, config: ObjectiveConfig, sources: int, st
         "mask_outside": config.mask_outside,
     }
     if not config.reference:
-        return LossConfig(**values)
+        return ObjectiveConfig(**values)
     kind = "joint" if model.info.architecture.startswith("mono_fm_joint") else model.info.architecture.split("_r")[0]
-    return LossConfig.reference({"mono_fm": "fm", "compact": "fm"}.get(kind, kind), **values)  # type: ignore[arg-type]
+    return ObjectiveConfig.reference({"mono_fm": "fm", "compact": "fm"}.get(kind, kind), **values)  # type: ignore[arg-type]
 
 
 def stereo_motion(batch: FrameBatch, ratio: Tensor, metres_per_unit: float) -> Tensor:
     """T_partner_camera (B, 4, 4) that, with the network's own depth, moves the live camera's pixels."""
-    motion = batch.stereo.clone()
+    motion = batch.T_partner_camera.clone()
     motion[:, :3, 3] = motion[:, :3, 3] / (metres_per_unit * ratio[:, None])
     return motion
 
@@ -87,10 +86,10 @@ def selfsupervised_terms(
     neighbours = len(plan[0][1])
     weights = config.objective
     settings = loss_config(model, weights, neighbours, stereo)
-    ratio = focal_ratio(batch.camera, model.info)
+    ratio = focal_ratio(batch.intrinsics, model.info)
     inputs: dict[Any, Tensor] = {
         ("color", 0, 0): torch.cat([batch.images[:, target] for target, _ in plan]),
-        "K": _intrinsics(batch.camera).repeat(len(plan), 1, 1),
+        "K": _intrinsics(batch.intrinsics).repeat(len(plan), 1, 1),
     }
     outputs: dict[Any, Tensor] = {}
     for n in range(neighbours):
@@ -100,15 +99,15 @@ def selfsupervised_terms(
     if stereo:
         inputs["color", "s", 0] = torch.cat([batch.partner[:, target] for target, _ in plan])
         inputs["stereo_T"] = stereo_motion(batch, ratio, config.model.metres_per_unit).repeat(len(plan), 1, 1)
-    places = [prediction.targets.index(target) for target, _ in plan]
+    positions = [prediction.targets.index(target) for target, _ in plan]
     for scale, disparity in enumerate(prediction.disparities):
         by_frame = disparity.unflatten(0, (-1, len(prediction.targets)))
-        outputs["disp", 0, scale] = torch.cat([by_frame[:, place] for place in places])
+        outputs["disp", 0, scale] = torch.cat([by_frame[:, position] for position in positions])
     outputs.update(_features(model, inputs, config))
     terms = named_terms(objective(inputs, outputs, settings, pictures=pictures))
     if weights.pseudo_depth > 0:
-        found = pseudo_depth_term(prediction, batch, model.info, weights, config.model.metres_per_unit)
-        terms["pseudo_depth"] = weights.pseudo_depth * found
+        difference = pseudo_depth_term(prediction, batch, model.info, weights, config.model.metres_per_unit)
+        terms["pseudo_depth"] = weights.pseudo_depth * difference
         terms["total"] = terms["total"] + terms["pseudo_depth"]
     if weights.ground > 0:
         terms["ground"] = weights.ground * _ground_term(model, prediction, batch, ratio, config)
@@ -125,9 +124,9 @@ def _ground_term(
     depth = depth_from_disparity(disparity, model.info.min_depth, model.info.max_depth)
     depth_m = depth * (config.model.metres_per_unit * ratio.repeat_interleave(count))[:, None, None, None]
     shrunk = disparity.shape[-1] / batch.images.shape[-1]
-    K = scaled_intrinsics(_intrinsics(batch.camera), shrunk, shrunk).repeat_interleave(count, 0)
+    K = scaled_intrinsics(_intrinsics(batch.intrinsics), shrunk, shrunk).repeat_interleave(count, 0)
     camera = torch.stack((K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]), 1)
-    return ground_term(depth_m, camera, batch.camera_height.repeat_interleave(count))
+    return ground_term(depth_m, camera, batch.camera_height_m.repeat_interleave(count))
 
 
 def reconstruction_terms(model: FeatDepthModel, batch: FrameBatch, config: TrainConfig) -> dict[str, Tensor]:
@@ -139,21 +138,21 @@ def reconstruction_terms(model: FeatDepthModel, batch: FrameBatch, config: Train
     return named_terms(objective({("color", 0, 0): images}, _trained_features(model, images), settings))
 
 
-def named_terms(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def named_terms(by_scale: dict[str, Tensor]) -> dict[str, Tensor]:
     """Sum the terms of `objective` over scales and levels: ``photometric/0``... become ``photometric``."""
     terms: dict[str, Tensor] = {}
-    for key, value in found.items():
+    for key, value in by_scale.items():
         if key != "total":
             name = {"feature": "features"}.get(key, key.split("/")[0])
             terms[name] = terms[name] + value if name in terms else value
-    return {**terms, "total": found["total"]}
+    return {**terms, "total": by_scale["total"]}
 
 
 def _trained_features(model: ReferenceModel, images: Tensor) -> dict[Any, Tensor]:
     pyramid = [level.float() for level in model.feature_pyramid(images)]
-    found: dict[Any, Tensor] = {("feature", 0, level): values for level, values in enumerate(pyramid)}
-    found.update({("res_img", 0, s): image.float() for s, image in enumerate(model.reconstruct(pyramid))})
-    return found
+    maps: dict[Any, Tensor] = {("feature", 0, level): values for level, values in enumerate(pyramid)}
+    maps.update({("res_img", 0, s): image.float() for s, image in enumerate(model.reconstruct(pyramid))})
+    return maps
 
 
 def _features(model: FeatDepthModel, inputs: dict[Any, Tensor], config: TrainConfig) -> dict[Any, Tensor]:

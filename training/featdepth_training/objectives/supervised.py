@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.config.schema import ObjectiveConfig
+from featdepth_training.config.schema import TermsConfig
 from featdepth_training.data.batch import FrameBatch, axisangle_of
 from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.objectives.prediction import Prediction
@@ -32,7 +32,7 @@ def depth_target(
 ) -> tuple[Tensor, Tensor]:
     """Return log depth (B T, 1, H, W) of the T targets in network units, clamped to the model's range, and weights."""
     known_m = batch.depth[:, list(targets)]
-    depth = depth_in_network_units(known_m, focal_ratio(batch.camera, info)).flatten(0, 1)
+    depth = depth_in_network_units(known_m, focal_ratio(batch.intrinsics, info)).flatten(0, 1)
     known = ~torch.isnan(depth)
     weight = known.float() * torch.where(depth >= info.max_depth, far_weight, 1.0)
     depth = torch.where(known, depth, torch.ones_like(depth))
@@ -67,7 +67,7 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
 
 
 def log_depth_residuals(
-    prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: ObjectiveConfig
+    prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: TermsConfig
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Of each scale, finest first: its share in the term, log depth less ``log``, and ``weight``, at the scale's size.
 
@@ -90,7 +90,7 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
     axisangle, translation = motion_target(batch, info)
     turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
     shift = (prediction.translation.flatten(0, 1) - translation).norm(dim=1)
-    depth = depth_in_network_units(batch.depth[:, :-1], focal_ratio(batch.camera, info)).flatten(0, 1).flatten(1)
+    depth = depth_in_network_units(batch.depth[:, :-1], focal_ratio(batch.intrinsics, info)).flatten(0, 1).flatten(1)
     distance = depth.clamp(info.min_depth, info.max_depth).nanmedian(dim=1).values
     return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
 
@@ -104,12 +104,12 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
     step = batch.images.shape[-1] // width
     depth = _subsample(batch.depth[:, :-1], (height, width)).flatten(0, 1).clamp(max=1000.0)
     known = ~torch.isnan(depth)[:, 0]
-    fx, fy, cx, cy = (v.repeat_interleave(pairs)[:, None, None] for v in batch.camera.unbind(1))
+    fx, fy, cx, cy = (v.repeat_interleave(pairs)[:, None, None] for v in batch.intrinsics.unbind(1))
     x = torch.arange(width, device=depth.device) * step + step // 2
     y = torch.arange(height, device=depth.device)[:, None] * step + step // 2
     z = torch.where(known, depth[:, 0], torch.ones_like(depth[:, 0]))
     points = torch.stack(((x - cx) / fx * z, (y - cy) / fy * z, z), 1).flatten(2)
-    motions = batch.motions.flatten(0, 1)
+    motions = batch.T_next_frame.flatten(0, 1)
     moved = (motions[:, :3, :3] @ points + motions[:, :3, 3:]).unflatten(2, (height, width))
     ahead = moved[:, 2].clamp_min(0.05)
     u, v = fx * moved[:, 0] / ahead + cx, fy * moved[:, 1] / ahead + cy
@@ -121,13 +121,13 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
 
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
     """True motions between neighbours: axisangle, and translation in the network's depth units, (B (F - 1), 3) each."""
-    motions = batch.motions.flatten(0, 1)
-    ratio = focal_ratio(batch.camera, info).repeat_interleave(batch.frames - 1)
+    motions = batch.T_next_frame.flatten(0, 1)
+    ratio = focal_ratio(batch.intrinsics, info).repeat_interleave(batch.frames - 1)
     return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio)
 
 
 def supervised_terms(
-    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: ObjectiveConfig
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig
 ) -> dict[str, Tensor]:
     """Return every weighted term and ``total`` (scalars, float32).
 

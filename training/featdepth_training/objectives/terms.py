@@ -63,7 +63,7 @@ def training_terms(
         return _complete(names, [(1.0, reconstruction_terms(model, batch, config))], seen), None
     low_precision = config.engine.precision == "bf16"
     with torch.autocast(seen.device.type, torch.bfloat16, enabled=low_precision):
-        prediction = run(model, seen, batch.camera, wanted_targets(config, batch.frames))
+        prediction = run(model, seen, batch.intrinsics, wanted_targets(config, batch.frames))
     return prediction_terms(model, prediction, batch, config, pictures), prediction
 
 
@@ -105,6 +105,6 @@ def _share(mask: Tensor) -> float:
 
 def _complete(names: list[str], parts: list[tuple[float, dict[str, Tensor]]], like: Tensor) -> dict[str, Tensor]:
     zero = torch.zeros((), device=like.device)
-    terms = {name: sum((share * found.get(name, zero) for share, found in parts), zero) for name in names}
-    total = sum((share * found["total"] for share, found in parts), zero)
+    terms = {name: sum((share * part.get(name, zero) for share, part in parts), zero) for name in names}
+    total = sum((share * part["total"] for share, part in parts), zero)
     return {**terms, "total": total}

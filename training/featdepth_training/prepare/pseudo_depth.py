@@ -1,7 +1,7 @@
 """Depth without truth, by classical matching: of a stereo pair in metres, of a moving camera up to scale.
 
 A network's own photometric loss pulls depth over a pixel or two only; a matcher searches, and says where it is unsure.
-What it finds teaches shape and edges (`ObjectiveConfig.pseudo_depth`), as in Watson et al., Self-Supervised Monocular
+What it finds teaches shape and edges (`TermsConfig.pseudo_depth`), as in Watson et al., Self-Supervised Monocular
 Depth Hints (ICCV 2019), there of stereo pairs alone.
 
 Frames look back only: the pseudo-depth of a frame never depends on later ones, so that whatever a run holds out at the
@@ -186,13 +186,13 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
     """
     store, cache = Store(path), ClipCache([path], frames=1)
     shards = read_indices(store)
-    there = [read_pseudo_depth_index(store, shard, len(shard.frames)) for shard in shards]
+    indices = [read_pseudo_depth_index(store, shard, len(shard.frames)) for shard in shards]
     last = {meta["stretch"]: n for n, meta in enumerate(meta for shard in shards for meta in shard.frames)}
     # By stretch, until its last frame: those in which nothing moves are stretches that lie between others.
     earlier: dict[int, deque[Grey]] = {}
     number = 0
-    for place, shard in enumerate(shards):
-        if None not in there[place:]:
+    for position, shard in enumerate(shards):
+        if None not in indices[position:]:
             number += len(shard.frames)
             if progress is not None:
                 progress(len(shard.frames))
@@ -201,7 +201,7 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
         for meta in shard.frames:
             clip, stretch = cache[number], meta["stretch"]
             recent = earlier.setdefault(stretch, deque(maxlen=max(LOOK_BACK)))
-            if there[place] is None:
+            if indices[position] is None:
                 maps.append(_depth_of(clip, recent, store))
             recent.appendleft(grey(clip.images[0]))
             if number == last[stretch]:
@@ -210,8 +210,8 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
             if progress is not None:
                 progress(1)
         if maps:
-            there[place] = write_pseudo_depth_shard(store, shard, np.stack(maps))
-    return float(np.average([i.share for i in there if i is not None], weights=[len(s.frames) for s in shards]))
+            indices[position] = write_pseudo_depth_shard(store, shard, np.stack(maps))
+    return float(np.average([i.share for i in indices if i is not None], weights=[len(s.frames) for s in shards]))
 
 
 def _depth_of(clip: Clip, recent: Sequence[Grey], store: Store) -> NDArray[np.float16]:

@@ -19,7 +19,7 @@ from featdepth_ros.errors import ConfigError, FeatDepthError
 
 #: How long one process waits for another's part of a step before the run ends.
 PATIENCE = timedelta(minutes=10)
-#: Longest pause between two looks at the others while waiting, seconds.
+#: Longest pause between two checks of the others while waiting, seconds.
 _LONGEST_PAUSE_S = 0.5
 _FAILED = "featdepth/failed"
 
@@ -39,7 +39,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def mean_(self, tensors: Sequence[Tensor]) -> None:
@@ -67,10 +67,10 @@ class Processes:
         """
         if self.count == 1:
             return list(flags)
-        found = torch.tensor([float(flag) for flag in flags], device=_exchange_device())
+        totals = torch.tensor([float(flag) for flag in flags], device=_exchange_device())
         with _others_may_end():
-            dist.all_reduce(found)
-            return [value > 0 for value in found.tolist()]
+            dist.all_reduce(totals)
+            return [value > 0 for value in totals.tolist()]
 
     def wait(self) -> None:
         """Let every process arrive here, however long the first one renders or validates.
@@ -101,14 +101,14 @@ def _others_may_end() -> Iterator[None]:
         yield
     except RuntimeError as error:  # gloo, NCCL and the store say it in many ways
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        found = re.sub(r"^\[[^]]*\]\s*", "", lines[0])  # less its place in gloo's source
-        raise _ended(found.split(". ")[0]) from error
+        reason = re.sub(r"^\[[^]]*\]\s*", "", lines[0])  # less its place in gloo's source
+        raise _ended(reason.split(". ")[0]) from error
 
 
-def _ended(found: str) -> FeatDepthError:
+def _ended(reason: str) -> FeatDepthError:
     return FeatDepthError(
-        f"another process of this run has ended, or did not answer for {PATIENCE.seconds // 60} minutes ({found}); its "
-        "own message says why. Go on from the newest checkpoint with --resume."
+        f"another process of this run has ended, or did not answer for {PATIENCE.seconds // 60} minutes ({reason}); "
+        "its own message says why. Go on from the newest checkpoint with --resume."
     )
 
 

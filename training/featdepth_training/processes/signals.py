@@ -41,7 +41,7 @@ class StopRequest:
 
 
 def leave_signals_to_parent(_worker: int) -> None:
-    """Let a loader process ignore SIGINT, which its parent answers, and end without complaint on SIGTERM.
+    """Let a loader process ignore SIGINT, which its parent answers, and end quietly on SIGTERM.
 
     SIGTERM it must obey: that is how its parent ends it. A parent that has SIGTERM of its own stops for that reason.
     """

@@ -14,12 +14,12 @@ from featdepth_training.config.schema import (
     DataConfig,
     EngineConfig,
     ModelConfig,
-    ObjectiveConfig,
     OptimiserConfig,
     PreparedConfig,
     ScheduleConfig,
     SequenceConfig,
     StageConfig,
+    TermsConfig,
     TrainConfig,
 )
 from featdepth_training.refine.gate import GateLimits
@@ -116,7 +116,7 @@ def train_config(
             augment=AUGMENT,
         ),
         stages=(StageConfig(steps, (size,), settings.batch_size),),
-        objective=ObjectiveConfig(photometric=1.0, features=1e-3 if has_features else 0.0, smoothness=1e-3),
+        objective=TermsConfig(photometric=1.0, features=1e-3 if has_features else 0.0, smoothness=1e-3),
         optimiser=OptimiserConfig("adam", settings.lr, 1.0, 1.0, weight_decay=0.0, clip_norm=35.0),
         schedule=ScheduleConfig("step", warmup_steps=0, milestones=(2 / 3,), gamma=0.5),
         engine=EngineConfig(ema_decay=settings.ema_decay, max_nonfinite=settings.max_nonfinite, tensorboard=False),

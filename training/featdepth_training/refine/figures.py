@@ -28,7 +28,7 @@ MEDIAN_SCALED = DepthProtocol(scale="median", skip_invalid=True)
 
 
 @dataclass
-class _Found:
+class _Measured:
     terms: dict[str, list[float]] = field(default_factory=dict)
     plain: list[ImageErrors] = field(default_factory=list)
     scaled: list[ImageErrors] = field(default_factory=list)
@@ -53,66 +53,70 @@ def measure(
     """
     model.eval()
     torch.manual_seed(0)  # the noise that breaks ties
-    found = _Found()
+    measured = _Measured()
     for batch in batches:
-        prediction = predict(model, batch.images, batch.camera, wanted_targets(config, batch.frames))
+        prediction = predict(model, batch.images, batch.intrinsics, wanted_targets(config, batch.frames))
         terms = prediction_terms(model, prediction, batch, config)
         for name in ("photometric", "features"):
-            found.terms.setdefault(name, []).extend([float(terms.get(name, math.nan))] * batch.images.shape[0])
-        ratio = focal_ratio(batch.camera, model.info)
-        _add_depth(found, model, prediction, batch, ratio)
-        _add_motion(found, model, prediction, batch, ratio)
-    return _figures(found, model.info.scale_kind == "metric", config.objective.features > 0), found.log_depths
+            measured.terms.setdefault(name, []).extend([float(terms.get(name, math.nan))] * batch.images.shape[0])
+        ratio = focal_ratio(batch.intrinsics, model.info)
+        _add_depth(measured, model, prediction, batch, ratio)
+        _add_motion(measured, model, prediction, batch, ratio)
+    return _figures(measured, model.info.scale_kind == "metric", config.objective.features > 0), measured.log_depths
 
 
-def _add_depth(found: _Found, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor) -> None:
+def _add_depth(
+    measured: _Measured, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor
+) -> None:
     target = prediction.targets[0]
     maps = log_depth(prediction.disparities[0], model.info).unflatten(0, (-1, len(prediction.targets)))[:, 0]
-    found.log_depths += list(maps.cpu())
+    measured.log_depths += list(maps.cpu())
     depths = (maps.exp() * ratio.view(-1, 1, 1, 1) * model.info.scale_factor)[:, 0].cpu().numpy()
     for depth, truth in zip(depths, batch.depth[:, target, 0].cpu().numpy(), strict=True):
-        for protocol, images in ((AS_IT_IS, found.plain), (MEDIAN_SCALED, found.scaled)):
+        for protocol, images in ((AS_IT_IS, measured.plain), (MEDIAN_SCALED, measured.scaled)):
             errors = evaluate_image(depth, truth, protocol)
             if errors is not None:
                 images.append(errors)
 
 
-def _add_motion(found: _Found, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor) -> None:
+def _add_motion(
+    measured: _Measured, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor
+) -> None:
     translation = prediction.translation[:, 0].float() * ratio[:, None] * model.info.scale_factor
     estimated = pose_matrix(prediction.axisangle[:, 0].float(), translation).double().cpu().numpy()
-    for motion, truth in zip(estimated, batch.motions[:, 0].double().cpu().numpy(), strict=True):
+    for motion, truth in zip(estimated, batch.T_next_frame[:, 0].double().cpu().numpy(), strict=True):
         if np.isfinite(truth).all():
-            found.motions.append(motion)
-            found.true_motions.append(truth)
+            measured.motions.append(motion)
+            measured.true_motions.append(truth)
 
 
-def _figures(found: _Found, metric: bool, has_features: bool) -> HeldOutFigures:
+def _figures(measured: _Measured, metric: bool, has_features: bool) -> HeldOutFigures:
     def mean(images: list[ImageErrors], name: str) -> float | None:
         return float(np.mean([getattr(image, name) for image in images])) if images else None
 
-    plain = found.plain if metric else []
-    turn_deg, shift_m, scaled_m = _motion_errors(found)
+    plain = measured.plain if metric else []
+    turn_deg, shift_m, scaled_m = _motion_errors(measured)
     return HeldOutFigures(
-        clips=len(found.log_depths),
-        photometric=float(np.mean(found.terms["photometric"])),
-        features=float(np.mean(found.terms["features"])) if has_features else None,
-        depth_frames=len(found.plain),
+        clips=len(measured.log_depths),
+        photometric=float(np.mean(measured.terms["photometric"])),
+        features=float(np.mean(measured.terms["features"])) if has_features else None,
+        depth_frames=len(measured.plain),
         abs_rel=mean(plain, "abs_rel"),
         a1=mean(plain, "a1"),
         rmse_m=mean(plain, "rmse"),
-        abs_rel_median_scaled=mean(found.scaled, "abs_rel"),
-        a1_median_scaled=mean(found.scaled, "a1"),
-        rmse_m_median_scaled=mean(found.scaled, "rmse"),
-        pairs=len(found.motions),
+        abs_rel_median_scaled=mean(measured.scaled, "abs_rel"),
+        a1_median_scaled=mean(measured.scaled, "a1"),
+        rmse_m_median_scaled=mean(measured.scaled, "rmse"),
+        pairs=len(measured.motions),
         rpe_m=shift_m if metric else None,
         rpe_deg=turn_deg,
         rpe_m_scaled=scaled_m,
     )
 
 
-def _motion_errors(found: _Found) -> tuple[float | None, float | None, float | None]:
+def _motion_errors(measured: _Measured) -> tuple[float | None, float | None, float | None]:
     """Mean errors of the motions: degrees, metres, and metres with the factor that fits the translations best."""
-    motions, truth = np.array(found.motions), np.array(found.true_motions)
+    motions, truth = np.array(measured.motions), np.array(measured.true_motions)
     if not len(motions) or not np.isfinite(motions).all():
         return None, None, None
     shifts, true_shifts = motions[:, :3, 3], truth[:, :3, 3]
@@ -137,10 +141,10 @@ def _errors(truth: NDArray[np.float64], motions: NDArray[np.float64]) -> tuple[f
 def log_depths(model: FeatDepthModel, batches: Iterable[FrameBatch]) -> list[Tensor]:
     """Return (1, h, w) log depth in network units of each clip's middle frame, on the CPU; as `measure` for batches."""
     model.eval()
-    found: list[Tensor] = []
+    maps: list[Tensor] = []
     for batch in batches:
-        found += list(log_depth(model.depth(batch.images[:, batch.frames // 2])[0], model.info).cpu())
-    return found
+        maps += list(log_depth(model.depth(batch.images[:, batch.frames // 2])[0], model.info).cpu())
+    return maps
 
 
 def scale_ratio(before: list[Tensor], after: list[Tensor]) -> float:

@@ -30,7 +30,7 @@ from featdepth_ros.resources import weights_file
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.cache import ClipCache
 from featdepth_training.data.samples import ClipDataset, validation_batches
-from featdepth_training.data.source import Part, Source, sources_of
+from featdepth_training.data.source import ClipSubset, Source, sources_of
 from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.step import StepResult
@@ -225,25 +225,25 @@ class _Refinement:
     def _split(self) -> tuple[Source, Source, Source]:
         """Clips to train on, to measure, and of the whole recording, those to be measured thinned out."""
         every = ClipCache([self.cache], frames=FRAMES)
-        held = max(round(len(every) * self.settings.held_out), 1)
-        few = RecordingError(
-            f"'{self.recording.name}' gives {len(every)} clips of {FRAMES} moving frames, {held} of them held out; "
-            f"expected at least {LEAST_TRAINED} to learn from and {LEAST_HELD_OUT} held out: record more frames, or "
-            "hold out another share"
+        held_out_count = max(round(len(every) * self.settings.held_out), 1)
+        too_few = RecordingError(
+            f"'{self.recording.name}' gives {len(every)} clips of {FRAMES} moving frames, {held_out_count} of them "
+            f"held out; expected at least {LEAST_TRAINED} to learn from and {LEAST_HELD_OUT} held out: record more "
+            "frames, or hold out another share"
         )
-        if held < LEAST_HELD_OUT:
-            raise few
+        if held_out_count < LEAST_HELD_OUT:
+            raise too_few
         try:
             train, rest = every.split(self.settings.held_out)
         except RecordingError as error:
-            raise few from error
+            raise too_few from error
         if len(train) < LEAST_TRAINED:
-            raise few
+            raise too_few
         return sources_of(train, rendered=False)[0], self._thinned(rest), self._thinned(every)
 
     def _thinned(self, cache: ClipCache) -> Source:
         spacing = math.ceil(len(cache) / self.settings.measured_clips)
-        return Source(cache.names[0], Part(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
+        return Source(cache.names[0], ClipSubset(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
 
     def go(self, target: Path | None, weights: str) -> RefineReport:
         """Measure, train, measure, judge, write."""

@@ -23,14 +23,14 @@ class Movement:
     """How a camera moves from frame to frame.
 
     Attributes:
-        place: (3,) metres, world (z up), of the first frame.
+        position: (3,) metres, world (z up), of the first frame.
         velocity: (3,) metres a frame, world.
         yaw, pitch, roll: radians at the first frame: left, up and right-side-down are positive.
         rates: (3,) radians a frame of yaw, pitch, roll.
         shake: standard deviations of metres and radians added to each frame.
     """
 
-    place: NDArray[np.float64]
+    position: NDArray[np.float64]
     velocity: NDArray[np.float64]
     yaw: float
     pitch: float
@@ -47,7 +47,7 @@ class Movement:
         angles = np.array([self.yaw, self.pitch, self.roll]) + k * self.rates + rng.normal(0.0, 1.0, 3) * self.shake[1]
         T_world_camera = np.eye(4)
         T_world_camera[:3, :3] = optical_axes(*angles)
-        T_world_camera[:3, 3] = self.place + k * self.velocity + shift
+        T_world_camera[:3, 3] = self.position + k * self.velocity + shift
         return T_world_camera
 
 
@@ -83,11 +83,11 @@ def walk(scene: Scene, rng: Rng) -> Movement:
 def ride(scene: Scene, rng: Rng, height_m: float) -> Movement:
     """A car whose camera looks level ahead, ``height_m`` above the road: always the same but for springs and load."""
     drawn = drive(scene, rng, on_foot_share=0.0)
-    ground = scene.ground_height(*drawn.place[:2])[0]
-    place = np.array([*drawn.place[:2], ground + height_m * float(np.exp(rng.normal(0.0, 0.01)))])
+    ground = scene.ground_height(*drawn.position[:2])[0]
+    position = np.array([*drawn.position[:2], ground + height_m * float(np.exp(rng.normal(0.0, 0.01)))])
     slope = math.atan2(drawn.velocity[2], float(np.hypot(*drawn.velocity[:2])))
     pitch, roll = rng.normal(0.0, 0.008, 2).tolist()
-    return dataclasses.replace(drawn, place=place, pitch=slope + pitch, roll=roll)
+    return dataclasses.replace(drawn, position=position, pitch=slope + pitch, roll=roll)
 
 
 def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
@@ -100,19 +100,19 @@ def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
     left = float(rng.uniform(-reach - 1.5, reach + 1.5) if on_foot else rng.uniform(-0.55, 0.3) * reach)
     x, y, heading = road.at(s, left)
     rise = float(rng.uniform(0.25, 1.9) if on_foot else rng.uniform(1.1, 2.3))
-    place = np.array([x, y, scene.ground_height(x, y)[0] + rise])
+    position = np.array([x, y, scene.ground_height(x, y)[0] + rise])
     speed = float(rng.uniform(0.0, 0.25) if on_foot else rng.uniform(0.0, 1.7))
     ahead = road.at(s + max(speed, 0.05), left)
-    run = np.array([ahead[0], ahead[1], scene.ground_height(ahead[0], ahead[1])[0] + rise]) - place
+    run = np.array([ahead[0], ahead[1], scene.ground_height(ahead[0], ahead[1])[0] + rise]) - position
     velocity = run / np.linalg.norm(run) * speed
-    looks = float(rng.uniform(-math.pi, math.pi)) if on_foot and rng.random() < 0.5 else float(rng.normal(0.0, 0.06))
+    view_yaw = float(rng.uniform(-math.pi, math.pi)) if on_foot and rng.random() < 0.5 else float(rng.normal(0.0, 0.06))
     spread = 0.012 if on_foot else 0.005
     bend = float(ahead[2] - heading) if speed > 0.05 else 0.0
     rates = rng.normal(0.0, 1.0, 3) * [spread * (1.5 if on_foot else 1.0), spread * 0.7, spread * 0.5]
     return Movement(
-        place=place,
+        position=position,
         velocity=velocity,
-        yaw=float(heading) + looks,
+        yaw=float(heading) + view_yaw,
         pitch=float(rng.normal(-0.02, 0.12 if on_foot else 0.035)),
         roll=float(rng.normal(0.0, 0.05 if on_foot else 0.015)),
         rates=rates + [bend, 0.0, 0.0],
@@ -126,7 +126,7 @@ def hold(scene: Scene, rng: Rng) -> Movement:
     assert isinstance(free, FreeSpace)
     low, high = np.array(free.low), np.array(free.high)
     middle, reach = 0.5 * (low + high), 0.5 * (high - low)
-    place = middle + reach * rng.uniform(-1.25, 1.25, 3)
+    position = middle + reach * rng.uniform(-1.25, 1.25, 3)
     direction = rng.normal(0.0, 1.0, 3) * [1.0, 1.0, 0.4]
     yaw = float(rng.uniform(-math.pi, math.pi))
     if free.facing_rad is not None and rng.random() < 0.8:
@@ -135,7 +135,7 @@ def hold(scene: Scene, rng: Rng) -> Movement:
         direction = np.array([math.cos(yaw), math.sin(yaw), 0.0])
     turning = float(rng.choice([0.005, 0.015, 0.04]))
     return Movement(
-        place=place,
+        position=position,
         velocity=direction / np.linalg.norm(direction) * float(rng.uniform(0.0, 0.12)),
         yaw=yaw,
         pitch=float(rng.normal(-0.2, 0.25)),
