@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
     )
     parser.add_argument("--finetune", metavar="W", help="weights to start from (a file, or the name of shipped ones)")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run's last figures")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings put on top of the configuration")
     # Settings may stand before, between and after the options.

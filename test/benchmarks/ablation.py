@@ -115,7 +115,9 @@ def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[
     output = folder(arm, seed, steps, runs, also)
     weights = output / "model.safetensors"
     if not weights.is_file():
-        weights = train(load_config("compact_nc_more", overrides(arm, seed, steps, runs, also)), output).weights
+        weights = train(
+            load_config("compact_nc_more", overrides(arm, seed, steps, runs, also)), output, device="cpu"
+        ).weights
     return measure(data, load_model(weights), motions=("network",), part="validation")
 
 

@@ -80,7 +80,7 @@ def run(arm: str, seed: int, output: Path, cache: Path, overrides: Sequence[str]
     config = load_config("learning", [f"seed={seed}", f"data.rendered.cache={cache}", *overrides])
     open_data(config, output)  # rendering is shared by all runs and no part of their time
     started = time.process_time()
-    outcome = train(config, output)
+    outcome = train(config, output, device="cpu")
     cpu_s = time.process_time() - started
     abs_rel, a1, flat = measure(config, outcome.weights, output)
     return Row(arm, seed, abs_rel, a1, flat, abs_rel / flat, cpu_s)

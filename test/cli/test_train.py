@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from featdepth_ros.cli.main import main
+from featdepth_ros.errors import FeatDepthError
 
 CONFIG = {
     "seed": 1,
@@ -63,6 +64,21 @@ def test_training_on_rendered_frames_lowers_the_loss(config: Path, tmp_path: Pat
     assert json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 26
 
 
+def test_the_device_is_chosen_as_by_the_other_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featdepth_training.engine import run
+
+    given: list[str] = []
+
+    def stop_here(device: str, **_: object) -> None:
+        given.append(device)
+        raise FeatDepthError("enough")
+
+    monkeypatch.setattr(run, "train", stop_here)
+    start = ["train", "--config", "overfit", "--output", str(tmp_path / "out")]
+    assert main(start) == 1 and main([*start, "--device", "cpu"]) == 1
+    assert given == ["auto", "cpu"]
+
+
 def test_mistakes_are_words(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = str(tmp_path / "out")
     start = ["train", "--config", str(config), "--output", output]
@@ -70,7 +86,7 @@ def test_mistakes_are_words(config: Path, tmp_path: Path, capsys: pytest.Capture
         ([*start, "optimiser.lrr=1"], "did you mean 'lr'"),
         ([*start, "--resume"], "no checkpoint"),
         ([*start, "--resume", "--finetune", "compact"], "Give one of them"),
-        ([*start, "--device", "gpu0"], "not known to torch"),
+        ([*start, "--device", "gpu0"], "is not known; expected auto"),
         ([*start, "data.rendered.scenes=[stret]"], "did you mean 'street'"),
         (["train", "--config", "nowhere", "--output", output], "no recipe 'nowhere'"),
     ):

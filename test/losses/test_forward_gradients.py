@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from featdepth_ros.geometry.warp import sample_grid
-from featdepth_ros.losses.forward_gradients import immediate
+from featdepth_ros.losses.forward_gradients import with_forward_gradients
 from featdepth_ros.losses.photometric import feature_metric, sampled_feature_metric
 
 
@@ -21,7 +21,7 @@ def formula(x: Tensor, y: Tensor, z: Tensor | None) -> Tensor:
 def test_value_and_gradients() -> None:
     x, y, constant = noise(3, 4).requires_grad_(), noise(3, 4, seed=1).requires_grad_(), noise(3, 4, seed=2)
     for third in (None, constant):
-        found = immediate(formula, x, y, third)
+        found = with_forward_gradients(formula, x, y, third)
         plain = formula(x, y, third)
         torch.testing.assert_close(found, plain)
         for a, b in zip(torch.autograd.grad(3 * found, (x, y)), torch.autograd.grad(3 * plain, (x, y)), strict=True):
@@ -31,14 +31,14 @@ def test_value_and_gradients() -> None:
 
 def test_inputs_that_do_not_matter_and_no_gradients() -> None:
     x, unused = noise(3).requires_grad_(), noise(3, seed=1).requires_grad_()
-    value = immediate(lambda x, unused: x.square().sum(), x, unused)
+    value = with_forward_gradients(lambda x, unused: x.square().sum(), x, unused)
     first, second = torch.autograd.grad(value, (x, unused), allow_unused=True)
     torch.testing.assert_close(first, 2 * x)
     assert second is None
-    flat = immediate(lambda x: x.detach().sum(), x)
+    flat = with_forward_gradients(lambda x: x.detach().sum(), x)
     assert torch.autograd.grad(flat, x, allow_unused=True) == (None,)
     with torch.no_grad():
-        assert not immediate(formula, x, unused, None).requires_grad
+        assert not with_forward_gradients(formula, x, unused, None).requires_grad
 
 
 def test_sampled_features() -> None:

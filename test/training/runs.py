@@ -37,7 +37,7 @@ class Run:
     ) -> None:
         rank = (environment or {}).get("RANK", "")
         self.output, self.log = output, output.with_name(f"{output.name}{rank}.log")
-        whole = ["train", "--output", str(output), *arguments]
+        whole = ["train", "--device", "cpu", "--output", str(output), *arguments]
         self.process = _context.Process(target=_main, args=(whole, self.log, before, given, environment or {}))
         self.process.start()
 

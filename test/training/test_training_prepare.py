@@ -358,7 +358,7 @@ def test_training_without_truth_on_a_prepared_recording(tmp_path: Path) -> None:
             "engine": {"tensorboard": False, "log_every": 1, "validate_every": 3, "threads": 1},
         }
     )
-    outcome = train(config, tmp_path / "run")
+    outcome = train(config, tmp_path / "run", device="cpu")
     assert outcome.complete and 0 < outcome.validation["photometric"] < 2
     resolved, *_ = open_data(config, tmp_path / "run")
     assert resolved.model.focal == pytest.approx((0.75, 1.25))

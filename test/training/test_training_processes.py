@@ -48,7 +48,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def torchrun(place: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    train = ["-m", "featdepth_ros.cli.main", "train", "--config", str(place / "run.yaml"), *arguments]
+    train = [
+        "-m",
+        "featdepth_ros.cli.main",
+        "train",
+        "--device",
+        "cpu",
+        "--config",
+        str(place / "run.yaml"),
+        *arguments,
+    ]
     return subprocess.Popen(
         [*command, *train], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

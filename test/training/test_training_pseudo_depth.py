@@ -215,9 +215,9 @@ def test_a_run_learns_from_it_and_says_which_cache_lacks_it(clip: Clip, tmp_path
     ]
     write_pseudo_depth(tmp_path / "pairs")
     with pytest.raises(ConfigError, match="and mono holds none; add it with the same featdepth prepare"):
-        train("mono_stereo", tmp_path / "refused", overrides, finetune="compact")
+        train("mono_stereo", tmp_path / "refused", overrides, finetune="compact", device="cpu")
     write_pseudo_depth(tmp_path / "mono")
-    outcome = train("mono_stereo", tmp_path / "run", overrides, finetune="compact")
+    outcome = train("mono_stereo", tmp_path / "run", overrides, finetune="compact", device="cpu")
     assert outcome.complete
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert first["kind"] == "train" and 0 < first["pseudo_depth"] < 10

@@ -147,7 +147,7 @@ def test_a_run_goes_on_from_the_file(tmp_path: Path, original: Original, capsys:
     write_cache(tmp_path / "clips", {"made": "drawn", "frames": 2}, 5, 2, drawn_clip)
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(recipe(tmp_path / "clips")), encoding="utf-8")
-    outcome = train(str(config), tmp_path / "out", ["optimiser.lr=2e-4"], resume=str(original.path))
+    outcome = train(str(config), tmp_path / "out", ["optimiser.lr=2e-4"], resume=str(original.path), device="cpu")
     said = capsys.readouterr().out
     assert f"resumed from {original.path} at step {ITERATION}" in said
     assert "changed: optimiser.lr: 0.0001 -> 0.0002" in said
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_rendered(tmp_path: Path
 
     def refused(path: Path, match: str, *overrides: str) -> None:
         with pytest.raises(CheckpointError, match=match):
-            train(str(config), output, overrides, resume=str(path))
+            train(str(config), output, overrides, resume=str(path), device="cpu")
         assert not output.exists()
 
     match = "holds a mono_fm_r18 model; this run trains baseline_r18.*model.architecture=mono_fm_r18"

@@ -198,15 +198,15 @@ def moved(before: FeatDepthModel, after: FeatDepthModel) -> set[str]:
 def test_a_resumed_run_still_names_what_it_started_from(caches: Path, run: Path, tmp_path: Path, narrow: None) -> None:
     start, preset = str(published(tmp_path, "baseline_r18")), "model.preset=kitti"
     overrides = changes("kitti_baseline", caches, preset, "model.metres_per_unit=36", "model.licence=mine")
-    train("kitti_baseline", run, [*overrides, "stages.0.steps=1"], finetune=start)
-    outcome = train("kitti_baseline", run, overrides, resume="")
+    train("kitti_baseline", run, [*overrides, "stages.0.steps=1"], finetune=start, device="cpu")
+    outcome = train("kitti_baseline", run, overrides, resume="", device="cpu")
     assert outcome.steps == 2
     assert load_model(outcome.weights).info.licence.startswith("mine; started from 'featdepth-kitti'")
 
 
 def test_stereo_and_single_cameras_in_one_run(caches: Path, run: Path) -> None:
     both = [f"data.prepared.caches=[{caches / 'pairs'}, {caches / 'mono'}]", "data.prepared.shares=[1, 1]"]
-    outcome = train("mono_stereo", run, [*changes("mono_stereo", caches), *both], finetune="compact")
+    outcome = train("mono_stereo", run, [*changes("mono_stereo", caches), *both], finetune="compact", device="cpu")
     assert outcome.complete
     assert {"pairs/photometric", "mono/photometric"} <= set(outcome.validation)
     assert load_model(outcome.weights).info.scale_kind == "metric"
@@ -223,7 +223,7 @@ def test_rendered_and_prepared_in_one_run(caches: Path, run: Path) -> None:
     rendered = f"data.rendered={{cache: {caches / 'rendered'}, {RENDERED}}}"
     overrides = [*changes("mono", caches), *mixed, rendered, "model.focal=[0.58, 0.9]", "seed=2"]
     stage = "stages=[{steps: 2, sizes: [[64, 96]], batch_size: 4}]"
-    outcome = train("mono", run, [*overrides, stage], finetune="compact")
+    outcome = train("mono", run, [*overrides, stage], finetune="compact", device="cpu")
     assert outcome.complete
     step = records(run, "train")[-1]
     assert all(step[name] > 0 for name in ("depth", "gradient", "photometric", "features", "smoothness"))
@@ -234,7 +234,7 @@ def test_stereo_recipes_refuse_caches_without_partner(caches: Path, run: Path) -
     for recipe, words in (("stereo", "prepare it with --stereo"), ("mono_stereo", "prepare with --stereo")):
         single = f"data.prepared.caches=[{caches / 'mono'}]"
         with pytest.raises(ConfigError, match=words):
-            train(recipe, run / recipe, [*changes(recipe, caches), single], finetune="compact")
+            train(recipe, run / recipe, [*changes(recipe, caches), single], finetune="compact", device="cpu")
 
 
 def commands(text: str) -> list[list[str]]:

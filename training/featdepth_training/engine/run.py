@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError
+from featdepth_ros.inference.networks import resolve_device
 from featdepth_ros.reporting.tables import write_json
 from featdepth_training.config.checks import check
 from featdepth_training.config.loading import load_config, to_dict
@@ -24,16 +25,6 @@ from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.trainer import Outcome, Trainer, misfit
 from featdepth_training.processes.distributed import Processes, processes
 from featdepth_training.processes.signals import StopRequest
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device '{name}' is not known to torch; expected cpu or cuda[:N]") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device '{name}' was asked for, but torch finds no CUDA device; use --device cpu")
-    return device
 
 
 def _differences(old: object, new: object, prefix: str = "") -> list[str]:
@@ -77,7 +68,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: str | None = None,
     finetune: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     json_path: Path | None = None,
 ) -> Outcome:
     """Train as `featdepth train` does.
@@ -88,7 +79,7 @@ def train(
         overrides: ``key=value`` settings.
         resume: None for a new run, "" for the newest checkpoint of ``output``, else a checkpoint file.
         finetune: weights to start from.
-        device: for torch.
+        device: ``auto`` (CUDA where there is any, else the CPU), ``cpu``, ``cuda``, ``cuda:N``.
         json_path: where to write the last figures.
 
     Raises:
@@ -96,7 +87,7 @@ def train(
     """
     settings = load_config(config, overrides) if isinstance(config, str) else config
     check(settings)
-    torch_device = _device(device)
+    torch_device = resolve_device(device)
     with processes(torch_device) as group:
         if torch_device.type == "cuda" and group.count > 1:
             torch_device = torch.device("cuda", group.local_rank)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from featdepth_ros.metrics.depth import DepthProtocol, evaluate_image
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
@@ -18,8 +19,9 @@ from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.supervised import log_depth, motion_target
 from featdepth_training.objectives.terms import prediction_terms, reconstruction_terms
 
-#: Metres between which depth is compared.
-NEAR_M, FAR_M = 0.1, 80.0
+#: Depth is compared between 0.1 and 80 m, as it is and with the ratio of medians.
+AS_IT_IS = DepthProtocol(min_depth=0.1, max_depth=80.0, skip_invalid=True)
+MEDIAN_SCALED = replace(AS_IT_IS, scale="median")
 
 
 @dataclass
@@ -34,24 +36,18 @@ class _Sums:
 
 
 def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
-    """AbsRel, share within a factor of 1.25 and the median ratio of one image; None without valid pixels."""
-    mask = (truth_m > NEAR_M) & (truth_m < FAR_M)
-    guess, truth = guess_m[mask], truth_m[mask]
-    if truth.numel() == 0:
+    """AbsRel, share within a factor of 1.25 and the median ratio of one image (H, W); None without valid pixels."""
+    guess, truth = (depth.detach().cpu().numpy() for depth in (guess_m, truth_m))
+    plain = evaluate_image(guess, truth, AS_IT_IS)
+    scaled = evaluate_image(guess, truth, MEDIAN_SCALED)
+    if plain is None or scaled is None or plain.scale is None:
         return None
-    median = truth.median() / guess.median()
-
-    def figures(g: Tensor) -> tuple[float, float]:
-        worse = torch.maximum(g / truth, truth / g)
-        return ((g - truth).abs() / truth).mean().item(), (worse < 1.25).float().mean().item()
-
-    plain, scaled = figures(guess.clamp(NEAR_M, FAR_M)), figures((guess * median).clamp(NEAR_M, FAR_M))
     return {
-        "abs_rel": plain[0],
-        "a1": plain[1],
-        "abs_rel_median_scaled": scaled[0],
-        "a1_median_scaled": scaled[1],
-        "log_scale_error": abs(median.log().item()),
+        "abs_rel": plain.abs_rel,
+        "a1": plain.a1,
+        "abs_rel_median_scaled": scaled.abs_rel,
+        "a1_median_scaled": scaled.a1,
+        "log_scale_error": abs(math.log(plain.scale)),
     }
 
 

@@ -1,0 +1,48 @@
+"""Figures of validation: those of `featdepth_ros.metrics`, and weights that give no number are never the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from featdepth_ros.metrics.depth import depth_errors
+from featdepth_training.engine.monitor import Monitor
+from featdepth_training.engine.trainer import Trainer
+from featdepth_training.engine.validation import _depth_figures
+
+
+def test_depth_figures_are_those_of_the_metrics() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(1.0, 60.0, (12, 16)).astype(np.float32)
+    guess = (truth * rng.uniform(0.7, 1.5, truth.shape)).astype(np.float32)
+    truth[0], truth[1, :8], truth[1, 8:] = np.nan, np.inf, 95.0  # unknown, sky, too far
+    figures = _depth_figures(torch.from_numpy(guess), torch.from_numpy(truth))
+    assert figures is not None
+    counted, given = truth[2:].ravel().astype(float), guess[2:].ravel().astype(float)
+    scale = float(np.median(counted) / np.median(given))
+    plain, scaled = depth_errors(counted, given.clip(0.1, 80.0)), depth_errors(counted, (given * scale).clip(0.1, 80.0))
+    assert (figures["abs_rel"], figures["a1"]) == pytest.approx((plain["abs_rel"], plain["a1"]), rel=1e-6)
+    expected = (scaled["abs_rel"], scaled["a1"])
+    assert (figures["abs_rel_median_scaled"], figures["a1_median_scaled"]) == pytest.approx(expected, rel=1e-6)
+    assert figures["log_scale_error"] == pytest.approx(abs(math.log(scale)), rel=1e-6)
+
+
+def test_an_image_without_truth_or_numbers_has_no_figures() -> None:
+    known, nothing = torch.full((4, 4), 5.0), torch.full((4, 4), float("nan"))
+    assert _depth_figures(known, nothing) is None
+    assert _depth_figures(nothing, known) is None
+
+
+def test_weights_that_are_no_numbers_are_not_the_best(make_trainer: Callable[..., Trainer]) -> None:
+    torch.set_num_threads(1)
+    trainer = make_trainer("nan")
+    with torch.no_grad():
+        next(p for name, p in trainer.model.named_parameters() if name.startswith("decoder")).fill_(float("nan"))
+    monitor = Monitor(trainer.output, 0, 1, tensorboard=False, silent=True)
+    assert not trainer.validator.validate(trainer.model, 1, monitor)
+    monitor.close()
+    assert math.isinf(trainer.validator.best) and "abs_rel" not in trainer.validator.figures
