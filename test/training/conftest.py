@@ -10,7 +10,8 @@ import pytest
 
 from featdepth_training.config.loading import from_dict
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.data.cache import Clip, ClipCache, write_cache
+from featdepth_training.data.cache import ClipCache, write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import Source, sources_of
 from featdepth_training.engine.trainer import Trainer

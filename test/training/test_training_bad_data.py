@@ -17,7 +17,8 @@ from conftest import drawn_clip, tiny_config
 from runs import same
 
 from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError
-from featdepth_training.data.cache import Clip, write_cache
+from featdepth_training.data.cache import write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
 from featdepth_training.data.shards import tar_name

@@ -20,7 +20,8 @@ import torch
 
 from featdepth_ros.errors import ConfigError, MissingDependencyError, RecordingError
 from featdepth_training.data import store as store_module
-from featdepth_training.data.cache import Clip, ClipCache, cache_folders, write_cache
+from featdepth_training.data.cache import ClipCache, cache_folders, write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import CachedFrame, describe, write_shard
 from featdepth_training.data.store import Store
 

@@ -9,7 +9,8 @@ from conftest import SIZE, drawn_clip, sources, tiny_config
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig
-from featdepth_training.data.cache import Clip, ClipCache, write_cache
+from featdepth_training.data.cache import ClipCache, write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.loader import train_loader
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan

@@ -18,7 +18,8 @@ from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_ros.models.info import ModelInfo
 from featdepth_training.config.schema import RenderedConfig, TermsConfig
 from featdepth_training.data.batch import FrameBatch
-from featdepth_training.data.cache import Clip, ClipCache, write_cache
+from featdepth_training.data.cache import ClipCache, write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import describe, pseudo_depth_name, write_shard
 from featdepth_training.data.store import Store
 from featdepth_training.data.units import canonical_focal_px

@@ -24,7 +24,8 @@ from featdepth_ros.models.checkpoints import load_model, save_model
 from featdepth_ros.resources import config_file
 from featdepth_training.config.loading import find_config, from_dict, load_config, to_dict
 from featdepth_training.config.schema import TrainConfig
-from featdepth_training.data.cache import Clip, write_cache
+from featdepth_training.data.cache import write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.engine.run import train
 from featdepth_training.engine.trainer import Outcome
 from featdepth_training.objectives.terms import TERMS, active_terms

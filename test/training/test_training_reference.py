@@ -18,7 +18,7 @@ from featdepth_ros.models.reference import ReferenceModel
 from featdepth_training.config.loading import from_dict, to_dict
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch, collate
-from featdepth_training.data.cache import Clip
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import SampleKey, Source
 from featdepth_training.engine.model_setup import start_model, training_mode

@@ -11,7 +11,7 @@ import torch
 from featdepth_ros.models.build import build_model
 from featdepth_training.config.schema import ModelConfig, RenderedConfig, SequenceConfig, TermsConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch, collate
-from featdepth_training.data.cache import Clip
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import SampleKey, Source
 from featdepth_training.data.units import depth_in_network_units, focal_ratio

@@ -7,87 +7,23 @@ from __future__ import annotations
 
 import bisect
 import copy
-import logging
-import os
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
+from featdepth_training.data.cache_reader import CacheReader
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import (
     DESCRIPTION,
-    FIELDS,
-    NPY_HEADER_BYTES,
-    SUMMARY,
     CachedFrame,
-    PseudoDepthIndex,
-    ShardIndex,
     describe,
-    index_name,
-    pseudo_depth_name,
-    read_description,
     read_indices,
-    read_pseudo_depth_index,
-    tar_name,
     write_shard,
 )
 from featdepth_training.data.store import Store
-
-logger = logging.getLogger(__name__)
-
-#: Distance of the stamps of clips that come without, nanoseconds.
-_UNSTAMPED_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Frames of one camera in order of time, none across a cut.
-
-    Attributes:
-        images: (F, H, W, 3) uint8 RGB.
-        depth: (F, H, W) float16 or float32, metres; inf: nothing there, NaN: unknown; None: no truth.
-        poses: (F, 4, 4) float64 T_world_camera (optical axes); NaN: unknown.
-        camera: (4,) float64 fx, fy, cx, cy, pixels.
-        group: index of the kind of scene.
-        partner: (F, H, W, 3) uint8 RGB of the stereo partner, seen with the same ``camera``; None: no partner.
-        T_partner_camera: (4, 4) float64, metres; None: no partner.
-        stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
-        pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for
-            each frame; NaN: unknown; None: never looked for.
-    """
-
-    images: NDArray[np.uint8]
-    depth: NDArray[np.floating] | None
-    poses: NDArray[np.float64]
-    camera: NDArray[np.float64]
-    group: int = 0
-    partner: NDArray[np.uint8] | None = None
-    T_partner_camera: NDArray[np.float64] | None = None
-    stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    pseudo_depth: NDArray[np.float16] | None = None
-
-    def frames(self, stretch: int) -> list[CachedFrame]:
-        """The frames as they are stored, as one stretch."""
-        stamps = self.stamps_ns if len(self.stamps_ns) else np.arange(len(self.images)) * _UNSTAMPED_NS
-        return [
-            CachedFrame(
-                image=image,
-                camera=self.camera,
-                stretch=stretch,
-                stamp_ns=int(stamps[i]),
-                name=f"{stretch:06d}_{i:03d}",
-                pose=self.poses[i],
-                depth=None if self.depth is None else self.depth[i],
-                partner=None if self.partner is None else self.partner[i],
-                T_partner_camera=self.T_partner_camera,
-            )
-            for i, image in enumerate(self.images)
-        ]
 
 
 def write_cache(
@@ -180,7 +116,7 @@ class ClipCache:
         wanted = [(entry if isinstance(entry, tuple) else (entry, None)) for entry in folders]
         if not wanted:
             raise RecordingError("no cache was named; write one with: featdepth prepare INPUT --output CACHE")
-        self._groups = [_Group.open(Store(folder), count, pseudo_depth) for folder, count in wanted]
+        self._groups = [CacheReader.open(Store(folder), count, pseudo_depth) for folder, count in wanted]
         self.names = [group.store.name for group in self._groups]
         self.frames = frames or self._groups[0].frames
         self.gap = gap
@@ -269,163 +205,3 @@ class ClipCache:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the first cache's frames, pixels."""
         return self.image_size_of(0)
-
-
-@dataclass
-class _Group:
-    """One cache: what its indices say, as arrays over its N frames."""
-
-    store: Store
-    frames: int
-    size: tuple[int, int]
-    shards: list[ShardIndex]
-    shard: NDArray[np.int32]
-    row: NDArray[np.int32]
-    offset: dict[str, NDArray[np.int64]]
-    crc: dict[str, NDArray[np.uint32]]
-    stretch: NDArray[np.int64]
-    stamps_ns: NDArray[np.int64]
-    cameras: NDArray[np.float64]
-    poses: NDArray[np.float64]
-    T_partner_camera: NDArray[np.float64]
-    checked: bytearray
-    pseudo_depth: list[PseudoDepthIndex]
-    paths: dict[int, Path] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, store: Store, count: int | None, pseudo_depth: bool) -> _Group:
-        """Read the indices of one cache (of its first ``count`` stretches), those of its pseudo-depth if wanted."""
-        description = read_description(store)
-        if description is None:
-            raise RecordingError(f"no cache at {store}; write one with: featdepth prepare INPUT --output {store}")
-        shards = read_indices(store)
-        if "recording" in description and store.read(SUMMARY) is None:
-            logger.warning("%s is not complete; the same featdepth prepare as before completes it", store)
-        entries = [
-            (number, row, entry) for number, shard in enumerate(shards) for row, entry in enumerate(shard.frames)
-        ]
-        stretches = sorted({entry["stretch"] for _, _, entry in entries})
-        if len(stretches) < (count or 1):
-            raise RecordingError(f"{store} holds {len(stretches)} clips; expected {count or 'some'}")
-        if count is not None:
-            last = stretches[count - 1]
-            entries = [entry for entry in entries if entry[2]["stretch"] <= last]
-        sizes = {shard.size for shard in shards}
-        if len(sizes) > 1:
-            raise RecordingError(f"{store} holds frames of sizes {sorted(sizes)}; expected one; prepare it again")
-        metas = [entry for _, _, entry in entries]
-        offset = {n: np.array([m["offset"].get(n, -1) for m in metas], np.int64) for n in FIELDS}
-        matched = [read_pseudo_depth_index(store, s, len(s.frames)) for s in shards] if pseudo_depth else []
-        for shard in shards:
-            shard.frames.clear()  # the arrays hold all of it
-        return cls(
-            store=store,
-            frames=int(description.get("frames", sum(m["stretch"] == stretches[0] for m in metas))),
-            size=shards[0].size,
-            shards=shards,
-            shard=np.array([number for number, _, _ in entries], np.int32),
-            row=np.array([row for _, row, _ in entries], np.int32),
-            offset={n: o for n, o in offset.items() if (o >= 0).any()},
-            crc={n: np.array([m["crc32"].get(n, 0) for m in metas], np.uint32) for n in FIELDS},
-            stretch=np.array([m["stretch"] for m in metas], np.int64),
-            stamps_ns=np.array([m["stamp_ns"] for m in metas], np.int64),
-            cameras=np.array([m["camera"] for m in metas], np.float64),
-            poses=_matrices([m["pose"] for m in metas]),
-            T_partner_camera=_matrices([m["T_partner_camera"] for m in metas]),
-            checked=bytearray(len(metas)),
-            pseudo_depth=[] if None in matched else [index for index in matched if index is not None],
-        )
-
-    @property
-    def longest(self) -> int:
-        """Frames of the longest stretch."""
-        return int(np.unique(self.stretch, return_counts=True)[1].max())
-
-    def has_all(self, name: str) -> bool:
-        """Whether every frame has this field."""
-        return name in self.offset and bool((self.offset[name] >= 0).all())
-
-    def has_any(self, name: str) -> bool:
-        """Whether any frame has this field."""
-        return name in self.offset
-
-    def clips(self, frames: int, gap: int) -> NDArray[np.int32]:
-        """(M, frames) numbers of the frames of each clip, in the order of the first."""
-        order = np.argsort(self.stretch, kind="stable").astype(np.int32)
-        span = (frames - 1) * gap
-        if span >= len(order):
-            return np.zeros((0, frames), np.int32)
-        starts = np.arange(len(order) - span)
-        whole = starts[self.stretch[order[starts]] == self.stretch[order[starts + span]]]
-        clips = order[whole[:, None] + np.arange(frames) * gap]
-        return clips[np.argsort(clips[:, 0], kind="stable")]
-
-    def read(self, numbers: NDArray[np.int32], group: int) -> Clip:
-        """Read the frames with these numbers."""
-        stereo = "partner" in self.offset and bool((self.offset["partner"][numbers] >= 0).all())
-        deep = "depth" in self.offset and bool((self.offset["depth"][numbers] >= 0).any())
-        count = len(numbers)
-        images = np.empty((count, *self.size, 3), np.uint8)
-        partner = np.empty_like(images) if stereo else None
-        depth = np.full((count, *self.size), np.nan, np.float16) if deep else None
-        matched = np.empty((count, *self.size), np.float16) if self.pseudo_depth else None
-        for into, number in enumerate(numbers.tolist()):
-            with open(self._path(int(self.shard[number])), "rb", buffering=0) as file:
-                wanted: list[tuple[str, NDArray[Any] | None]] = [
-                    ("image", images), ("partner", partner), ("depth", depth)
-                ]  # fmt: skip
-                for name, arrays in wanted:
-                    if arrays is not None and self.offset[name][number] >= 0:
-                        self._read(file.fileno(), name, number, arrays[into])
-            if matched is not None:
-                self._read_pseudo_depth(number, matched[into])
-            self.checked[number] = 1
-        return Clip(
-            images=images,
-            depth=depth,
-            poses=self.poses[numbers],
-            camera=self.cameras[numbers[0]],
-            group=group,
-            partner=partner,
-            T_partner_camera=self.T_partner_camera[numbers[0]] if stereo else None,
-            pseudo_depth=matched,
-            stamps_ns=self.stamps_ns[numbers],
-        )
-
-    def _read_pseudo_depth(self, number: int, into: NDArray[np.float16]) -> None:
-        """As `_read`, from the file beside the shard."""
-        shard = int(self.shard[number])
-        index, name = self.pseudo_depth[shard], pseudo_depth_name(self.shards[shard].number)
-        view, row = into.data.cast("B"), int(self.row[number])
-        with open(self.store.local_copy(name, index.tag, index.bytes), "rb", buffering=0) as file:
-            read = os.preadv(file.fileno(), [view], NPY_HEADER_BYTES + row * view.nbytes)
-        if read != view.nbytes or (not self.checked[number] and zlib.crc32(view) != index.crc32[row]):
-            raise RecordingError(
-                f"{name} of {self.store} is damaged at frame {number}; delete it and its .json, and run featdepth "
-                "prepare --pseudo-depth again to restore it"
-            )
-
-    def _path(self, shard: int) -> Path:
-        path = self.paths.get(shard)
-        if path is None:
-            index = self.shards[shard]
-            path = self.paths[shard] = self.store.local_copy(tar_name(index.number), index.tag, index.bytes)
-        return path
-
-    def _read(self, file: int, name: str, number: int, into: NDArray[Any]) -> None:
-        """Read one array in place; its checksum is compared the first time."""
-        view = into.data.cast("B")
-        # Straight into the clip: faster than a memory map, and a file that has become shorter is no bus error.
-        read = os.preadv(file, [view], int(self.offset[name][number]))
-        if read != view.nbytes or (not self.checked[number] and zlib.crc32(view) != int(self.crc[name][number])):
-            shard = self.shards[int(self.shard[number])].number
-            raise RecordingError(
-                f"shard {tar_name(shard)} of {self.store} is damaged at the {name} of frame {number}; delete it and "
-                f"{index_name(shard)}, and run featdepth prepare again to restore them"
-                + (f" (its local copy is {self._path(int(self.shard[number]))})" if self.store.remote else "")
-            )
-
-
-def _matrices(values: list[list[list[float]] | None]) -> NDArray[np.float64]:
-    unknown = [[float("nan")] * 4] * 4
-    return np.array([unknown if v is None else v for v in values], np.float64).reshape(-1, 4, 4)

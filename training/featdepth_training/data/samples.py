@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from featdepth_ros.errors import ConfigError
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig
 from featdepth_training.data.batch import FrameBatch, collate
-from featdepth_training.data.cache import Clip
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.source import SampleKey, Source
 
 

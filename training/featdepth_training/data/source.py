@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from featdepth_training.data.cache import Clip, ClipCache
+from featdepth_training.data.cache import ClipCache
+from featdepth_training.data.clip import Clip
 
 
 class ClipSubset(Sequence[Clip]):

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
-from featdepth_training.data.cache import Clip, ClipCache
+from featdepth_training.data.cache import ClipCache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import read_indices, read_pseudo_depth_index, write_pseudo_depth_shard
 from featdepth_training.data.store import Store
 

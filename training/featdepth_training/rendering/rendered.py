@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_training.config.schema import RenderedConfig, TrainConfig
-from featdepth_training.data.cache import Clip, ClipCache, write_cache
+from featdepth_training.data.cache import ClipCache, write_cache
+from featdepth_training.data.clip import Clip
 from featdepth_training.data.store import Store
 
 if TYPE_CHECKING:
