@@ -89,9 +89,9 @@ def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None
     assert torch.equal(mirrored.images, upright.images.flip(-1))
 
     def lands(pair: object, u: float, v: float, z: float) -> np.ndarray:
-        fx, fy, cx, cy = vars(pair)["camera"].double().numpy()
+        fx, fy, cx, cy = vars(pair)["intrinsics"].double().numpy()
         point = np.array([(u - cx) / fx * z, (v - cy) / fy * z, z, 1.0])
-        moved = vars(pair)["motions"][0].double().numpy() @ point
+        moved = vars(pair)["T_next_frame"][0].double().numpy() @ point
         return np.array([fx * moved[0] / moved[2] + cx, fy * moved[1] / moved[2] + cy])
 
     one, two = lands(upright, 20.0, 30.0, 5.0), lands(mirrored, 96 - 1 - 20.0, 30.0, 5.0)

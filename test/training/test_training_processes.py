@@ -132,11 +132,11 @@ def spoil(kind: str, number: int) -> None:
     """In the second process, let one sample be unreadable, or one micro-batch come to nothing finite."""
     from featdepth_ros.errors import RecordingError
     from featdepth_training.data import samples
-    from featdepth_training.engine import trainer
+    from featdepth_training.engine import loop
 
     if os.environ["RANK"] != "1":
         return
-    read, compute = samples.ClipDataset.__getitem__, trainer.Trainer._micro_batch
+    read, compute = samples.ClipDataset.__getitem__, loop.TrainingLoop._micro_batch
 
     def unreadable(self: Any, key: Any) -> Any:
         if key.number == number:
@@ -150,7 +150,7 @@ def spoil(kind: str, number: int) -> None:
     if kind == "unreadable":
         samples.ClipDataset.__getitem__ = unreadable  # type: ignore[method-assign]
     else:
-        trainer.Trainer._micro_batch = not_finite  # type: ignore[method-assign]
+        loop.TrainingLoop._micro_batch = not_finite  # type: ignore[method-assign]
 
 
 def test_what_one_process_cannot_read_stops_all_and_is_saved(place: Path) -> None:

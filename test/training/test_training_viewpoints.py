@@ -80,8 +80,8 @@ def test_a_cars_camera_keeps_its_height_and_looks_along_the_road(kind: str) -> N
     scene = SCENES[kind].make(3)
     for seed in range(20):
         movement = ride(scene, np.random.default_rng(seed), 1.65)
-        ground = scene.ground_height(*movement.place[:2])[0]
-        assert movement.place[2] - ground == pytest.approx(1.65, rel=0.05)
+        ground = scene.ground_height(*movement.position[:2])[0]
+        assert movement.position[2] - ground == pytest.approx(1.65, rel=0.05)
         slope = math.atan2(movement.velocity[2], np.hypot(*movement.velocity[:2]))
         assert abs(movement.pitch - slope) < 0.04 and abs(movement.roll) < 0.04
     free = [drive(scene, np.random.default_rng(seed)).pitch for seed in range(20)]

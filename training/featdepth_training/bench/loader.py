@@ -43,7 +43,7 @@ def bench_loader(
         workers: loader processes.
         reference: checkout of the original, whose KITTI data set then loads ``drive`` in turns, in one process.
         drive: of KITTI raw; best the one that ``cache`` was made from.
-        say: told what is going on.
+        say: called with lines about what is going on.
 
     Returns:
         see the keys in docs.

@@ -37,7 +37,7 @@ def bench_step(
         problem: what is computed.
         reference: checkout of the original.
         steps: timed rounds.
-        say: told what is going on.
+        say: called with lines about what is going on.
 
     Returns:
         see the keys in docs; sides that were not measured are None.

@@ -1,4 +1,4 @@
-"""A process that takes training steps when told: ``python -m featdepth_training.bench.worker``.
+"""A process that takes training steps on command: ``python -m featdepth_training.bench.worker``.
 
 Commands come as JSON lines on standard input, answers go as JSON lines to what was standard output; whatever the code
 under test prints goes to standard error.

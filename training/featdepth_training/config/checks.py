@@ -1,4 +1,4 @@
-"""Contradictions of a configuration, refused with the fix named, before anything is opened."""
+"""Checks that a configuration does not contradict itself; every error names the fix. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _check_objective(config: TrainConfig) -> None:
     if sequence.stereo and not objective.selfsupervised:
         raise ConfigError(
             "data.sequence.stereo brings the partner's images, and only objective.photometric and objective.features "
-            "look at them; set one above 0, or stereo to false"
+            "use them; set one above 0, or stereo to false"
         )
     scales = objective.warp_scales
     if not scales or len(set(scales)) != len(scales) or not set(scales) <= {0, 1, 2, 3}:
@@ -274,7 +274,7 @@ def _check_architecture(config: TrainConfig) -> None:
 
 
 def _check_starting_points(config: TrainConfig) -> None:
-    """Files that the run would not look at."""
+    """Raise ConfigError for files that the run would not read."""
     model, objective = config.model, config.objective
     kind = model.architecture.rpartition("_r")[0]
     for name in ("resnet_file", "pose_resnet_file"):

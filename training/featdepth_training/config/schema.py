@@ -227,7 +227,7 @@ class TermsConfig:
         automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
         mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
             target has one source only.
-        pseudo_depth: difference to what classical matching found (see `pseudo_depth`), which caches must hold.
+        pseudo_depth: difference to the depth of classical matching (see `pseudo_depth`), which caches must hold.
         ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
         reconstruction, discriminative, convergent: of the autoencoder and the joint model.
         reference: compute the terms with all that is odd about the original's, see

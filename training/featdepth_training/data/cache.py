@@ -38,11 +38,11 @@ def write_cache(
 
     Args:
         folder: of the cache, or its URL.
-        description: plain values that decide the content; a cache made from others is refused.
+        description: plain values that decide the content; a cache made from others is an error.
         count: clips in all.
         shard_clips: clips a shard.
         make_clip: number of a clip -> the clip; must not depend on the order of calls.
-        progress: told the number of clips done since the last call.
+        progress: called with the number of clips done since the last call.
 
     Raises:
         ConfigError: ``folder`` holds a cache made from another description.

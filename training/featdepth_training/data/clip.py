@@ -29,7 +29,7 @@ class Clip:
         T_partner_camera: (4, 4) float64, metres; None: no partner.
         stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
         pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for
-            each frame; NaN: unknown; None: never looked for.
+            each frame; NaN: unknown; None: never computed.
     """
 
     images: NDArray[np.uint8]

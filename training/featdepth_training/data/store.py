@@ -108,7 +108,7 @@ class Store:
                     os.fsync(file.fileno())
                 os.replace(partial, Path(self.location, name))
         except OSError as error:
-            raise _refused(f"could not write {name} to {self}", error) from error
+            raise _storage_error(f"could not write {name} to {self}", error) from error
         finally:
             if partial is not None:
                 partial.unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class Store:
             raise
         except Exception as error:  # each object store raises errors of its own kind
             what = f"could not fetch {name} of {self} into {folder} ({LOCAL_COPIES} names it)"
-            raise _refused(what, error) from error
+            raise _storage_error(what, error) from error
         return path
 
     def _fetch(self, name: str, path: Path, size: int) -> None:
@@ -179,7 +179,7 @@ class Store:
                 fs.makedirs(root, exist_ok=True)
             fs.put_file(str(path), f"{root}/{name}")
         except Exception as error:  # each object store raises errors of its own kind
-            raise _refused(f"could not write {name} to {self}", error) from error
+            raise _storage_error(f"could not write {name} to {self}", error) from error
 
     def _partial(self, name: str) -> Path:
         if self.remote:
@@ -221,7 +221,7 @@ class Store:
         except Exception as error:
             if not self.remote and not isinstance(error, OSError):
                 raise
-            raise _refused(f"could not read {name or 'the folder'} of {self}", error) from error
+            raise _storage_error(f"could not read {name or 'the folder'} of {self}", error) from error
 
 
 def local_copies() -> Path:
@@ -245,7 +245,7 @@ def _alive(pid: str) -> bool:
     return True
 
 
-def _refused(what: str, error: Exception) -> RecordingError | MissingDependencyError:
+def _storage_error(what: str, error: Exception) -> RecordingError | MissingDependencyError:
     if isinstance(error, ImportError):
         return MissingDependencyError(f"{what}: {error}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

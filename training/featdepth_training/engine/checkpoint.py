@@ -52,7 +52,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` to ``path`` so that a reader sees the old file or the new one, never a part.
 
     Raises:
-        CheckpointError: the file system refused (full disk, permissions); what was at ``path`` before is intact.
+        CheckpointError: the file could not be written (full disk, permissions); what was at ``path`` before is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

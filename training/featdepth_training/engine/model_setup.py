@@ -1,4 +1,4 @@
-"""From a configuration to the networks a run starts with, and their optimiser."""
+"""From a configuration to the networks that a run starts with, and their training mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.resources import weights_file
 from featdepth_training.config.schema import ModelConfig, TrainConfig
 
-#: Depth in network units that an untrained disparity head says.
+#: Depth in network units that an untrained disparity head gives.
 FIRST_DEPTH = 6.0
 
 

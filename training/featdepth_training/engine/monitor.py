@@ -1,4 +1,4 @@
-"""What a run tells the outside: ``metrics.jsonl``, a progress line, TensorBoard scalars and pictures."""
+"""What a run reports: ``metrics.jsonl``, a progress line, TensorBoard scalars and pictures."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ class Monitor:
             os.replace(partial, self._path)  # a kill leaves the old file or the new one
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise self._refused(error) from error
+            raise self._write_error(error) from error
 
-    def _refused(self, error: OSError) -> FeatDepthError:
+    def _write_error(self, error: OSError) -> FeatDepthError:
         return FeatDepthError(
             f"{self._path} could not be written: {error}. Checkpoints are intact; make room and go on with --resume."
         )
@@ -100,7 +100,7 @@ class Monitor:
                 self._file.write(json.dumps(line) + "\n")
                 self._file.flush()
             except OSError as error:
-                raise self._refused(error) from error
+                raise self._write_error(error) from error
         if self._writer is not None:
             for key, value in values.items():
                 if isinstance(value, (int, float)):
@@ -127,7 +127,7 @@ class Monitor:
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.close()
-        with contextlib.suppress(OSError):  # what a full disk refused, it refuses again
+        with contextlib.suppress(OSError):  # a full disk fails once more, and that was reported
             self._file.close()
         if self._writer is not None:
             self._writer.close()

@@ -39,7 +39,7 @@ def open_data(
 
 
 def _described(sources: list[Source], prepared: PreparedConfig) -> list[Source]:
-    """The sources with what the configuration says of each cache, in order."""
+    """The sources with the share and camera height that the configuration gives each cache, in order."""
     for key in ("shares", "camera_heights_m"):
         count = len(getattr(prepared, key))
         if count not in (0, len(sources)):

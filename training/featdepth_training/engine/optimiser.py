@@ -36,6 +36,6 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
             }
         )
     kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-    # Not the fused kernel: on processors it pairs values by their place in memory, whatever their layout.
+    # Not the fused kernel: on processors it pairs values by their address in memory, whatever their layout.
     optimiser = kind(described, lr=config.lr, betas=config.betas)
     return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]

@@ -101,7 +101,7 @@ def read_state(path: Path) -> dict[str, Any] | Published:
 
 
 def as_state(published: Published, trainer: Trainer) -> tuple[dict[str, Any], list[str]]:
-    """Return the state that ``trainer`` goes on from, and what is to be told of it.
+    """Return the state that ``trainer`` goes on from, and lines to print about it.
 
     The settings of the trainer's configuration count; where the file's differ, the notes say so. The average of the
     weights starts from them.
@@ -128,13 +128,15 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
     names = [key for key in published.weights if key in parameters]
     groups, entries = published.optimiser.get("param_groups"), published.optimiser.get("state")
     if not isinstance(groups, list) or not isinstance(entries, Mapping):
-        raise _refused(published, "it is no state of torch's Adam (state, param_groups)")
-    # Old versions of torch number parameters by their place in memory; only the order says which is which.
+        raise _optimiser_mismatch(published, "it is no state of torch's Adam (state, param_groups)")
+    # Old versions of torch number parameters by their address in memory; only the order says which is which.
     numbers = [number for group in groups for number in group["params"]]
     if len(numbers) != len(names):  # mmcv leaves frozen parameters out where it was given paramwise_options
         names = [name for name in names if parameters[name].requires_grad]
     if len(numbers) != len(names):
-        raise _refused(published, f"it is over {len(numbers)} parameters, and the model has {len(parameters)}")
+        raise _optimiser_mismatch(
+            published, f"it is over {len(numbers)} parameters, and the model has {len(parameters)}"
+        )
     ours = {id(parameter): number for number, parameter in enumerate(trainer.loop.parameters)}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, number in zip(names, numbers, strict=True):
@@ -145,13 +147,13 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
             value = entry.get(key)
             if not isinstance(value, Tensor) or value.shape != parameter.shape:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else "missing"
-                raise _refused(published, f"{key} of {name} is {shape}; expected {tuple(parameter.shape)}")
+                raise _optimiser_mismatch(published, f"{key} of {name} is {shape}; expected {tuple(parameter.shape)}")
         steps = torch.tensor(float(entry["step"]))
         moments[ours[id(parameter)]] = {"step": steps, **{key: entry[key].float() for key in _MOMENTS}}
     return dict(sorted(moments.items()))
 
 
-def _refused(published: Published, reason: str) -> CheckpointError:
+def _optimiser_mismatch(published: Published, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the optimiser in {published.path} does not fit its weights: {reason}. Start from the weights alone with "
         "--finetune"

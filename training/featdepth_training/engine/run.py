@@ -1,4 +1,4 @@
-"""What ``featdepth train`` does: configuration, data, trainer, in that order; refusals before the first step."""
+"""What ``featdepth train`` does: configuration, data, trainer, in that order; errors come before the first step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.published import Published, as_state, read_state
-from featdepth_training.engine.trainer import Outcome, Trainer, misfit
+from featdepth_training.engine.trainer import Outcome, Trainer, checkpoint_mismatch
 from featdepth_training.processes.distributed import Processes, processes
 from featdepth_training.processes.signals import StopRequest
 
@@ -36,13 +36,13 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: {old} -> {new}"]
 
 
-def _refuse_used_output(output: Path) -> None:
+def _check_unused(output: Path) -> None:
     if CheckpointFolder(output / "checkpoints", 1).latest() is not None:
         raise ConfigError(f"{output} holds the checkpoints of a run; go on with --resume, or name another --output")
 
 
 def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
-    """Return the good news of a complete run that was asked to reach something, None when nothing was asked.
+    """Return what a complete run has reached of its targets, None when it has no targets.
 
     Raises:
         FeatDepthError: the run did not reach what ``check`` asks for.
@@ -98,9 +98,9 @@ def train(
         summary = {"steps": outcome.steps, "complete": outcome.complete, "loss_share": outcome.loss_share}
         write_json(json_path, {**summary, **outcome.validation})
     if outcome.complete:
-        good_news = verdict(settings.check, outcome)
-        if good_news:
-            print(good_news)
+        reached = verdict(settings.check, outcome)
+        if reached:
+            print(reached)
     return outcome
 
 
@@ -114,7 +114,7 @@ def _train(
 ) -> Outcome:
     path = _checkpoint_of(output, resume)
     if path is None:
-        _refuse_used_output(output)
+        _check_unused(output)
     start = None if path is None else read_state(path)
     _check_start(settings, start, finetune)
     group.wait()
@@ -137,7 +137,7 @@ def _train(
             group,
             resumed=start is not None,
         )
-        notes = [] if path is None or start is None else _go_on(trainer, path, start)
+        notes = [] if path is None or start is None else _restore(trainer, path, start)
         monitor = Monitor(output, trainer.step, settings.total_steps, settings.engine.tensorboard, not group.first)
         try:
             for note in notes:
@@ -160,11 +160,11 @@ def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None
             model.load_state_dict(start["model"])
             optimiser.load_state_dict(start["optimiser"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise misfit(error) from error
+            raise checkpoint_mismatch(error) from error
 
 
-def _go_on(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> list[str]:
-    """Put the trainer where the checkpoint was and tidy the folder; returns what is to be told of it."""
+def _restore(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> list[str]:
+    """Put the trainer where the checkpoint was and tidy the folder; returns lines to print about it."""
     if isinstance(start, Published):
         state, changes = as_state(start, trainer)
     else:

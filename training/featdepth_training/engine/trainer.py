@@ -68,7 +68,7 @@ class Trainer:
         device: of the networks.
         finetune: weights to start from, see `networks.start_model`.
         processes: that share the run; the first writes files.
-        resumed: a checkpoint follows, so that first weights need not be found.
+        resumed: a checkpoint follows, so that the starting weights are not read.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Trainer:
             self.first_losses = list(state.get("first_losses", []))
             self.last_losses = list(state.get("last_losses", []))
         except (KeyError, RuntimeError, ValueError) as error:
-            raise misfit(error) from error
+            raise checkpoint_mismatch(error) from error
         licence = str(state.get("licence", ""))
         if licence.startswith(self.config.model.licence):  # it may name the weights the run started from as well
             self.model.info = self.model.info.with_(licence=licence)
@@ -143,7 +143,7 @@ class Trainer:
         Raises:
             FeatDepthError: too many steps in a row were not finite, data cannot be read, memory ran out, or another
                 process has ended. Whatever was done up to then is saved, unless another process has ended.
-            CheckpointError: the disk refused a checkpoint.
+            CheckpointError: a checkpoint could not be written.
         """
         try:
             self._run(monitor, stop)
@@ -155,7 +155,7 @@ class Trainer:
         except RuntimeError as error:
             if not is_loader_error(error):
                 raise
-            raise loader_ended(error) from error  # torch says so wherever the run happens to be
+            raise loader_ended(error) from error  # torch raises this at any line of the program
         return self._finish()
 
     def _run(self, monitor: Monitor, stop: StopRequest | None) -> None:
@@ -282,7 +282,7 @@ class Trainer:
         return path
 
 
-def misfit(error: Exception) -> CheckpointError:
+def checkpoint_mismatch(error: Exception) -> CheckpointError:
     """Say that a checkpoint is of other networks, in the first words of torch's long list."""
     reason = " ".join(" ".join(line.split()) for line in str(error).strip().splitlines()[:3])
     return CheckpointError(

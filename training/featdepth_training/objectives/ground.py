@@ -58,7 +58,7 @@ def ground_heights(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ground_term(depth_m: Tensor, camera: Tensor, height_m: Tensor) -> Tensor:
-    """Mean absolute error of the logarithm of the camera's height, a scalar; 0 for samples it cannot be told of.
+    """Mean absolute error of the logarithm of the camera's height, a scalar; 0 for samples without a reliable one.
 
     Args:
         depth_m: (B, 1, H, W) float32, metres.

@@ -17,7 +17,7 @@ from featdepth_training.data.units import focal_ratio
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks say of B samples of F frames.
+    """What the networks predict for B samples of F frames.
 
     Attributes:
         disparities: sigmoid maps (B T, 1, h, w) of the T target frames, sample by sample, finest first.

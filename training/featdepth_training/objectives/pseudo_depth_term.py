@@ -1,4 +1,4 @@
-"""The term of recordings without truth that compares depth with what classical matching found."""
+"""The term of recordings without truth that compares depth with that of classical matching."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def training_terms(
 
     Returns:
         every term of `active_terms` and ``total`` (scalars, float32), each the mean over the samples it applies to
-        times their share of the batch; and what the networks said (None of an autoencoder).
+        times their share of the batch; and what the networks predicted (None for an autoencoder).
     """
     names = active_terms(config)
     if model.info.architecture.startswith("autoencoder"):

@@ -69,7 +69,7 @@ def prepare(
         recording: with a calibration.
         output: folder of the cache, or its URL.
         config: sizes and selection.
-        progress: told the number of frames read since the last call.
+        progress: called with the number of frames read since the last call.
 
     Raises:
         CalibrationError: the recording has no calibration.
@@ -97,7 +97,7 @@ def prepare(
         finished: dict[str, Any] = json.loads(done)
         if len(store.names("shard_", ".json")) == finished["shards"]:
             return finished
-    return _Run(recording, store, config).go(recording.camera, progress)
+    return _Run(recording, store, config).run(recording.camera, progress)
 
 
 class _Run:
@@ -108,7 +108,7 @@ class _Run:
         self.selector = Selector(config.selection)
         self.rectify = Rectifier((config.height, config.width), config.stereo)
         self.size: tuple[int, int] | None = None
-        self.there = {index.number: index for index in read_indices(store)}
+        self.finished = {index.number: index for index in read_indices(store)}
         self.shards = self.written = self.read = self.stretches = 0
         self.unreadable: list[dict[str, str]] = []
         self.stretch, self.stretch_written = -1, False
@@ -116,7 +116,7 @@ class _Run:
         self.pending: list[CachedFrame] = []
         self.ready: list[CachedFrame] = []
 
-    def go(self, camera: CameraModel, progress: Callable[[int], None] | None) -> dict[str, Any]:
+    def run(self, camera: CameraModel, progress: Callable[[int], None] | None) -> dict[str, Any]:
         """Read what is not yet in a finished shard, write it, and return the summary."""
         self._resume()
         if progress is not None and self.read:
@@ -179,7 +179,7 @@ class _Run:
 
     def _commit(self) -> None:
         # Frames get ready only together with all that were pending, so nothing is pending here.
-        if self.shards not in self.there:  # it may be behind one that was lost
+        if self.shards not in self.finished:  # it may be behind one that was lost
             write_shard(self.store, self.shards, self.written, self.ready, self._state())
         self.shards += 1
         self.written += len(self.ready)
@@ -199,8 +199,8 @@ class _Run:
     def _resume(self) -> None:
         """Go on after the last of the shards that follow one another from the first."""
         state = None
-        while self.shards in self.there:
-            index = self.there[self.shards]
+        while self.shards in self.finished:
+            index = self.finished[self.shards]
             self.shards, self.written, state = self.shards + 1, self.written + len(index.frames), index.state
         if not self.shards:
             return
@@ -210,7 +210,7 @@ class _Run:
         self.size, self.stretch_written = tuple(state["size"]), state["stretch_written"]
         self.unreadable = list(state["unreadable"])
         self.selector.load_state_dict(state["selector"])
-        # A camera that changes between two runs is not told apart from one that stays; readers give one a recording.
+        # A camera that changes between two runs is not distinguished from one that stays; a recording has one camera.
         self.camera = self.recording.camera
 
     def _summary(self, seconds: float, fps: float | None) -> dict[str, Any]:

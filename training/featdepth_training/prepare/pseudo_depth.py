@@ -1,6 +1,6 @@
 """Depth without truth, by classical matching: of a stereo pair in metres, of a moving camera up to scale.
 
-A network's own photometric loss pulls depth over a pixel or two only; a matcher searches, and says where it is unsure.
+A network's own photometric loss pulls depth over a pixel or two only; a matcher searches, and marks where it is unsure.
 What it finds teaches shape and edges (`TermsConfig.pseudo_depth`), as in Watson et al., Self-Supervised Monocular
 Depth Hints (ICCV 2019), there of stereo pairs alone.
 
@@ -177,7 +177,7 @@ def write_pseudo_depth(path: str | Path, progress: Callable[[int], None] | None 
 
     Args:
         path: folder of the cache, or its URL.
-        progress: told the number of frames done since the last call.
+        progress: called with the number of frames done since the last call.
 
     Returns:
         share of the pixels that have it.

@@ -89,7 +89,7 @@ class Processes:
             # Not a barrier of torch: that one has a time limit, and rendering or validating has none.
             while not self.store.check([everyone]):
                 if self.store.check([_FAILED]):
-                    raise _ended("it said so")
+                    raise _ended("it reported an error")
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             dist.barrier()  # the process that holds the store must not leave before the others have looked

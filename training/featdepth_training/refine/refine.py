@@ -129,7 +129,7 @@ def refine(
     model = _start_model(weights, preset, recording.partner_name is not None)
     with _folder(work) as folder, torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Refinement(model, recording, settings, folder, quiet).go(target, _name_of(weights, model))
+        return _Refinement(model, recording, settings, folder, quiet).run(target, _name_of(weights, model))
 
 
 def _checked_output(output: str | Path | None, weights: FeatDepthModel | str | Path) -> Path | None:
@@ -245,7 +245,7 @@ class _Refinement:
         spacing = math.ceil(len(cache) / self.settings.measured_clips)
         return Source(cache.names[0], ClipSubset(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
 
-    def go(self, target: Path | None, weights: str) -> RefineReport:
+    def run(self, target: Path | None, weights: str) -> RefineReport:
         """Measure, train, measure, judge, write."""
         self.model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         before, held_before = self._measure(self.model)

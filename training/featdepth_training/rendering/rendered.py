@@ -26,7 +26,7 @@ CLIPS_PER_SCENE = 10
 VALIDATION_SCENES = 1_000_000
 #: A view is drawn anew, this often at most, when something hides it.
 ATTEMPTS = 6
-#: Share of scenes whose textures have changed places: shape, not only look, shall tell depth.
+#: Share of scenes whose textures have changed places: depth must then be read from shape, not from appearance.
 SHUFFLED = 0.2
 #: Harsh light: ranges of the factors on the sun and on what comes from sky and ground.
 HARSH_SUN, HARSH_AMBIENT = (1.3, 3.5), (0.15, 0.7)
