@@ -121,7 +121,7 @@ def write_shard(
         state: plain values kept in the index: what a writer needs to go on after this shard.
 
     Raises:
-        RecordingError: no space left, or another refusal.
+        RecordingError: no space left, or the store failed otherwise.
         MissingDependencyError: webdataset is not installed.
     """
     try:
@@ -224,7 +224,7 @@ def write_pseudo_depth_shard(store: Store, shard: ShardIndex, maps: NDArray[np.f
     """Write the pseudo-depth (N, H, W) of one shard whole.
 
     Raises:
-        RecordingError: no space left, or another refusal.
+        RecordingError: no space left, or the store failed otherwise.
     """
     name = pseudo_depth_name(shard.number)
     content = _npy(maps)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import MissingDependencyError, RecordingError
+from featdepth_ros.files import atomic_path
 
 #: Names the folder that keeps copies of remote shards.
 LOCAL_COPIES = "FEATDEPTH_SHARDS"
@@ -95,23 +96,18 @@ class Store:
         """Give a local path to write to; at the end the file appears under ``name``, after an error it never does.
 
         Raises:
-            RecordingError: no space left, or another refusal of the disk or the object store.
+            RecordingError: no space left, or the disk or the object store failed otherwise.
         """
-        partial: Path | None = None
         try:
-            partial = self._partial(name)
-            yield partial
             if self.remote:
-                self._put(partial, name)
+                with self._uploading(name) as partial:
+                    yield partial
             else:
-                with open(partial, "rb+") as file:
-                    os.fsync(file.fileno())
-                os.replace(partial, Path(self.location, name))
+                Path(self.location).mkdir(parents=True, exist_ok=True)
+                with atomic_path(Path(self.location, name)) as partial:
+                    yield partial
         except OSError as error:
             raise _storage_error(f"could not write {name} to {self}", error) from error
-        finally:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
 
     def local_copy(self, name: str, tag: str, size: int) -> Path:
         """A path where the file can be read at random: its own, or a copy fetched once.
@@ -158,8 +154,7 @@ class Store:
         return path
 
     def _fetch(self, name: str, path: Path, size: int) -> None:
-        partial = path.with_suffix(".partial")  # whoever left one did not live to finish; the lock is ours
-        try:
+        with atomic_path(path) as partial:
             fs, root = self._fs()
             fs.get_file(f"{root}/{name}", str(partial))
             actual_size = partial.stat().st_size
@@ -168,9 +163,6 @@ class Store:
                     f"shard {name} of {self} has {actual_size} bytes; its index says {size}; delete it with its .json "
                     "and run featdepth prepare again to restore it"
                 )
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _put(self, path: Path, name: str) -> None:
         try:
@@ -181,17 +173,15 @@ class Store:
         except Exception as error:  # each object store raises errors of its own kind
             raise _storage_error(f"could not write {name} to {self}", error) from error
 
-    def _partial(self, name: str) -> Path:
-        if self.remote:
-            handle, path = tempfile.mkstemp(suffix=f".{name}")
-            os.close(handle)
-            return Path(path)
-        folder = Path(self.location)
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f".{name}.*.partial"):
-            if not _alive(left.name.split(".")[-2]):  # of a writer that was killed
-                left.unlink(missing_ok=True)
-        return folder / f".{name}.{os.getpid()}.partial"
+    @contextlib.contextmanager
+    def _uploading(self, name: str) -> Iterator[Path]:
+        handle, path = tempfile.mkstemp(suffix=f".{name}")
+        os.close(handle)
+        try:
+            yield Path(path)
+            self._put(Path(path), name)
+        finally:
+            Path(path).unlink(missing_ok=True)
 
     def _list(self) -> list[str]:
         with self._reading(""):
@@ -233,16 +223,6 @@ def local_copies() -> Path:
     if named:
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "featdepth_ros" / "shards"
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _storage_error(what: str, error: Exception) -> RecordingError | MissingDependencyError:

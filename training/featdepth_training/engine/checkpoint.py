@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from featdepth_ros.errors import CheckpointError, ConfigError
+from featdepth_ros.files import atomic_path
 
 FORMAT = 1
 BEST = "best.pt"
@@ -55,21 +55,10 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         CheckpointError: the file could not be written (full disk, permissions); what was at ``path`` before is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_path(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"the checkpoint {path} could not be written: {error}. Earlier checkpoints in {path.parent} are intact; "
             "make room and go on with --resume."

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.files import atomic_write
+from featdepth_ros.progress import ProgressBar
 
 
 def _json_value(value: Any) -> Any:
@@ -36,8 +38,6 @@ class Monitor:
     def __init__(
         self, output: Path, start_step: int, total_steps: int, tensorboard: bool, silent: bool = False
     ) -> None:
-        from tqdm import tqdm
-
         output.mkdir(parents=True, exist_ok=True)
         self._path = Path(os.devnull) if silent else output / "metrics.jsonl"
         #: Kinds of record that ``start_step`` has: a resumed run may measure once more what it measured there.
@@ -48,9 +48,7 @@ class Monitor:
         tensorboard = tensorboard and not silent
         self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
         self._silent = silent
-        self._bar = tqdm(
-            total=total_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=1.0, disable=silent
-        )
+        self._bar = ProgressBar("training", total_steps, "step", done=start_step, shown=not silent)
         self._images = 0
         self._since = time.monotonic()
 
@@ -67,12 +65,9 @@ class Monitor:
                         self._there.add((step, record["kind"]))
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut short by a kill
-        partial = self._path.with_suffix(".partial")
         try:
-            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            os.replace(partial, self._path)  # a kill leaves the old file or the new one
+            atomic_write(self._path, "".join(f"{line}\n" for line in kept))
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise self._write_error(error) from error
 
     def _write_error(self, error: OSError) -> FeatDepthError:
@@ -107,7 +102,7 @@ class Monitor:
                     self._writer.add_scalar(f"{kind}/{key}", value, step)
         if kind == "train":
             shown = f"loss {values['total']:.5f}, {values['images_per_s']:.1f} images/s"
-            self._bar.set_postfix_str(shown)
+            self._bar.status(shown)
 
     @property
     def shows_pictures(self) -> bool:

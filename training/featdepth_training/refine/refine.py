@@ -25,6 +25,7 @@ from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, R
 from featdepth_ros.inference.networks import fitting_size, resolve_device
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model, save_model
+from featdepth_ros.progress import ProgressBar
 from featdepth_ros.recordings.recording import Recording
 from featdepth_ros.resources import weights_file
 from featdepth_training.data.batch import FrameBatch
@@ -207,12 +208,10 @@ class _Refinement:
         return max(height, 64), max(width, 64)
 
     def _prepare(self) -> int:
-        from tqdm import tqdm
-
         config = PrepareConfig(height=self.size[0], width=self.size[1], frames=FRAMES, stereo=self.stereo)
         name, count = self.recording.name, len(self.recording)
         try:
-            with tqdm(total=count, unit="frame", desc=f"reading {name}", dynamic_ncols=True, disable=self.quiet) as bar:
+            with ProgressBar(f"reading {name}", count, shown=not self.quiet) as bar:
                 summary = prepare(self.recording, self.cache, config, bar.update)
         except RecordingError as error:
             raise RecordingError(f"nothing to refine on: {error}") from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.progress import ProgressBar
 from featdepth_training.config.schema import RenderedConfig, TrainConfig
 from featdepth_training.data.cache import ClipCache, write_cache
 from featdepth_training.data.clip import Clip
@@ -160,8 +161,6 @@ def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
 
 
 def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int, silent: bool) -> ClipCache:
-    from tqdm import tqdm
-
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
     # Left out at 0: caches from before they could be chosen stay valid.
     for key in ("baseline_m", "harsh_light", "camera_height_m"):
@@ -171,7 +170,7 @@ def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int
     for group, (kind, count) in enumerate(zip(rendered.scenes, clip_counts(rendered, clips), strict=True)):
         renderer = ClipRenderer(rendered, kind, group, first_scene)
         described_as = f"{root.name}/{kind}"
-        with tqdm(total=count, unit="clip", desc=described_as, dynamic_ncols=True, disable=silent) as bar:
+        with ProgressBar(described_as, count, "clip", shown=not silent) as bar:
             folder = root.below(kind).location
             write_cache(folder, {**described, "kind": kind}, count, rendered.shard_clips, renderer, bar.update)
         folders.append((folder, count))
