@@ -19,7 +19,7 @@ from featdepth_training.data.batch import FrameBatch, axisangle_of
 from featdepth_training.data.units import canonical_focal_px, depth_in_network_units, focal_ratio
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.model_setup import start_model, training_mode
-from featdepth_training.engine.schedule import rate_factor
+from featdepth_training.engine.optimiser import rate_factor
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.supervised import gradient_term, motion_target, supervised_terms

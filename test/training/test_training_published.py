@@ -21,9 +21,9 @@ from featdepth_ros.models.build import build_model
 from featdepth_training.data.cache import write_cache
 from featdepth_training.data.loader import train_loader
 from featdepth_training.data.sampling import Plan
+from featdepth_training.engine.optimiser import rate_factor
 from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.run import train
-from featdepth_training.engine.schedule import rate_factor
 from featdepth_training.engine.trainer import Trainer
 
 ITERATION, TOTAL = 7, 9

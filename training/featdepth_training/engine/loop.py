@@ -21,8 +21,7 @@ from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.model_setup import training_mode
-from featdepth_training.engine.optimiser import build_optimiser
-from featdepth_training.engine.schedule import rate_factor
+from featdepth_training.engine.optimiser import build_optimiser, rate_factor
 from featdepth_training.engine.step import ALONE, StepResult, train_step
 from featdepth_training.processes.distributed import Processes
 from featdepth_training.processes.signals import StopRequest

@@ -1,13 +1,15 @@
-"""The optimiser of a run, and which parameters it moves at which rate."""
+"""The optimiser of a run: which parameters it moves, at which rate, and how the rate goes over the run."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_training.config.schema import OptimiserConfig
+from featdepth_training.config.schema import OptimiserConfig, ScheduleConfig
 
 
 def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[Tensor]]:
@@ -39,3 +41,21 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
     # Not the fused kernel: on processors it pairs values by their address in memory, whatever their layout.
     optimiser = kind(described, lr=config.lr, betas=config.betas)
     return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]
+
+
+def rate_factor(step: int, total_steps: int, config: ScheduleConfig) -> float:
+    """Return the factor on every base learning rate at optimiser step ``step`` (from 0); no state is needed to resume.
+
+    Warm-up rises linearly from ``warmup_ratio`` and multiplies the schedule proper, which runs over the whole of
+    ``total_steps``.
+    """
+    progress = min(step / max(total_steps, 1), 1.0)
+    if config.kind == "cosine":
+        factor = config.final_ratio + (1 - config.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+    elif config.kind == "step":
+        factor = config.gamma ** sum(progress >= milestone for milestone in config.milestones)
+    else:
+        factor = 1.0
+    if step < config.warmup_steps:
+        factor *= config.warmup_ratio + (1 - config.warmup_ratio) * step / config.warmup_steps
+    return factor
