@@ -14,7 +14,7 @@ from featdepth_training.data.clip import Clip
 from featdepth_training.data.loader import train_loader
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
-from featdepth_training.data.source import SampleKey
+from featdepth_training.data.source import SampleKey, Source
 from featdepth_training.engine.step import ALONE
 
 PAIR = SequenceConfig(standing=0.0, reverse=0.0)
@@ -77,6 +77,22 @@ def test_plain_pair_keeps_intrinsics_motion_and_depth(clips: ClipCache) -> None:
     torch.testing.assert_close(pair.T_next_frame[0, :3, 3], torch.tensor([-0.1, 0.0, -0.5]))
     assert float(pair.depth[0, 0, 40, 64]) == 6.0 and float(pair.depth[1, 0, 40, 64]) == 5.5
     assert torch.isinf(pair.depth[0, 0, 3, 5])
+
+
+@pytest.mark.parametrize(("zoom", "size"), [(1.0, (16, 32)), (3.0, (64, 96))])
+def test_a_cut_out_keeps_the_ray_of_every_pixel(zoom: float, size: tuple[int, int]) -> None:
+    """The colours name the pixel they come from, and the sample's camera must see it along the clip's own ray."""
+    v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
+    image = np.stack([2 * u, 2 * v, 0 * u], axis=2).astype(np.uint8)
+    intrinsics = np.array([80.0, 70.0, 60.0, 30.0])
+    clip = Clip(np.stack([image, image]), np.ones((2, *SIZE), np.float32), np.stack([np.eye(4)] * 2), intrinsics, 0)
+    augment = AugmentConfig(zoom=(zoom, zoom), shift=0.1, flip=0.0, stretch=0.0)
+    sample = ClipDataset([Source("ramp", [clip], 1.0, True, SIZE)], PAIR, augment, 0)[SampleKey(0, 0, 0, *size)]
+    inner = sample.images[0, :2, 4:-4, 4:-4].double().mean(dim=(1, 2)).numpy() / 2  # borders are repeated
+    middle = (np.array(size[::-1]) - 1) / 2
+    fx, fy, cx, cy = sample.intrinsics.double().numpy()
+    expected = (inner - intrinsics[2:]) / intrinsics[:2]
+    np.testing.assert_allclose((middle - [cx, cy]) / [fx, fy], expected, atol=0.1 / 80)
 
 
 def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None:

@@ -19,9 +19,11 @@ from conftest import tiny_config
 from runs import same
 from torch import nn
 
+from featdepth_ros import load_model
 from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_training.engine import checkpoint as checkpoint_module
 from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
+from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.published import read_state
 from featdepth_training.engine.run import _changes
@@ -64,6 +66,44 @@ def test_sigterm_finishes_the_step_and_saves(make_trainer: Make, one_thread: Non
     assert not outcome.complete and outcome.steps == 1
     assert outcome.checkpoint is not None and read_state(outcome.checkpoint)["step"] == 1
     assert outcome.weights.is_file()
+
+
+def test_the_average_of_every_step_is_what_is_exported(make_trainer: Make, one_thread: None) -> None:
+    trainer = make_trainer("averaged")
+    expected = WeightAverage(trainer.model, trainer.config.engine.ema_decay)
+    step = trainer.loop.take_step
+
+    def followed(batches: Any) -> StepResult:
+        result = step(batches)
+        expected.update(trainer.model)
+        return result
+
+    trainer.loop.take_step = followed  # type: ignore[method-assign]
+    outcome = run(trainer)
+    assert expected.updates == 4
+    assert trainer.loop.average is not None and same(trainer.loop.average.values, expected.values)
+    exported = load_model(str(outcome.weights)).state_dict()
+    assert same(exported, expected.values)
+    assert not same(exported, dict(trainer.model.state_dict()))
+
+
+def test_the_optimiser_gets_the_clipped_gradient(make_trainer: Make, one_thread: None) -> None:
+    """After one step Adam's first moment is a share of the gradient, whose norm the configuration limits."""
+    stage = {"steps": 1, "sizes": [[64, 64]], "batch_size": 1}
+    trainer = make_trainer("clipped", tiny_config(stages=[stage], optimiser={"clip_norm": 0.01}))
+    run(trainer)
+    moments = [state["exp_avg"].flatten() for state in trainer.loop.optimiser.state.values()]
+    share = 1 - trainer.config.optimiser.betas[0]
+    assert float(torch.cat(moments).norm()) == pytest.approx(share * 0.01, rel=1e-3)
+
+
+def test_every_group_follows_the_schedule_at_its_own_rate(make_trainer: Make, one_thread: None) -> None:
+    schedule = {"kind": "constant", "warmup_steps": 8, "warmup_ratio": 0.0}
+    trainer = make_trainer("rates", tiny_config(schedule=schedule, optimiser={"encoder_lr_factor": 0.25}))
+    run(trainer)
+    rates = {group["lr"] / group["base_lr"] for group in trainer.loop.optimiser.param_groups}
+    assert rates == {3 / 8}  # the last of four steps
+    assert len({group["lr"] for group in trainer.loop.optimiser.param_groups}) == 2
 
 
 def test_last_few_and_best_are_kept(make_trainer: Make, one_thread: None) -> None:

@@ -13,13 +13,20 @@ from featdepth_ros.geometry.se3 import pose_matrix, refocused_motion
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.info import ModelInfo
-from featdepth_training.config.schema import SUPERVISED, AugmentConfig, ModelConfig, ScheduleConfig, TrainConfig
+from featdepth_training.config.schema import (
+    SUPERVISED,
+    AugmentConfig,
+    ModelConfig,
+    OptimiserConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch, axisangle_of
 from featdepth_training.data.units import canonical_focal_px, depth_in_network_units, focal_ratio
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.model_setup import start_model, training_mode
-from featdepth_training.engine.optimiser import rate_factor
+from featdepth_training.engine.optimiser import build_optimiser, rate_factor
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.prediction import Prediction, predict
 from featdepth_training.objectives.supervised import gradient_term, motion_target, supervised_terms
@@ -73,6 +80,42 @@ def test_a_step_that_is_not_finite_changes_nothing(factor: float) -> None:
     assert torch.equal(net.seen, torch.zeros(1))  # type: ignore[arg-type]
     assert train_step(net, [lambda: net.terms(1.0)], optimiser, list(net.parameters()), 1.0).applied
     assert not torch.equal(net.weight.detach(), torch.ones(3))
+
+
+def test_the_gradient_is_the_mean_over_micro_batches() -> None:
+    net = _Odd()
+    optimiser = torch.optim.SGD(net.parameters(), 1.0)
+    micro = [lambda: net.terms(0.5), lambda: net.terms(0.25), lambda: net.terms(0.75)]
+    result = train_step(net, micro, optimiser, list(net.parameters()))
+    torch.testing.assert_close(net.weight.detach(), torch.full((3,), 0.5))
+    torch.testing.assert_close(net.seen, torch.ones(1))  # as one micro-batch moves it
+    assert result.gradient_norm == pytest.approx(0.5 * math.sqrt(3))
+    assert result.terms["total"] == pytest.approx(1.5)
+
+
+def test_clipping_shortens_the_step_and_reports_the_whole_norm() -> None:
+    net = _Odd()
+    optimiser = torch.optim.SGD(net.parameters(), 1.0)
+    result = train_step(net, [lambda: net.terms(1.0)], optimiser, list(net.parameters()), clip_norm=0.1)
+    assert float((net.weight.detach() - 1).norm()) == pytest.approx(0.1, rel=1e-3)
+    assert result.gradient_norm == pytest.approx(math.sqrt(3))
+
+
+@pytest.mark.parametrize("architecture", ["compact", "baseline_r18"])
+def test_rates_and_decay_of_the_parts(architecture: str) -> None:
+    config = OptimiserConfig(lr=1e-3, encoder_lr_factor=0.5, pose_lr_factor=3.0, weight_decay=0.1)
+    model = build_model(architecture, INFO)
+    optimiser, parameters = build_optimiser(model, config)
+    groups = {id(p): group for group in optimiser.param_groups for p in group["params"]}
+    assert len(groups) == len(parameters) == len(list(model.parameters()))
+    factors = {"encoder": 0.5, "DepthEncoder": 0.5, "PoseEncoder": 0.5, "pose_head": 3.0}
+    seen = set()
+    for name, parameter in model.named_parameters():
+        part, group = name.split(".")[0], groups[id(parameter)]
+        seen.add(part)
+        assert group["lr"] == group["base_lr"] == pytest.approx(1e-3 * factors.get(part, 1.0)), name
+        assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0), name
+    assert len(seen & set(factors)) == 2 and seen - set(factors)
 
 
 @torch.no_grad()
