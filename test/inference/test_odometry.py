@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,52 @@ def test_covariance_is_never_zero_and_only_grows() -> None:
         last = trace
     # A heading uncertain by sigma puts a point 20 m on across by more than a straight sum would.
     assert state.pose_covariance[1, 1] > 20 * 1e-4
+
+
+def random_motions(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A sharp turn known well, then a drive round a corner, with covariances that tie position to rotation."""
+    random = np.random.default_rng(5)
+    motions = [se3.exp([0.1, 0.0, 1.0, 0.01, 0.03 + 0.01 * k, 0.01]) for k in range(count)]
+    factors = [random.standard_normal((6, 6)) for _ in range(count)]
+    size = np.diag([0.02, 0.03, 0.05, 0.004, 0.006, 0.002])
+    covariances = [size @ (factor @ factor.T / 6 + 0.2 * np.eye(6)) @ size for factor in factors]
+    return [se3.exp([0.0, 0.0, 1.0, 0.0, 1.2, 0.0]), *motions], [1e-9 * np.eye(6), *covariances]
+
+
+def perturbed(motion: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The motion with an error of (x y z, rotation about x y z), both in the previous camera's axes."""
+    return se3.make(se3.rotation_from_vector(error[3:]) @ motion[:3, :3], motion[:3, 3] + error[:3])
+
+
+def spread(errors: list[np.ndarray], promised: np.ndarray) -> np.ndarray:
+    """Eigenvalues of the errors' covariance in units of the promised one: all are 1 when the promise is kept."""
+    whiten = np.linalg.inv(np.linalg.cholesky(promised))
+    return np.linalg.eigvalsh(whiten @ np.cov(np.array(errors).T) @ whiten.T)
+
+
+def test_covariances_are_those_of_many_perturbed_drives() -> None:
+    """Monte Carlo. A turn of the camera swings the base, which is far away; an early turn swings all that follows."""
+    T_base_camera = se3.T_BODY_OPTICAL.copy()
+    T_base_camera[:3, 3] = (2.0, 0.5, 1.5)
+    motions, covariances = random_motions(4)
+    still = Odometry(T_base_camera)
+    for motion, covariance in zip(motions, covariances, strict=True):
+        given = estimate(MotionState.TRACKED, motion, SECOND_NS // 2)
+        true = still.update(replace(given, motion=replace(given.motion, covariance=covariance)))
+    poses, twists = [], []
+    random = np.random.default_rng(6)
+    roots = [np.linalg.cholesky(covariance) for covariance in covariances]
+    for _ in range(1000):
+        odometry = Odometry(T_base_camera)
+        for motion, root in zip(motions, roots, strict=True):
+            wrong = perturbed(motion, root @ random.standard_normal(6))
+            state = odometry.update(estimate(MotionState.TRACKED, wrong, SECOND_NS // 2))
+        turned = se3.vector_from_rotation(state.T_odom_base[:3, :3] @ true.T_odom_base[:3, :3].T)
+        poses.append(np.concatenate([state.T_odom_base[:3, 3] - true.T_odom_base[:3, 3], turned]))
+        twists.append(np.concatenate([state.linear - true.linear, state.angular - true.angular]))
+    for errors, promised in ((poses, true.pose_covariance), (twists, true.twist_covariance)):
+        found = spread(errors, promised)
+        assert 0.7 < found.min() and found.max() < 1.4, found
 
 
 def test_reset_goes_back_to_the_origin() -> None:
