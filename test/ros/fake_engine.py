@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ class FakeEstimator:
     steps: int = 0
     cameras: list[Any] = field(default_factory=list)
     gate: threading.Event | None = None
+    delay_s: float = 0.0
 
     def warm_up(self, delivered_size: tuple[int, int], camera: Any) -> None:
         """Nothing to warm."""
@@ -42,6 +44,7 @@ class FakeEstimator:
         """Return the ramp: 1 m at the top row to 100 m at the bottom row, with one unreliable pixel."""
         if self.gate is not None:
             self.gate.wait(5.0)
+        time.sleep(self.delay_s)
         height, width = image.shape[:2]
         if camera is not None and camera.delivered_size != (width, height):
             raise CalibrationError(f"image is {width}x{height}; camera_info says {camera.delivered_size}")

@@ -143,6 +143,18 @@ def test_tf_and_odometry_once_a_frame_and_twist_in_the_child_frame(ros: Graph) -
     assert all((np.diag(np.reshape(m.pose.covariance, (6, 6))) > 0).all() for m in odoms)
 
 
+def test_age_is_counted_from_the_stamp_and_latency_from_the_arrival_in_milliseconds(ros: Graph) -> None:
+    probe = Probe(ros)
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, FakeEstimator(delay_s=0.05))
+    # Images of a camera whose driver takes ten seconds.
+    probe.send_until(lambda: reports and int(status(reports)["processed"]) > 0, "a frame", time.time_ns() - 10**10)
+    told = status(reports)
+    assert 5e3 < float(told["age_at_publish_ms"]) < 30e3
+    assert 50 <= float(told["latency_ms"]) < 5e3
+    assert told["stamps"] == "of the node's clock"
+
+
 @pytest.mark.parametrize("reliable", [True, False])
 def test_auto_takes_either_reliability_and_follows_a_change(ros: Graph, reliable: bool) -> None:
     camera = Probe(ros, reliable=reliable)
