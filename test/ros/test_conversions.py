@@ -135,8 +135,9 @@ def test_odometry_has_pose_in_odom_and_twist_in_the_child_frame() -> None:
     assert msg.twist.twist.angular.z == pytest.approx(0.2, abs=1e-3)
     q = msg.pose.pose.orientation
     assert Rotation.from_quat([q.x, q.y, q.z, q.w]).as_rotvec() == pytest.approx([0, 0, 0.01], abs=1e-6)
-    for covariance in (msg.pose.covariance, msg.twist.covariance):
-        assert (np.diag(np.reshape(covariance, (6, 6))) > 0).all()
+    np.testing.assert_array_equal(np.reshape(msg.pose.covariance, (6, 6)), state.pose_covariance)
+    np.testing.assert_array_equal(np.reshape(msg.twist.covariance, (6, 6)), state.twist_covariance)
+    assert not np.array_equal(state.pose_covariance, state.twist_covariance)
 
 
 def test_transform_and_its_inverse() -> None:

@@ -24,11 +24,12 @@ from std_srvs.srv import SetBool, Trigger
 from test_conversions import cloud_arrays
 from tf2_msgs.msg import TFMessage
 
-from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.inference.types import Estimate, ScaleState
 from featdepth_ros.messages.encode import byte_array
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.images import time_message
+from featdepth_ros.ros.inputs import ImageInput
 from featdepth_ros.ros.node import DepthNode
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 
@@ -319,6 +320,75 @@ def test_uncalibrated_gives_a_depth_image_only_and_says_so(ros: Graph) -> None:
     wait(lambda: "uncalibrated" in status(reports)["message"], "a word about it")
     assert infos[-1].k[0] == 0.0
     assert not clouds and not odoms and not tfs
+
+
+def test_an_image_gets_the_calibration_of_its_stamp_else_the_newest(ros: Graph) -> None:
+    probe, fake = Probe(ros, reliable=True), FakeEstimator()
+    node = start(ros, fake)
+    wait(lambda: state_of(probe) == "active", "the node to start")
+    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    for index, focal in enumerate((50.0, 60.0, 70.0)):  # a zoom lens
+        probe.infos.publish(probe.info(START + 10 * index, focal=focal))
+
+    def newest() -> Any:
+        info = node._input.camera_info(0)
+        return info is not None and info.k[0] == 70.0
+
+    wait(newest, "three calibrations")
+    for stamp, focal in ((START + 5, 70.0), (START + 10, 60.0), (START + 30, 70.0)):
+        steps = fake.steps
+
+        def taken(stamp: int = stamp, steps: int = steps) -> bool:
+            probe.images.publish(probe.image(stamp))
+            time.sleep(0.03)
+            return fake.steps > steps
+
+        wait(taken, "an image")
+        assert fake.cameras[-1].fx == focal
+
+
+def test_the_camera_frame_of_the_parameter_counts_more_than_the_images(ros: Graph) -> None:
+    probe = Probe(ros)
+    depths, infos, odoms = probe.hear(Image, DEPTH), probe.hear(CameraInfo, INFO), probe.hear(Odometry, "/odom")
+    start(ros, camera_frame="front_optical")
+    probe.send_until(lambda: depths and infos and odoms, "depth and odometry", START)
+    assert depths[-1].header.frame_id == infos[-1].header.frame_id == "front_optical"
+    assert odoms[-1].child_frame_id == "front_optical"
+
+
+def test_after_an_image_that_failed_inside_a_new_pair_begins(ros: Graph) -> None:
+    class Failing(FakeEstimator):
+        failed = False
+
+        def step(self, image: np.ndarray, camera: Any, stamp_ns: int) -> Estimate:
+            if self.steps == 2 and not self.failed:
+                self.failed = True
+                raise RuntimeError("out of memory")
+            return super().step(image, camera, stamp_ns)
+
+    probe, fake = Probe(ros), Failing()
+    odoms, reports = probe.hear(Odometry, "/odom"), probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, fake)
+    probe.send_until(lambda: len(odoms) >= 4, "odometry", START)
+    assert fake.failed and fake.resets == 2  # the start, when nothing was known yet, and the failure
+    assert status(reports)["rejected"] == "1"
+    positions = [m.pose.pose.position.x for m in odoms[:4]]
+    assert positions[2] == positions[1] < positions[3]
+
+
+def test_the_silence_of_a_node_that_did_not_listen_does_not_count(ros: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageInput, "GRAPH_CHECK_S", 0.05)
+    probe = Probe(ros)
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, autostart=False, watchdog_s=2.0)
+    assert change_state(probe, 1)
+    time.sleep(2.0)
+    assert change_state(probe, 3)
+    reports.clear()
+    time.sleep(0.5)
+    assert {m.status[0].message for m in reports if m.status[0].name == "depth_node: pipeline"} == {
+        "waiting for the first image"
+    }
 
 
 def test_without_camera_info_the_node_goes_on_uncalibrated(ros: Graph) -> None:

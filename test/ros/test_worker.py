@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
+
+import pytest
 
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.worker import NewestItemWorker
@@ -62,3 +65,17 @@ def test_statistics_count_and_measure() -> None:
     assert (now.skipped, now.time_jumps, now.last_error) == (1, 1, "")
     assert (now.latency_ms, now.age_ms, now.stage_ms) == (20.0, 50.0, {"depth": 8.0})
     assert now.rate_hz > 0 and now.silent_s < 5.0
+
+
+def test_the_rate_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    statistics = Statistics()
+    statistics.image_processed(1.0, 1.0, {})
+    for _ in range(5):  # a minute later, every quarter of a second
+        now = max(now + 0.25, 160.0)
+        statistics.image_processed(20.0, 1.0, {})
+    figures = statistics.snapshot()
+    assert figures.rate_hz == 4.0 and figures.latency_ms == 20.0
+    now += 60.0
+    assert statistics.snapshot().rate_hz == 0.0
