@@ -122,6 +122,61 @@ def test_what_no_source_sees_is_left_out_when_asked() -> None:
     assert float(objective(inputs, outputs, replace(plain, mask_outside=True))["total"]) == 0.0
 
 
+def plain_maps(frames: tuple[int, ...], values: tuple[float, ...]) -> tuple[dict[Any, Tensor], dict[Any, Tensor]]:
+    """A scene of one depth, identity motions, and images and features of one value a frame."""
+    inputs, outputs = scene(frames)
+    for f, value in zip(frames, values, strict=True):
+        inputs["color", f, 0] = torch.full((2, 3, HEIGHT, WIDTH), value)
+        outputs["feature", f, 0] = torch.full((2, 8, HEIGHT // 2, WIDTH // 2), value)
+        if f:
+            outputs["cam_T_cam", 0, f] = torch.eye(4).repeat(2, 1, 1)
+    for s in range(4):
+        outputs["disp", 0, s] = torch.full_like(outputs["disp", 0, s], 0.2)
+    return inputs, outputs
+
+
+MASKED = ObjectiveConfig(frame_ids=(0, -1, 1), automask=False, mask_outside=True, smoothness_weight=0.0)
+
+
+def test_a_source_that_does_not_see_a_pixel_cannot_explain_it() -> None:
+    """Source 1 looks exactly like the target, and elsewhere; source -1 sees everything and differs."""
+    inputs, outputs = plain_maps((0, -1, 1), (0.25, 0.75, 0.25))
+    with_both = objective(inputs, outputs, MASKED)
+    assert float(with_both["feature"]) < 0.02 * 1e-3  # source 1 explains all
+    outputs["cam_T_cam", 0, 1][:, 0, 3] = 1e4
+    found = objective(inputs, outputs, MASKED)
+    alone = objective(inputs, outputs, replace(MASKED, frame_ids=(0, -1)))
+    for name in ("photometric/0", "feature"):
+        assert float(found[name]) == pytest.approx(float(alone[name]), rel=1e-5) and float(found[name]) > 1e-4
+    assert float(found["feature"]) == pytest.approx(0.5e-3, rel=1e-3)
+
+
+def test_the_mean_is_over_what_is_seen() -> None:
+    """One difference everywhere: the figure does not depend on how much of the picture the source sees."""
+    inputs, outputs = plain_maps((0, 1), (0.25, 0.75))
+    config = replace(MASKED, frame_ids=(0, 1))
+    whole = objective(inputs, outputs, config)
+    outputs["cam_T_cam", 0, 1][:, 0, 3] = 40.0 / (0.01 + 9.99 * 0.2) / 60.0  # 40 of 96 columns leave the picture
+    part = objective(inputs, outputs, config)
+    for name in ("photometric/0", "feature"):
+        assert float(part[name]) == pytest.approx(float(whole[name]), rel=1e-4)
+
+
+def test_features_of_another_aspect_are_sampled_where_they_are() -> None:
+    """Maps of half the height and a quarter of the width: a shift of 8 pixels is one of 2."""
+    inputs, outputs = scene((0, 1))
+    for s in range(4):
+        outputs["disp", 0, s] = torch.full_like(outputs["disp", 0, s], 0.2)
+    outputs["cam_T_cam", 0, 1] = torch.eye(4).repeat(2, 1, 1)
+    outputs["cam_T_cam", 0, 1][:, 0, 3] = 8.0 / (0.01 + 9.99 * 0.2) / 60.0
+    outputs["feature", 0, 0] = noise(2, 8, HEIGHT // 2, WIDTH // 4, seed=7)
+    outputs["feature", 1, 0] = outputs["feature", 0, 0].roll(2, -1)
+    config = replace(MASKED, frame_ids=(0, 1), photometric_weight=0.0)
+    assert float(objective(inputs, outputs, config)["feature"]) < 0.02 * 1e-3
+    outputs["feature", 1, 0] = outputs["feature", 0, 0].roll(4, -1)
+    assert float(objective(inputs, outputs, config)["feature"]) > 0.2 * 1e-3
+
+
 def test_tie_break_noise_is_used_as_given() -> None:
     inputs, outputs = scene()
     config = ObjectiveConfig(feature_weight=0.0, smoothness_weight=0.0)

@@ -47,6 +47,18 @@ def points() -> np.ndarray:
     return cloud.astype(np.float32)
 
 
+def test_a_point_goes_through_the_mounting_then_the_rectification():
+    """A rectification that turns the camera by a quarter about its axis: right becomes down."""
+    turned = CAM_TO_CAM.replace("R_rect_00: 1 0 0 0 1 0 0 0 1", "R_rect_00: 0 -1 0 1 0 0 0 0 1")
+    projection, _ = kitti_velodyne_projection(turned, VELO_TO_CAM)
+    forward, left, up = 10.3, -2.0, 0.9  # 2 right, 1 up and 10 ahead, seen from the camera 0.1 below and 0.3 ahead
+    u, v, w = projection @ [forward, left, up, 1]
+    assert w == pytest.approx(10.0)
+    assert (u / w, v / w) == pytest.approx(((30 * 1 + 30 * 10 + 4) / 10, (30 * 2 + 10 * 10) / 10))
+    right, _ = kitti_velodyne_projection(turned, VELO_TO_CAM, camera=3)
+    assert (right - projection)[0, 3] == pytest.approx(-16)
+
+
 def test_map_equals_the_published_procedure(points):
     projection, shape = kitti_velodyne_projection(CAM_TO_CAM, VELO_TO_CAM)
     assert shape == (20, 60)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from stereo_layouts import write_image
 
-from featdepth_ros.errors import RecordingError
+from featdepth_ros.errors import ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import open_recording
+from featdepth_ros.recordings.files.images import read_depth
 
 
 def _depth(path: Path, value: int) -> None:
@@ -72,3 +73,11 @@ def test_seven_scenes(tmp_path: Path) -> None:
     (tmp_path / "frame-000001.pose.txt").write_text("1 0 0\n")
     with pytest.raises(RecordingError, match=r"frame-000001.pose.txt, line 1: expected 4 finite numbers, found 3"):
         open_recording(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((4, 6, 3), np.uint16), ((4, 6), np.uint8)])
+def test_depth_is_one_channel_of_16_bits(tmp_path: Path, shape: tuple[int, ...], kind: type) -> None:
+    path = tmp_path / "depth.png"
+    assert cv2.imwrite(str(path), np.full(shape, 200, kind))
+    with pytest.raises(ImageError, match="not a single-channel 16-bit image"):
+        read_depth(path, 1000.0)

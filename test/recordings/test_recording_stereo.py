@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from stereo_layouts import (
     DISTORTIONS,
     INTRINSICS,
@@ -26,8 +27,10 @@ from stereo_layouts import (
 )
 
 from featdepth_ros.errors import CalibrationError, RecordingError
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import open_recording
+from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files
 from featdepth_ros.recordings.calibration.stereo import choose_partner, counterparts, longest_gap_ns, pair_by_stamp
 
 
@@ -284,6 +287,26 @@ def test_kalibr_camchain_and_camera_info_files(tmp_path: Path) -> None:
     )
     partner = next(iter(recording)).partner
     assert partner is not None and partner.T_partner_camera[0, 3] == pytest.approx(-0.2)
+
+
+def test_a_camchain_of_three_is_followed_link_by_link(tmp_path: Path) -> None:
+    """Each ``T_cn_cnm1`` maps the camera before to its own: two links in a row, the turned one first."""
+    turned = se3.make(se3.rotation_from_vector((0.0, 0.5, 0.0)), (-0.1, 0.0, 0.02))
+    shifted = se3.make(np.eye(3), (-0.3, 0.05, 0.0))
+    chain: dict[str, dict[str, object]] = {
+        f"cam{n}": {"camera_model": "pinhole", "intrinsics": [30, 30, 24, 16]} for n in range(3)
+    }
+    chain["cam1"]["T_cn_cnm1"], chain["cam2"]["T_cn_cnm1"] = turned.tolist(), shifted.tolist()
+    path = tmp_path / "chain.yaml"
+    path.write_text(yaml.safe_dump(chain))
+    model = CameraModel(*SIZE, 30.0, 30.0, 24.0, 16.0)
+    for first, second, expected in (
+        ("cam0", "cam2", shifted @ turned),
+        ("cam2", "cam0", np.linalg.inv(shifted @ turned)),
+        ("cam1", "cam2", shifted),
+    ):
+        found = extrinsics_of_files(f"{path}#{first}", f"{path}#{second}", model, model)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_where_there_is_no_partner(tmp_path: Path) -> None:

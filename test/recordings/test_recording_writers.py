@@ -123,6 +123,10 @@ def test_euroc_layout_and_round_trip(tmp_path: Path) -> None:
     assert read[3].stamp_ns == START_NS + 3 * STEP_NS and read[0].T_world_camera is not None
     moved = np.linalg.inv(read[0].T_world_camera) @ read[5].T_world_camera
     np.testing.assert_allclose(moved, np.linalg.inv(pose(0)) @ pose(5), atol=1e-6)
+    states = np.loadtxt(tmp_path / "mav0" / "state_groundtruth_estimate0" / "data.csv", delimiter=",")
+    steps_m_per_s = np.diff(states[:, 1:4], axis=0) / (STEP_NS * 1e-9)
+    np.testing.assert_allclose(states[1:, 8:11], steps_m_per_s, atol=1e-6)
+    assert np.abs(steps_m_per_s).max() > 0.1
 
 
 @pytest.mark.parametrize("write", [write_ros2_bag, write_kitti_odometry, write_euroc])

@@ -98,6 +98,17 @@ def test_truth_from_another_bag(tmp_path, full_bag):
     assert result.odometry.figures() == together.odometry.figures()
 
 
+def test_stamps_that_differ_a_little_are_paired(tmp_path):
+    start = FULL.start_ns + 10_000_000
+    shifted = replace(FULL, start_ns=start, depth=False, odometry=False, diagnostics=False)
+    source = write_recording(tmp_path / "source", shifted)
+    answers = write_recording(tmp_path / "answers", replace(FULL, truth=False))
+    result = evaluate_recording(answers, RecordingOptions(truth_bag=source))
+    assert result.depth.summary.frames == result.odometry.frames == 11
+    strict = evaluate_recording(answers, RecordingOptions(truth_bag=source, max_difference_s=0.005))
+    assert strict.depth is None and strict.odometry is None
+
+
 @pytest.mark.parametrize("missing", ["truth", "depth", "odometry", "images", "diagnostics"])
 def test_works_with_whatever_is_there(tmp_path, missing):
     pytest.importorskip("matplotlib")
