@@ -64,6 +64,7 @@ def test_depth_equals_the_metrics_of_its_maps(full_bag):
     assert result.depth.summary.abs_rel == pytest.approx(np.mean([image.abs_rel for image in images]), rel=1e-6)
     pixels, skipped = sum(i.pixels for i in images), sum(i.skipped for i in images)
     assert skipped > 0 and result.coverage == pytest.approx(pixels / (pixels + skipped))
+    assert np.median(result.depth.errors) == pytest.approx(FULL.depth_factor - 1, abs=0.05)  # too far is positive
 
 
 def test_odometry_and_its_alignments(full_bag):

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from plane_world import DEPTH_M, INFO, SIZE, STEP_M, PlaneModel, Wall
+from plane_world import CAMERA, DEPTH_M, INFO, SIZE, STEP_M, PlaneModel, Wall
 from torch import Tensor
 
 from featdepth_ros.errors import CalibrationError, CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.weights_io import read_weights
+from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_training.data.cache import ClipCache
 from featdepth_training.refine import refine as refinement
 from featdepth_training.refine.config import RefineConfig
+from featdepth_training.refine.gate import GateLimits
 from featdepth_training.refine.refine import freeze_feature_net, log_scale_change, refine
 
 CONFIG = RefineConfig(size=SIZE, steps=16, lr=5e-3, device="cpu")
@@ -47,6 +50,53 @@ def test_refinement_learns_the_motion_and_is_accepted(tmp_path: Path) -> None:
     assert "refined from plane on drawn recording 'wall'" in written.info.training
     assert written.info.licence == "MIT + data terms" and written.info.scale_kind == "metric"
     assert written.state["translation"][1] < start[1]
+
+
+def test_the_averaged_weights_are_written_and_measured(tmp_path: Path) -> None:
+    """Of the same steps, the average has come less far than the weights themselves, which a decay of 0 gives."""
+    start = too_slow().translation.detach()
+    moved, rpe_m = [], []
+    for decay in (0.0, 0.99):
+        output = tmp_path / f"{decay}.safetensors"
+        report = refine(too_slow(), Wall(), output, replace(CONFIG, steps=5, ema_decay=decay))
+        moved.append(float((read_weights(output).state["translation"] - start).norm()))
+        rpe_m.append(report.after.rpe_m)
+    assert 0 < moved[1] < 0.98 * moved[0]
+    assert rpe_m[1] is not None and rpe_m[0] is not None and rpe_m[1] > rpe_m[0]
+
+
+class Sensitive(PlaneModel):
+    """A translation whose gradient is far longer than what a step may have."""
+
+    FACTOR = 1e5
+
+    def __init__(self) -> None:
+        super().__init__(DEPTH_M, 0.6 * STEP_M / self.FACTOR)
+
+    def pose(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+        axisangle, translation = super().pose(earlier, later)
+        return axisangle, self.FACTOR * translation
+
+
+def test_steps_are_clipped_and_their_rate_halves_in_the_last_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, norms = [], []
+    step = torch.optim.Adam.step
+
+    def spy(self: torch.optim.Adam, *rest: Any) -> Any:
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    refine(Sensitive(), Wall(), None, replace(CONFIG, steps=6, lr=1e-9))
+    assert rates == [1e-9] * 4 + [0.5e-9] * 2
+    assert norms == pytest.approx([35.0] * 6, rel=1e-3)
+
+
+def test_epochs_are_times_that_every_clip_comes() -> None:
+    report = refine(too_slow(), Wall(), None, replace(CONFIG, steps=None, epochs=3, batch_size=4))
+    assert report.steps == report.planned_steps == 11  # 14 clips, of which 4 make a step
 
 
 def test_a_destructive_rate_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -129,6 +179,54 @@ def test_the_scale_is_held_by_the_anchor_and_watched_by_the_gate() -> None:
     assert free.scale_ratio < 0.8
     assert any("scale moved" in reason for reason in free.verdict.reasons)
     assert abs(held.scale_ratio - 1) < 0.05
+
+
+class StretchedTruth(Wall):
+    """The wall, with a truth that grows by a hundredth from frame to frame: every frame has figures of its own."""
+
+    def _frames(self) -> Iterator[Frame]:
+        y = 0.0
+        for index, frame in enumerate(super()._frames()):
+            pose = np.eye(4)
+            pose[1, 3] = y
+            y += STEP_M * (1 + 0.01 * index)
+            assert frame.depth is not None
+            yield replace(frame, depth=frame.depth * np.float32(1 + 0.01 * index), T_world_camera=pose)
+
+
+def test_figures_are_those_of_the_held_out_clips_target_and_first_pair() -> None:
+    """The last 4 of 20 clips begin at frames 16 to 19; the target is the frame after."""
+    figures = refine(PlaneModel(DEPTH_M, STEP_M), StretchedTruth(), None, replace(CONFIG, steps=1)).before
+    assert figures.abs_rel == pytest.approx(np.mean([1 - 1 / (1 + 0.01 * i) for i in (17, 18, 19, 20)]), rel=1e-3)
+    assert figures.rpe_m == pytest.approx(STEP_M * 0.01 * np.mean([16, 17, 18, 19]), rel=1e-3)
+
+
+def test_the_limits_of_the_gate_are_the_callers() -> None:
+    limits = GateLimits(photometric=1e9, abs_rel=1e9, scale=1e9)
+    assert refine(too_slow(), Wall(), None, replace(CONFIG, lr=1.0, steps=6, limits=limits)).verdict.accepted
+
+
+class PairedWall(Wall):
+    """The wall, seen by a second camera as well, which sits two steps further down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partner_name = "lower"
+
+    def _frames(self) -> Iterator[Frame]:
+        T_lower_camera = np.eye(4)
+        T_lower_camera[1, 3] = -2 * STEP_M
+        for index, frame in enumerate(super()._frames()):
+            partner = Partner(self.image(index + 2), frame.stamp_ns, CAMERA, T_lower_camera)
+            yield replace(frame, partner=partner)
+
+
+def test_a_stereo_partner_tells_metres_and_nothing_holds_the_scale() -> None:
+    """Depth is 10 % too large, and a partner may bring it back, whatever the weight of the anchor."""
+    model = PlaneModel(1.1 * DEPTH_M, STEP_M)
+    config = replace(CONFIG, lr=0.02, steps=10)
+    free, anchored = (refine(model, PairedWall(), None, replace(config, anchor=weight)) for weight in (0.0, 100.0))
+    assert anchored.stereo and anchored.scale_ratio == free.scale_ratio < 0.97
 
 
 def test_scale_change_is_that_of_the_middle_half_of_the_pixels() -> None:
