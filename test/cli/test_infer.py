@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from featdepth_ros import Estimator
-from featdepth_ros.cli.infer_output import depth_colours
 from featdepth_ros.cli.main import main
+from featdepth_ros.cli.support.infer_output import depth_colours
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel

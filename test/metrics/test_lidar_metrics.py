@@ -49,7 +49,7 @@ def points() -> np.ndarray:
 
 def test_a_point_goes_through_the_mounting_then_the_rectification():
     """A rectification that turns the camera by a quarter about its axis: right becomes down."""
-    turned = CAM_TO_CAM.replace("R_rect_00: 1 0 0 0 1 0 0 0 1", "R_rect_00: 0 -1 0 1 0 0 0 0 1")
+    turned = {**CAM_TO_CAM, "R_rect_00": [0, -1, 0, 1, 0, 0, 0, 0, 1]}
     projection, _ = kitti_velodyne_projection(turned, VELO_TO_CAM)
     forward, left, up = 10.3, -2.0, 0.9  # 2 right, 1 up and 10 ahead, seen from the camera 0.1 below and 0.3 ahead
     u, v, w = projection @ [forward, left, up, 1]

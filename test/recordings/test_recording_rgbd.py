@@ -79,5 +79,5 @@ def test_seven_scenes(tmp_path: Path) -> None:
 def test_depth_is_one_channel_of_16_bits(tmp_path: Path, shape: tuple[int, ...], kind: type) -> None:
     path = tmp_path / "depth.png"
     assert cv2.imwrite(str(path), np.full(shape, 200, kind))
-    with pytest.raises(ImageError, match="not a single-channel 16-bit image"):
+    with pytest.raises(ImageError, match="expected a 16-bit PNG of one channel"):
         read_depth(path, 1000.0)
