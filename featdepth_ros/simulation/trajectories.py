@@ -63,7 +63,7 @@ def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[
     road = scene.path
     assert isinstance(road, Road)
     rng = np.random.default_rng([seed, 31])
-    lane = -min(1.8, max(road.half_width_m - 3.15, 0.0))
+    lane = camera_lane_m(road)
     steps = np.arange(0.0, stamps_s[-1] + 2 * STEP_S, STEP_S)
     distance, speed = _progress(road, steps, style, np.random.default_rng([seed, 32]))
     wander = 0.15 * _sway(rng, distance, 0.004, 0.02)
@@ -81,6 +81,18 @@ def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[
         body = turn(heading, style.pitch_rad - math.atan(ahead) + 0.004 * pitch, math.atan(across) + 0.004 * roll)
         out.append(se3.make(body @ R_BODY_OPTICAL, np.array([near[0], near[1], height + style.height_m + 0.012 * up])))
     return out
+
+
+def camera_lane_m(road: Road) -> float:
+    """Return how far left of the centreline (m) a camera drives; traffic keeps to the right."""
+    return -min(1.8, max(road.half_width_m - 3.15, 0.0))
+
+
+def distance_driven(road: Road, stamps_s: Vector, style: DriveStyle, seed: int) -> Vector:
+    """Return how far along the road (m) `drive` is at each stamp; stamps (s) ascend from 0 on."""
+    steps = np.arange(0.0, stamps_s[-1] + 2 * STEP_S, STEP_S)
+    distance, _ = _progress(road, steps, style, np.random.default_rng([seed, 32]))
+    return np.interp(stamps_s, steps, distance)
 
 
 def _progress(road: Road, steps: Vector, style: DriveStyle, rng: np.random.Generator) -> tuple[Vector, Vector]:
