@@ -41,6 +41,7 @@ class Frame:
         depth: (H, W) float32 z-depth in metres, NaN where unknown; None when there is no truth.
         T_world_camera: (4, 4) float64 pose of the camera (optical axes) in a fixed world; None when unknown.
         partner: the stereo partner's image of the same time; None where there is none or none was asked for.
+        moving: (H, W) bool, True where the pixel shows a thing that moves by itself; None when unknown.
     """
 
     image: NDArray[np.uint8]
@@ -50,3 +51,4 @@ class Frame:
     depth: NDArray[np.float32] | None = None
     T_world_camera: NDArray[np.float64] | None = None
     partner: Partner | None = None
+    moving: NDArray[np.bool_] | None = None

@@ -1,5 +1,7 @@
 """A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs numba."""
 
+from featdepth_ros.simulation.camera_path import Motion, TurnStyle, stop_and_go
+from featdepth_ros.simulation.faults import Faults
 from featdepth_ros.simulation.render.camera_effects import CameraEffects, random_effects
 from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.scene import Scene
@@ -12,17 +14,25 @@ from featdepth_ros.simulation.simulate import (
     random_scene_config,
     simulate,
 )
+from featdepth_ros.simulation.traffic.style import TRAFFIC, TrafficStyle, traffic_style
 
 __all__ = [
     "SCENES",
+    "TRAFFIC",
     "CameraEffects",
+    "Faults",
+    "Motion",
     "Renderer",
     "Scene",
     "Simulation",
     "SimulationConfig",
+    "TrafficStyle",
+    "TurnStyle",
     "default_camera",
     "make_scene",
     "random_effects",
     "random_scene_config",
     "simulate",
+    "stop_and_go",
+    "traffic_style",
 ]

@@ -12,15 +12,20 @@ from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.simulation.camera_path import CameraPath, Motion
+from featdepth_ros.simulation.faults import Faults
 from featdepth_ros.simulation.render.camera_effects import CameraEffects, random_effects
-from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.scene import Scene, turn
 from featdepth_ros.simulation.scenes.clutter import make_clutter
 from featdepth_ros.simulation.scenes.corridor import make_corridor
+from featdepth_ros.simulation.scenes.highway import make_highway
 from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.scenes.room import make_room, make_textureless_room
 from featdepth_ros.simulation.scenes.street import make_avenue, make_lane, make_street
-from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle, drive, hand_held
+from featdepth_ros.simulation.shutter import Exposure, Shutter
+from featdepth_ros.simulation.traffic.style import TrafficStyle
+from featdepth_ros.simulation.traffic.traffic import Traffic
+from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle
 
 NANOSECONDS = 1_000_000_000
 
@@ -28,6 +33,7 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
     "street": make_street,
     "avenue": make_avenue,
     "lane": make_lane,
+    "highway": make_highway,
     "room": lambda seed, length_m: make_room(seed),
     "corridor": lambda seed, length_m: make_corridor(seed),
     "clutter": make_clutter,
@@ -65,6 +71,12 @@ class SimulationConfig:
         driving, holding: the motion, for scenes with a road and for the others.
         smooth: average rays on outlines.
         effects: effects of a real camera on the images; None leaves them as rendered. Truth does not change.
+        traffic: vehicles that drive, in scenes with a road; None: none.
+        motion: how the camera's motion differs from the scene's own: a turn on the spot, stretches of standing still.
+        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0 exposes all at once. Stamp
+            and pose belong to the middle row. Depth is measured along the middle row's optical axis, at each pixel that
+            of the very point it shows.
+        faults: what goes wrong with single pictures.
     """
 
     scene: str = "street"
@@ -78,6 +90,10 @@ class SimulationConfig:
     holding: HandStyle = HandStyle()
     smooth: bool = True
     effects: CameraEffects | None = None
+    traffic: TrafficStyle | None = None
+    motion: Motion = Motion()
+    rolling_shutter_s: float = 0.0
+    faults: Faults = Faults()
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:
@@ -85,6 +101,11 @@ class SimulationConfig:
         if self.frames < 1 or not self.rate_hz > 0:
             raise ConfigError(
                 f"{self.frames} frames at {self.rate_hz} Hz; expected at least 1 frame and a positive rate"
+            )
+        if not 0.0 <= self.rolling_shutter_s <= 1.0 / self.rate_hz:
+            raise ConfigError(
+                f"the rolling shutter takes {self.rolling_shutter_s} s at {self.rate_hz} Hz; expected from 0 to the "
+                f"time between two frames, {1.0 / self.rate_hz:g} s"
             )
 
 
@@ -111,19 +132,25 @@ class Simulation:
         config, scene: what it was made from.
         poses: the ``T_world_camera`` of every frame, (4, 4) float64 each.
         stamps_ns: the stamp of every frame.
+        seconds: the time of every frame on the path; it jumps where a fault cuts the recording.
+        path: the camera's pose at any time.
     """
 
     def __init__(self, config: SimulationConfig, threads: int | None = None) -> None:
         self.config = config
-        seconds = np.arange(config.frames) / config.rate_hz
+        self.seconds = np.arange(config.frames) / config.rate_hz
+        self.seconds += [config.faults.jump_s(index) for index in range(config.frames)]
         self.stamps_ns = [config.start_ns + round(i * NANOSECONDS / config.rate_hz) for i in range(config.frames)]
-        length_m = 200.0 + config.driving.speed_mps[1] * float(seconds[-1])
-        self.scene = make_scene(config.scene, config.seed, length_m)
-        if isinstance(self.scene.path, Road):
-            self.poses = drive(self.scene, seconds, config.driving, config.seed)
-        else:
-            self.poses = hand_held(self.scene, seconds, config.holding, config.seed)
-        self.renderer = Renderer(self.scene, config.camera, threads, config.smooth)
+        duration_s = float(self.seconds[-1])
+        self.scene = make_scene(config.scene, config.seed, 200.0 + config.driving.speed_mps[1] * duration_s)
+        self.path = CameraPath(self.scene, config.driving, config.holding, config.seed, config.motion)
+        self.poses = self.path.poses(self.seconds)
+        traffic = None
+        if config.traffic is not None:
+            traffic = Traffic(self.scene, config.traffic, config.seed, self.path.along_m, duration_s)
+            self.scene = traffic.scene
+        self._shutter = Shutter(self.scene, config.camera, traffic, threads, config.smooth)
+        self._shutter.open(self.path, self.seconds, config.rolling_shutter_s)
 
     def __len__(self) -> int:
         return self.config.frames
@@ -134,12 +161,25 @@ class Simulation:
 
     def frame(self, index: int, offset_m: float = 0.0) -> Frame:
         """Render one frame, from a camera moved ``offset_m`` to the right along its own x axis."""
-        T = self.poses[index].copy()  # noqa: N806 - a transform
-        T[:3, 3] += offset_m * T[:3, 0]
-        image, depth = self.renderer.render(T)
-        if self.config.effects is not None:
-            image = self.config.effects.apply(image, depth, index, view=int(offset_m != 0.0))
-        return Frame(image, self.stamps_ns[index], f"{index:06d}", self.config.camera, depth, T)
+        config, view = self.config, int(offset_m != 0.0)
+        truth = self._expose(index, offset_m)
+        number = config.faults.shown(index)
+        taken = truth if number == index else self._expose(number, offset_m)
+        image = taken.image
+        if config.effects is not None:
+            image = config.effects.apply(image, taken.depth, number, view)
+        image = config.faults.apply(image, number, view)
+        name = f"{index:06d}"
+        return Frame(
+            image, self.stamps_ns[index], name, config.camera, truth.depth, truth.T_world_camera, moving=truth.moving
+        )
+
+    def _expose(self, index: int, offset_m: float) -> Exposure:
+        return self._shutter.expose(index, self.poses[index], float(self.seconds[index]), offset_m)
+
+    def row_poses(self, index: int) -> NDArray[np.float64]:
+        """Return (H, 4, 4) the ``T_world_camera`` at which each row of a frame was exposed."""
+        return self._shutter.row_poses(index, self.poses[index])
 
     def right(self) -> Iterator[Frame]:
         """Iterate over the right camera's frames; it stands ``baseline_m`` along the left one's x axis."""

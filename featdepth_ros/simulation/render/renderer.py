@@ -67,6 +67,18 @@ class Renderer:
             image (H, W, 3) uint8 RGB, and depth (H, W) float32, metres along the optical axis through the pixel's
             centre; NaN where the ray meets nothing (the sky).
         """
+        image, depth, _ = self.render_surfaces(T_world_camera)
+        return image, depth
+
+    def render_surfaces(
+        self, T_world_camera: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
+        """Render one view, and tell what each pixel's centre shows.
+
+        Returns:
+            image and depth as `render`, and surfaces (H, W) int32: four times the primitive's number plus the axis of
+            its face; negative for ground and sky.
+        """
         data, pose = self.scene.data, np.ascontiguousarray(T_world_camera, np.float64)
         height, width = self._rays.shape[:2]
         colour = np.empty((height, width, 3), np.float32)
@@ -81,10 +93,10 @@ class Renderer:
             )  # fmt: skip
 
         for outlines in (False, True) if self.smooth else (False,):
-            self._spread(pass_over, outlines)
+            self._spread(pass_over, outlines, len(self._areas))
         image = np.empty((height, width, 3), np.uint8)
         kernels.quantise(colour, image)
-        return image, depth
+        return image, depth, hits
 
     def _visible(self, pose: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the primitives that can be seen, nearest first, and their bounds."""
@@ -96,8 +108,8 @@ class Renderer:
         ranks = np.argsort(bounds[:seen, 4], kind="stable")
         return order[:seen][ranks], bounds[:seen][ranks]
 
-    def _spread(self, work: Callable[[bool, int, int], None], outlines: bool) -> None:
-        count = len(self._areas)
+    def _spread(self, work: Callable[[bool, int, int], None], outlines: bool, count: int) -> None:
+        """Share ``count`` pieces of work among the threads."""
         if self._pool is None:
             work(outlines, 0, count)
             return

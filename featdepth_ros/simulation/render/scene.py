@@ -107,9 +107,9 @@ class SceneBuilder:
     three.
     """
 
-    def __init__(self, kind: str, seed: int) -> None:
+    def __init__(self, kind: str, seed: int, atlas: Atlas | None = None) -> None:
         self.kind, self.seed = kind, seed
-        self.atlas = Atlas(seed)
+        self.atlas = atlas or Atlas(seed)
         self.casts: list[bool] = []
         self._rows: list[tuple[tuple[int, ...], list[float], Vector]] = []
 
@@ -200,21 +200,24 @@ class SceneBuilder:
         half = (widest, widest, 0.5 * length)
         self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, (top_radius / widest, 1.0), glow, casts)
 
+    def pack(self) -> tuple[NDArray[np.int32], Vector, Vector, NDArray[np.bool_]]:
+        """Return kind, shapes and axes as `SceneData` holds them, and which primitives cast a shadow."""
+        columns = list(zip(*self._rows, strict=True))
+        return np.array(columns[0], np.int32), np.array(columns[1], float), np.array(columns[2]), np.array(self.casts)
+
     def build(
         self, path: object, light: Light, sky: Sky, ground: Ground | None, arcs: Vector, grid: NDArray[np.int32],
         frame: Vector, shadow_cell_m: float, far_m: float,
     ) -> Scene:  # fmt: skip
         """Pack the arrays and cast the shadows."""
         sun = np.asarray(light.direction, float) / np.linalg.norm(light.direction)
-        columns = list(zip(*self._rows, strict=True))
-        packed = np.array(columns[1], float)
-        axes, casts = np.array(columns[2]), np.array(self.casts)
+        kind, packed, axes, casts = self.pack()
         frame_s, shape, top = _shadow_frame(sun, packed[:, :3], axes, casts, shadow_cell_m)
         road = ground or Ground()
         sky_numbers = [*sky.zenith, *sky.horizon, self.atlas["cloud"][0], sky.cover, sky.size, sky.brightness]
         ground_numbers = _ground_numbers(road, ground is not None, self.atlas["stain"][0])
         data = SceneData(
-            kind=np.array(columns[0], np.int32),
+            kind=kind,
             shapes=packed,
             axes=axes,
             atlas=self.atlas.texels,

@@ -301,6 +301,17 @@ class Atlas:
                 rows.append(_mip_levels(np.clip(maker(rng), 0.0, 1.0)))
         self.texels = np.stack(rows)
 
+    @classmethod
+    def of(cls, texels: NDArray[np.uint8]) -> Atlas:
+        """Name the textures of a scene that was built before."""
+        atlas = cls.__new__(cls)
+        ends = np.cumsum([count for _, count in MAKERS.values()]).tolist()
+        atlas.indices = {
+            name: list(range(end - count, end)) for (name, (_, count)), end in zip(MAKERS.items(), ends, strict=True)
+        }
+        atlas.texels = texels
+        return atlas
+
     def __getitem__(self, name: str) -> list[int]:
         return self.indices[name]
 

@@ -1,0 +1,98 @@
+"""How dense the traffic is, of what it consists and where its lanes are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.simulation.render.scene import Scene
+from featdepth_ros.simulation.scenes.highway import HIGHWAY_LANES_M
+from featdepth_ros.simulation.scenes.road import Road
+from featdepth_ros.simulation.trajectories import camera_lane_m
+
+#: How far from the kerb the cars parked along a street reach, metres.
+PARKED_M = 1.97
+#: Half the width of the camera's own vehicle, and the least distance that others keep from it sideways, metres.
+OWN_HALF_WIDTH_M = 0.9
+#: Half widths of a car and of a lorry or bus, metres.
+CAR_HALF_WIDTH_M, LARGE_HALF_WIDTH_M = 0.93, 1.27
+
+
+@dataclass(frozen=True)
+class TrafficStyle:
+    """The vehicles around the camera.
+
+    Attributes:
+        along, against: vehicles per 100 m of each lane that runs the camera's way, and the other way.
+        large: share of lorries, buses and vans among them, 0 to 1.
+        speed_mps: slowest and fastest lane.
+        jam: all lanes run the camera's way, close together, at nearly its speed; ``against`` and ``speed_mps`` are not
+            used.
+    """
+
+    along: float = 2.0
+    against: float = 2.5
+    large: float = 0.35
+    speed_mps: tuple[float, float] = (6.0, 14.0)
+    jam: bool = False
+
+    def __post_init__(self) -> None:
+        if self.along < 0 or self.against < 0 or not 0 <= self.large <= 1:
+            raise ConfigError(
+                f"traffic has along {self.along}, against {self.against}, large {self.large}; expected densities from "
+                "0 on and a share between 0 and 1"
+            )
+        if not 0 < self.speed_mps[0] <= self.speed_mps[1]:
+            raise ConfigError(f"traffic has speeds {self.speed_mps}; expected two above 0, the lower first")
+
+
+#: Traffic by name.
+TRAFFIC: dict[str, TrafficStyle] = {"flow": TrafficStyle(), "jam": TrafficStyle(along=6.0, large=0.7, jam=True)}
+
+
+def traffic_style(name: str) -> TrafficStyle:
+    """Return the traffic of a name.
+
+    Raises:
+        ConfigError: no such name.
+    """
+    if name not in TRAFFIC:
+        raise ConfigError(f"no traffic '{name}'{nearest_name(name, TRAFFIC)}")
+    return TRAFFIC[name]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A lane of a road.
+
+    Attributes:
+        left_m: of its middle, from the road's centreline.
+        along: whether it runs the way the camera drives.
+        own: whether the camera drives in it.
+        half_width_m: half the width of the widest vehicle that fits.
+    """
+
+    left_m: float
+    along: bool
+    own: bool
+    half_width_m: float
+
+
+def lanes_of(scene: Scene, jam: bool) -> list[Lane]:
+    """Return the lanes that have room for vehicles, the camera's own first.
+
+    Raises:
+        ConfigError: the scene has no road.
+    """
+    road = scene.path
+    if not isinstance(road, Road):
+        raise ConfigError(f"traffic needs a scene with a road; '{scene.kind}' has none")
+    own = camera_lane_m(road)
+    if scene.kind == "highway":
+        return [Lane(left, left < 0.0 or jam, left == own, LARGE_HALF_WIDTH_M) for left in HIGHWAY_LANES_M]
+    lanes = [Lane(own, True, True, road.half_width_m - PARKED_M + own)]
+    other = min(1.9, road.half_width_m - 2.9)
+    room = min(other - own - OWN_HALF_WIDTH_M - 0.1, road.half_width_m - PARKED_M - other)
+    if room >= CAR_HALF_WIDTH_M:
+        lanes.append(Lane(other, jam, False, room))
+    return lanes
