@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.bags.frame_messages import FrameMessages
+from featdepth_ros.recordings.bags.sensor_messages import Reading, SensorMessages
 from featdepth_ros.recordings.bags.writer import BagWriter
 from featdepth_ros.recordings.frame import Frame
 
@@ -25,6 +26,8 @@ def write_ros2_bag(
     odom_frame: str = "odom",
     map_frame: str = "map",
     T_base_camera: NDArray[np.float64] | None = None,  # noqa: N803 - the house's names of transforms
+    readings: Iterable[Reading] = (),
+    mounts: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> int:
     """Write frames into a new ROS 2 bag, one at a time.
 
@@ -45,6 +48,8 @@ def write_ros2_bag(
         odom_frame: frame in which a node under test publishes its odometry.
         map_frame: frame of the true poses.
         T_base_camera: (4, 4) pose of the camera's optical frame on the base; None: at its origin, looking along x.
+        readings: of other sensors, in order of their stamps; see `SensorMessages` for their topics.
+        mounts: frames of other sensors and their (4, 4) poses on the base; they go to ``/tf_static``.
 
     Returns:
         The number of frames written.
@@ -54,10 +59,20 @@ def write_ros2_bag(
     """
     count = 0
     with BagWriter(path, storage) as bag:
-        export = FrameMessages(bag, image_topic, frame_id, base_frame, odom_frame, map_frame, T_base_camera)
+        export = FrameMessages(
+            bag, image_topic, frame_id, base_frame, odom_frame, map_frame, T_base_camera, mounts=mounts
+        )
+        sensors, pending = SensorMessages(bag, base_frame), iter(readings)
+        reading = next(pending, None)
         for frame in frames:
+            while reading is not None and reading.stamp_ns < frame.stamp_ns:
+                sensors.write(reading)
+                reading = next(pending, None)
             export.write(frame)
             count += 1
+        while reading is not None:
+            sensors.write(reading)
+            reading = next(pending, None)
     if count == 0:
         raise RecordingError(f"no frame to write into bag '{path}'")
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +37,7 @@ class FrameMessages:
     """Turns frames into messages: adds topics when the first frame that has them comes, then writes frame after frame.
 
     The topics and frames are described at `bags.export.write_ros2_bag`. With ``compressed`` the images go as JPEG on
-    ``image_topic/compressed`` instead.
+    ``image_topic/compressed`` instead. ``mounts`` are the (4, 4) poses of other sensors' frames on the base.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class FrameMessages:
         map_frame: str = "map",
         T_base_camera: NDArray[np.float64] | None = None,
         compressed: bool = False,
+        mounts: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> None:
         self._sink = sink
         self._compressed = compressed
@@ -56,6 +58,7 @@ class FrameMessages:
         self._image_topic, self._frame_id = image_topic, frame_id
         self._base_frame, self._odom_frame, self._map_frame = base_frame, odom_frame, map_frame
         self._T_base_camera = se3.T_BODY_OPTICAL if T_base_camera is None else T_base_camera
+        self._mounts = mounts or {}
         self._T_start_world: NDArray[np.float64] | None = None
         self._previous: tuple[int, NDArray[np.float64]] | None = None
 
@@ -90,7 +93,8 @@ class FrameMessages:
         if "/tf_static" in self._sink.counts:
             return
         make, stamp = self._make, frame.stamp_ns
-        transforms = [make.tf(make.header(stamp, self._base_frame), self._frame_id, self._T_base_camera)]
+        frames = {self._frame_id: self._T_base_camera, **self._mounts}
+        transforms = [make.tf(make.header(stamp, self._base_frame), name, T) for name, T in frames.items()]
         if frame.T_world_camera is not None:
             transforms.append(make.tf(make.header(stamp, self._map_frame), self._odom_frame, np.eye(4)))
         self._sink.add_topic("/tf_static", bag_types.TF_MESSAGE, transient_local=True)

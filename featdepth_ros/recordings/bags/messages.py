@@ -47,6 +47,11 @@ class Messages:
         )
         return self.sensor_msgs__CameraInfo(header=header, roi=region, **fields)
 
+    def vector(self, values: NDArray[np.float64]) -> Any:
+        """Return a geometry_msgs/Vector3 of (3,) numbers."""
+        x, y, z = (float(v) for v in values)
+        return self.geometry_msgs__Vector3(x=x, y=y, z=z)
+
     def pose(self, matrix: NDArray[np.float64]) -> Any:
         """Return a geometry_msgs/Pose of a 4x4 transform."""
         x, y, z, w = (float(v) for v in se3.quaternion_from_matrix(matrix))
@@ -70,17 +75,13 @@ class Messages:
 
     def odometry(self, header: Any, child: str, pose: NDArray[np.float64], velocity: NDArray[np.float64]) -> Any:
         """Return a nav_msgs/Odometry; ``velocity`` is linear (m/s) and angular (rad/s) in the child frame."""
-        v = [float(x) for x in velocity]
         covariance = np.diag(np.full(6, 1e-9)).reshape(-1)  # truth; zero would read as unknown
-        twist = self.geometry_msgs__Twist(
-            linear=self.geometry_msgs__Vector3(x=v[0], y=v[1], z=v[2]),
-            angular=self.geometry_msgs__Vector3(x=v[3], y=v[4], z=v[5]),
-        )
+        twist = self.geometry_msgs__Twist(linear=self.vector(velocity[:3]), angular=self.vector(velocity[3:]))
         return self.nav_msgs__Odometry(
             header=header,
             child_frame_id=child,
             pose=self.geometry_msgs__PoseWithCovariance(pose=self.pose(pose), covariance=covariance),
-            twist=self.geometry_msgs__TwistWithCovariance(twist=twist, covariance=covariance),
+            twist=self.geometry_msgs__TwistWithCovariance(twist=twist, covariance=covariance.copy()),
         )
 
 
