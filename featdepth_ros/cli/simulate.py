@@ -5,20 +5,30 @@ from __future__ import annotations
 import argparse
 import sqlite3
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from featdepth_ros.cli.support.arguments import image_size, positive, whole
+from featdepth_ros.cli.support.simulation_options import (
+    add_sensor_options,
+    add_world_options,
+    faults_of,
+    motion_of,
+    sensors_of,
+)
 from featdepth_ros.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
     from featdepth_ros.geometry.cameras import CameraModel, DistortionModel
+    from featdepth_ros.recordings.frame import Frame
     from featdepth_ros.simulation import Simulation
 
 DESCRIPTION = "Render a recording with true depth and motion, as a ROS 2 bag or a KITTI or EuRoC folder."
 EXAMPLE = "  featdepth simulate --scene street --frames 100 --output drive        # a ROS 2 bag\n" + (
-    "  featdepth simulate --scene room --rate 20 --stereo --format euroc --output room"
+    "  featdepth simulate --scene room --rate 20 --stereo --format euroc --output room\n"
+    "  featdepth simulate --scene highway --traffic jam --rolling-shutter 0.02 --twist --imu --output jam"
 )
 
 #: Coefficients of a lens with a clear but ordinary distortion.
@@ -32,7 +42,7 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
-    scenes = "street, avenue, lane, room, textureless (a room), corridor or clutter (default: street)"
+    scenes = "street, avenue, lane, highway, room, textureless (a room), corridor or clutter (default: street)"
     parser.add_argument("--scene", default="street", help=scenes)
     parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
@@ -47,17 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=whole(1), default=None, help="default: the processors, at most 8")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
+    add_world_options(parser)
+    add_sensor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Render and write. Returns 0."""
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_ros.simulation import Simulation, SimulationConfig, random_effects
+    from featdepth_ros.simulation import Simulation, SimulationConfig, random_effects, traffic_style
 
     if args.stereo and args.format in ("bag", "mcap"):
         raise ConfigError("a bag holds one camera; use --format kitti or euroc with --stereo")
     if args.output.exists() and args.format in ("bag", "mcap"):
         raise RecordingError(f"'{args.output}' exists already; name another output or remove it")
+    if args.moving and not args.traffic:
+        raise ConfigError("--moving writes masks of vehicles; name a --traffic")
+    sensors_of(args)  # a wrong wish is told before the scene is built
     config = SimulationConfig(
         scene=args.scene,
         seed=args.seed,
@@ -65,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
         rate_hz=args.rate,
         camera=_camera(args.size, args.distortion),
         effects=random_effects(args.seed) if args.effects else None,
+        traffic=traffic_style(args.traffic) if args.traffic else None,
+        motion=motion_of(args),
+        rolling_shutter_s=args.rolling_shutter,
+        faults=faults_of(args),
     )
     print(f"building the {args.scene} (the first run compiles the renderer, up to a minute)", flush=True)
     begin = time.perf_counter()
@@ -106,8 +125,9 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
     from featdepth_ros.recordings.bags.export import write_ros2_bag
     from featdepth_ros.recordings.datasets.euroc_writer import write_euroc
     from featdepth_ros.recordings.datasets.kitti_writer import write_kitti_odometry
+    from featdepth_ros.simulation.sensors import readings
 
-    left = progress(simulation, "render")
+    left = progress(_with_masks(simulation, args.moving), "render", total=len(simulation))
     right = simulation.right() if args.stereo else None
     try:
         if args.format == "kitti":
@@ -115,7 +135,11 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
         if args.format == "euroc":
             return write_euroc(args.output, left, right)
         storage = "sqlite3" if args.format == "bag" else "mcap"
-        return write_ros2_bag(args.output, left, storage, T_base_camera=simulation.T_base_camera)
+        twist, gyro = sensors_of(args)
+        return write_ros2_bag(
+            args.output, left, storage, T_base_camera=simulation.T_base_camera,
+            readings=readings(simulation, twist, gyro), mounts=gyro.mounts if gyro else None,
+        )  # fmt: skip
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RecordingError(
@@ -123,3 +147,15 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
         ) from error
     finally:
         left.close()  # ends the progress bar, so that the message stands below it
+
+
+def _with_masks(frames: Iterable[Frame], folder: Path | None) -> Iterator[Frame]:
+    """Pass frames on, and write the mask of what moves in each into a folder, if there is one."""
+    import cv2
+
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    for frame in frames:
+        if folder is not None and frame.moving is not None:
+            cv2.imwrite(str(folder / f"{frame.name}.png"), frame.moving.astype("uint8") * 255)
+        yield frame

@@ -34,10 +34,12 @@ class TurnStyle:
     Attributes:
         rate_radps: angular speed about the vertical; with ``all_axes`` the typical speed about each axis.
         all_axes: swing about all three axes to and fro, as a hand does, instead of turning on and on about one.
+        place_s: it stands where the scene's own path is after so many seconds. Nothing lies behind a road's start.
     """
 
     rate_radps: float = 0.5
     all_axes: bool = False
+    place_s: float = 8.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Motion:
     """How the camera's motion differs from the scene's own path. Defaults change nothing.
 
     Attributes:
-        turn: turn on the spot instead, where the path begins.
+        turn: turn on the spot instead, at one place of the path.
         stands: (from, to) seconds in which the camera stands still, in order and apart. It comes to rest before and
             starts after it, ``ramp_s`` each.
         ramp_s: how long it takes to slow down or to gather speed.
@@ -115,14 +117,15 @@ class CameraPath:
         """Return how far along the scene's road (m) the camera is; times ascend."""
         road, times = self._scene.path, np.maximum(self._own_time(np.asarray(seconds, float)), 0.0)
         assert isinstance(road, Road)
-        along = distance_driven(road, times, self._driving, self._seed)
-        return np.full_like(along, along[0]) if self._motion.turn else along
+        if self._motion.turn is not None:
+            times = np.full_like(times, self._motion.turn.place_s)
+        return distance_driven(road, times, self._driving, self._seed)
 
     def _follow(self, times: Vector) -> list[Vector]:
         style = self._motion.turn
         if style is None:
             return self._scene_path(times)
-        start = self._scene_path(np.array([0.0]))[0]
+        start = self._scene_path(np.array([style.place_s]))[0]
         return [se3.make(_turned(style, float(t), start[:3, :3]), start[:3, 3]) for t in times]
 
     def _scene_path(self, times: Vector) -> list[Vector]:

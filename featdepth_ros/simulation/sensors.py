@@ -111,7 +111,7 @@ def _base_poses(simulation: Simulation, rate_hz: float) -> tuple[list[Vector], l
     if not 1.0 <= rate_hz <= 1000.0:
         raise ConfigError(f"a sensor has {rate_hz} readings per second; expected between 1 and 1000")
     count = int(np.floor(float(simulation.seconds[-1]) * rate_hz + 1e-6)) + 1
-    seconds = (np.arange(count + 1) - 0.5) / rate_hz
+    seconds = (np.arange(count + 1, dtype=np.float64) - 0.5) / np.float64(rate_hz)
     T_camera_base = se3.inverse(simulation.T_base_camera)
     start_ns = simulation.config.start_ns
     stamps_ns = [start_ns + round(i * NANOSECONDS / rate_hz) for i in range(count)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from featdepth_ros.cli.main import main
-from featdepth_ros.cli.support import arguments
+from featdepth_ros.cli.support import arguments, simulation_options
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,11 @@ from featdepth_ros.cli.support import arguments
         (arguments.one_of_or_positive("none", "median"), "36", 36.0),
         (arguments.topic_name, "/camera/image_raw", "/camera/image_raw"),
         (arguments.topic_name, "image_raw", "image_raw"),
+        (simulation_options.fault, "dark:50-60", ("dark", (50, 60))),
+        (simulation_options.fault, "blur:100-120:25", ("blur", (100, 120, 25))),
+        (simulation_options.fault, "cut:150:2.5", ("cut", (150, 2.5))),
+        (simulation_options.stretches, "2-4,8-10.5", ((2.0, 4.0), (8.0, 10.5))),
+        (simulation_options.three_numbers, "0.1,-2,0", (0.1, -2.0, 0.0)),
     ],
 )
 def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
@@ -40,6 +45,9 @@ def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
         (arguments.image_size, ["192", "0x0", "-1x5", "8x640", "192x", "axb", "192x640x3"]),
         (arguments.one_of_or_positive("none"), ["some", "nan", "0"]),
         (arguments.topic_name, ["", "/", "a b", "/a//b", "/a/", "/1a", "a!"]),
+        (simulation_options.fault, ["", "dark", "dark:5", "dusk:1-2", "blur:1-2", "exposure:1-2:.", "cut:5"]),
+        (simulation_options.stretches, ["", "2", "2-", "4-5,", "a-b"]),
+        (simulation_options.three_numbers, ["", "1,2", "1,2,x", "1,2,nan"]),
     ],
 )
 def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:

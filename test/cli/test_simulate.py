@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -69,3 +70,42 @@ def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.C
     (tmp_path / "file").write_text("no folder")
     assert main(["simulate", "--output", str(tmp_path / "file" / "bag"), *SMALL]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_sensors_traffic_and_faults_go_into_the_recording(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags")
+    from rosbags.highlevel import AnyReader
+
+    output, masks = tmp_path / "bag", tmp_path / "masks"
+    world = ["--scene", "highway", "--traffic", "jam", "--moving", str(masks), "--rolling-shutter", "0.02"]
+    wrong = ["--fault", "dark:2-2", "--stand", "0.1-5", "--imu-bias", "0.5,0,0", "--imu-mounting", "0,0,1.5"]
+    sensors = ["--twist", "stamped", "--twist-noise", "0.1", "--imu", "--imu-rate", "100"]
+    assert main(["simulate", "--output", str(output), *SMALL, *world, *wrong, *sensors]) == 0
+    with AnyReader([output]) as bag:
+        assert {c.topic: c.msgcount for c in bag.connections}["/imu/data"] == 21
+        readings = {c.topic: bag.deserialize(raw, c.msgtype) for c, _, raw in bag.messages()}
+    assert readings["/imu/data"].angular_velocity.x == pytest.approx(0.5, abs=1e-6), "it stands: bias is all it reads"
+    assert 0.0 < abs(readings["/wheel/twist"].twist.linear.x) < 0.5
+    frames = list(open_recording(output))
+    assert frames[2].image.mean() < 4.0, "black with noise"
+    mask = cv2.imread(str(masks / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None and mask.shape == (48, 160) and set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--traffic", "jamm"], "did you mean 'jam'"),
+        (["--moving", "masks"], "name a --traffic"),
+        (["--format", "kitti", "--imu"], "has no place"),
+        (["--motion", "stop-and-go", "--stand", "1-2"], "leave out --stand"),
+        (["--fault", "dark:1-2", "--fault", "dark:2-2"], "twice"),
+        (["--imu", "--fault", "cut:1:2"], "cut"),
+        (["--rolling-shutter", "0.5"], "time between two frames"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_told(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--output", str(tmp_path / "made"), *SMALL, *flags]) == 1
+    assert said in capsys.readouterr().err

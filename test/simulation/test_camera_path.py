@@ -44,7 +44,7 @@ def test_without_options_the_path_is_the_scenes_own(scene: Scene) -> None:
 def test_a_turn_on_the_spot_turns_and_does_not_move(scene: Scene) -> None:
     turned = poses(scene, Motion(turn=TurnStyle(rate_radps=0.4)))
     assert np.ptp(turned[:, :3, 3], axis=0).max() == 0.0
-    np.testing.assert_array_equal(turned[0], poses(scene, Motion())[0])
+    np.testing.assert_allclose(turned[0], poses(scene, Motion(), np.array([8.0]))[0], atol=1e-12)
     _, rotations = steps(turned)
     np.testing.assert_allclose(np.linalg.norm(rotations, axis=1), 0.4 * 0.05, rtol=1e-6)
     world = np.einsum("nij,nj->ni", turned[:-1, :3, :3], rotations)
