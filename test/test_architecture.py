@@ -383,7 +383,9 @@ def test_the_node_loads_only_what_a_robot_has():
     for path in sources:
         for found in imports_of(path):
             top = found.module.split(".")[0]
-            ros = path.parent.name == "ros" and (top in ROS_MODULES or top.endswith(MESSAGES))
+            ros = path.is_relative_to(SOURCES["featdepth_ros"] / "ros") and (
+                top in ROS_MODULES or top.endswith(MESSAGES)
+            )
             own = top == "featdepth_ros" or top in sys.stdlib_module_names
             if found.at_import and not (ros or own or top in NODE_PACKAGES):
                 wrong.append(f"{where(path, found.line)} imports {top}")

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_parameter_table_is_the_schemas() -> None:
     pytest.importorskip("rclpy")
-    from featdepth_ros.ros.parameters import markdown_table
+    from featdepth_ros.ros.parameters.definitions import markdown_table
 
     assert markdown_table().strip() in README
 

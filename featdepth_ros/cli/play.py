@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.stream import StreamOptions, open_stream
-    from featdepth_ros.ros.player import Player, PlayOptions
-    from featdepth_ros.ros.session import message_class, ros_session
+    from featdepth_ros.ros.playback.command_node import message_class, ros_session
+    from featdepth_ros.ros.playback.player import Player, PlayOptions
 
     what = StreamOptions(args.topic, args.camera, args.image_topic, args.frame_id, args.compressed, args.rate_hz)
     how = PlayOptions(args.rate, args.loop, args.clock, args.reliable, args.start_delay, args.wait_for_subscriber)

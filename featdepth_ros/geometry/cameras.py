@@ -1,4 +1,4 @@
-"""Camera models: what the pixels of one image mean. Immutable, numpy only; tensors come in `chain.py`.
+"""Camera models: what the pixels of one image mean. Immutable, numpy only; tensors come in `rectification.py`.
 
 Pixels of a delivered image follow REP-104: the region of interest is cut from the full sensor image, then binned.
 A binned pixel is a block of sensor pixels and lies at the block's centre:
@@ -233,7 +233,7 @@ class CameraModel:
         """Return the camera of this pinhole image resized to ``width`` x ``height`` (pixel centres at integers).
 
         Raises:
-            CalibrationError: the camera is not a plain pinhole; rectify first (see `geometry.chain`).
+            CalibrationError: the camera is not a plain pinhole; rectify first (see `geometry.rectification`).
         """
         if not self.is_pinhole:
             raise CalibrationError("only a pinhole camera can be resized; rectify the image first")

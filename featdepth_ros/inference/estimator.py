@@ -16,8 +16,8 @@ from torch import Tensor
 from featdepth_ros.errors import FeatDepthError, ImageError
 from featdepth_ros.geometry import se3, se3_numpy, warp
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.chain import ImageChain
 from featdepth_ros.geometry.projection import backproject, project
+from featdepth_ros.geometry.rectification import Rectification
 from featdepth_ros.inference import validity
 from featdepth_ros.inference.alignment import View, align
 from featdepth_ros.inference.config import EstimatorConfig
@@ -74,8 +74,8 @@ class Estimator:
         self._size = self.config.input_size or self.info.input_size
         self._scale = ScaleEstimator(self.info, self.config)
         self._gate = StandingGate()
-        self._chain: ImageChain | None = None
-        self._full_chain: ImageChain | None = None
+        self._chain: Rectification | None = None
+        self._full_chain: Rectification | None = None
         self._chain_key: tuple[CameraModel | None, tuple[int, int]] | None = None
         self._earlier: _Frame | None = None
         self._last_stamp_ns: int | None = None
@@ -177,13 +177,13 @@ class Estimator:
             torch.cuda.synchronize(self.device)
         self._stage_ms[stage] = (time.perf_counter() - start) * 1e3
 
-    def _chain_for(self, camera: CameraModel | None, delivered: tuple[int, int]) -> ImageChain:
+    def _chain_for(self, camera: CameraModel | None, delivered: tuple[int, int]) -> Rectification:
         if self._chain is None or self._chain_key != (camera, delivered):
             self._size = self._scale.size = self.config.input_size or fitting_size(self.info, *delivered)
-            self._chain = ImageChain(camera, delivered, self._size, self.device)
+            self._chain = Rectification(camera, delivered, self._size, self.device)
             self._full_chain = None
             if self.config.output_size == "input" and not self._chain.is_pure_resize:
-                self._full_chain = ImageChain(camera, delivered, (delivered[1], delivered[0]), self.device)
+                self._full_chain = Rectification(camera, delivered, (delivered[1], delivered[0]), self.device)
             self._chain_key = (camera, delivered)
             # Another camera or size: pixels of the earlier frame mean something else.
             self.reset()
@@ -234,7 +234,7 @@ class Estimator:
         grey = image.mul(255.0).round().mean(dim=1).to(torch.uint8)
         return View(grey[0].cpu().numpy(), depth[0, 0].cpu().numpy(), trusted[0, 0].cpu().numpy())
 
-    def _valid(self, network_depth: Tensor, chain: ImageChain, scale: ScaleState, motion: Motion) -> Tensor:
+    def _valid(self, network_depth: Tensor, chain: Rectification, scale: ScaleState, motion: Motion) -> Tensor:
         """(1, 1, h, w) bool at network size; see `inference.validity`."""
         depth = network_depth * scale.factor
         mask = (depth > self.config.min_depth) & (depth < self.config.max_depth) & validity.off_edges(depth)

@@ -16,7 +16,7 @@ from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.se3 import refocused_motion
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.fold import fold_batch_norms
+from featdepth_ros.models.batch_norms import fold_batch_norms
 from featdepth_ros.models.info import ModelInfo
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

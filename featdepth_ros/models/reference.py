@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.decoder_ops import chained_pool, conv3x3_of_upsampled
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.models.lean import chained_pool, conv3x3_of_upsampled
 from featdepth_ros.models.resnet import ResNet, channels_of
 
 #: Which nets each architecture of the published code holds.

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.ros.compat import event_callbacks, keep_last, publisher_reliabilities, resolved_topic
-from featdepth_ros.ros.settings import Settings
+from featdepth_ros.ros.parameters.settings import Settings
 
 _COMPRESSED = "/compressed"
 

@@ -22,12 +22,10 @@ from std_srvs.srv import SetBool, Trigger
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
-from featdepth_ros.ros.engine import Engine, EngineLoader, free_memory, load_engine
 from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.loading import Engine, EngineLoader, free_memory, load_engine
 from featdepth_ros.ros.middleware import use_shared_memory_profile
-from featdepth_ros.ros.pipeline import Pipeline
-from featdepth_ros.ros.publishers import Outputs
-from featdepth_ros.ros.settings import (
+from featdepth_ros.ros.parameters.settings import (
     changed_live,
     complaints,
     declare_parameters,
@@ -35,6 +33,8 @@ from featdepth_ros.ros.settings import (
     refusal,
     unknown_names,
 )
+from featdepth_ros.ros.pipeline import Pipeline
+from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.transforms import TransformListener
 from featdepth_ros.ros.worker import NewestItemWorker

@@ -16,10 +16,10 @@ from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
-from featdepth_ros.ros.engine import Engine, OdometryLike
 from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.loading import Engine, OdometryLike
+from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.publishers import Outputs
-from featdepth_ros.ros.settings import Settings
 from featdepth_ros.ros.statistics import Statistics
 from featdepth_ros.ros.transforms import Extrinsics, FrameTree
 

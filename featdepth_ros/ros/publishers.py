@@ -25,7 +25,7 @@ from featdepth_ros.ros.conversions import (
     sigma_image,
 )
 from featdepth_ros.ros.images import header_message, image_message
-from featdepth_ros.ros.settings import Settings
+from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.transforms import TransformListener
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros import load_model
 from featdepth_ros.cli.support.arguments import image_size
-from featdepth_ros.geometry.chain import ImageChain
+from featdepth_ros.geometry.rectification import Rectification
 from featdepth_ros.inference.scale import focal_ratio
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth
 from featdepth_ros.models.base import FeatDepthModel
@@ -42,7 +42,7 @@ def matched_depth(frame: Frame) -> NDArray[np.float64]:
 def predicted_depth(model: FeatDepthModel, frame: Frame, size: tuple[int, int]) -> NDArray[np.float32]:
     """(h, w) metres."""
     assert frame.camera is not None
-    chain = ImageChain(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
+    chain = Rectification(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
     low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
     disparity = model.depth(chain.apply(frame.image))[0][0, 0].numpy()
     return model.info.scale_factor * focal_ratio(model.info, chain.camera, size) / (low + (high - low) * disparity)

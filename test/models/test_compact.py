@@ -13,9 +13,9 @@ import torch
 from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.batch_norms import fold_batch_norms
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import DEFAULT_FOCAL_PX, CompactModel, load_imagenet_encoder
-from featdepth_ros.models.fold import fold_batch_norms
 from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, Lite0Encoder, SameConv2d
 from featdepth_ros.models.motion_head import (
     correlation,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_engine import SIZE, FakeEstimator
+from fake_model import SIZE, FakeEstimator
 from scipy.spatial.transform import Rotation
 
 from featdepth_ros.geometry.cameras import CameraModel

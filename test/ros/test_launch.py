@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from featdepth_ros.resources import config_file, launch_file
-from featdepth_ros.ros.parameters import SCHEMA
+from featdepth_ros.ros.parameters.definitions import SCHEMA
 
 #: What design and README promise.
 PROMISED = {

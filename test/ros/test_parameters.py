@@ -9,8 +9,8 @@ from rclpy.parameter import Parameter as RclParameter
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.resources import config_file
-from featdepth_ros.ros.parameters import SCHEMA, SECTIONS, markdown_table, yaml_text
-from featdepth_ros.ros.settings import Settings, changed_live, complaints, refusal, unknown_names
+from featdepth_ros.ros.parameters.definitions import SCHEMA, SECTIONS, markdown_table, yaml_text
+from featdepth_ros.ros.parameters.settings import Settings, changed_live, complaints, refusal, unknown_names
 
 DEFAULTS = Settings(**{name: p.default for name, p in SCHEMA.items()})
 

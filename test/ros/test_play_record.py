@@ -169,7 +169,7 @@ def test_a_filling_disk_ends_the_recording_in_time(tmp_path: Path, monkeypatch: 
 
     from featdepth_ros.recordings.bags.writer import BagWriter
     from featdepth_ros.ros import recorder
-    from featdepth_ros.ros.session import ros_session
+    from featdepth_ros.ros.playback.command_node import ros_session
 
     monkeypatch.setattr(recorder, "MIN_FREE_BYTES", 1 << 60)
     with ros_session("filling_disk") as (node, _), BagWriter(tmp_path / "out") as bag:

@@ -26,8 +26,8 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.resources import weights_file
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
-from featdepth_ros.ros.engine import Engine, load_engine
 from featdepth_ros.ros.images import image_message
+from featdepth_ros.ros.loading import Engine, load_engine
 from featdepth_ros.ros.node import DepthNode
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.chain import ImageChain
+from featdepth_ros.geometry.rectification import Rectification
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_training.data.shards import CachedFrame
 
@@ -26,9 +26,9 @@ class Rectifier:
     def __init__(self, size: tuple[int, int], stereo: bool) -> None:
         self.size, self.stereo = size, stereo
         self._camera: CameraModel | None = None
-        self._chain: ImageChain | None = None
+        self._chain: Rectification | None = None
         self._partner_camera: CameraModel | None = None
-        self._partner_chain: ImageChain | None = None
+        self._partner_chain: Rectification | None = None
 
     def __call__(self, frame: Frame, camera: CameraModel) -> CachedFrame:
         """Rectify and resize ``frame``, taken by ``camera``; the stretch is left at 0.
@@ -38,7 +38,7 @@ class Rectifier:
         """
         height, width = frame.image.shape[:2]
         if self._chain is None or camera != self._camera:
-            self._camera, self._chain = camera, ImageChain(camera, (width, height), self.size)
+            self._camera, self._chain = camera, Rectification(camera, (width, height), self.size)
             self._partner_chain = None
         view = self._chain.camera
         assert view is not None
@@ -60,13 +60,13 @@ class Rectifier:
             T_partner_camera=frame.partner.T_partner_camera,
         )
 
-    def _chain_of(self, partner: Partner, view: CameraModel) -> ImageChain:
+    def _chain_of(self, partner: Partner, view: CameraModel) -> Rectification:
         if partner.camera is None:
             raise CalibrationError("the stereo partner has no calibration; give --partner-camera FILE")
         if self._partner_chain is None or partner.camera != self._partner_camera:
             height, width = partner.image.shape[:2]
             self._partner_camera = partner.camera
-            self._partner_chain = ImageChain(partner.camera, (width, height), self.size, view=view)
+            self._partner_chain = Rectification(partner.camera, (width, height), self.size, view=view)
         return self._partner_chain
 
     def _depth(self, frame: Frame, camera: CameraModel) -> NDArray[np.floating] | None:
@@ -78,7 +78,7 @@ class Rectifier:
         return np.where(depth > 0, depth, np.nan).astype(np.float16)
 
 
-def _pixels(chain: ImageChain, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _pixels(chain: Rectification, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     with torch.no_grad():
         pixels = chain.apply(image)[0].mul(255.0).round_().clamp_(0, 255).byte()
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())

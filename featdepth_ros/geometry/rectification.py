@@ -24,7 +24,7 @@ Resampling = Literal["inverse", "linear", "nearest"]
 _SHRINK_WORTH_FILTERING = 1.1
 
 
-class ImageChain:
+class Rectification:
     """Turns delivered images of one camera into images of an ideal pinhole camera at a fixed size.
 
     Args:

@@ -11,8 +11,8 @@ from rclpy.parameter import Parameter as RclParameter
 
 from featdepth_ros.errors import nearest_name
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.ros.parameters import SCHEMA
-from featdepth_ros.ros.schema import declare
+from featdepth_ros.ros.parameters.definitions import SCHEMA
+from featdepth_ros.ros.parameters.schema import declare
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from featdepth_ros.errors import CalibrationError, ImageError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.chain import ImageChain
+from featdepth_ros.geometry.rectification import Rectification
 
 EUROC = (-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05)
 T265 = (-0.0034, 0.0426, -0.0406, 0.0071)
@@ -37,7 +37,7 @@ def test_same_size_rectification_equals_opencv() -> None:
     new_k = lens.rectified.K
     maps = cv2.initUndistortRectifyMap(lens.K, np.array(EUROC), lens.R, new_k, (752, 480), cv2.CV_32FC1)
     expected = cv2.remap(image.astype(np.float32) / 255, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    chain = ImageChain(lens, (752, 480), (480, 752))
+    chain = Rectification(lens, (752, 480), (480, 752))
     got = chain.apply(image)[0].permute(1, 2, 0).numpy()
     # remap works in 1/32 pixels
     assert float(np.abs(got - expected).max()) < 2e-3
@@ -48,7 +48,7 @@ def test_same_size_rectification_equals_opencv() -> None:
 
 def test_fisheye_without_p_shows_straight_lines() -> None:
     lens = CameraModel(848, 800, 286.2, 286.4, 417.6, 402.1, "equidistant", T265)
-    chain = ImageChain(lens, (848, 800), (384, 416))
+    chain = Rectification(lens, (848, 800), (384, 416))
     assert chain.camera is not None and chain.camera.is_pinhole
     assert chain.in_image.all()
     image = picture(848, 800)
@@ -65,7 +65,7 @@ def test_fisheye_without_p_shows_straight_lines() -> None:
 
 def test_resize_places_pixel_centres_exactly() -> None:
     lens = CameraModel(640, 480, 500.0, 510.0, 320.0, 240.0)
-    chain = ImageChain(lens, (640, 480), (192, 320))
+    chain = Rectification(lens, (640, 480), (192, 320))
     assert chain.is_pure_resize
     assert chain.camera == lens.resized(320, 192)
     ramp = np.repeat(np.linspace(0.2, 0.8, 640, dtype=np.float32)[None], 480, 0)
@@ -81,7 +81,7 @@ def test_shrinking_does_not_alias(distorted: bool) -> None:
     stripes[:, ::2] = 255  # two pixels a period; 640 columns hold 3.9 at least
     distortion = {"distortion_model": "plumb_bob", "distortion": (-0.1, 0.0, 0.0, 0.0)} if distorted else {}
     lens = CameraModel(1242, 375, 721.0, 721.0, 609.0, 172.0, **distortion)  # type: ignore[arg-type]
-    chain = ImageChain(lens, (1242, 375), (192, 640))
+    chain = Rectification(lens, (1242, 375), (192, 640))
     assert chain.is_pure_resize is not distorted
     got = chain.apply(stripes)[0, 0, 20:-20, 20:-20]
     assert float(got.std()) < 0.03
@@ -93,21 +93,23 @@ def test_region_and_binning_join_the_chain() -> None:
     whole, image = euroc(), picture(752, 480)
     cut = euroc(roi=(100, 60, 560, 360), binning=(2, 2))
     binned = cv2.resize(image[60:420, 100:660], (280, 180), interpolation=cv2.INTER_AREA)
-    chain = ImageChain(cut, (280, 180), (180, 280))
-    full = ImageChain(whole, (752, 480), (480, 752)).apply(image)
+    chain = Rectification(cut, (280, 180), (180, 280))
+    full = Rectification(whole, (752, 480), (480, 752)).apply(image)
     assert chain.camera is not None
     assert chain.camera.cx == pytest.approx((364.0 - 100.5) / 2)
     expected = torch.nn.functional.avg_pool2d(full[..., 60:420, 100:660], 2)
     difference = (chain.apply(binned) - expected).abs()[0].amax(0)
     assert float(difference[chain.in_image].quantile(0.99)) < 0.01
-    pure = ImageChain(CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0, roi=(0, 0, 320, 240)), (320, 240), (120, 160))
+    pure = Rectification(
+        CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0, roi=(0, 0, 320, 240)), (320, 240), (120, 160)
+    )
     assert pure.is_pure_resize
 
 
 def test_input_kinds_agree_and_read_only_is_fine() -> None:
     image = picture(320, 240)
     image.flags.writeable = False
-    chain = ImageChain(None, (320, 240), (96, 160))
+    chain = Rectification(None, (320, 240), (96, 160))
     assert chain.camera is None and chain.in_image.shape == (96, 160) and chain.in_image.all()
     from_bytes = chain.apply(image)
     assert from_bytes.shape == (1, 3, 96, 160) and from_bytes.dtype == torch.float32
@@ -122,8 +124,8 @@ def test_input_kinds_agree_and_read_only_is_fine() -> None:
 def test_wrong_sizes_and_types_are_refused_with_words() -> None:
     lens = CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0)
     with pytest.raises(CalibrationError, match=r"640x480 pixels.*320x240"):
-        ImageChain(lens, (320, 240), (192, 640))
-    chain = ImageChain(lens, (640, 480), (192, 640))
+        Rectification(lens, (320, 240), (192, 640))
+    chain = Rectification(lens, (640, 480), (192, 640))
     for wrong in (np.zeros((480, 640), np.uint8), np.zeros((240, 640, 3), np.uint8), torch.zeros(3, 480, 640)):
         with pytest.raises(ImageError, match="expected"):
             chain.apply(wrong)
@@ -141,7 +143,7 @@ def test_depth_goes_back_to_every_delivered_pixel(kind: str) -> None:
         "fisheye": CameraModel(848, 800, 286.2, 286.4, 417.6, 402.1, "equidistant", T265),
     }[kind]
     delivered = (640, 480) if lens is None else lens.delivered_size
-    chain = ImageChain(lens, delivered, (192, 256))
+    chain = Rectification(lens, delivered, (192, 256))
     v, u = torch.meshgrid(torch.arange(192.0), torch.arange(256.0), indexing="ij")
     inverse = 0.05 + 0.001 * u + 0.0007 * v
     depth = chain.to_delivered(1 / inverse)
@@ -170,20 +172,20 @@ def test_a_wanted_view_is_reached_from_any_lens() -> None:
     lens, image = euroc(rectification=None, projection=None), picture(752, 480)
     maps = cv2.initUndistortRectifyMap(lens.K, np.array(EUROC), np.eye(3), view.K, (320, 240), cv2.CV_32FC1)
     expected = cv2.remap(image.astype(np.float32) / 255, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    chain = ImageChain(lens, (752, 480), (240, 320), view=view)
+    chain = Rectification(lens, (752, 480), (240, 320), view=view)
     assert chain.camera == view and not chain.is_pure_resize
     found = chain.apply(image)[0].permute(1, 2, 0).numpy()
     inner = chain.in_image.numpy()
     assert inner.mean() > 0.9
     # The chain blurs before it shrinks, OpenCV does not.
     assert np.abs(found - expected)[inner].max() < 0.01
-    own = ImageChain(lens, (752, 480), (240, 320)).camera
+    own = Rectification(lens, (752, 480), (240, 320)).camera
     assert own is not None and own != view
     pinhole = CameraModel(752, 480, own.fx * 2.35, own.fy * 2, (own.cx + 0.5) * 2.35 - 0.5, (own.cy + 0.5) * 2 - 0.5)
-    assert ImageChain(pinhole, (752, 480), (240, 320), view=own).is_pure_resize
+    assert Rectification(pinhole, (752, 480), (240, 320), view=own).is_pure_resize
     for camera, wrong in ((None, view), (lens, lens), (lens, CameraModel(321, 240, 210.0, 205.0, 150.0, 118.0))):
         with pytest.raises(CalibrationError, match="wanted view"):
-            ImageChain(camera, (752, 480), (240, 320), view=wrong)
+            Rectification(camera, (752, 480), (240, 320), view=wrong)
 
 
 def test_true_depth_goes_through_the_lens_unmixed() -> None:
@@ -191,7 +193,7 @@ def test_true_depth_goes_through_the_lens_unmixed() -> None:
     u, v = np.meshgrid(np.arange(752, dtype=np.float32), np.arange(480, dtype=np.float32))
     depth = np.where(u < 376, 2.0, 9.0).astype(np.float32)
     for camera in (lens, CameraModel(752, 480, 458.0, 457.0, 367.0, 248.0)):
-        chain = ImageChain(camera, (752, 480), (240, 320))
+        chain = Rectification(camera, (752, 480), (240, 320))
         taken = chain.apply_nearest(depth).numpy()
         known = chain.in_image.numpy()
         assert set(np.unique(taken[known])) == {2.0, 9.0} and np.isnan(taken[~known]).all()

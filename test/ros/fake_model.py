@@ -14,7 +14,7 @@ from featdepth_ros.errors import CalibrationError
 from featdepth_ros.inference.odometry import Odometry
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.ros.engine import Engine
+from featdepth_ros.ros.loading import Engine
 
 SIZE = (24, 32)  # (height, width) of the fake network
 

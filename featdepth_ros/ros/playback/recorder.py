@@ -13,7 +13,7 @@ from typing import Any
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.bags.types import ros2_store
 from featdepth_ros.recordings.bags.writer import BagWriter
-from featdepth_ros.ros.session import message_class
+from featdepth_ros.ros.playback.command_node import message_class
 
 #: Topics every node has; recorded only when named.
 _HOUSEKEEPING = ("/rosout", "/parameter_events")

@@ -18,7 +18,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import Odometry, OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.ros.settings import Settings
+from featdepth_ros.ros.parameters.settings import Settings
 
 
 class EstimatorLike(Protocol):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from featdepth_ros.ros.schema import Parameter, to_markdown, to_yaml
+from featdepth_ros.ros.parameters.schema import Parameter, to_markdown, to_yaml
 
 SECTIONS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
     (
@@ -318,7 +318,3 @@ def main(arguments: Sequence[str]) -> int:
     else:
         sys.stdout.write(markdown_table())
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

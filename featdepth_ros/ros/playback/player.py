@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featdepth_ros.recordings.stream import MessageStream, StreamMessage, StreamTopic
-from featdepth_ros.ros.session import message_class
+from featdepth_ros.ros.playback.command_node import message_class
 
 #: How much is read ahead, so that decoding and disks never stall the pace.
 AHEAD_BYTES = 128 * 1024 * 1024

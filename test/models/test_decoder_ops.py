@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featdepth_ros.models.lean import chained_pool, conv3x3_of_upsampled
+from featdepth_ros.models.decoder_ops import chained_pool, conv3x3_of_upsampled
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

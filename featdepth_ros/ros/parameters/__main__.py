@@ -1,0 +1,9 @@
+"""``python -m featdepth_ros.ros.parameters [config/depth.yaml]``."""
+
+from __future__ import annotations
+
+import sys
+
+from featdepth_ros.ros.parameters.definitions import main
+
+sys.exit(main(sys.argv[1:]))
