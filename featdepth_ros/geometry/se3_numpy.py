@@ -1,4 +1,8 @@
-"""Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. For tensors see `se3`."""
+"""Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. For tensors see `se3`.
+
+The order of six numbers, of a twist or of a covariance's rows and columns, is stated here and nowhere else: translation
+first, then rotation, as in nav_msgs/Odometry. `TRANSLATION` and `ROTATION` name the two halves.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+#: The two halves of a twist (6,), and of the rows and columns of its covariance (6, 6).
+TRANSLATION, ROTATION = slice(0, 3), slice(3, 6)
 
 #: Optical axes (x right, y down, z forward) seen from body axes (x forward, y left, z up); REP-103.
 T_BODY_OPTICAL: Array = np.array(
@@ -109,14 +116,6 @@ def inverse(motion: ArrayLike) -> Array:
     return make(rotation, -rotation @ motion[:3, 3])
 
 
-def compose(*motions: ArrayLike) -> Array:
-    """Product of motions (4, 4), left to right: ``compose(T_a_b, T_b_c) = T_a_c``."""
-    result = np.eye(4)
-    for motion in motions:
-        result = result @ np.asarray(motion, dtype=np.float64)
-    return result
-
-
 def orthonormalised(motion: ArrayLike) -> Array:
     """The rigid motion nearest to (4, 4): rounding of long products taken out of the rotation."""
     motion = np.asarray(motion, dtype=np.float64)
@@ -136,16 +135,48 @@ def _left_jacobian(phi: Array) -> Array:
 
 
 def exp(twist: ArrayLike) -> Array:
-    """Twist (6,), (translation part, rotation vector), to a motion (4, 4)."""
+    """Twist (6,) to a motion (4, 4)."""
     twist = np.asarray(twist, dtype=np.float64)
-    return make(rotation_from_vector(twist[3:]), _left_jacobian(twist[3:]) @ twist[:3])
+    phi = twist[ROTATION]
+    return make(rotation_from_vector(phi), _left_jacobian(phi) @ twist[TRANSLATION])
 
 
 def log(motion: ArrayLike) -> Array:
     """Motion (4, 4) to twist (6,); the inverse of `exp` for rotations below pi."""
     motion = np.asarray(motion, dtype=np.float64)
     phi = vector_from_rotation(motion[:3, :3])
-    return np.concatenate([np.linalg.solve(_left_jacobian(phi), motion[:3, 3]), phi])
+    return twist_from(np.linalg.solve(_left_jacobian(phi), motion[:3, 3]), phi)
+
+
+def twist_from(translation: ArrayLike, rotation: ArrayLike) -> Array:
+    """Assemble a twist (6,), or the diagonal of its covariance, from its halves (3,)."""
+    twist = np.empty(6)
+    twist[TRANSLATION], twist[ROTATION] = translation, rotation
+    return twist
+
+
+def covariance_from_rotation_first(covariance: ArrayLike) -> Array:
+    """Reorder a covariance (6, 6) of (rotation, translation), as OpenCV orders a pose, to the order of a twist."""
+    given = np.asarray(covariance, dtype=np.float64)
+    reordered = np.empty((6, 6))
+    halves = ((TRANSLATION, slice(3, 6)), (ROTATION, slice(0, 3)))
+    for rows, given_rows in halves:
+        for columns, given_columns in halves:
+            reordered[rows, columns] = given[given_rows, given_columns]
+    return reordered
+
+
+def adjoint(motion: ArrayLike) -> Array:
+    """Matrix (6, 6) that takes a twist in the source's axes to the target's, for a motion (4, 4) T_target_source.
+
+    A rotation of the source also moves the target by the lever arm between them.
+    """
+    motion = np.asarray(motion, dtype=np.float64)
+    rotation = motion[:3, :3]
+    matrix = np.zeros((6, 6))
+    matrix[TRANSLATION, TRANSLATION] = matrix[ROTATION, ROTATION] = rotation
+    matrix[TRANSLATION, ROTATION] = hat(motion[:3, 3]) @ rotation
+    return matrix
 
 
 def interpolate(first: ArrayLike, second: ArrayLike, fraction: float) -> Array:

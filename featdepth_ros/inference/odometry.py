@@ -64,6 +64,7 @@ class Odometry:
                 )
         self._T_base_camera = np.eye(4) if T_base_camera is None else np.asarray(T_base_camera, dtype=np.float64)
         self._T_camera_base = se3.inverse(self._T_base_camera)
+        self._adjoint = se3.adjoint(self._T_base_camera)
         self._start = se3.T_BODY_OPTICAL if T_base_camera is None else np.eye(4)
         self.reset()
 
@@ -80,7 +81,7 @@ class Odometry:
         """
         motion = estimate.motion
         known = motion.state in (MotionState.TRACKED, MotionState.STANDING) and motion.dt_ns > 0
-        covariance = self._in_base_axes(motion.covariance)
+        covariance = self._adjoint @ motion.covariance @ self._adjoint.T
         linear = angular = np.zeros(3)
         twist_covariance = np.eye(6) * UNKNOWN_VARIANCE
         if known:
@@ -88,7 +89,7 @@ class Odometry:
             step = self._T_base_camera @ motion.T_previous_current @ self._T_camera_base
             # The logarithm of SE(3): a car in a steady curve reports its speed along the arc, not along the chord.
             twist = se3.log(step) / seconds
-            linear, angular = twist[:3], twist[3:]
+            linear, angular = twist[se3.TRANSLATION], twist[se3.ROTATION]
             twist_covariance = covariance / seconds**2
             self._append(step, covariance)
         elif motion.state is not MotionState.FIRST:
@@ -102,19 +103,11 @@ class Odometry:
             twist_covariance=twist_covariance,
         )
 
-    def _in_base_axes(self, covariance: Matrix) -> Matrix:
-        # A rotation of the camera also moves the base by the lever arm between them.
-        rotation = self._T_base_camera[:3, :3]
-        adjoint = np.zeros((6, 6))
-        adjoint[:3, :3] = adjoint[3:, 3:] = rotation
-        adjoint[:3, 3:] = se3.hat(self._T_base_camera[:3, 3]) @ rotation
-        return adjoint @ covariance @ adjoint.T
-
     def _append(self, step: Matrix, covariance: Matrix) -> None:
         rotation = self._T_odom_base[:3, :3]
+        # An error of the heading so far turns the step that is appended: it moves the end of the path sideways.
         lever = np.eye(6)
-        lever[:3, 3:] = -se3.hat(rotation @ step[:3, 3])
-        turn = np.zeros((6, 6))
-        turn[:3, :3] = turn[3:, 3:] = rotation
+        lever[se3.TRANSLATION, se3.ROTATION] = -se3.hat(rotation @ step[:3, 3])
+        turn = se3.adjoint(se3.make(rotation, np.zeros(3)))
         self._covariance = lever @ self._covariance @ lever.T + turn @ covariance @ turn.T
         self._T_odom_base = se3.orthonormalised(self._T_odom_base @ step)

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same function with fewer passes over memory."""
+"""Batch norms fused into the convolutions before them: the same function with fewer passes over memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAIRS = (
 )
 
 
-def fold_batch_norms(model: ModelT) -> ModelT:
+def fuse_batch_norms(model: ModelT) -> ModelT:
     """Return a copy for inference whose batch norms are part of the convolutions; ``model`` stays as it is.
 
     The outputs agree to float32 rounding. The copy can neither be trained nor saved as weights.
@@ -34,12 +34,12 @@ def fold_batch_norms(model: ModelT) -> ModelT:
         FeatDepthError: the model is in training mode, where batch norms depend on the batch.
     """
     if model.training:
-        raise FeatDepthError("batch norms can be folded in eval mode only; call model.eval() first")
-    folded = copy.deepcopy(model).requires_grad_(False)
-    for module in folded.modules():
+        raise FeatDepthError("batch norms can be fused in eval mode only; call model.eval() first")
+    fused = copy.deepcopy(model).requires_grad_(False)
+    for module in fused.modules():
         for conv_name, norm_name in _PAIRS:
             conv, norm = module._modules.get(conv_name), module._modules.get(norm_name)
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 module._modules[conv_name] = fuse_conv_bn_eval(conv, norm)
                 module._modules[norm_name] = nn.Identity()
-    return folded
+    return fused

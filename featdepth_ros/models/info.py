@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from featdepth_ros.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: What arithmetic on focal lengths takes and gives: one number, or a tensor of them.
+Number = TypeVar("Number", float, "Tensor")
 ScaleKind = Literal["relative", "metric"]
 
 
@@ -48,6 +53,25 @@ class ModelInfo:
             return None
         height, width = self.input_size
         return float((self.focal[0] * width * self.focal[1] * height) ** 0.5)
+
+    def focal_ratio(self, fx: Number, fy: Number) -> Number:
+        """Return r = f_live / f_train, both as the mean of fx and fy in pixels of the networks' input.
+
+        Pixels count whatever the size of the images: a convolutional network sees how many pixels a thing covers. It
+        therefore sees the picture its training camera would take of a world whose depth axis is shrunk by r: metres
+        are network depth times r.
+
+        Args:
+            fx: focal length of the live camera in pixels of the networks' input; a number or a tensor.
+            fy: the same down the image.
+
+        Raises:
+            CheckpointError: the training camera is unknown (``focal`` is None).
+        """
+        trained = self.focal_px
+        if trained is None:
+            raise CheckpointError(f"the focal length of the training camera of '{self.name}' is unknown")
+        return (fx * fy) ** 0.5 / trained
 
     def with_(self, **changes: Any) -> ModelInfo:
         """Return a copy with the given fields changed."""

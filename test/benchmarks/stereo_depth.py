@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from featdepth_ros import load_model
 from featdepth_ros.cli.support.arguments import image_size
 from featdepth_ros.geometry.rectification import Rectification
-from featdepth_ros.inference.scale import focal_ratio
 from featdepth_ros.metrics.depth import DepthProtocol, ImageErrors, evaluate_image, summarise_depth
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings import Frame, open_recording
@@ -42,10 +41,13 @@ def matched_depth(frame: Frame) -> NDArray[np.float64]:
 def predicted_depth(model: FeatDepthModel, frame: Frame, size: tuple[int, int]) -> NDArray[np.float32]:
     """(h, w) metres."""
     assert frame.camera is not None
-    chain = Rectification(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
+    rectification = Rectification(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
+    camera = rectification.camera
+    assert camera is not None
+    ratio = model.info.focal_ratio(camera.fx, camera.fy) if model.info.focal else 1.0
     low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
-    disparity = model.depth(chain.apply(frame.image))[0][0, 0].numpy()
-    return model.info.scale_factor * focal_ratio(model.info, chain.camera, size) / (low + (high - low) * disparity)
+    disparity = model.depth(rectification.apply(frame.image))[0][0, 0].numpy()
+    return model.info.scale_factor * ratio / (low + (high - low) * disparity)
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.geometry import se3, warp
+from featdepth_ros.geometry import se3_numpy, warp
 from featdepth_ros.geometry.projection import backproject, project
+from featdepth_ros.geometry.se3 import pose_matrix
 
 
 def intrinsics(width: int, height: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -81,11 +82,11 @@ def test_a_plane_seen_from_the_side_is_rebuilt() -> None:
 
 
 def test_there_and_back_is_the_identity() -> None:
-    T = se3.se3_exp(torch.tensor([[0.3, -0.1, 0.2, 0.02, 0.05, -0.03]], dtype=torch.float64))
+    T = torch.from_numpy(se3_numpy.exp([0.3, -0.1, 0.2, 0.02, 0.05, -0.03]))[None]
     K, depth = intrinsics(64, 32, dtype=torch.float64), 2 + noise(1, 1, 32, 64, dtype=torch.float64)
     points = backproject(depth, K)
     moved = (T[:, :3, :3] @ points.reshape(1, 3, -1) + T[:, :3, 3:]).reshape(points.shape)
-    pixels, z = project(moved, K, se3.inverse(T))
+    pixels, z = project(moved, K, torch.linalg.inv(T))
     v, u = torch.meshgrid(torch.arange(32.0), torch.arange(64.0), indexing="ij")
     torch.testing.assert_close(pixels[0], torch.stack([u, v], -1).double(), atol=1e-9, rtol=0)
     torch.testing.assert_close(z, depth, atol=1e-12, rtol=0)
@@ -109,14 +110,14 @@ def test_gradients_by_finite_differences() -> None:
     twist = torch.tensor([[0.113, 0.057, -0.031, 0.011, -0.013, 0.017]], dtype=torch.float64, requires_grad=True)
 
     def run(s: torch.Tensor, d: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return warp.warp(s, d, K, K, se3.se3_exp(t))[0]
+        return warp.warp(s, d, K, K, pose_matrix(t[:, 3:], t[:, :3]))[0]
 
     assert torch.autograd.gradcheck(run, (source, depth, twist), eps=1e-7, atol=1e-5)
 
 
 def test_geometry_stays_fp32_under_autocast() -> None:
     K, depth, image = intrinsics(160, 48), 1 + noise(1, 1, 48, 160), noise(1, 3, 48, 160)
-    T = se3.se3_exp(torch.tensor([[0.1, 0.0, 0.05, 0.0, 0.01, 0.0]]))
+    T = torch.from_numpy(se3_numpy.exp([0.1, 0.0, 0.05, 0.0, 0.01, 0.0]))[None].float()
     plain, _ = warp.warp(image, depth, K, K, T)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast, _ = warp.warp(image, depth, K, K, T)

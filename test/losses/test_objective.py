@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.geometry.se3 import inverse, pose_matrix
+from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.losses import ObjectiveConfig, objective
 
 HEIGHT, WIDTH = 64, 96
@@ -84,7 +84,7 @@ def test_true_motion_and_depth_explain_the_sources() -> None:
     inner = (pictures["warped", 1, 0] - inputs["color", 0, 0])[..., :-shift]
     assert float(inner.abs().max()) < 1e-3
     torch.testing.assert_close(pictures["depth", 0], torch.full((2, 1, HEIGHT, WIDTH), depth))
-    outputs["cam_T_cam", 0, 1] = inverse(T)
+    outputs["cam_T_cam", 0, 1] = torch.linalg.inv(T)
     assert float(objective(inputs, outputs, config)["photometric/0"]) > 5 * float(explained["photometric/0"])
 
 

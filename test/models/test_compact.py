@@ -13,7 +13,7 @@ import torch
 from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fold_batch_norms
+from featdepth_ros.models.batch_norms import fuse_batch_norms
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.compact import DEFAULT_FOCAL_PX, CompactModel, load_imagenet_encoder
 from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, Lite0Encoder, SameConv2d
@@ -257,7 +257,7 @@ def test_unknown_architecture_names_the_nearest() -> None:
 
 
 def test_folded_batch_norms_change_nothing_but_the_time(model: CompactModel) -> None:
-    folded = fold_batch_norms(model)
+    folded = fuse_batch_norms(model)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
     assert any(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
     first, second = _image(13), _image(14)
@@ -265,7 +265,7 @@ def test_folded_batch_norms_change_nothing_but_the_time(model: CompactModel) -> 
         torch.testing.assert_close(folded.depth(first), model.depth(first), atol=1e-4, rtol=0)
         torch.testing.assert_close(folded.pose(first, second), model.pose(first, second), atol=1e-4, rtol=1e-3)
     with pytest.raises(FeatDepthError, match="eval mode only"):
-        fold_batch_norms(build_model("compact"))
+        fuse_batch_norms(build_model("compact"))
 
 
 def test_folding_covers_the_reference_networks() -> None:
@@ -274,7 +274,7 @@ def test_folding_covers_the_reference_networks() -> None:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean = torch.randn(module.num_features) * 0.1
             module.running_var = torch.rand(module.num_features) + 0.5
-    folded = fold_batch_norms(reference)
+    folded = fuse_batch_norms(reference)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
     image = _image(15)
     with torch.inference_mode():

@@ -1,0 +1,121 @@
+"""The camera's height over the ground plane, in the unit of a depth map.
+
+Two fits serve two uses. `ground_height` searches by random sampling. It needs no start, so a pitched camera and things
+on the road do not mislead it. `ground_heights` is a batched robust least squares through which gradients flow. It
+starts at a level plane and finds the ground of a camera that is mounted about level; at 5 degrees of upward pitch it
+finds none.
+
+Source of the idea: Xue et al., Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous
+Driving Applications (IROS 2020).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featdepth_ros.geometry.cameras import CameraModel
+
+#: The part of the image that is taken for road: between these shares of the width, and below a share of the height.
+ROAD_LEFT, ROAD_RIGHT = 0.25, 0.75
+#: That share of the height: of the search, and of the fit.
+SEARCH_TOP, FIT_TOP = 0.65, 0.6
+#: Every which row and column the search takes.
+SEARCH_STEPS = (3, 5)
+#: Planes that the search tries, and the least number of points it works on.
+SEARCH_ROUNDS, FEWEST_POINTS = 48, 50
+#: Relative distance from a plane within which a point lies on it.
+SEARCH_TOLERANCE = 0.06
+#: Relative distances from the plane at which points begin to count less, fit by fit: what stands on the road drops out.
+FIT_TOLERANCES = (0.3, 0.15, 0.07, 0.05)
+#: A plane is the ground when the points near it make up this share, and when it is tilted by no more than this.
+NEAR_SHARE = 0.5
+SEARCH_MOST_TILT_RAD, FIT_MOST_TILT_RAD = math.radians(25.0), math.radians(12.0)
+
+
+def ground_height(depth: NDArray[np.float32], camera: CameraModel) -> float | None:
+    """Height of the camera over the ground plane, in units of ``depth``.
+
+    Fits a plane by random sampling (RANSAC, Fischler and Bolles 1981; fixed seed) to the points under the lower middle
+    of the image, then by least squares to its inliers.
+
+    Args:
+        depth: (h, w) float32 z-depth.
+        camera: pinhole camera of the map.
+
+    Returns:
+        The height, or None when no plane that could be the ground holds most of the points.
+    """
+    height, width = depth.shape
+    top, left, right = int(SEARCH_TOP * height), int(ROAD_LEFT * width), int(ROAD_RIGHT * width)
+    v, u = np.mgrid[top : height : SEARCH_STEPS[0], left : right : SEARCH_STEPS[1]]
+    z = depth[v, u].astype(np.float64).ravel()
+    points = np.stack([(u.ravel() - camera.cx) / camera.fx * z, (v.ravel() - camera.cy) / camera.fy * z, z], axis=1)
+    points = points[np.isfinite(z) & (z > 0)]
+    if len(points) < FEWEST_POINTS:
+        return None
+    random = np.random.default_rng(0)
+    best: NDArray[np.bool_] | None = None
+    for _ in range(SEARCH_ROUNDS):
+        a, b, c = points[random.choice(len(points), 3, replace=False)]
+        normal = np.cross(b - a, c - a)
+        length = float(np.linalg.norm(normal))
+        if length < 1e-9:
+            continue
+        normal /= length
+        if abs(normal[1]) < math.cos(SEARCH_MOST_TILT_RAD):
+            continue
+        distance = abs(float(normal @ a))
+        near = np.abs(points @ normal - normal @ a) < SEARCH_TOLERANCE * max(distance, 1e-6)
+        if best is None or near.sum() > best.sum():
+            best = near
+    if best is None or best.sum() < NEAR_SHARE * len(points):
+        return None
+    inliers = points[best]
+    centre = inliers.mean(axis=0)
+    normal = np.linalg.svd(inliers - centre, full_matrices=False)[2][2]
+    if abs(normal[1]) < math.cos(SEARCH_MOST_TILT_RAD):
+        return None
+    height_units = float(normal @ centre) * math.copysign(1.0, normal[1])
+    return height_units if height_units > 0 else None
+
+
+def ground_heights(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+    """The camera's height over the plane that the road's depth lies in.
+
+    Args:
+        depth: (B, 1, H, W) float32 z-depth, any unit; gradients flow through the fit.
+        camera: (B, 4) fx, fy, cx, cy, pixels of H x W.
+
+    Returns:
+        (B,) heights in the unit of ``depth``, and (B,) bool: whether the fit can be believed.
+    """
+    height, width = depth.shape[-2:]
+    top, left, right = int(FIT_TOP * height), int(ROAD_LEFT * width), int(ROAD_RIGHT * width)
+    fx, fy, cx, cy = (value[:, None, None] for value in camera.unbind(1))
+    z = depth[:, 0, top:, left:right]
+    x = (torch.arange(left, right, device=depth.device) - cx) / fx * z
+    y = (torch.arange(top, height, device=depth.device)[:, None] - cy) / fy * z
+    points = torch.stack((x, y, z), -1).flatten(1, 2)
+    unit = points[..., 2:].detach().mean(1, keepdim=True)  # numbers around one, whatever the unit of depth
+    points = points / unit
+    weight = (1 / points[..., 2].detach()).square()  # errors of depth grow with depth
+    # The first plane: level, as far below as most points are.
+    normal = torch.zeros_like(points[:, 0])
+    normal[:, 1] = 1 / points[..., 1].detach().median(1).values.clamp_min(1e-3)
+    for tolerance in FIT_TOLERANCES:
+        distance = (points.detach() @ normal.detach()[..., None])[..., 0] - 1
+        w = (weight / (1 + (distance / tolerance).square()) ** 2)[..., None]
+        A = points.mT @ (w * points)
+        b = (w * points).sum(1)
+        small = 1e-6 * A.diagonal(dim1=1, dim2=2).detach().mean(1)[:, None, None]
+        normal = torch.linalg.solve(A + small * torch.eye(3, device=depth.device), b)
+    with torch.no_grad():
+        distance = (points @ normal[..., None])[..., 0] - 1
+        near = (distance.abs() < 2 * FIT_TOLERANCES[-1]).float().mean(1) > NEAR_SHARE
+        level = normal[:, 1] > math.cos(FIT_MOST_TILT_RAD) * normal.norm(dim=1)
+    return unit[:, 0, 0] / normal.norm(dim=1).clamp_min(1e-6), near & level

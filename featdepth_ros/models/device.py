@@ -1,0 +1,26 @@
+"""The one choice of the device that networks run on."""
+
+from __future__ import annotations
+
+import torch
+
+from featdepth_ros.errors import ConfigError
+
+
+def resolve_device(name: str | None) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device; ``auto`` and None take the GPU when there is one.
+
+    Raises:
+        ConfigError: not a device, or one this machine lacks.
+    """
+    if name in (None, "", "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+    except RuntimeError as error:
+        raise ConfigError(f"device '{name}' is not known; expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' was asked for, but this torch sees no CUDA GPU; use device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device '{name}' was asked for; there are {torch.cuda.device_count()} GPUs")
+    return device
