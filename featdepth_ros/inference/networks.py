@@ -15,30 +15,12 @@ from torch import Tensor
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.se3 import refocused_motion
+from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fold_batch_norms
+from featdepth_ros.models.batch_norms import fuse_batch_norms
 from featdepth_ros.models.info import ModelInfo
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def resolve_device(name: str | None) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device; ``auto`` and None take the GPU when there is one.
-
-    Raises:
-        ConfigError: not a device, or one this machine lacks.
-    """
-    if name in (None, "", "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(str(name))
-    except RuntimeError as error:
-        raise ConfigError(f"device '{name}' is not known; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device '{name}' was asked for, but this torch sees no CUDA GPU; use device cpu or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device '{name}' was asked for; there are {torch.cuda.device_count()} GPUs")
-    return device
 
 
 def _fast_bf16(device: torch.device) -> bool:
@@ -89,7 +71,7 @@ class Networks:
 
     Args:
         model: as `load_model` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
-        device: see `resolve_device`.
+        device: see `models.device.resolve_device`.
         precision: see `resolve_precision`.
     """
 
@@ -105,11 +87,16 @@ class Networks:
         self.has_pose = "pose" in model.nets
         self._shared = hasattr(model, "encode")
         # The `Any` is for the two methods that only models with a shared encoder have.
-        folded: Any = fold_batch_norms(model.eval())
-        self._model = folded.to(device=device, memory_format=torch.channels_last)
+        fused: Any = fuse_batch_norms(model.eval())
+        self._model = fused.to(device=device, memory_format=torch.channels_last)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def encode(self, frame: RectifiedFrame) -> EncodedFrame:
+        """Return a frame with what the networks say of it alone."""
+        observation = self.observe(frame.image)
+        return EncodedFrame(frame, observation, self.depth(observation))
 
     def observe(self, image: Tensor) -> Any:
         """Encode (1, 3, h, w) float32 RGB in [0, 1], on the device."""

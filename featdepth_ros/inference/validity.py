@@ -18,7 +18,13 @@ stands in docs/results.md and is held by a test.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
+import torch.nn.functional as F
+
+from featdepth_ros.geometry import warp
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.projection import backproject, project
+from featdepth_ros.inference.frame import EncodedFrame
+from featdepth_ros.inference.types import Motion, ScaleState
 
 #: Largest over smallest depth among neighbours that still counts as one surface.
 EDGE_RATIO = 1.15
@@ -26,6 +32,48 @@ EDGE_RATIO = 1.15
 PLANE_BEND = 0.03
 #: Relative difference of the two frames' depths of one point that still counts as agreement.
 AGREEMENT = 0.20
+
+
+def valid_mask(
+    frame: EncodedFrame,
+    motion: Motion,
+    earlier: EncodedFrame | None,
+    scale: ScaleState,
+    depth_range: tuple[float, float],
+) -> torch.Tensor:
+    """Apply all four rules.
+
+    Args:
+        frame: the current frame.
+        motion: since ``earlier``.
+        earlier: the frame that ``motion`` counts from; None leaves rule 4 out.
+        scale: what one unit of the networks is worth.
+        depth_range: nearest and farthest depth, in the unit of ``scale``.
+
+    Returns:
+        (1, 1, h, w) bool at the networks' size.
+    """
+    depth = frame.network_depth * scale.factor
+    mask = (depth > depth_range[0]) & (depth < depth_range[1]) & off_edges(depth)
+    camera = frame.depth_camera
+    if camera is not None and earlier is not None:
+        mask &= _agrees_with_earlier(depth, earlier.network_depth * scale.factor, camera, motion)
+    full = warp.resize_nearest(mask.float(), *frame.rectified.size) > 0.5
+    return full & frame.rectified.in_image
+
+
+def _agrees_with_earlier(
+    depth: torch.Tensor, earlier: torch.Tensor, camera: CameraModel, motion: Motion
+) -> torch.Tensor:
+    """Rule 4 for (1, 1, h, w) depth of both frames, seen by one camera."""
+    K = torch.from_numpy(camera.K)[None].to(depth)
+    T = torch.from_numpy(motion.T_previous_current)[None].to(depth)
+    pixels, predicted = project(backproject(depth, K), K, T)
+    seen = warp.sample_pixels(earlier, pixels)
+    height, width = depth.shape[-2:]
+    x, y = pixels[..., 0], pixels[..., 1]
+    covered = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return agrees(predicted, seen, covered[:, None] & (predicted > 0))
 
 
 def off_edges(depth: torch.Tensor) -> torch.Tensor:

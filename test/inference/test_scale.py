@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from featdepth_ros.errors import CheckpointError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.ground import ground_height
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.inference.scale import ScaleEstimator, focal_ratio, ground_height
+from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.models.info import ModelInfo
 
 CAMERA = CameraModel(320, 96, 185.6, 184.3, 159.5, 47.5)
@@ -65,13 +68,25 @@ def test_relative_weights_stay_relative_until_told_a_factor() -> None:
 
 def test_focal_ratio_compares_pixels_of_the_networks_input() -> None:
     info = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
-    same = CameraModel(1280, 384, 0.58 * 1280, 1.92 * 384, 639.5, 191.5)
-    assert focal_ratio(info, same, (192, 640)) == pytest.approx(1.0)
+    estimator = ScaleEstimator(info, EstimatorConfig())
+    same = CameraModel(640, 192, 0.58 * 640, 1.92 * 192, 319.5, 95.5)
+    assert estimator.ratio(same) == pytest.approx(1.0)
     # Half the size of input: everything looks half as large, as through half the focal length.
-    assert focal_ratio(info, same, (96, 320)) == pytest.approx(0.5)
+    assert estimator.ratio(same.resized(320, 96)) == pytest.approx(0.5)
     tele = CameraModel(640, 192, 2 * 0.58 * 640, 2 * 1.92 * 192, 319.5, 95.5)
-    assert focal_ratio(info, tele, (192, 640)) == pytest.approx(2.0)
-    assert focal_ratio(info, None, (192, 640)) == 1.0
+    assert estimator.ratio(tele) == pytest.approx(2.0)
+    assert estimator.ratio(None) == 1.0
+    assert ScaleEstimator(info, EstimatorConfig(focal_compensation=False)).ratio(tele) == 1.0
+    assert ScaleEstimator(ModelInfo(), EstimatorConfig()).ratio(tele) == 1.0
+
+
+def test_focal_ratio_is_the_same_for_numbers_and_tensors() -> None:
+    info = ModelInfo(focal=(0.58, 1.92))
+    fx, fy = torch.tensor([371.2, 742.4]), torch.tensor([368.64, 737.28])
+    np.testing.assert_allclose(info.focal_ratio(fx, fy).numpy(), [1.0, 2.0], rtol=1e-6)
+    assert info.focal_ratio(742.4, 737.28) == pytest.approx(2.0)
+    with pytest.raises(CheckpointError, match="unknown"):
+        ModelInfo().focal_ratio(1.0, 1.0)
 
 
 def test_an_unknown_camera_makes_metric_weights_less_sure() -> None:

@@ -1,0 +1,170 @@
+"""One frame on its way through the estimator: rectified, then with what the networks say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featdepth_ros.errors import ImageError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.rectification import Rectification
+
+
+class RectifiedViews:
+    """The two pinhole views of one camera's images: at the networks' size and at the delivered size.
+
+    Args:
+        camera: the calibration; None for an uncalibrated camera.
+        delivered_size: (width, height) in pixels of the delivered images.
+        size: (height, width) in pixels of the networks' input.
+        device: where the sampling grids lie.
+
+    Attributes:
+        size: (height, width) in pixels of the networks' input.
+        network: rectifies to that size.
+
+    Raises:
+        CalibrationError: the calibration is for images of another size.
+    """
+
+    def __init__(
+        self,
+        camera: CameraModel | None,
+        delivered_size: tuple[int, int],
+        size: tuple[int, int],
+        device: torch.device,
+    ) -> None:
+        self.size = size
+        self.network = Rectification(camera, delivered_size, size, device)
+        self._source = (camera, delivered_size, (delivered_size[1], delivered_size[0]), device)
+
+    @cached_property
+    def full(self) -> Rectification:
+        """Rectifies at the delivered size. It is made when first asked for."""
+        return Rectification(*self._source)
+
+
+@dataclass(frozen=True, eq=False)
+class RectifiedFrame:
+    """One delivered image as an ideal pinhole camera would have taken it.
+
+    Attributes:
+        stamp_ns: time of exposure, nanoseconds.
+        delivered: (H, W, 3) uint8 RGB as the camera delivered it.
+        views: how the camera's images are rectified; the same object for all frames of one camera and size.
+        image: (1, 3, h, w) float32 RGB in [0, 1] on the device: rectified, at the networks' size.
+    """
+
+    stamp_ns: int
+    delivered: NDArray[np.uint8]
+    views: RectifiedViews
+    image: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels of ``image``."""
+        return self.views.size
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """Pinhole camera of ``image``; None when the input was uncalibrated."""
+        return self.views.network.camera
+
+    @property
+    def in_image(self) -> Tensor:
+        """(h, w) bool on the device; False where ``image`` reaches outside the delivered image."""
+        return self.views.network.in_image
+
+    @property
+    def full_camera(self) -> CameraModel | None:
+        """Pinhole camera of ``full_image``; None when the input was uncalibrated."""
+        return self.views.full.camera
+
+    @property
+    def full_in_image(self) -> Tensor:
+        """(H, W) bool on the device; False where ``full_image`` reaches outside the delivered image."""
+        return self.views.full.in_image
+
+    @cached_property
+    def full_image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB: rectified at the delivered size. It is the delivered image where no lens is undone."""
+        full = self.views.full
+        return self.delivered if full.is_pure_resize else to_bytes(full.apply(self.delivered))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrame:
+    """A rectified frame and what the networks say of it alone.
+
+    Attributes:
+        rectified: the frame.
+        observation: what `Networks.observe` returned; the pose network takes it.
+        network_depth: (1, 1, h / 2, w / 2) float32 on the device, z-depth in network units.
+    """
+
+    rectified: RectifiedFrame
+    observation: Any
+    network_depth: Tensor
+
+    @property
+    def depth_camera(self) -> CameraModel | None:
+        """Pinhole camera of ``network_depth``; None when the input was uncalibrated."""
+        camera = self.rectified.camera
+        height, width = self.network_depth.shape[-2:]
+        return None if camera is None else camera.resized(width, height)
+
+
+class Rectifier:
+    """Rectifies the images of one camera. The sampling grids are made anew when calibration or image size change.
+
+    Args:
+        choose_size: gives the networks' size (height, width) for images of (width, height).
+        device: where the work is done.
+
+    Attributes:
+        views: of the last image; None before the first.
+    """
+
+    def __init__(self, choose_size: Callable[[int, int], tuple[int, int]], device: torch.device) -> None:
+        self._choose_size = choose_size
+        self._device = device
+        self._source: tuple[CameraModel | None, tuple[int, int]] | None = None
+        self.views: RectifiedViews | None = None
+
+    def rectify(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> RectifiedFrame:
+        """Return the frame of one delivered image, (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: the image is no (H, W, 3) uint8 array.
+            CalibrationError: the calibration is for images of another size.
+        """
+        check_image(image)
+        delivered_size = (image.shape[1], image.shape[0])
+        if self.views is None or self._source != (camera, delivered_size):
+            self.views = RectifiedViews(camera, delivered_size, self._choose_size(*delivered_size), self._device)
+            self._source = (camera, delivered_size)
+        return RectifiedFrame(stamp_ns, image, self.views, self.views.network.apply(image))
+
+
+def check_image(image: object) -> None:
+    """Refuse what is no image.
+
+    Raises:
+        ImageError: not an (H, W, 3) uint8 array of at least 2 by 2 pixels.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"image is a {type(image).__name__}; expected a uint8 array (H, W, 3), RGB")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3), RGB")
+
+
+def to_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """Return (1, 3, h, w) floating point in [0, 1] as (h, w, 3) uint8."""
+    return np.asarray(image[0].mul(255.0).round_().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
