@@ -1,23 +1,14 @@
-"""The README: its parameter table is the schema's, its links lead somewhere, its verbs exist."""
+"""The README: its links lead somewhere, its verbs exist."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
-
 from featdepth_ros.cli.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_parameter_table_is_the_schemas() -> None:
-    pytest.importorskip("rclpy")
-    from featdepth_ros.ros.parameters.definitions import markdown_table
-
-    assert markdown_table().strip() in README
 
 
 def test_links_and_pictures_exist() -> None:

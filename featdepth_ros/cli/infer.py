@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdepth_ros.cli.support.arguments import image_size, positive
+from featdepth_ros.inference.options import Option, options
 
 if TYPE_CHECKING:
     from featdepth_ros.inference.config import EstimatorConfig
@@ -26,6 +28,10 @@ INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI
                           the earlier camera's optical axes; the first is that of an unknown motion
   summary.json            what ran, how fast, and what the numbers mean"""
 
+#: Options that are flags here; the node has more.
+_ESTIMATOR_FLAGS = ("motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth")
+_METAVARS = {"weights": "W", "camera_height_m": "M"}
+
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"
 
 
@@ -34,51 +40,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("input", metavar="INPUT", help="image, folder, video, bag, KITTI or EuRoC folder")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
-    parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
+    for option in options("weights", "preset"):
+        _add_flag(parser, option)
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
     parser.add_argument(
         "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
     )
     parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
+    for option in options("device", "precision"):
+        _add_flag(parser, option)
     parser.add_argument(
         "--input-size", type=image_size, metavar="HxW", help="size the networks run at (default: as trained)"
     )
-    parser.add_argument(
-        "--motion",
-        default="auto",
-        choices=["auto", "network", "aligned"],
-        help="of the pose network alone, or sharpened on tracked points (auto: with the compact model)",
-    )
-    parser.add_argument("--scale", default="auto", choices=["auto", "relative", "factor", "camera_height"])
-    parser.add_argument(
-        "--scale-factor", type=positive, default=1.0, help="metres per network unit, for --scale factor"
-    )
-    parser.add_argument("--camera-height", type=positive, default=1.5, metavar="M", help="for --scale camera_height")
-    parser.add_argument("--min-depth", type=positive, default=0.1, help="nearest valid depth (0.1)")
-    parser.add_argument("--max-depth", type=positive, default=80.0, help="farthest valid depth (80)")
+    for option in options(*_ESTIMATOR_FLAGS):
+        _add_flag(parser, option)
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--json", metavar="FILE", help="write the summary there too")
+
+
+def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
+    """Declare the flag of an option: ``--camera-height`` for ``camera_height_m``, with its default, limits and text."""
+    flag = "--" + option.name.removesuffix("_m").replace("_", "-")
+    text = option.description.replace("%", "%%")
+    metavar = _METAVARS.get(option.name)
+    if option.choices:
+        parser.add_argument(flag, dest=option.name, default=option.default, choices=option.choices, help=text)
+    elif isinstance(option.default, float):
+        text = f"{text} ({option.range_text}, default {option.default:g})"
+        parser.add_argument(
+            flag, dest=option.name, default=option.default, type=_reader(option), metavar=metavar, help=text
+        )
+    else:
+        parser.add_argument(flag, dest=option.name, default=option.default, metavar=metavar, help=text)
+
+
+def _reader(option: Option) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = positive(text)
+        reason = option.invalid_reason(value)
+        if reason:
+            raise argparse.ArgumentTypeError(reason)
+        return value
+
+    return read
 
 
 def _config(args: argparse.Namespace) -> EstimatorConfig:
     from featdepth_ros.errors import ConfigError
     from featdepth_ros.inference.config import EstimatorConfig
 
+    given = {name: getattr(args, name) for name in ("precision", *_ESTIMATOR_FLAGS)}
     try:
-        return EstimatorConfig(
-            output_size="network",
-            input_size=args.input_size,
-            precision=args.precision,
-            motion=args.motion,
-            scale=args.scale,
-            scale_factor=args.scale_factor,
-            camera_height_m=args.camera_height,
-            min_depth=args.min_depth,
-            max_depth=args.max_depth,
-        )
+        return EstimatorConfig(output_size="network", input_size=args.input_size, **given)
     except ConfigError as error:
         args.wrong_usage(str(error))
         raise
@@ -98,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args)
     recording = open_recording(args.input, topic=args.topic, camera=args.camera, rate_hz=args.rate)
     weights = resources.weights_file(args.weights)
-    model = load_model(weights, preset=args.preset)
+    model = load_model(weights, preset=args.preset or None)
     estimator = Estimator(model, config, device=args.device)
     with InferOutput(Path(args.output), overwrite=args.overwrite) as output:
         # The first run of the networks sets kernels up; it is start-up, not speed.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
 
 from featdepth_ros.errors import ConfigError
+from featdepth_ros.inference.options import OPTIONS, MotionChoice, OutputSize, Precision, ScaleChoice, default
 
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """How the estimator runs.
+    """How the estimator runs. Defaults and limits are those of `inference.options`.
 
     Attributes:
         output_size: ``network`` (depth at the networks' size) or ``input`` (at the size of the delivered image).
@@ -29,33 +28,32 @@ class EstimatorConfig:
             published networks' own numbers.
         standing_gate: hold the pose exactly still while the picture does not move.
         max_gap_s: seconds; an earlier frame older than this is not paired.
+
+    Raises:
+        ConfigError: a value is out of its range, or two values contradict each other.
     """
 
-    output_size: Literal["network", "input"] = "network"
+    output_size: OutputSize = default("output_size")
     input_size: tuple[int, int] | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    min_depth: float = 0.1
-    max_depth: float = 80.0
-    scale: Literal["auto", "relative", "factor", "camera_height"] = "auto"
-    scale_factor: float = 1.0
-    camera_height_m: float = 1.5
-    focal_compensation: bool = True
-    estimate_motion: bool = True
-    motion: Literal["auto", "network", "aligned"] = "auto"
-    standing_gate: bool = True
-    max_gap_s: float = 1.0
+    precision: Precision = default("precision")
+    min_depth: float = default("min_depth")
+    max_depth: float = default("max_depth")
+    scale: ScaleChoice = default("scale")
+    scale_factor: float = default("scale_factor")
+    camera_height_m: float = default("camera_height_m")
+    focal_compensation: bool = default("focal_compensation")
+    estimate_motion: bool = default("estimate_motion")
+    motion: MotionChoice = default("motion")
+    standing_gate: bool = default("standing_gate")
+    max_gap_s: float = default("max_gap_s")
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_depth < self.max_depth < math.inf:
-            raise ConfigError(
-                f"depth range is {self.min_depth} to {self.max_depth}; expected 0 < min_depth < max_depth, finite"
-            )
-        if self.scale == "factor" and not 0 < self.scale_factor < math.inf:
-            raise ConfigError(f"scale_factor is {self.scale_factor}; expected a positive number")
-        if self.scale == "camera_height" and not 0 < self.camera_height_m < math.inf:
-            raise ConfigError(f"camera_height_m is {self.camera_height_m}; expected a positive number of metres")
-        if not self.max_gap_s > 0:
-            raise ConfigError(f"max_gap_s is {self.max_gap_s}; expected a positive number of seconds")
+        for field in fields(self):
+            reason = OPTIONS[field.name].invalid_reason(getattr(self, field.name)) if field.name in OPTIONS else ""
+            if reason:
+                raise ConfigError(reason)
+        if not self.min_depth < self.max_depth:
+            raise ConfigError(f"depth range is {self.min_depth} to {self.max_depth}; expected min_depth < max_depth")
         if self.input_size is not None and any(side < 32 or side % 32 for side in self.input_size):
             raise ConfigError(
                 f"input_size is {self.input_size}; expected (height, width), both multiples of 32 and at least 32"

@@ -27,10 +27,10 @@ from featdepth_ros.ros.loading import Engine, EngineLoader, free_memory, load_en
 from featdepth_ros.ros.middleware import use_shared_memory_profile
 from featdepth_ros.ros.parameters.settings import (
     changed_live,
-    complaints,
     declare_parameters,
+    invalid_values,
     read_settings,
-    refusal,
+    rejection_reason,
     unknown_names,
 )
 from featdepth_ros.ros.pipeline import Pipeline
@@ -139,7 +139,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 
     def _configure(self) -> None:
         self._settings = read_settings(self)
-        wrong = complaints(self._settings)
+        wrong = invalid_values(self._settings)
         if wrong:
             raise StartError("; ".join(wrong))
         self._listener = TransformListener(self, self._on_tf_conflict)  # first: it hears while the networks load
@@ -280,7 +280,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         return response
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        reason = refusal(changes, self._state)
+        reason = rejection_reason(changes, self._state)
         if reason:
             return SetParametersResult(successful=False, reason=reason)
         live = changed_live(self._settings, changes)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from featdepth_ros.cli import infer
 from featdepth_ros.cli.main import main
 from featdepth_ros.cli.support import arguments, simulation_options
+from featdepth_ros.inference.options import OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,8 @@ def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
         ["infer", "x", "--output", "y", "--rate", "nan"],
         ["infer", "x", "--output", "y", "--input-size", "33x64"],
         ["infer", "x", "--output", "y", "--min-depth", "90"],
+        ["infer", "x", "--output", "y", "--camera-height", "101"],
+        ["infer", "x", "--output", "y", "--scale-factor", "nan"],
         ["simulate", "--output", "y", "--frames", "0"],
         ["simulate", "--output", "y", "--seed", "-1"],
         ["prepare", "x", "--output", "y", "--frames", "0"],
@@ -76,3 +80,24 @@ def test_they_are_wrong_usage(line: list[str], capsys: pytest.CaptureFixture[str
         main(line)
     assert stopped.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_the_flags_of_infer_are_the_estimators_options() -> None:
+    parser = argparse.ArgumentParser()
+    infer.add_arguments(parser)
+    parsed = vars(parser.parse_args(["x", "--output", "y"]))
+    shared = {name: option.default for name, option in OPTIONS.items() if name in parsed}
+    assert {name: parsed[name] for name in shared} == shared
+    assert set(OPTIONS) - set(shared) == {
+        "input_height",
+        "input_width",
+        "output_size",
+        "focal_compensation",
+        "estimate_motion",
+        "standing_gate",
+        "max_gap_s",
+    }
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    assert flags >= {"--weights", "--preset", "--device", "--precision", "--motion", "--scale", "--scale-factor"}
+    assert flags >= {"--camera-height", "--min-depth", "--max-depth"}
+    assert parser.parse_args(["x", "--output", "y", "--camera-height", "1.2"]).camera_height_m == 1.2

@@ -16,8 +16,8 @@ from std_msgs.msg import String
 
 from featdepth_ros.recordings.stream import StreamMessage, StreamTopic
 from featdepth_ros.ros.compat import keep_last
-from featdepth_ros.ros.player import Player, PlayOptions
-from featdepth_ros.ros.recorder import Recorder
+from featdepth_ros.ros.playback.player import Player, PlayOptions
+from featdepth_ros.ros.playback.recorder import Recorder
 
 pytestmark = pytest.mark.ros
 

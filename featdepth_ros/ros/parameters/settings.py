@@ -77,7 +77,7 @@ def read_settings(node: Node) -> Settings:
     return Settings(**{name: node.get_parameter(name).value for name in SCHEMA})
 
 
-def refusal(changes: Sequence[RclParameter], state: str) -> str:
+def rejection_reason(changes: Sequence[RclParameter], state: str) -> str:
     """Return why a change cannot be taken, or an empty string.
 
     Args:
@@ -88,9 +88,9 @@ def refusal(changes: Sequence[RclParameter], state: str) -> str:
         parameter = SCHEMA.get(change.name)
         if parameter is None:
             continue
-        complaint = parameter.complaint(change.value)
-        if complaint:
-            return complaint
+        reason = parameter.invalid_reason(change.value)
+        if reason:
+            return reason
         if not parameter.live and state != "unconfigured":
             return (
                 f"'{change.name}' is read by configure and the node is {state}: deactivate it, clean it up, set the "
@@ -106,10 +106,10 @@ def unknown_names(given: Iterable[str]) -> list[str]:
     return [f"parameter '{name}' is unknown to this node and ignored{nearest_name(name, SCHEMA)}" for name in strange]
 
 
-def complaints(settings: Settings) -> list[str]:
+def invalid_values(settings: Settings) -> list[str]:
     """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
-    found = [SCHEMA[f.name].complaint(getattr(settings, f.name)) for f in fields(settings)]
-    return [text for text in found if text]
+    reasons = [SCHEMA[f.name].invalid_reason(getattr(settings, f.name)) for f in fields(settings)]
+    return [reason for reason in reasons if reason]
 
 
 def changed_live(settings: Settings, changes: Sequence[RclParameter]) -> dict[str, Any]:

@@ -1,0 +1,201 @@
+"""The options of networks and estimator, each defined once: default, range, choices, text and reason.
+
+`EstimatorConfig` takes its defaults and limits from here, `featdepth infer` its flags, and the node its parameters.
+config/depth.yaml, docs/parameters.md and the ROS descriptors are made from those. Needs neither torch nor ROS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Value = bool | int | float | str
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+OutputSize = Literal["network", "input"]
+ScaleChoice = Literal["auto", "relative", "factor", "camera_height"]
+MotionChoice = Literal["auto", "network", "aligned"]
+
+_TYPE_NAMES: dict[type, str] = {bool: "bool", int: "int", float: "double", str: "string"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: of the field of `EstimatorConfig` and of the ROS parameter; the flag is made from it.
+        default: its type is the option's type.
+        description: what it does, one or two sentences.
+        reason: why the default is what it is, or when to change it.
+        choices: the strings allowed; empty: any.
+        low, high: inclusive range of a number.
+        live: True: takes effect while the node runs. False: read by `configure`.
+    """
+
+    name: str
+    default: Value
+    description: str
+    reason: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    live: bool = False
+
+    @property
+    def type_name(self) -> str:
+        """``bool``, ``int``, ``double`` or ``string``."""
+        return _TYPE_NAMES[type(self.default)]
+
+    @property
+    def range_text(self) -> str:
+        """What values are allowed, in words; empty when any."""
+        if self.choices:
+            return " | ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g}"
+        return ""
+
+    def invalid_reason(self, value: Any) -> str:
+        """Return why ``value`` is not allowed, or an empty string."""
+        if self.choices and value not in self.choices:
+            return f"'{self.name}' is '{value}'; expected one of {', '.join(self.choices)}"
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
+            return f"'{self.name}' is {value}; expected {self.range_text}"
+        return ""
+
+
+_OPTIONS = (
+    Option(
+        "weights",
+        "compact",
+        "Path of a weights file (.safetensors, or a published .pth), or the name of a model that ships.",
+        "The compact model runs on a CPU.",
+    ),
+    Option(
+        "preset",
+        "",
+        "Depth range and scale a published .pth file does not carry: kitti, kitti_odom, euroc, nyu...",
+        "Empty for files that know it themselves.",
+    ),
+    Option(
+        "device",
+        "auto",
+        "Where the networks run: auto, cpu, cuda, cuda:0...",
+        "auto takes a GPU when PyTorch finds one.",
+    ),
+    Option(
+        "precision",
+        "auto",
+        "Arithmetic of the networks; geometry is always fp32.",
+        "auto takes bf16 where the processor is fast at it.",
+        choices=get_args(Precision),
+    ),
+    Option(
+        "input_height",
+        0,
+        "Rows the networks see, a multiple of 32; 0: as trained (the compact model takes the camera's aspect).",
+        "Smaller is faster and coarser.",
+        low=0,
+        high=4096,
+    ),
+    Option(
+        "input_width",
+        0,
+        "Columns the networks see, a multiple of 32; 0: as trained.",
+        "Give it together with input_height.",
+        low=0,
+        high=4096,
+    ),
+    Option(
+        "output_size",
+        "network",
+        "Size of the depth image, cloud and image_rect: what the networks give, or that of the camera's image.",
+        "The network's own size costs least and invents no detail.",
+        choices=get_args(OutputSize),
+    ),
+    Option(
+        "min_depth",
+        0.1,
+        "Nearest valid depth in metres; the node publishes nearer as -Inf (REP-117).",
+        "Below it the networks have learned nothing.",
+        low=0.001,
+        high=1000.0,
+    ),
+    Option(
+        "max_depth",
+        80.0,
+        "Farthest valid depth in metres; the node publishes farther as +Inf (REP-117).",
+        "Lower it indoors.",
+        low=0.01,
+        high=10000.0,
+    ),
+    Option(
+        "scale",
+        "auto",
+        "How network units become metres: as the weights say, never, by scale_factor or by camera_height_m.",
+        "A single camera cannot see scale; while it is relative diagnostics warn.",
+        choices=get_args(ScaleChoice),
+    ),
+    Option(
+        "scale_factor",
+        1.0,
+        "Metres per network unit, for scale: factor.",
+        "36 for the published weights trained on stereo pairs.",
+        low=1e-6,
+        high=1e6,
+    ),
+    Option(
+        "camera_height_m",
+        1.5,
+        "Height of the camera above the ground in metres, for scale: camera_height.",
+        "Measure it; an error of 10 % is 10 % in every distance.",
+        low=0.01,
+        high=100.0,
+    ),
+    Option(
+        "focal_compensation",
+        True,
+        "Correct depth for a focal length other than the training camera's.",
+        "A longer lens makes everything look nearer than it is.",
+    ),
+    Option(
+        "estimate_motion",
+        True,
+        "Run the pose network and publish odometry.",
+        "Set it to false for depth alone.",
+    ),
+    Option(
+        "motion",
+        "auto",
+        "network: the pose network's answer; aligned: sharpened on tracked points and depth; auto: aligned with the "
+        "compact model.",
+        "The pose network alone drifts more; published networks keep their own numbers.",
+        choices=get_args(MotionChoice),
+    ),
+    Option(
+        "standing_gate",
+        True,
+        "Hold the pose exactly still while the picture does not move.",
+        "A standing robot must not drift.",
+    ),
+    Option(
+        "max_gap_s",
+        1.0,
+        "Frames further apart than this are not compared; motion in between is unknown.",
+        "The networks were trained on neighbouring frames.",
+        low=0.01,
+        high=60.0,
+    ),
+)
+
+OPTIONS: dict[str, Option] = {option.name: option for option in _OPTIONS}
+
+
+def options(*names: str) -> tuple[Option, ...]:
+    """Return options by name, in the order given."""
+    return tuple(OPTIONS[name] for name in names)
+
+
+def default(name: str) -> Any:
+    """Return the default of an option."""
+    return OPTIONS[name].default
