@@ -15,6 +15,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from featdepth_ros.resources import config_file
+from featdepth_ros.ros.middleware import profile_environment
 from launch import LaunchContext, LaunchDescription
 
 #: name, default, description. An empty default leaves the matter to params_file.
@@ -52,11 +53,7 @@ def _switch(name: str, text: str) -> bool:
 def _environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
     if not _switch("dds_profile", LaunchConfiguration("dds_profile").perform(context)):
         return []
-    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-    if any(os.environ.get(name) for name in names):
-        return []
-    name = names[1] if os.environ.get("ROS_DISTRO") == "humble" else names[0]
-    return [SetEnvironmentVariable(name, str(config_file("dds/fastdds_shm.xml")))]
+    return [SetEnvironmentVariable(name, value) for name, value in profile_environment(os.environ).items()]
 
 
 def _nodes(context: LaunchContext) -> list[Node]:

@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.bags.writer import BagWriter
-    from featdepth_ros.ros.playback.command_node import ros_session
+    from featdepth_ros.ros.playback.command_node import command_node
     from featdepth_ros.ros.playback.recorder import Recorder
 
-    with ros_session("featdepth_recorder") as (node, stop), BagWriter(args.output, args.storage) as bag:
+    with command_node("featdepth_recorder") as (node, stop), BagWriter(args.output, args.storage) as bag:
         print(f"recording {'all topics' if args.all else ' '.join(args.topics)} into {args.output}", flush=True)
         with ProgressBar("record", unit="msg") as bar:
             report = Recorder(node, bag, args.topics, bar.update).record(stop, args.duration)

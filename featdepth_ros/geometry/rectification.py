@@ -206,7 +206,7 @@ class Rectification:
 
     @cached_property
     def _inverse(self) -> tuple[Tensor, Tensor]:
-        """Grid that looks delivered pixels up in the output, and which of them the output holds."""
+        """Grid of delivered pixels in the output, and which of them the output holds."""
         assert self._source is not None and self.camera is not None
         width, height = self._delivered
         u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))

@@ -1,8 +1,8 @@
-"""Motion from the pictures themselves: the pose network's answer sharpened by tracked points and known depth.
+"""Motion from the images themselves: the pose network's answer sharpened by tracked points and known depth.
 
 A pose network alone drifts by several percent of the way, and its translation need not fit the depth network's unit.
 Points of the earlier frame are tracked into the later one (Lucas and Kanade 1981, pyramids of Bouguet; forwards and
-backwards), lifted by the earlier depth map, and the motion that projects them where they were found is solved by random
+backwards) and lifted by the earlier depth map. The motion that projects them where tracking ended is solved by random
 sampling and least squares (perspective-n-point, Fischler and Bolles 1981). Where too few points agree, the
 network's answer stands.
 """
@@ -48,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Alignment:
-    """A motion that the pictures support.
+    """A motion that the images support.
 
     Attributes:
         T_later_earlier: (4, 4).
@@ -66,19 +66,19 @@ def align(earlier: View, later: View, camera: CameraModel, guess: NDArray[np.flo
 
     Args:
         earlier: its depth carries the scale.
-        later: its picture alone is used.
+        later: its image alone is used.
         camera: pinhole camera of both.
         guess: (4, 4) T_later_earlier to start from.
 
     Returns:
         The motion, or None when too few points agree on one.
     """
-    found = cv2.goodFeaturesToTrack(
+    corners = cv2.goodFeaturesToTrack(
         earlier.grey, POINTS, 0.005, SPACING_PX, mask=earlier.trusted.astype(np.uint8), blockSize=5
     )
-    if found is None or len(found) < ENOUGH:
+    if corners is None or len(corners) < ENOUGH:
         return None
-    start = found.reshape(-1, 2)
+    start = corners.reshape(-1, 2)
     K = camera.K  # noqa: N806 - the field's name
     points = _lift(start, earlier.depth, K)
     rotation_guess, _ = cv2.Rodrigues(guess[:3, :3])

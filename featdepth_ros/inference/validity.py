@@ -98,8 +98,8 @@ def agrees(predicted: torch.Tensor, seen: torch.Tensor, covered: torch.Tensor) -
     Args:
         predicted: (1, 1, h, w) depth that the current frame gives its points in the previous camera's frame.
         seen: (1, 1, h, w) depth that the previous frame measured there.
-        covered: (1, 1, h, w) bool; where the previous image covers the point at all. Elsewhere nothing is held
-            against the pixel.
+        covered: (1, 1, h, w) bool; where the previous image covers the point at all. Elsewhere the pixel
+            is not judged.
     """
     apart = (predicted - seen).abs() > AGREEMENT * torch.minimum(predicted, seen)
     return ~(apart & covered)

@@ -153,9 +153,9 @@ def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
         if key in expected and value.shape != expected[key].shape
     ]
     problems = [
-        f"{len(found)} {what}: {', '.join(found[:_NAMED_IN_ERRORS])}{', ...' if len(found) > _NAMED_IN_ERRORS else ''}"
-        for what, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if found
+        f"{len(keys)} {what}: {', '.join(keys[:_NAMED_IN_ERRORS])}{', ...' if len(keys) > _NAMED_IN_ERRORS else ''}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
     ]
     if problems:
         raise CheckpointError(f"'{weights.path}' does not fit {model.info.architecture}: {'; '.join(problems)}")

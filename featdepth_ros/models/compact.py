@@ -167,7 +167,7 @@ class CompactModel(FeatDepthModel):
         own, and translations in units of the network's depth. None: the canonical camera, centred, with square pixels
         and ``info.focal_px``; for frames of another that is a coarse guess in turns.
 
-        Gradients reach the depths as well: motion follows their scale, and a loss that looked at one of the two alone
+        Gradients reach the depths as well: motion follows their scale, and a loss that saw one of the two alone
         would shrink both without end.
         """
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]

@@ -133,8 +133,8 @@ def imagenet_file(path: str | Path | None = None) -> Path:
         if not named.is_file():
             raise CheckpointError(f"no ImageNet weights at '{named}'; expected EfficientNet-Lite0 as a .pth file")
         return named
-    found = importlib.util.find_spec(IMAGENET_PACKAGE)
-    folders = list(found.submodule_search_locations or []) if found else []
+    spec = importlib.util.find_spec(IMAGENET_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
     for folder in folders:
         for candidate in sorted(Path(folder, "models").glob("efficientnet-lite0-*.pth")):
             return candidate

@@ -138,8 +138,8 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             break
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange or not state:
-        found = f"{_some(strange)} are no tensors" if strange else "it is empty"
-        raise CheckpointError(f"'{path}' holds no state_dict: {found}")
+        contents = f"{_some(strange)} are no tensors" if strange else "it is empty"
+        raise CheckpointError(f"'{path}' holds no state_dict: {contents}")
     return {str(key): value for key, value in state.items()}, tuple(dropped)
 
 

@@ -1,4 +1,4 @@
-"""The differences between the supported ROS 2 distributions (Humble, Jazzy, Kilted, Lyrical), in one place."""
+"""The differences between the supported ROS 2 distributions (Humble, Jazzy, Kilted, Lyrical)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam between the node and the estimator: what the node asks of it, and how it is loaded."""
+"""Loading of weights and estimator, and what the node needs of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OdometryLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Engine:
+class LoadedModel:
     """A loaded model, ready to run.
 
     Attributes:
@@ -61,10 +61,10 @@ class Engine:
     device: str
 
 
-EngineLoader = Callable[[Settings], Engine]
+ModelLoader = Callable[[Settings], LoadedModel]
 
 
-def load_engine(settings: Settings) -> Engine:
+def load_networks(settings: Settings) -> LoadedModel:
     """Load the weights that the settings name and warm up. Takes seconds.
 
     Raises:
@@ -86,12 +86,12 @@ def load_engine(settings: Settings) -> Engine:
     estimator = Estimator(model, config, device=settings.device)
     height, width = config.input_size or model.info.input_size
     estimator.warm_up((width, height), None)
-    return Engine(estimator, Odometry, model.info, str(estimator.device))
+    return LoadedModel(estimator, Odometry, model.info, str(estimator.device))
 
 
 def free_memory() -> None:
-    """Give back what a dropped engine held."""
+    """Give back what a dropped model used."""
     gc.collect()
-    torch = sys.modules.get("torch")  # absent when the engine was not built on it
+    torch = sys.modules.get("torch")  # absent when the model was not built on it
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

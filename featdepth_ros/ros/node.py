@@ -23,7 +23,7 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
 from featdepth_ros.ros.inputs import Arrival, ImageInput
-from featdepth_ros.ros.loading import Engine, EngineLoader, free_memory, load_engine
+from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, load_networks
 from featdepth_ros.ros.middleware import use_shared_memory_profile
 from featdepth_ros.ros.parameters.settings import (
     changed_live,
@@ -51,11 +51,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
     """Depth, odometry and TF from one camera.
 
     Args:
-        load: makes the engine out of the settings; tests bring their own.
+        load: loads the model that the settings name; tests bring their own.
         options: passed to rclpy's node (``namespace``, ``parameter_overrides``, ``cli_args``, ``context``).
     """
 
-    def __init__(self, load: EngineLoader = load_engine, **options: Any) -> None:
+    def __init__(self, load: ModelLoader = load_networks, **options: Any) -> None:
         super().__init__(options.pop("node_name", "depth_node"), **options)
         declare_parameters(self)
         for warning in unknown_names(given_parameters(self)):
@@ -65,7 +65,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._state = "unconfigured"
         self._enabled = True
         self._conflict = ""
-        self._engine: Engine | None = None
+        self._loaded: LoadedModel | None = None
         self._listener: TransformListener | None = None
         self._outputs: Outputs | None = None
         self._pipeline: Pipeline | None = None
@@ -145,13 +145,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._listener = TransformListener(self, self._on_tf_conflict)  # first: it hears while the networks load
         self._outputs = Outputs(self, self._settings, self._listener)
         self.get_logger().info(f"loading weights '{self._settings.weights}' (a few seconds)")
-        self._engine = self._load(self._settings)
-        info = self._engine.info
+        self._loaded = self._load(self._settings)
+        info = self._loaded.info
         self.get_logger().info(
-            f"{info.name} ({info.architecture}) on {self._engine.device}; licence of the weights: {info.licence}"
+            f"{info.name} ({info.architecture}) on {self._loaded.device}; licence of the weights: {info.licence}"
         )
         self._pipeline = Pipeline(
-            self, self._engine, self._outputs, self._listener.tree, self._statistics, lambda: self._settings
+            self, self._loaded, self._outputs, self._listener.tree, self._statistics, lambda: self._settings
         )
 
     def _activate(self) -> None:
@@ -174,10 +174,10 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._outputs.destroy()
         if self._listener is not None:
             self._listener.destroy()
-        had_engine = self._engine is not None
-        self._outputs = self._listener = self._pipeline = self._engine = None
+        had_model = self._loaded is not None
+        self._outputs = self._listener = self._pipeline = self._loaded = None
         self._conflict = ""
-        if had_engine:
+        if had_model:
             free_memory()
 
     def release(self) -> None:
@@ -232,7 +232,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self.get_logger().warning(self._silence, throttle_duration_sec=10.0)
 
     def _on_diagnostics(self) -> None:
-        pipeline, engine, image_input = self._pipeline, self._engine, self._input
+        pipeline, loaded, image_input = self._pipeline, self._loaded, self._input
         extrinsics = pipeline.base.extrinsics if pipeline else None
         topics: tuple[tuple[str, str], ...] = ()
         if image_input is not None:
@@ -247,9 +247,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             enabled=self._enabled,
             figures=self._statistics.snapshot(),
             silence=self._silence if image_input is not None else "",
-            info=engine.info if engine else None,
+            info=loaded.info if loaded else None,
             weights=self._settings.weights,
-            device=engine.device if engine else "",
+            device=loaded.device if loaded else "",
             scale=pipeline.scale if pipeline else None,
             motion=pipeline.motion.value if pipeline and pipeline.motion else "",
             base=extrinsics.base if extrinsics else "",
@@ -307,7 +307,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"depth_node: {error}", file=sys.stderr)
         code = 1
-    except Exception as error:  # noqa: BLE001 - told apart below
+    except Exception as error:  # noqa: BLE001 - distinguished below
         # A signal may also surface as RCLError out of a wait on a context that is gone.
         if rclpy.ok():
             if node is not None:

@@ -1,4 +1,4 @@
-"""What happens to one image, on the worker's thread: message -> picture -> estimate -> messages."""
+"""What happens to one image, on the worker's thread: message -> image -> estimate -> messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.inputs import Arrival, ImageInput
-from featdepth_ros.ros.loading import Engine, OdometryLike
+from featdepth_ros.ros.loading import LoadedModel, OdometryLike
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.statistics import Statistics
@@ -53,8 +53,8 @@ class Calibration:
 class BaseFrame:
     """Decides which frame's motion is reported, and integrates it."""
 
-    def __init__(self, engine: Engine, tree: FrameTree, log: Callable[[str], None]) -> None:
-        self._engine = engine
+    def __init__(self, loaded: LoadedModel, tree: FrameTree, log: Callable[[str], None]) -> None:
+        self._loaded = loaded
         self._tree = tree
         self._log = log
         self._odometry: OdometryLike | None = None
@@ -77,11 +77,11 @@ class BaseFrame:
         return None if self._odometry is None else self._odometry.update(estimate)
 
     def _decide(self, camera_frame: str, settings: Settings) -> None:
-        found = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame)
-        complete = found is not None and found.base == settings.base_frame
+        connection = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame)
+        complete = connection is not None and connection.base == settings.base_frame
         if not complete and time.monotonic() - self._waiting_since < settings.extrinsics_timeout_s:
             return
-        chosen = found or Extrinsics(camera_frame, None)
+        chosen = connection or Extrinsics(camera_frame, None)
         if self.extrinsics is not None and chosen.base == self.extrinsics.base:
             return
         if complete:
@@ -95,7 +95,7 @@ class BaseFrame:
             self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry starts again")
         if chosen.moving:
             self._log(f"{', '.join(chosen.moving)} moves on /tf; its present transform is taken as fixed")
-        self._odometry = self._engine.new_odometry(chosen.T_base_camera)
+        self._odometry = self._loaded.new_odometry(chosen.T_base_camera)
         self.extrinsics = chosen
 
 
@@ -105,7 +105,7 @@ class Pipeline:
     def __init__(
         self,
         node: Node,
-        engine: Engine,
+        loaded: LoadedModel,
         outputs: Outputs,
         tree: FrameTree,
         statistics: Statistics,
@@ -113,12 +113,12 @@ class Pipeline:
     ) -> None:
         self._node = node
         self._log = node.get_logger()
-        self._engine = engine
+        self._loaded = loaded
         self._outputs = outputs
         self._statistics = statistics
         self._settings = settings
         self._calibration = Calibration()
-        self.base = BaseFrame(engine, tree, lambda text: self._log.info(text))
+        self.base = BaseFrame(loaded, tree, lambda text: self._log.info(text))
         self._input: ImageInput | None = None
         self._first_arrival_ns = 0
         self._last_stamp: int | None = None
@@ -176,9 +176,9 @@ class Pipeline:
         # A leading slash is ROS 1's; tf2 refuses it.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
         started = time.perf_counter()
-        picture = rgb_from_message(arrival.msg)
+        image = rgb_from_message(arrival.msg)
         decode_ms = (time.perf_counter() - started) * 1e3
-        estimate = self._engine.estimator.step(picture, camera, stamp)
+        estimate = self._loaded.estimator.step(image, camera, stamp)
         self._last_stamp = stamp
         started = time.perf_counter()
         self._outputs.publish_frame(estimate, frame_id, settings)
@@ -205,7 +205,7 @@ class Pipeline:
             return False
         if self._forget:
             self._forget = False
-            self._engine.estimator.reset()
+            self._loaded.estimator.reset()
         return True
 
     def _camera(self, arrival: Arrival, stamp: int, settings: Settings) -> CameraModel | _Wait | None:

@@ -17,7 +17,7 @@ class Snapshot:
     Attributes:
         received: images that arrived.
         processed: images that gave an estimate.
-        dropped: images that a newer one replaced before they were looked at.
+        dropped: images that a newer one replaced before they were processed.
         rejected: images (or their calibration) that were malformed, or failed inside.
         skipped: images left out on purpose: stamp seen already, waiting for camera_info.
         time_jumps: times the stamps or the clock went back.

@@ -1,4 +1,4 @@
-"""An engine without networks: a depth ramp, a steady drive forward. Exact, so that messages can be checked exactly."""
+"""A model without networks: a depth ramp, a steady drive forward. Exact, so that messages can be checked exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featdepth_ros.errors import CalibrationError
 from featdepth_ros.inference.odometry import Odometry
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.ros.loading import Engine
+from featdepth_ros.ros.loading import LoadedModel
 
 SIZE = (24, 32)  # (height, width) of the fake network
 
@@ -88,6 +88,6 @@ class FakeEstimator:
         )
 
 
-def fake_engine(estimator: FakeEstimator) -> Engine:
-    """Return an engine around it, with the real odometry."""
-    return Engine(estimator, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")
+def fake_loaded_model(estimator: FakeEstimator) -> LoadedModel:
+    """Return a loaded model around it, with the real odometry."""
+    return LoadedModel(estimator, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")

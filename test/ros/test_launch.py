@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from featdepth_ros.resources import config_file, launch_file
+from featdepth_ros.ros.middleware import profile_environment
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 
 #: What design and README promise.
@@ -88,6 +90,27 @@ def test_node_and_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(environment.values()) == [str(config_file("dds/fastdds_shm.xml"))]
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
     assert description()[2] == {}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "variable"),
+    [
+        ("jazzy", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("lyrical", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("iron", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+def test_the_profile_variable_fits_the_distribution(distribution: str, variable: str) -> None:
+    profile = str(config_file("dds/fastdds_shm.xml"))
+    assert profile_environment({"ROS_DISTRO": distribution}) == {variable: profile}
+    for own in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        assert profile_environment({"ROS_DISTRO": distribution, own: "/mine.xml"}) == {}
+
+
+def test_the_launch_file_loads_no_rclpy_for_the_profile() -> None:
+    code = "import sys, featdepth_ros.ros.middleware; sys.exit('rclpy' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 def test_rviz_is_started_when_asked() -> None:

@@ -1,4 +1,4 @@
-"""The node in a real ROS graph over DDS: an engine without networks, everything else as shipped."""
+"""The node in a real ROS graph over DDS: a loaded model without networks, everything else as shipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from fake_model import FakeEstimator, fake_engine
+from fake_model import FakeEstimator, fake_loaded_model
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import DescribeParameters, SetParameters
@@ -50,10 +50,10 @@ def start(ros: Graph, fake: FakeEstimator | None = None, *remaps: str, **paramet
     """Add a node that listens on /camera/image_raw and waits for nothing."""
     settings = {"extrinsics_timeout_s": 0.0, "camera_info_timeout_s": 0.3, "diagnostics_period_s": 0.1, **parameters}
     remaps = remaps or ("image_raw:=/camera/image_raw",)
-    engine = fake_engine(fake or FakeEstimator())
+    loaded = fake_loaded_model(fake or FakeEstimator())
     return ros.add(
         DepthNode(
-            load=lambda _: engine,
+            load=lambda _: loaded,
             context=ros.context,
             cli_args=["--ros-args", *(word for remap in remaps for word in ("-r", remap))],
             parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()],

@@ -169,10 +169,10 @@ def test_a_filling_disk_ends_the_recording_in_time(tmp_path: Path, monkeypatch: 
 
     from featdepth_ros.recordings.bags.writer import BagWriter
     from featdepth_ros.ros import recorder
-    from featdepth_ros.ros.playback.command_node import ros_session
+    from featdepth_ros.ros.playback.command_node import command_node
 
     monkeypatch.setattr(recorder, "MIN_FREE_BYTES", 1 << 60)
-    with ros_session("filling_disk") as (node, _), BagWriter(tmp_path / "out") as bag:
+    with command_node("filling_disk") as (node, _), BagWriter(tmp_path / "out") as bag:
         report = recorder.Recorder(node, bag, None).record(threading.Event(), duration_s=20)
     assert "the disk is full" in report.ended and report.elapsed_s < 10
     assert not BagSource(tmp_path / "out").notes  # finished and readable

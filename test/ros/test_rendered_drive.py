@@ -27,7 +27,7 @@ from featdepth_ros.resources import weights_file
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.images import image_message
-from featdepth_ros.ros.loading import Engine, load_engine
+from featdepth_ros.ros.loading import LoadedModel, load_networks
 from featdepth_ros.ros.node import DepthNode
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 
@@ -128,7 +128,7 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
 def test_truth_in_truth_out(drive: list[Frame]) -> None:
     info = ModelInfo(name="truth")
     with graph() as ros:
-        heard = send_drive(ros, drive, lambda _: Engine(TrueEstimator(drive), OdometryIntegrator, info, "cpu"))
+        heard = send_drive(ros, drive, lambda _: LoadedModel(TrueEstimator(drive), OdometryIntegrator, info, "cpu"))
     first = drive[0].T_world_camera
     for frame in drive:
         expected = T_BASE_CAMERA @ np.linalg.inv(first) @ frame.T_world_camera @ np.linalg.inv(T_BASE_CAMERA)
@@ -165,7 +165,7 @@ def test_shipped_weights_drive_forward(drive: list[Frame]) -> None:
     except FeatDepthError:
         pytest.skip("no weights ship yet")
     with graph() as ros:
-        heard = send_drive(ros, drive, load_engine, weights=str(weights), device="cpu")
+        heard = send_drive(ros, drive, load_networks, weights=str(weights), device="cpu")
     poses = [heard["odom"][frame.stamp_ns].pose.pose.position for frame in drive]
     x = np.array([p.x for p in poses])
     assert (np.diff(x[1:]) > 0).all(), "every step goes forward"

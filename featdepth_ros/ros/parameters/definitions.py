@@ -83,7 +83,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "base_frame",
                 "base_link",
                 "Frame whose motion is reported, connected to the camera by /tf_static.",
-                "Without a connection the root of the camera's tree, or the camera itself, takes its place.",
+                "Without a connection the root of the camera's tree, or the camera itself, is taken.",
             ),
             Option("odom_frame", "odom", "Frame the motion is reported in (REP-105).", "Rarely changed."),
             Option(
@@ -165,7 +165,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "lazy",
                 True,
                 "Convert and publish images and clouds only while someone subscribes.",
-                "A cloud nobody looks at costs as much as one that is used.",
+                "A cloud that nobody subscribes to costs as much as one that is used.",
                 live=True,
             ),
         ),

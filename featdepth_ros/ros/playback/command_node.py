@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,17 +13,8 @@ from featdepth_ros.errors import MissingDependencyError
 from featdepth_ros.ros.middleware import use_shared_memory_profile
 
 
-def message_class(msgtype: str) -> Any | None:
-    """Return the Python class of ``package/msg/Name``, or None when that type is not installed."""
-    package, _, name = msgtype.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name, None)
-    except (ImportError, ValueError):
-        return None
-
-
 @contextlib.contextmanager
-def ros_session(name: str) -> Iterator[tuple[Any, threading.Event]]:
+def command_node(name: str) -> Iterator[tuple[Any, threading.Event]]:
     """Yield (node, stop event); signals set the event, and further ones do not disturb the clean-up.
 
     Must be entered on the main thread. Domain, discovery and middleware are the environment's.
@@ -57,5 +47,5 @@ def ros_session(name: str) -> Iterator[tuple[Any, threading.Event]]:
             rclpy.try_shutdown()
     finally:
         for number, handler in earlier.items():
-            # Once told to stop, an impatient second Ctrl-C must not kill the interpreter on its way out.
+            # Once the command is to stop, an impatient second Ctrl-C must not kill the interpreter on its way out.
             signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featdepth_ros.recordings.stream import MessageStream, StreamMessage, StreamTopic
-from featdepth_ros.ros.playback.command_node import message_class
+from featdepth_ros.ros.playback.message_types import message_class
 
 #: How much is read ahead, so that decoding and disks never stall the pace.
 AHEAD_BYTES = 128 * 1024 * 1024
@@ -61,7 +61,7 @@ class PlayReport:
 class ReadAhead:
     """Reads a stream on a thread of its own into a queue bounded in bytes and messages.
 
-    Iterating gives the messages; an error of the stream is raised at its place in the order. `close` ends the thread.
+    Iterating gives the messages; an error of the stream is raised where it occurs. `close` ends the thread.
     """
 
     def __init__(self, stream: MessageStream) -> None:
@@ -197,11 +197,11 @@ class Player:
         publisher = self._publishers.get(self._stream.image_topic)
         if publisher is None or self._options.wait_for_subscriber_s <= 0.0:
             return
-        found = False
-        while not stop.is_set() and not found and time.monotonic() < deadline:
-            found = publisher.get_subscription_count() > 0
-            stop.wait(_SETTLE_S if found else 0.05)
-        self.report.subscribers_found = found
+        matched = False
+        while not stop.is_set() and not matched and time.monotonic() < deadline:
+            matched = publisher.get_subscription_count() > 0
+            stop.wait(_SETTLE_S if matched else 0.05)
+        self.report.subscribers_found = matched
 
     def _play_once(self, stop: threading.Event) -> int:
         ahead = ReadAhead(self._stream)
@@ -252,7 +252,7 @@ class Player:
 
     def _publish(self, message: StreamMessage, due: float) -> None:
         if message.topic == "/clock" and self._clock is not None:
-            return  # the player's own takes its place
+            return  # the player publishes its own
         publisher = self._publishers.get(message.topic)
         if publisher is None:
             publisher = self._publisher(next(t for t in self._stream.topics if t.name == message.topic))

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.bags.types import ros2_store
 from featdepth_ros.recordings.bags.writer import BagWriter
-from featdepth_ros.ros.playback.command_node import message_class
+from featdepth_ros.ros.playback.message_types import message_class, register_installed_type
 
 #: Topics every node has; recorded only when named.
 _HOUSEKEEPING = ("/rosout", "/parameter_events")
@@ -36,7 +35,7 @@ class RecordReport:
 
 
 class Recorder:
-    """Records topics of a node's graph; new ones are found while it runs.
+    """Records topics of a node's graph; it discovers new ones while it runs.
 
     Args:
         node: an rclpy node.
@@ -181,41 +180,3 @@ def _profile(reliable: bool, transient_local: bool) -> Any:
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if transient_local else DurabilityPolicy.VOLATILE,
     )
-
-
-def register_installed_type(msgtype: str) -> bool:
-    """Add a type, and those it is made of, to the store from the ``.msg`` files of the installed packages.
-
-    Returns:
-        False when one of them has no such file.
-    """
-    from rosbags.interfaces import Nodetype
-    from rosbags.typesys import get_types_from_msg
-
-    store = ros2_store()
-    found: dict[str, Any] = {}
-    todo = [msgtype]
-    while todo:
-        name = todo.pop()
-        if name in found or name in store.fielddefs:
-            continue
-        file = _definition_file(name)
-        if file is None:
-            return False
-        types = get_types_from_msg(file.read_text(encoding="utf-8"), name)
-        found.update(types)
-        for _, (kind, content) in types[name][1]:
-            inner_kind, inner = content[0] if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else (kind, content)
-            if inner_kind == Nodetype.NAME:
-                todo.append(inner)
-    store.register(found)
-    return True
-
-
-def _definition_file(msgtype: str) -> Path | None:
-    package, _, name = msgtype.partition("/msg/")
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        file = Path(prefix) / "share" / package / "msg" / f"{name}.msg"
-        if prefix and file.is_file():
-            return file
-    return None
