@@ -202,7 +202,7 @@ def test_lifecycle_by_a_manager(ros: Graph) -> None:
     assert change_state(probe, 4) and state_of(probe) == "inactive"  # deactivate
     assert node._worker is None and probe.node.count_subscribers("/camera/image_raw") == 0
     assert change_state(probe, 2) and state_of(probe) == "unconfigured"  # clean up
-    assert node._engine is None
+    assert node._loaded is None
     assert change_state(probe, 1) and change_state(probe, 3)
     seen = len(depths)
     probe.send_until(lambda: len(depths) > seen, "depth after a second start", START + 10**12)

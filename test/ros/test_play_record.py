@@ -168,7 +168,7 @@ def test_a_filling_disk_ends_the_recording_in_time(tmp_path: Path, monkeypatch: 
     import threading
 
     from featdepth_ros.recordings.bags.writer import BagWriter
-    from featdepth_ros.ros import recorder
+    from featdepth_ros.ros.playback import recorder
     from featdepth_ros.ros.playback.command_node import command_node
 
     monkeypatch.setattr(recorder, "MIN_FREE_BYTES", 1 << 60)
