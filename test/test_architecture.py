@@ -18,6 +18,7 @@ SOURCES = {"featdepth_ros": ROOT / "featdepth_ros", "featdepth_training": ROOT /
 #: Room of featdepth_ros -> rooms it may import, inside functions as well. A room may always import itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "device": {"errors"},
     "files": set(),
     "progress": set(),
     "resources": {"errors"},
@@ -25,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "geometry": {"errors"},
     "models": {"errors", "files", "resources", "geometry"},
     "losses": {"errors", "geometry", "models"},
-    "inference": {"errors", "resources", "geometry", "models", "losses"},
+    "inference": {"errors", "device", "resources", "geometry", "models", "losses"},
     "messages": {"errors", "geometry"},
     "recordings": {"errors", "geometry", "messages"},
     "simulation": {"errors", "geometry", "recordings"},
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ros": {"errors", "resources", "geometry", "models", "losses", "inference", "messages", "recordings"},
     "cli": {
         "errors",
+        "device",
         "files",
         "progress",
         "resources",

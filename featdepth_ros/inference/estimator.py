@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
@@ -23,7 +24,6 @@ from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.types import Estimate, Motion, ScaleState
 from featdepth_ros.inference.validity import valid_mask
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.device import resolve_device
 
 
 class Estimator:

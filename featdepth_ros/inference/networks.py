@@ -71,7 +71,7 @@ class Networks:
 
     Args:
         model: as `load_model` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
-        device: see `models.device.resolve_device`.
+        device: see `device.resolve_device`.
         precision: see `resolve_precision`.
     """
 

@@ -48,7 +48,7 @@ class DepthPredictor:
 
     def __init__(self, weights: str, preset: str | None, device: str, flip: bool) -> None:
         from featdepth_ros import load_model
-        from featdepth_ros.models.device import resolve_device
+        from featdepth_ros.device import resolve_device
 
         self._device = resolve_device(device)
         self._model: FeatDepthModel = load_model(weights, device=self._device, preset=preset)

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError
-from featdepth_ros.inference.networks import resolve_device
 from featdepth_ros.reporting.tables import write_json
 from featdepth_training.config.checks import check
 from featdepth_training.config.loading import load_config, to_dict

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.inference.networks import fitting_size
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model, save_model
-from featdepth_ros.models.device import resolve_device
 from featdepth_ros.progress import ProgressBar
 from featdepth_ros.recordings.recording import Recording
 from featdepth_ros.resources import weights_file

@@ -1,4 +1,4 @@
-"""The one choice of the device that networks run on."""
+"""The choice of the device that networks run on: one function for node, commands and training."""
 
 from __future__ import annotations
 
