@@ -119,6 +119,6 @@ def test_misspelt_names_are_told_with_the_nearest() -> None:
     assert "'max_depht'" in text and "did you mean 'max_depth'" in text
 
 
-def test_complaints_about_start_values() -> None:
+def test_invalid_start_values_are_named() -> None:
     assert invalid_values(DEFAULTS) == []
     assert "scale" in invalid_values(with_(scale="metric"))[0]

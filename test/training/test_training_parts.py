@@ -23,7 +23,7 @@ from featdepth_training.config.schema import (
 )
 from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch, axisangle_of
-from featdepth_training.data.units import canonical_focal_px, depth_in_network_units, focal_ratio
+from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.model_setup import start_model, training_mode
 from featdepth_training.engine.optimiser import build_optimiser, rate_factor
@@ -194,7 +194,8 @@ def _batch(count: int = 2, size: tuple[int, int] = (64, 96)) -> FrameBatch:
     depth = 2 + 10 * torch.rand(count, 2, 1, *size, generator=generator)
     motions = torch.eye(4).repeat(count, 1, 1, 1)
     motions[..., 2, 3] = -0.5
-    focal = canonical_focal_px(INFO)
+    focal = INFO.focal_px
+    assert focal is not None
     camera = torch.tensor([[focal, focal, 47.5, 31.5]]).repeat(count, 1)
     partner = torch.zeros(count, 0, 3, *size, dtype=torch.uint8)
     stereo = torch.full((count, 4, 4), float("nan"))

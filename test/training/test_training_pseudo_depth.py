@@ -22,7 +22,6 @@ from featdepth_training.data.cache import ClipCache, write_cache
 from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import describe, pseudo_depth_name, write_shard
 from featdepth_training.data.store import Store
-from featdepth_training.data.units import canonical_focal_px
 from featdepth_training.engine.run import train
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
@@ -170,7 +169,8 @@ def guessed(depth: Tensor, factor: float) -> Prediction:
 
 def seen_batch(depth: Tensor, metric: bool) -> FrameBatch:
     count, frames, _, height, width = depth.shape
-    focal = canonical_focal_px(INFO)
+    focal = INFO.focal_px
+    assert focal is not None
     no = torch.zeros(count, dtype=torch.bool)
     return FrameBatch(
         images=torch.zeros(count, frames, 3, height, width),
