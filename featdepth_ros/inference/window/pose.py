@@ -1,0 +1,53 @@
+"""Pose of one camera against points of the map (perspective-n-point)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.inference.window.local_map import LocalMap, Sight
+
+Floats = NDArray[np.float64]
+
+#: Reprojection errors, pixels: of a sample's supporter; of a point that fits the first guess; of a track to keep.
+SUPPORT_PX, FIRST_PX, KEEP_PX = 2.5, 4.0, 6.0
+
+
+def camera_matrix(camera: Floats) -> Floats:
+    """3x3 of (4,) fx fy cx cy."""
+    return np.array([[camera[0], 0, camera[2]], [0, camera[1], camera[3]], [0, 0, 1.0]])
+
+
+def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Find the pose that most tracks support.
+
+    Args:
+        local_map: the points.
+        sight: where they were found.
+        expected: (3, 4) pose to fall back on.
+        least: supporters that make an answer.
+
+    Returns:
+        (3, 4) pose T_camera_map, and (n,) which tracks fit it.
+    """
+    points = local_map.world(sight.places)
+    pose = expected
+    if len(points) < least:
+        return pose, np.zeros(len(points), dtype=bool)
+    K = camera_matrix(local_map.camera)
+    fits = _error(local_map, pose, points, sight.pixels) < FIRST_PX
+    cv2.setRNGSeed(0)
+    solved, rotation, translation, inliers = cv2.solvePnPRansac(
+        points, sight.pixels, K, None, None, None, False, 200, SUPPORT_PX, 0.999, flags=cv2.SOLVEPNP_P3P
+    )
+    if solved and inliers is not None and len(inliers) >= max(least, 0.9 * fits.sum()):
+        chosen = inliers.ravel()
+        rotation, translation = cv2.solvePnPRefineLM(points[chosen], sight.pixels[chosen], K, None, rotation, translation)
+        pose = np.concatenate([cv2.Rodrigues(rotation)[0], translation.reshape(3, 1)], axis=1)
+    return pose, _error(local_map, pose, points, sight.pixels) < KEEP_PX
+
+
+def _error(local_map: LocalMap, pose: Floats, points: Floats, pixels: Floats) -> Floats:
+    projected, z = local_map.project(pose, points)
+    return np.where(z > 0, np.linalg.norm(projected - pixels, axis=1), np.inf)
