@@ -43,10 +43,10 @@ class WindowConfig:
     sigma_px: float = 0.7
     huber_px: float = 1.0
     outlier_px: float = 5.0
-    sigma_prior: float = 0.5
+    sigma_prior: float = 1.0
     huber_prior: float = 0.3
-    sigma_scale: float = 0.1
-    iterations: int = 3
+    sigma_scale: float = 0.03
+    iterations: int = 2
     keyframe_parallax: float = 0.04
     keyframe_tracks: float = 0.6
     keyframe_age: int = 10

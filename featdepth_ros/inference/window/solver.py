@@ -335,19 +335,33 @@ def adjust(  # type: ignore[no-untyped-def]
     touched, counts = np.empty((size, width), np.int64), np.empty(size, np.int64)
     coupling = np.empty((size, width, 6))
     diagonal, gradient, scale_coupling, image_part = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    damping, cost = 1e-5, -1.0
-    for _ in range(iterations):
+    old_poses, old_scales, old_rho = poses.copy(), log_scales.copy(), log_rho.copy()
+    damping, before, step = 1e-5, np.inf, 0
+    for attempt in range(2 * iterations + 1):
         H[:] = 0.0
         g[:] = 0.0
         cost = linearise(
-            poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, active, start,
-            frames, pixels, recent_frames, recent, H, g, touched, counts, coupling, diagonal, gradient, scale_coupling,
-            image_part,
+            poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior,
+            active, start, frames, pixels, recent_frames, recent, H, g, touched, counts, coupling, diagonal, gradient,
+            scale_coupling, image_part,
         )  # fmt: skip
+        worse = not cost <= before * (1.0 + 1e-9)
+        if worse and attempt > 0:  # take the step back, make the next one shorter
+            poses[:], log_scales[:], log_rho[:] = old_poses, old_scales, old_rho
+            damping *= 100.0
+            before = np.inf
+            if attempt < 2 * iterations:
+                continue
+            return -1.0
         for i in range(n):
             H[i, i] += damping * H[i, i] + 1e-8
         if not factorise(H):
             return -1.0
+        if step >= iterations or attempt == 2 * iterations:
+            break
+        step += 1
+        before = cost
+        old_poses[:], old_scales[:], old_rho[:] = poses, log_scales, log_rho
         for i in range(n):
             g[i] = -g[i]
         substitute(H, g)

@@ -17,7 +17,7 @@ Grey = NDArray[np.uint8]
 Pyramid = tuple[Grey, Grey, Grey, Grey]
 
 #: Half side of the matched patch, pixels; where the search begins; steps a level.
-HALF_PX, COARSEST, STEPS = 10, 2, 12
+HALF_PX, COARSEST, STEPS = 7, 2, 12
 #: Correlation below which a match is not believed.
 ALIKE = 0.8
 #: A point that does not come back to within this when tracked backwards is lost, pixels.
