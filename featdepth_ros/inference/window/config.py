@@ -54,6 +54,10 @@ class WindowConfig:
     scale_keyframes: int = 60
     min_depth: float = 0.3
     max_depth: float = 70.0
+    drop_px: float = 4.0
+    agree_px: float = 2.5
+    known_information: float = 25.0
+    patience: int = 2
 
     def __post_init__(self) -> None:
         if self.scale == "camera_height" and not 0 < self.camera_height_m < math.inf:

@@ -17,14 +17,20 @@ from featdepth_ros.inference.window.config import WindowConfig
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
+#: Arrays of `LocalMap` with a row for each point.
+_ROWS = ("ids", "host", "rays", "log_rho", "prior", "prior_weight", "bad", "variance", "information")
+#: Standard deviation of the log depth of a point of which no network told anything.
+_UNTOLD_SIGMA = 2.0
+
 
 @dataclass
 class Keyframe:
     """One keyframe.
 
     Attributes:
-        pose: (3, 4) T_camera_map.
+        pose: (4, 4) T_camera_map.
         log_scale: logarithm of map units per unit of the network's depth.
+        scale_mean: the same before solving: what the points that it saw again said.
         places: (n,) points it saw.
         pixels: (n, 2) where.
     """
@@ -50,6 +56,38 @@ class Sight:
         """Those where ``which`` (n,) holds."""
         return Sight(self.places[which], self.pixels[which])
 
+    def moved(self, places: Places) -> Sight:
+        """The same after the map was rearranged: ``places`` (N before,) tells where each went, -1 for gone."""
+        moved = Sight(places[self.places], self.pixels)
+        return moved.chosen(moved.places >= 0)
+
+    @staticmethod
+    def none() -> Sight:
+        """Nothing seen."""
+        return Sight(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
+
+
+@dataclass(frozen=True)
+class KnownMotion:
+    """What else is known of the newest motion: (4, 4) T_newest_previous, map units, and the inverse of its (6, 6)
+    covariance (translation, rotation)."""
+
+    motion: Floats
+    information: Floats
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What `LocalMap.adjust` found.
+
+    Attributes:
+        poses: (4, 4) each, of the frames that are no keyframes.
+        covariance: (12, 12) of the perturbations (translation, rotation) of the previous and the newest frame's pose.
+    """
+
+    poses: list[Floats]
+    covariance: Floats
+
 
 class LocalMap:
     """Keyframes and points.
@@ -57,9 +95,10 @@ class LocalMap:
     Args:
         config: see `WindowConfig`.
         camera: (4,) fx fy cx cy, pixels.
+        next_id: name of the first point.
     """
 
-    def __init__(self, config: WindowConfig, camera: Floats) -> None:
+    def __init__(self, config: WindowConfig, camera: Floats, next_id: int = 0) -> None:
         self.config = config
         self.camera = camera
         self.keyframes: list[Keyframe] = []
@@ -68,11 +107,14 @@ class LocalMap:
         self.rays = np.zeros((0, 2))
         self.log_rho = np.zeros(0)
         self.prior = np.zeros(0)
+        self.prior_weight = np.zeros(0)
         self.bad = np.zeros(0, dtype=bool)
         self.variance = np.zeros(0)
         self.information = np.zeros(0)
-        self._next_id = 0
-        self._index()
+        self.next_id = next_id
+        self._start = np.zeros(1, dtype=np.int64)
+        self._frames = np.zeros(0, dtype=np.int64)
+        self._pixels = np.zeros((0, 2))
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -84,145 +126,162 @@ class LocalMap:
         """(n, 3) points in the map's coordinates."""
         poses = np.stack([k.pose for k in self.keyframes])[self.host[places]]
         rays = np.concatenate([self.rays[places], np.ones((len(places), 1))], axis=1)
-        local = rays * np.exp(-self.log_rho[places])[:, None] - poses[:, :, 3]
-        return np.einsum("nji,nj->ni", poses[:, :, :3], local)
+        local = rays * np.exp(-self.log_rho[places])[:, None] - poses[:, :3, 3]
+        return np.einsum("nji,nj->ni", poses[:, :3, :3], local)
 
     def project(self, pose: Floats, points: Floats) -> tuple[Floats, Floats]:
-        """(n, 2) pixels and (n,) z-depths of (n, 3) points of the map in a camera at a (3, 4) pose."""
-        seen = points @ pose[:, :3].T + pose[:, 3]
-        z = np.maximum(seen[:, 2], 1e-3)
+        """(n, 2) pixels and (n,) z-depths of (n, 3) points of the map in a camera at a (4, 4) pose."""
+        seen = points @ pose[:3, :3].T + pose[:3, 3]
+        z = np.maximum(seen[:, 2], 1e-6)
         return seen[:, :2] / z[:, None] * self.camera[:2] + self.camera[2:], seen[:, 2]
+
+    def depths(self, pose: Floats, sight: Sight) -> Floats:
+        """(n,) z-depths of seen points in a camera at a (4, 4) pose."""
+        return np.asarray(self.world(sight.places) @ pose[2, :3] + pose[2, 3])
+
+    def errors(self, pose: Floats, sight: Sight) -> Floats:
+        """(n,) reprojection errors, pixels; infinite for points behind the camera."""
+        pixels, z = self.project(pose, self.world(sight.places))
+        return np.where(z > 0, np.linalg.norm(pixels - sight.pixels, axis=1), np.inf)
 
     # -- growing --------------------------------------------------------------------------------------------------
 
     def add_keyframe(self, pose: Floats, log_scale: float, seen: Sight) -> None:
-        """Append a keyframe that sees points of the map; the oldest goes when there are too many."""
+        """Append a keyframe that sees points of the map."""
         self.keyframes.append(Keyframe(pose.copy(), log_scale, log_scale, seen.places, seen.pixels))
 
-    def add_points(self, pixels: Floats, prior: Floats) -> Places:
+    def add_points(self, pixels: Floats, log_rho: Floats, told: NDArray[np.bool_]) -> Places:
         """Add points that the newest keyframe sees first.
 
         Args:
             pixels: (n, 2).
-            prior: (n,) log inverse depth by the network, in its own unit; NaN where it has none.
+            log_rho: (n,) log inverse depth by the network, in its own unit.
+            told: (n,) whether the network told it; else it is a mere guess.
 
         Returns:
             (n,) places.
         """
         n, count = len(pixels), len(self.ids)
-        keyframe = self.keyframes[-1]
-        known = prior[np.isfinite(prior)]
-        middle = float(np.median(known)) if len(known) else 0.0
-        start = np.where(np.isfinite(prior), prior, middle) - keyframe.log_scale
-        self.ids = np.append(self.ids, np.arange(self._next_id, self._next_id + n))
-        self.host = np.append(self.host, np.full(n, len(self.keyframes) - 1))
-        self.rays = np.append(self.rays, self.rays_of(pixels), axis=0)
-        self.log_rho = np.append(self.log_rho, start)
-        self.prior = np.append(self.prior, prior)
-        self.bad = np.append(self.bad, np.zeros(n, dtype=bool))
-        self.variance = np.append(self.variance, np.full(n, self.config.sigma_prior**2))
-        self.information = np.append(self.information, np.zeros(n))
-        self._next_id += n
+        added = {
+            "ids": np.arange(self.next_id, self.next_id + n),
+            "host": np.full(n, len(self.keyframes) - 1),
+            "rays": self.rays_of(pixels),
+            "log_rho": log_rho - self.keyframes[-1].log_scale,
+            "prior": log_rho,
+            "prior_weight": np.where(told, self.config.sigma_prior, _UNTOLD_SIGMA) ** -2.0,
+            "bad": np.zeros(n, dtype=bool),
+            "variance": np.full(n, self.config.sigma_prior**2),
+            "information": np.zeros(n),
+        }
+        for name in _ROWS:
+            setattr(self, name, np.concatenate([getattr(self, name), added[name]]))
+        self.next_id += n
         return np.arange(count, count + n)
 
-    def finish_keyframe(self) -> NDArray[np.int64]:
+    def finish_keyframe(self) -> Places:
         """Drop what is too old, then index what was seen where.
 
         Returns:
-            (N before,) new place of each old one, -1 where dropped.
+            (N before,) new place of each old point, -1 where dropped.
         """
-        excess = len(self.keyframes) - self.config.keyframes - self.config.older_keyframes
-        keep = np.ones(len(self.ids), dtype=bool)
-        if excess > 0:
-            self.keyframes = self.keyframes[excess:]
-            self.host = self.host - excess
-            seen = np.zeros(len(self.ids), dtype=bool)
-            for keyframe in self.keyframes:
-                seen[keyframe.places] = True
-            keep = (self.host >= 0) & (seen | (self.host == len(self.keyframes) - 1))
+        excess = max(0, len(self.keyframes) - self.config.keyframes - self.config.older_keyframes)
+        self.keyframes = self.keyframes[excess:]
+        self.host = self.host - excess
+        seen = self.host == len(self.keyframes) - 1
+        for keyframe in self.keyframes:
+            seen[keyframe.places] = True
+        keep = seen & (self.host >= 0)
         moved = np.where(keep, np.cumsum(keep) - 1, -1)
         if not keep.all():
-            for name in ("ids", "host", "rays", "log_rho", "prior", "bad", "variance", "information"):
+            for name in _ROWS:
                 setattr(self, name, getattr(self, name)[keep])
             for keyframe in self.keyframes:
-                places = moved[keyframe.places]
-                keyframe.pixels = keyframe.pixels[places >= 0]
-                keyframe.places = places[places >= 0]
+                sight = Sight(keyframe.places, keyframe.pixels).moved(moved)
+                keyframe.places, keyframe.pixels = sight.places, sight.pixels
         self._index()
         return moved
 
     def _index(self) -> None:
         """Sort what keyframes saw by point; a host's own sight is exact and left out."""
-        count = len(self.ids)
-        if not self.keyframes:
-            self._start, self._frames, self._pixels = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 2))
-            return
         places = np.concatenate([k.places for k in self.keyframes])
         frames = np.repeat(np.arange(len(self.keyframes)), [len(k.places) for k in self.keyframes])
         pixels = np.concatenate([k.pixels for k in self.keyframes])
-        own = self.host[places] == frames
-        places, frames, pixels = places[~own], frames[~own], pixels[~own]
+        again = self.host[places] != frames
+        places, frames, pixels = places[again], frames[again], pixels[again]
         order = np.argsort(places, kind="stable")
         self._frames, self._pixels = frames[order], np.ascontiguousarray(pixels[order])
-        self._start = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=count))])
+        self._start = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=len(self.ids)))])
 
     # -- solving --------------------------------------------------------------------------------------------------
 
-    def adjust(self, recent: list[tuple[Floats, Sight]]) -> tuple[list[Floats], Floats] | None:
+    def adjust(
+        self, recent: list[tuple[Floats, Sight]], known: KnownMotion | None = None, hold: bool = False
+    ) -> Solution | None:
         """Solve the window.
 
         Args:
-            recent: (pose (3, 4), sight) of frames that are no keyframes, the newest last.
+            recent: (pose (4, 4), sight) of frames that are no keyframes, the newest last. The frame before the newest
+                is either among them or the last keyframe.
+            known: what else is known of the newest motion.
+            hold: hold all poses fixed and solve the points alone.
 
         Returns:
-            Poses (3, 4) of the recent frames and the covariance (6 r, 6 r) of their perturbations, or None when the
-            equations could not be solved. Keyframes and points are changed in place.
+            The solution, or None when the equations could not be solved. Keyframes and points are changed in place.
         """
-        config = self.config
-        count = len(self.keyframes)
+        config, count = self.config, len(self.keyframes)
         first = max(0, count - config.keyframes)
-        poses = np.stack([k.pose for k in self.keyframes] + [pose for pose, _ in recent])
-        scales = np.array([k.log_scale for k in self.keyframes] + [0.0] * len(recent))
-        means = np.array([k.scale_mean for k in self.keyframes] + [0.0] * len(recent))
-        active, fixed = self._active(first, recent)
-        if len(active) < 20:
+        poses = np.stack([k.pose[:3] for k in self.keyframes] + [pose[:3] for pose, _ in recent])
+        active, carried = self._active(first, recent)
+        if len(active) < config.least_tracks:
             return None
-        free = np.arange(first if fixed else first + 1, len(poses))
+        free = np.arange(first if carried else first + 1, len(poses)) if not hold else np.zeros(0, dtype=np.int64)
         variable = np.full(len(poses), -1)
         variable[free] = np.arange(len(free))
+        scales = np.array([k.log_scale for k in self.keyframes] + [0.0] * len(recent))
+        means = np.array([k.scale_mean for k in self.keyframes] + [0.0] * len(recent))
         scale_variable = np.full(len(poses), -1)
         scale_variable[first:count] = 6 * len(free) + np.arange(count - first)
         seen = np.full((len(recent), len(self.ids), 2), np.nan)
         for row, (_, sight) in enumerate(recent):
             seen[row, sight.places] = sight.pixels
         settings = np.array([
-            config.sigma_px, config.huber_px, config.outlier_px, config.sigma_prior, config.huber_prior,
-            config.sigma_scale,
+            config.sigma_px, config.huber_px, config.outlier_px, config.huber_prior, config.sigma_scale,
         ])  # fmt: skip
-        unknowns = 6 * len(free) + count - first
-        covariance = np.empty((unknowns, unknowns))
+        covariance = np.empty((6 * len(free) + count - first,) * 2)
         cost = solver.adjust(
             poses, variable, scales, scale_variable, means, settings, self.camera, self.host, self.rays, self.log_rho,
-            self.prior, active, self._start, self._frames, self._pixels, np.arange(count, len(poses)), seen,
+            self.prior, self.prior_weight, active, self._start, self._frames, self._pixels,
+            np.arange(count, len(poses)), seen,
+            np.ascontiguousarray(known.motion[:3]) if known else np.eye(4)[:3].copy(),
+            known.information if known else np.zeros((6, 6)),
             config.iterations, covariance, self.variance, self.information,
         )  # fmt: skip
-        if cost < 0:
+        if cost < 0 or not np.isfinite(poses).all():
             return None
+        square = np.zeros((len(poses), 4, 4))
+        square[:, :3], square[:, 3, 3] = poses, 1.0
         for k, keyframe in enumerate(self.keyframes):
-            keyframe.pose = poses[k]
-            keyframe.log_scale = float(scales[k])
-        last = slice(6 * (len(free) - len(recent)), 6 * len(free))
-        return list(poses[count:]), covariance[last, last]
+            keyframe.pose, keyframe.log_scale = square[k], float(scales[k])
+        return Solution(list(square[count:]), self._last_two(covariance, variable))
 
     def _active(self, first: int, recent: list[tuple[Floats, Sight]]) -> tuple[Places, bool]:
-        """Points that the window's keyframes or a recent frame see, twice at least; and whether one holds it fast."""
+        """Points that the window's keyframes or a recent frame see, twice at least; and whether older ones hold it."""
         seen = np.zeros(len(self.ids), dtype=bool)
         for keyframe in self.keyframes[first:]:
             seen[keyframe.places] = True
         again = np.diff(self._start) > 0
         for _, sight in recent:
-            seen[sight.places] = True
-            again[sight.places] |= True
+            seen[sight.places] = again[sight.places] = True
         active = np.flatnonzero(seen & again & ~self.bad)
-        held = bool((self.host[active] < first).any())
-        return active, held
+        return active, bool((self.host[active] < first).any())
+
+    @staticmethod
+    def _last_two(covariance: Floats, variable: NDArray[np.int64]) -> Floats:
+        """Covariance (12, 12) of the last two frames' perturbations; zero for a frame held fixed."""
+        picked = np.zeros((12, 12))
+        rows = [np.arange(6 * v, 6 * v + 6) if v >= 0 else None for v in variable[-2:]]
+        for i, a in enumerate(rows):
+            for j, b in enumerate(rows):
+                if a is not None and b is not None:
+                    picked[6 * i : 6 * i + 6, 6 * j : 6 * j + 6] = covariance[np.ix_(a, b)]
+        return picked

@@ -6,12 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.local_map import LocalMap, Sight
 
 Floats = NDArray[np.float64]
 
 #: Reprojection errors, pixels: of a sample's supporter; of a point that fits the first guess; of a track to keep.
 SUPPORT_PX, FIRST_PX, KEEP_PX = 2.5, 4.0, 6.0
+#: Random samples at most.
+SAMPLES = 200
 
 
 def camera_matrix(camera: Floats) -> Floats:
@@ -20,34 +23,29 @@ def camera_matrix(camera: Floats) -> Floats:
 
 
 def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Find the pose that most tracks support.
+    """Find the pose that most tracks support (perspective-three-point in random samples, Gao et al. 2003).
 
     Args:
         local_map: the points.
         sight: where they were found.
-        expected: (3, 4) pose to fall back on.
+        expected: (4, 4) pose to fall back on.
         least: supporters that make an answer.
 
     Returns:
-        (3, 4) pose T_camera_map, and (n,) which tracks fit it.
+        (4, 4) pose T_camera_map, and (n,) which tracks fit it.
     """
-    points = local_map.world(sight.places)
     pose = expected
-    if len(points) < least:
-        return pose, np.zeros(len(points), dtype=bool)
-    K = camera_matrix(local_map.camera)
-    fits = _error(local_map, pose, points, sight.pixels) < FIRST_PX
+    if len(sight) < least:
+        return pose, np.zeros(len(sight), dtype=bool)
+    points, K = local_map.world(sight.places), camera_matrix(local_map.camera)
+    fits = local_map.errors(pose, sight) < FIRST_PX
     cv2.setRNGSeed(0)
     solved, rotation, translation, inliers = cv2.solvePnPRansac(
-        points, sight.pixels, K, None, None, None, False, 200, SUPPORT_PX, 0.999, flags=cv2.SOLVEPNP_P3P
+        points, sight.pixels, K, None, None, None, False, SAMPLES, SUPPORT_PX, 0.999, flags=cv2.SOLVEPNP_P3P
     )
     if solved and inliers is not None and len(inliers) >= max(least, 0.9 * fits.sum()):
         chosen = inliers.ravel()
         rotation, translation = cv2.solvePnPRefineLM(points[chosen], sight.pixels[chosen], K, None, rotation, translation)
-        pose = np.concatenate([cv2.Rodrigues(rotation)[0], translation.reshape(3, 1)], axis=1)
-    return pose, _error(local_map, pose, points, sight.pixels) < KEEP_PX
-
-
-def _error(local_map: LocalMap, pose: Floats, points: Floats, pixels: Floats) -> Floats:
-    projected, z = local_map.project(pose, points)
-    return np.where(z > 0, np.linalg.norm(projected - pixels, axis=1), np.inf)
+        if np.isfinite(rotation).all() and np.isfinite(translation).all():
+            pose = se3.make(cv2.Rodrigues(rotation)[0], translation.ravel())
+    return pose, local_map.errors(pose, sight) < KEEP_PX

@@ -6,16 +6,19 @@ percent of height, and neither a level camera nor a plane fitted to depth is as 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window import road_plane
+from featdepth_ros.inference.window.local_map import Keyframe, LocalMap
 
 Floats = NDArray[np.float64]
+Grey = NDArray[np.uint8]
 
 #: The sampled part of the picture: first and last, share of rows and of columns; and its step, pixels.
 ROWS, COLUMNS, STEP_PX = (0.62, 0.96), (0.33, 0.67), 3
@@ -26,71 +29,81 @@ TRAVEL = (0.25, 1.6)
 #: Logarithmic width of the search, either side; of the first searches; and heights on trial.
 WIDTH, FIRST_WIDTH, TRIALS = 0.3, 0.6, 41
 #: Correlation below which the picture does not show a road.
-ALIKE = 0.35
-
-
-@dataclass(frozen=True)
-class RoadMeasure:
-    """One measured height.
-
-    Attributes:
-        log_height: logarithm of the height, map units.
-        correlation: of the blocks at that height.
-        sharpness: negative second derivative of the correlation by log height.
-    """
-
-    log_height: float
-    correlation: float
-    sharpness: float
+ALIKE = 0.5
+#: Share of the samples that the earlier picture must show.
+COVERED = 0.3
+#: Keyframes whose pictures are kept.
+KEPT = 8
+#: Motion in a frame, heights of the camera, whose direction means something; and how far down the normal must point.
+LEAST_MOTION, LEAST_DOWN = 0.03, 0.9
 
 
 class RoadFinder:
-    """Finds the road plane's height between the newest picture and an earlier one."""
+    """Finds the road plane's height between the newest picture and an earlier keyframe's.
 
-    def __init__(self) -> None:
+    Args:
+        local_map: whose camera and keyframes are meant.
+    """
+
+    def __init__(self, local_map: LocalMap) -> None:
+        self._camera = local_map.camera
         self._directions: deque[Floats] = deque(maxlen=DIRECTIONS)
+        self._kept: deque[tuple[Keyframe, Grey]] = deque(maxlen=KEPT)
 
-    def travelled(self, T_previous_current: Floats) -> None:
-        """Take note of a motion: its direction tells how the road lies."""
-        moved = T_previous_current[:3, 3]
-        length = float(np.linalg.norm(moved))
-        if length > 1e-6:
-            self._directions.append(moved / length)
+    def keep(self, keyframe: Keyframe, grey: Grey) -> None:
+        """Keep a keyframe's picture for later comparison."""
+        self._kept.append((keyframe, smoothed(grey)))
 
-    def measure(
-        self, earlier: NDArray[np.uint8], newest: NDArray[np.uint8], motion: Floats, camera: Floats, guess: float, sure: bool
-    ) -> RoadMeasure | None:
+    def measure(self, grey: Grey, pose: Floats, moved: Floats, log_guess: float, sure: bool) -> float | None:
         """Measure.
 
         Args:
-            earlier, newest: (H, W) grey, smoothed.
-            motion: (3, 4) T_earlier_newest, map units.
-            camera: (4,) fx fy cx cy.
-            guess: height where the search begins, map units.
+            grey: (H, W) the newest picture.
+            pose: (4, 4) T_camera_map of it.
+            moved: (4, 4) T_previous_current, map units.
+            log_guess: logarithm of the height where the search begins, map units.
             sure: whether the guess is from earlier measures.
 
         Returns:
-            The height, or None where the picture shows no such plane.
+            Logarithm of the height, map units; None where the picture shows no such plane.
         """
-        height, width = newest.shape
+        length = float(np.linalg.norm(moved[:3, 3]))
+        guess = math.exp(log_guess)
+        if length > LEAST_MOTION * guess:
+            self._directions.append(moved[:3, 3] / length)
+        if not self._directions:
+            return None
+        for keyframe, earlier in reversed(self._kept):
+            motion = keyframe.pose @ se3.inverse(pose)
+            if TRAVEL[0] * guess < np.linalg.norm(motion[:3, 3]) < TRAVEL[1] * guess:
+                return self._search(earlier, smoothed(grey), motion, log_guess, WIDTH if sure else FIRST_WIDTH)
+        return None
+
+    def _search(self, earlier: Grey, newest: Grey, motion: Floats, log_guess: float, width: float) -> float | None:
+        rows, columns = newest.shape
         direction = np.median(np.array(self._directions), axis=0)
         normal = np.array([0.0, direction[2], -direction[1]])
         normal /= np.linalg.norm(normal)
-        reach = WIDTH if sure else FIRST_WIDTH
-        logs = np.log(guess) + np.linspace(-reach, reach, TRIALS)
+        if normal[1] < LEAST_DOWN:  # a hand-held camera, or one that looks sideways
+            return None
+        logs = log_guess + np.linspace(-width, width, TRIALS)
+        grid = np.array([
+            [int(ROWS[0] * rows), int(ROWS[1] * rows), STEP_PX],
+            [int(COLUMNS[0] * columns), int(COLUMNS[1] * columns), STEP_PX],
+        ], dtype=np.float64)  # fmt: skip
         scores, covered = np.empty(TRIALS), np.empty(TRIALS)
-        grid = np.array([[int(ROWS[0] * height), int(ROWS[1] * height), STEP_PX], [int(COLUMNS[0] * width), int(COLUMNS[1] * width), STEP_PX]], dtype=float)
-        road_plane.plane_scores(earlier, newest, np.ascontiguousarray(motion), normal, camera, grid, np.exp(logs), scores, covered)
+        road_plane.plane_scores(
+            earlier, newest, np.ascontiguousarray(motion[:3]), normal, self._camera, grid, np.exp(logs), scores, covered
+        )
         best = int(np.argmax(scores))
-        if best in (0, TRIALS - 1) or scores[best] < ALIKE:
+        if best in (0, TRIALS - 1) or scores[best] < ALIKE or covered[best] < COVERED:
             return None
         left, middle, right = scores[best - 1 : best + 2]
         bend = left - 2 * middle + right
         shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
-        pitch = logs[1] - logs[0]
-        return RoadMeasure(float(logs[best] + shift * pitch), float(middle), float(-bend / pitch**2))
+        return float(logs[best] + shift * (logs[1] - logs[0]))
 
 
-def smoothed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def smoothed(grey: Grey) -> Grey:
     """The picture without what is finer than the sampling."""
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0))

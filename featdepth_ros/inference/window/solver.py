@@ -3,25 +3,23 @@
 Gauss-Newton with Levenberg's damping; points are eliminated first (Schur complement; Triggs et al. 2000, "Bundle
 adjustment: a modern synthesis"). A point is the logarithm of its inverse depth along the ray of the keyframe that saw
 it first. Residuals are reprojection errors with Huber's weights, the network's log depth with one log scale a
-keyframe, and a prior of those scales. Frames with variable -1 are held fixed: they carry on what the past knew.
+keyframe, a prior of those scales, and what else is known of the newest motion. Frames with variable -1 are held fixed:
+they carry on what the past knew.
 
-Pose perturbations are on the left: ``X = exp(d) T X_world``, ``d`` = (translation, rotation).
+Pose perturbations are on the left: ``X = T X_map`` becomes ``X + d[:3] + d[3:] x X``. Frames are in order of time,
+so that a host comes before those that saw its points later, and the lower triangle of the equations is enough.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from featdepth_ros.inference.window._jit import jit, jit_called, jit_entry
 
-Floats = NDArray[np.float64]
-
 #: Order of the numbers in ``settings``.
-SIGMA_PX, HUBER_PX, OUTLIER_PX, SIGMA_PRIOR, HUBER_PRIOR, SIGMA_SCALE = range(6)
+SIGMA_PX, HUBER_PX, OUTLIER_PX, HUBER_PRIOR, SIGMA_SCALE = range(5)
 
 #: Least z-depth in front of a camera, map units: a point behind it must not divide by zero.
 _NEAREST = 1e-3
@@ -30,7 +28,7 @@ _OUTLIER_SHARE = 0.05
 
 
 @jit
-def project_row(pose, x, y, z):  # type: ignore[no-untyped-def]
+def apply_pose(pose, x, y, z):  # type: ignore[no-untyped-def]
     """Apply a (3, 4) pose to a point."""
     return (
         pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3],
@@ -113,7 +111,7 @@ def observe(  # type: ignore[no-untyped-def]
     ``out`` receives (residual u, residual v, weight, cost).
     """
     fx, fy = camera[0], camera[1]
-    x, y, z = project_row(pose, xw, yw, zw)
+    x, y, z = apply_pose(pose, xw, yw, zw)
     z = max(z, _NEAREST)
     out[0] = fx * x / z + camera[2] - u
     out[1] = fy * y / z + camera[3] - v
@@ -161,16 +159,74 @@ def add_scales(H, g, log_scales, scale_variable, scale_mean, sigma):  # type: ig
 
 
 @jit_called
+def add_motion(H, g, poses, variable, measured, weight):  # type: ignore[no-untyped-def]
+    """What else is known of the newest motion: ``measured`` (3, 4) T_newest_previous, ``weight`` (6, 6)."""
+    newest, previous = poses[-1], poses[-2]
+    relative, error = np.empty((3, 4)), np.empty(6)
+    for i in range(3):
+        for j in range(3):
+            relative[i, j] = 0.0
+            for k in range(3):
+                relative[i, j] += newest[i, k] * previous[j, k]
+    for i in range(3):
+        relative[i, 3] = newest[i, 3]
+        for k in range(3):
+            relative[i, 3] -= relative[i, k] * previous[k, 3]
+    # rotation left over, relative measured^T, near the identity; translation as a difference
+    left = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            for k in range(3):
+                left[i, j] += relative[i, k] * measured[j, k]
+    error[3] = 0.5 * (left[2, 1] - left[1, 2])
+    error[4] = 0.5 * (left[0, 2] - left[2, 0])
+    error[5] = 0.5 * (left[1, 0] - left[0, 1])
+    for i in range(3):
+        error[i] = relative[i, 3] - measured[i, 3]
+    # by the newest pose: identity, and rotation moves the translation; by the previous one: minus the rotation
+    by_newest, by_previous = np.zeros((6, 6)), np.zeros((6, 6))
+    for i in range(3):
+        by_newest[i, i] = by_newest[3 + i, 3 + i] = 1.0
+        for j in range(3):
+            by_previous[i, j] = by_previous[3 + i, 3 + j] = -relative[i, j]
+    x, y, z = relative[0, 3], relative[1, 3], relative[2, 3]
+    by_newest[0, 4], by_newest[0, 5] = z, -y
+    by_newest[1, 3], by_newest[1, 5] = -z, x
+    by_newest[2, 3], by_newest[2, 4] = y, -x
+    cost = 0.0
+    a, b = 6 * variable[-1], 6 * variable[-2]
+    for i in range(6):
+        for j in range(6):
+            w = weight[i, j]
+            if w == 0.0:
+                continue
+            cost += 0.5 * w * error[i] * error[j]
+            for k in range(6):
+                if a >= 0:
+                    g[a + k] += by_newest[i, k] * w * error[j]
+                if b >= 0:
+                    g[b + k] += by_previous[i, k] * w * error[j]
+                for m in range(6):
+                    if a >= 0:
+                        H[a + k, a + m] += by_newest[i, k] * w * by_newest[j, m]
+                    if b >= 0:
+                        H[b + k, b + m] += by_previous[i, k] * w * by_previous[j, m]
+                    if a >= 0 and b >= 0:
+                        H[a + k, b + m] += by_newest[i, k] * w * by_previous[j, m]
+    return cost
+
+
+@jit_called
 def linearise(  # type: ignore[no-untyped-def]
-    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, active, start, frames,
-    pixels, recent_frames, recent, H, g, touched, counts, coupling, diagonal, gradient, scale_coupling, image_part
+    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, prior_weight, active, start, frames,
+    pixels, recent_frames, recent, measured, measured_weight, H, g, touched, counts, coupling, diagonal, gradient, scale_coupling, image_part
 ):
     """Build the reduced normal equations H d = -g and what the points' own steps need; returns the cost."""
     jj, jh, jr, out = np.empty((2, 6)), np.empty((2, 6)), np.empty(2), np.empty(4)
     huber, outlier = settings[HUBER_PX], settings[OUTLIER_PX]
     inverse_variance = 1.0 / settings[SIGMA_PX] ** 2
     cost = add_scales(H, g, log_scales, scale_variable, scale_mean, settings[SIGMA_SCALE])
-    place = np.empty(len(variable), np.int64)
+    cost += add_motion(H, g, poses, variable, measured, measured_weight)
     for n in range(len(active)):
         p = active[n]
         h = host[p]
@@ -221,23 +277,21 @@ def linearise(  # type: ignore[no-untyped-def]
                     g[6 * b + i] += w * (jh[0, i] * out[0] + jh[1, i] * out[1])
                     coupling[n, 0, i] += w * (jh[0, i] * jr[0] + jh[1, i] * jr[1])
         image_part[n] = hpp
-        s = -1
-        scale_coupling[n] = 0.0
-        if prior[p] == prior[p]:
-            error = log_rho[p] - prior[p] + log_scales[h]
-            w = 1.0 / settings[SIGMA_PRIOR] ** 2
-            size = abs(error)
+        s = scale_variable[h]
+        error = log_rho[p] - prior[p] + log_scales[h]
+        w, size = prior_weight[p], abs(error)
+        if size > settings[HUBER_PRIOR]:
+            cost += w * settings[HUBER_PRIOR] * (size - 0.5 * settings[HUBER_PRIOR])
+            w *= settings[HUBER_PRIOR] / size
+        else:
             cost += 0.5 * w * size * size
-            if size > settings[HUBER_PRIOR]:
-                cost += w * (settings[HUBER_PRIOR] * (size - 0.5 * settings[HUBER_PRIOR]) - 0.5 * size * size)
-                w *= settings[HUBER_PRIOR] / size
-            hpp += w
-            gp += w * error
-            s = scale_variable[h]
-            if s >= 0:
-                H[s, s] += w
-                g[s] += w * error
-                scale_coupling[n] = w
+        hpp += w
+        gp += w * error
+        scale_coupling[n] = 0.0
+        if s >= 0:
+            H[s, s] += w
+            g[s] += w * error
+            scale_coupling[n] = w
         counts[n] = count
         diagonal[n] = hpp + 1e-6
         gradient[n] = gp
@@ -317,12 +371,13 @@ def point_variances(  # type: ignore[no-untyped-def]
 
 @jit_entry(
     "float64(float64[:,:,::1], int64[::1], float64[::1], int64[::1], float64[::1], float64[::1], float64[::1], int64[::1],"
-    "float64[:,::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1], float64[:,::1], int64[::1],"
-    "float64[:,:,::1], int64, float64[:,::1], float64[::1], float64[::1])"
+    "float64[:,::1], float64[::1], float64[::1], float64[::1], int64[::1], int64[::1], int64[::1], float64[:,::1],"
+    "int64[::1],"
+    "float64[:,:,::1], float64[:,::1], float64[:,::1], int64, float64[:,::1], float64[::1], float64[::1])"
 )
 def adjust(  # type: ignore[no-untyped-def]
-    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, active, start, frames,
-    pixels, recent_frames, recent, iterations, covariance, variance, information
+    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, prior_weight, active, start, frames,
+    pixels, recent_frames, recent, measured, measured_weight, iterations, covariance, variance, information
 ):
     """Solve; ``poses``, ``log_scales`` and ``log_rho`` are changed in place, the last three arguments are filled.
 
@@ -342,7 +397,7 @@ def adjust(  # type: ignore[no-untyped-def]
         g[:] = 0.0
         cost = linearise(
             poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior,
-            active, start, frames, pixels, recent_frames, recent, H, g, touched, counts, coupling, diagonal, gradient,
+            prior_weight, active, start, frames, pixels, recent_frames, recent, measured, measured_weight, H, g, touched, counts, coupling, diagonal, gradient,
             scale_coupling, image_part,
         )  # fmt: skip
         worse = not cost <= before * (1.0 + 1e-9)

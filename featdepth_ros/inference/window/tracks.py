@@ -6,11 +6,15 @@ Templates come from the last keyframe, so that small errors do not add up frame 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window import alignment
+from featdepth_ros.inference.window.local_map import LocalMap, Sight
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -20,9 +24,6 @@ Pyramid = tuple[Grey, Grey, Grey, Grey]
 HALF_PX, COARSEST, STEPS = 7, 2, 12
 #: Correlation below which a match is not believed.
 ALIKE = 0.8
-#: A point that does not come back to within this when tracked backwards is lost, pixels.
-RETURN_PX = 0.5
-BACK = False
 #: Rim of the image in which no point is believed, pixels.
 RIM_PX = 7
 #: Grid on which new corners are spread: rows, columns.
@@ -56,13 +57,46 @@ def follow(
     found, likeness = np.empty_like(start), np.empty(len(start))
     alignment.align(earlier, later, start, expected, warp, HALF_PX, COARSEST, STEPS, found, likeness)
     good = likeness > ALIKE
-    if BACK:
-        back, again = np.empty_like(start), np.empty(len(start))
-        alignment.align(later, earlier, found, start, np.ascontiguousarray(np.linalg.inv(warp)), HALF_PX, 0, STEPS, back, again)
-        good &= (again > ALIKE) & (np.linalg.norm(back - start, axis=1) < RETURN_PX)
-    height, width = later[0].shape
-    inside = (found >= RIM_PX).all(axis=1) & (found[:, 0] < width - RIM_PX) & (found[:, 1] < height - RIM_PX)
-    return found, good & inside
+    return found, good & inside(found, later[0].shape)
+
+
+def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(n,) whether pixels (n, 2) lie in an image of (height, width), its rim excepted."""
+    return np.asarray((pixels >= RIM_PX).all(axis=1) & (pixels[:, 0] < size[1] - RIM_PX) & (pixels[:, 1] < size[0] - RIM_PX))
+
+
+@dataclass(frozen=True)
+class Template:
+    """What is followed: a keyframe's picture and the points that it sees."""
+
+    pyramid: Pyramid
+    sight: Sight
+
+
+def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expected: Floats) -> Sight:
+    """Follow the last keyframe's points into the newest picture.
+
+    The search begins where the map and the expected pose (4, 4) put each point, with its patch warped as they say.
+    """
+    sight = template.sight.chosen(~local_map.bad[template.sight.places])
+    key = local_map.keyframes[-1].pose
+    motion = expected @ se3.inverse(key)
+    z = local_map.depths(key, sight)
+    rho = np.where(z > 1e-6, 1.0 / np.maximum(z, 1e-6), 0.0)
+    rays = np.concatenate([local_map.rays_of(sight.pixels), np.ones((len(sight), 1))], axis=1)
+    seen = rays @ motion[:3, :3].T + rho[:, None] * motion[:3, 3]
+    focal, centre = local_map.camera[:2], local_map.camera[2:]
+    depth = np.maximum(seen[:, 2], 1e-6)
+    guess = seen[:, :2] / depth[:, None] * focal + centre
+    # Jacobian of the later pixel by the earlier one on a surface that faces the camera
+    by_pixel = motion[:3, :2] / focal
+    flow = by_pixel[None, :2] - (seen[:, :2] / depth[:, None])[:, :, None] * by_pixel[None, 2:]
+    flow = focal[None, :, None] * flow / depth[:, None, None]
+    determinant = flow[:, 0, 0] * flow[:, 1, 1] - flow[:, 0, 1] * flow[:, 1, 0]
+    usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
+    warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
+    found, good = follow(template.pyramid, later, sight.pixels[usable], guess[usable], warp)
+    return Sight(sight.places[usable][good], found[good])
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:
@@ -75,8 +109,10 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
         allowed: (H, W) where they may lie; None: everywhere.
 
     Returns:
-        (n, 2) pixels, sub-pixel.
+        (n, 2) pixels; whole ones, since a template need not be centred on its corner.
     """
+    if wanted < 1:
+        return np.zeros((0, 2))
     height, width = grey.shape
     mask = np.zeros((height, width), dtype=np.uint8)
     mask[RIM_PX + 1 : -RIM_PX - 1, RIM_PX + 1 : -RIM_PX - 1] = 255
@@ -97,6 +133,5 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
     share = max(2, int(np.ceil(1.6 * wanted / (GRID[0] * GRID[1]))))
     order = order[np.arange(len(order)) - first < share]
     order = order[np.argsort(-value[order], kind="stable")][:wanted]
-    found = np.stack([columns[order], rows[order]], axis=1).astype(np.float32)
-    refined = cv2.cornerSubPix(grey, found[:, None].copy(), (3, 3), (-1, -1), (3, 10, 0.03))[:, 0]
-    return np.clip(refined.astype(np.float64), 1, (width - 2, height - 2))
+    found = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
+    return found

@@ -1,154 +1,289 @@
-"""Motion and structure from a window of keyframes."""
+"""Motion and structure from a window of keyframes.
+
+A frame's points are followed from the last keyframe, its pose is found against the map, and then the newest keyframes,
+the newest frame and all their points are solved together, while older keyframes are held fixed and carry on what was
+known. The network's depth starts points and is a weak prior. What is solved anew about the past never changes what was
+published: a frame adds its own motion and nothing else (REP-105).
+"""
 
 from __future__ import annotations
 
-from typing import Any
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.window import tracks
+from featdepth_ros.inference.window import keyframing, road, tracks
 from featdepth_ros.inference.window.config import WindowConfig
-from featdepth_ros.inference.window.local_map import LocalMap, Sight
+from featdepth_ros.inference.window.covariance import motion_covariance, published_covariance, unknown_covariance
+from featdepth_ros.inference.window.fallback import explains
+from featdepth_ros.inference.window.frame import DepthSource, Frame
+from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight, Solution
 from featdepth_ros.inference.window.pose import find_pose
-from featdepth_ros.inference.window.types import ScaleOrigin, WindowPoints, WindowResult, WindowState
+from featdepth_ros.inference.window.scale import ScaleFilter
+from featdepth_ros.inference.window.types import WindowPoints, WindowResult, WindowState
+
+Floats = NDArray[np.float64]
+NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | None] | None
 
 OPT: dict = {}
-Floats = NDArray[np.float64]
-
-
-def _square(pose: Floats) -> Floats:
-    return np.concatenate([pose, [[0, 0, 0, 1.0]]])
 
 
 class Window:
+    """Estimates motion and points of one camera, frame by frame. One window serves one camera.
+
+    Args:
+        config: see `WindowConfig`.
+    """
+
     def __init__(self, config: WindowConfig) -> None:
         self.config = config
+        self._scale = ScaleFilter(config)
+        self._log_scale = 0.0
+        self._next_id = 0
         self.reset()
 
     def reset(self) -> None:
+        """Forget all frames and points: the next frame is a first one. The scale stays."""
         self._map: LocalMap | None = None
+        self._failures = 0
 
-    def step(self, grey, camera: CameraModel, stamp_ns: int, depth=None, trusted=None, road=None) -> WindowResult:
-        self._size = grey.shape
-        self._depth, self._trusted = depth, trusted
-        images = tracks.pyramid(grey)
-        if self._map is None:
-            return self._start(grey, images, camera)
-        m = self._map
-        expected = self._expected()
-        sight = self._follow(images, expected)
-        pose, fits = find_pose(m, sight, expected, self.config.least_tracks)
-        sight = sight.chosen(fits)
-        fine = len(sight) >= self.config.least_tracks
-        key = m.keyframes[-1]
-        relative = _square(self._pose) @ se3.inverse(_square(key.pose))
-        cov = None
-        if fine:
-            solved = m.adjust([(pose, sight)])
-            if solved is not None:
-                pose, cov = solved[0][0], solved[1]
-        self._pose_before = (relative @ _square(key.pose))[:3]
-        step = _square(self._pose_before) @ se3.inverse(_square(pose))
-        points = m.world(sight.places)
-        projected, z = m.project(pose, points)
-        error = np.linalg.norm(projected - sight.pixels, axis=1)
-        m.bad[sight.places[error > 4]] = True
-        self._current = sight.chosen((error < 2.5) & (z > 0))
-        self._pose = pose
-        self._age += 1
-        is_key = self._due() or not fine
-        if is_key:
-            self._keyframe(grey, images)
-        return WindowResult(WindowState.TRACKED if fine else WindowState.LOST, step, np.eye(6), float(np.median(error)) if fine else math.nan,
-                            len(self._current), is_key, 1.0, 0.0, ScaleOrigin.MAP, WindowPoints.none())
+    def step(
+        self,
+        grey: NDArray[np.uint8],
+        camera: CameraModel,
+        stamp_ns: int,
+        depth: DepthSource = None,
+        trusted: NDArray[np.bool_] | None = None,
+        network_motion: NetworkMotion = None,
+        known_motion: Floats | None = None,
+        gyro_rotation: tuple[Floats, Floats] | None = None,
+        speed: tuple[float, float] | None = None,
+    ) -> WindowResult:
+        """Take one frame.
 
-    def _start(self, grey, images, camera):
-        self._map = LocalMap(self.config, np.array([camera.fx, camera.fy, camera.cx, camera.cy]))
-        self._pose = self._pose_before = np.eye(4)[:3]
-        self._current = Sight(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
-        self._scales: list[float] = []
-        self._keyframe(grey, images)
-        return WindowResult(WindowState.FIRST, np.eye(4), np.eye(6), math.nan, 0, True, 1.0, 0.0, ScaleOrigin.MAP, WindowPoints.none())
+        Args:
+            grey: (H, W) uint8, rectified, full size: tracks are the better the larger the picture.
+            camera: pinhole camera of ``grey``.
+            stamp_ns: time of exposure, nanoseconds.
+            depth: (h, w) float32 z-depth by the network, any size, same view, published units; or a function that
+                gives it (called at keyframes only); or None.
+            trusted: (h, w) bool, where that depth is trusted.
+            network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6);
+                or a function that gives it (called where tracks fail); or None.
+            known_motion: T_previous_current (4, 4), published units, taken as given: only points are solved.
+            gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
+            speed: metres per second and its variance.
 
-    def _expected(self) -> Floats:
-        return (_square(self._pose) @ se3.inverse(_square(self._pose_before)) @ _square(self._pose))[:3]
+        Returns:
+            What the frame gave.
+        """
+        frame = Frame(grey, camera, stamp_ns, depth, trusted)
+        if self._map is None or camera != self._frame.camera:
+            return self._begin(frame)
+        expected = self._expected(frame, known_motion, gyro_rotation)
+        pose, sight = self._locate(frame, expected)
+        if len(sight) < self.config.least_tracks:
+            return self._without_tracks(frame, network_motion)
+        solution = self._solve(pose, sight, expected, known_motion is not None, gyro_rotation)
+        if solution is None:
+            return self._without_tracks(frame, network_motion)
+        pose, moved = solution.poses[-1], self._moved(solution)
+        residual_px, sight = self._agreeing(pose, sight)
+        self._measure_scale(frame, pose, moved, speed)
+        is_keyframe = self._take(frame, pose, sight)
+        return self._result(WindowState.TRACKED, moved, solution, residual_px, is_keyframe)
 
-    def _follow(self, images: Any, expected: Floats) -> Sight:
-        m = self._map
-        t = self._template
-        key = m.keyframes[-1]
-        relative = (_square(expected) @ se3.inverse(_square(key.pose)))[:3]
-        points = m.world(t.places) @ key.pose[:, :3].T + key.pose[:, 3]
-        z = points[:, 2]
-        rays = m.rays_of(t.pixels)
-        y = np.concatenate([rays, np.ones((len(rays), 1))], 1) @ relative[:, :3].T + relative[:, 3] / z[:, None]
-        guess = y[:, :2] / y[:, 2:] * m.camera[:2] + m.camera[2:]
-        h, w = self._size
-        inside = (guess > 2).all(1) & (guess[:, 0] < w - 3) & (guess[:, 1] < h - 3) & (z > 0) & (y[:, 2] > 0.2) & ~m.bad[t.places]
-        # d(later pixel)/d(earlier pixel)
-        q = self._slope[t.places] if OPT.get("slope") else np.zeros((len(z), 2))
-        dy = np.stack([relative[:, k] / m.camera[k] + relative[:, 3] * (q[:, k] / z)[:, None] for k in range(2)], -1)  # n,3,2
-        J = m.camera[:2][None, :, None] * (dy[:, :2] - (y[:, :2] / y[:, 2:])[:, :, None] * dy[:, 2:]) / y[:, 2:, None]
-        J = J[inside]
-        if not OPT.get("warp", True): J[:] = np.eye(2)
-        det = np.linalg.det(J) if len(J) else np.zeros(0)
-        bad = ~((det > 0.1) & (det < 10))
-        J[bad] = np.eye(2)
-        warp = np.ascontiguousarray(np.linalg.inv(J))
-        t, guess = t.chosen(inside), guess[inside]
-        end, good = tracks.follow(self._images, images, t.pixels, guess, warp)
-        return Sight(t.places, end).chosen(good)
+    # -- parts of a step ------------------------------------------------------------------------------------------
 
-    def _due(self) -> bool:
-        m = self._map
-        where = np.full(len(m.ids), -1)
-        where[self._template.places] = np.arange(len(self._template))
-        t = self._template.pixels[where[self._current.places]]
-        R = self._pose[:, :3] @ m.keyframes[-1].pose[:, :3].T
-        rays = np.concatenate([m.rays_of(t), np.ones((len(t), 1))], 1) @ R.T
-        turned = rays[:, :2] / rays[:, 2:] * m.camera[:2] + m.camera[2:]
-        parallax = np.median(np.linalg.norm(turned - self._current.pixels, axis=1)) if len(t) else 0.0
-        c = self.config
-        return parallax > c.keyframe_parallax * self._size[1] or len(self._current) < c.keyframe_tracks * len(self._template) or self._age >= c.keyframe_age
-
-    def _keyframe(self, grey, images) -> None:
-        m = self._map
-        scale = self._network_scale()
-        m.add_keyframe(self._pose, scale, self._current)
-        self._scales.append(scale)
-        wanted = self.config.points - len(self._current)
-        if wanted >= 10:
-            new = tracks.corners(grey, self._current.pixels, wanted)
-            d = self._sample(new)
-            good = np.isfinite(d)
-            new, d = new[good], d[good]
-            places = m.add_points(new, -np.log(d))
-            self._current = Sight(np.append(self._current.places, places), np.append(self._current.pixels, new, axis=0))
-        moved = m.finish_keyframe()
-        self._current = Sight(moved[self._current.places], self._current.pixels)
-        self._current = self._current.chosen(self._current.places >= 0)
-        self._template = self._current
-        self._images = images
+    def _begin(self, frame: Frame, state: WindowState = WindowState.FIRST) -> WindowResult:
+        """Start a map from one frame. It goes on in the last map's unit, as far as the network knows it."""
+        camera = frame.camera
+        if self._map is not None:
+            self._next_id = self._map.next_id
+            self._scale.restart()
+        self._map = LocalMap(self.config, np.array([camera.fx, camera.fy, camera.cx, camera.cy]), self._next_id)
+        self._road = road.RoadFinder(self._map) if self.config.scale == "camera_height" else None
+        self._pose, self._velocity = np.eye(4), np.zeros(6)
+        self._recent: tuple[Floats, Sight] | None = None
+        self._failures = 0
         self._age = 0
+        self._add_keyframe(frame, Sight.none(), self._log_scale)
+        if state is WindowState.FIRST or state is WindowState.LOST:
+            return self._unknown(state)
+        raise AssertionError(state)
 
-    def _network_scale(self):
-        m = self._map
-        if not m.keyframes: return 0.0
-        last = float(np.mean([k.log_scale for k in m.keyframes[-5:]]))
-        c = self._current
-        z = (m.world(c.places) @ self._pose[:, :3].T + self._pose[:, 3])[:, 2]
-        r = np.log(np.maximum(z, 1e-3)) - np.log(self._sample(c.pixels))
-        good = np.isfinite(r) & (m.information[c.places] > OPT.get("mininf", 25))
-        return float(np.median(r[good])) if good.sum() > 20 else last
+    def _expected(self, frame: Frame, known: Floats | None, gyro: tuple[Floats, Floats] | None) -> Floats:
+        """Pose of the newest frame at constant velocity, or as the motion is known."""
+        seconds = (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
+        if known is not None:
+            motion = known.copy()
+            motion[:3, 3] /= self._scale.factor
+            return se3.inverse(motion) @ self._pose
+        motion = se3.exp(self._velocity * seconds)
+        if gyro is not None:
+            motion[:3, :3] = np.asarray(gyro[0]).T
+        return np.asarray(motion @ self._pose)
 
-    def _sample(self, pixels):
-        d = self._depth() if callable(self._depth) else self._depth
-        h, w = d.shape
-        x = np.clip(np.rint((pixels[:, 0] + 0.5) * w / self._size[1] - 0.5), 0, w - 1).astype(int)
-        y = np.clip(np.rint((pixels[:, 1] + 0.5) * h / self._size[0] - 0.5), 0, h - 1).astype(int)
-        v = d[y, x].astype(float)
-        return np.where((v > self.config.min_depth) & (v < self.config.max_depth), v, np.nan)
+    def _locate(self, frame: Frame, expected: Floats) -> tuple[Floats, Sight]:
+        """Follow the keyframe's points and find the pose that they support."""
+        local_map = self._map
+        assert local_map is not None
+        sight = tracks.follow_points(local_map, self._template, frame.pyramid, expected)
+        pose, fits = find_pose(local_map, sight, expected, self.config.least_tracks)
+        return pose, sight.chosen(fits)
+
+    def _solve(
+        self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: tuple[Floats, Floats] | None
+    ) -> Solution | None:
+        known = None
+        if gyro is not None:
+            information = np.zeros((6, 6))
+            information[3:, 3:] = np.linalg.inv(gyro[1])
+            known = KnownMotion(expected @ se3.inverse(self._pose), information)
+        recent = [self._recent] if self._recent is not None else []
+        return self._map.adjust([*recent, (expected if hold else pose, sight)], known, hold)
+
+    def _moved(self, solution: Solution) -> Floats:
+        """T_previous_current in map units.
+
+        The earlier pose is the one published, carried along with the last keyframe: increments then add up to what the
+        map says, and errors of single frames do not accumulate.
+        """
+        key = self._map.keyframes[-1].pose
+        before = self._pose_in_keyframe @ key
+        if OPT.get("smooth"):
+            before = solution.poses[-2] if len(solution.poses) > 1 else key
+        return before @ se3.inverse(solution.poses[-1])
+
+    def _agreeing(self, pose: Floats, sight: Sight) -> tuple[float, Sight]:
+        """Drop tracks that do not agree; points that are far off are not used again: they move, or were mismatched."""
+        errors = self._map.errors(pose, sight)
+        self._map.bad[sight.places[errors > self.config.drop_px]] = True
+        agree = errors < self.config.agree_px
+        return (float(np.median(errors[agree])) if agree.any() else math.nan), sight.chosen(agree)
+
+    def _measure_scale(self, frame: Frame, pose: Floats, moved: Floats, speed: tuple[float, float] | None) -> None:
+        self._scale.wander(float(np.linalg.norm(se3.vector_from_rotation(moved[:3, :3]))))
+        if self._road is not None:
+            guess = math.log(self.config.camera_height_m / self._scale.factor)
+            log_height = self._road.measure(frame.pyramid[0], pose, moved, guess, self._scale.is_measured)
+            if log_height is not None:
+                self._scale.road(log_height)
+        if speed is not None:
+            seconds = (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
+            self._scale.speed(speed[0] * seconds, float(np.linalg.norm(moved[:3, 3])), speed[1] * seconds**2)
+
+    def _take(self, frame: Frame, pose: Floats, sight: Sight) -> bool:
+        """Make the frame the newest one, and a keyframe where one is due."""
+        seconds = max((frame.stamp_ns - self._frame.stamp_ns) * 1e-9, 1e-6)
+        key = self._map.keyframes[-1].pose
+        self._velocity = se3.log(pose @ se3.inverse(self._pose_in_keyframe @ key)) / seconds
+        self._pose, self._sight, self._failures = pose, sight, 0
+        self._age += 1
+        if keyframing.is_due(self._map, self._template.sight, sight, pose, self._age, frame.size[1]):
+            self._add_keyframe(frame, sight, self._network_scale(frame, sight))
+            self._scale.network([k.log_scale for k in self._map.keyframes])
+            return True
+        self._frame = frame
+        self._recent = (pose, sight)
+        self._pose_in_keyframe = pose @ se3.inverse(key)
+        return False
+
+    def _add_keyframe(self, frame: Frame, sight: Sight, log_scale: float) -> None:
+        local_map, config = self._map, self.config
+        local_map.add_keyframe(self._pose, log_scale, sight)
+        new = tracks.corners(frame.pyramid[0], sight.pixels, config.points - len(sight))
+        told = frame.depth_at(new, config.min_depth, config.max_depth)
+        if told is None:
+            z = local_map.depths(self._pose, sight)
+            middle = math.log(float(np.median(z))) if len(z) else 0.0
+            depth, believed = np.full(len(new), math.exp(middle - log_scale)), np.zeros(len(new), dtype=bool)
+        else:
+            depth, believed = told
+            if not OPT.get("far", True):
+                new, depth, believed = new[believed], depth[believed], believed[believed]
+        places = local_map.add_points(new, -np.log(depth), believed)
+        sight = Sight(np.append(sight.places, places), np.append(sight.pixels, new, axis=0))
+        moved = local_map.finish_keyframe()
+        if self._road is not None:
+            self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
+        self._sight = sight.moved(moved)
+        self._template = tracks.Template(frame.pyramid, self._sight)
+        self._frame, self._recent, self._pose_in_keyframe, self._age = frame, None, np.eye(4), 0
+        self._log_scale = float(np.median([k.log_scale for k in local_map.keyframes[-5:]]))
+
+    def _network_scale(self, frame: Frame, sight: Sight) -> float:
+        """Log scale of this frame's network depth, from the points that the map knows well."""
+        known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
+        told = frame.depth_at(known.pixels, self.config.min_depth, self.config.max_depth) if len(known) else None
+        last = float(np.mean([k.log_scale for k in self._map.keyframes[-5:]]))
+        if told is None or told[1].sum() < 20:
+            return last
+        ratio = np.log(np.maximum(self._map.depths(self._pose, known), 1e-6) / told[0])
+        return float(np.median(ratio[told[1]]))
+
+    def _without_tracks(self, frame: Frame, network_motion: NetworkMotion) -> WindowResult:
+        """The pose network answers where its motion explains the picture; else the frame is lost."""
+        found = network_motion() if callable(network_motion) else network_motion
+        if found is None or not explains(found[0], self._frame, frame, self.config):
+            return self._begin(frame, WindowState.LOST)
+        T_previous_current, covariance = found
+        motion = se3.inverse(T_previous_current)
+        motion[:3, 3] /= self._scale.factor
+        seconds = max((frame.stamp_ns - self._frame.stamp_ns) * 1e-9, 1e-6)
+        self._failures += 1
+        if self._failures > self.config.patience:
+            self._begin(frame, WindowState.LOST)
+        else:
+            self._pose = motion @ self._pose
+            self._pose_in_keyframe = self._pose @ se3.inverse(self._map.keyframes[-1].pose)
+            self._frame, self._recent, self._sight = frame, (self._pose, Sight.none()), Sight.none()
+            self._age += 1
+        self._velocity = se3.log(motion) / seconds
+        return WindowResult(
+            WindowState.NETWORK, T_previous_current, covariance, math.nan, 0, False, self._scale.factor,
+            self._scale.log_variance, self._scale.origin, WindowPoints.none(),
+        )  # fmt: skip
+
+    # -- results --------------------------------------------------------------------------------------------------
+
+    def _result(
+        self, state: WindowState, moved: Floats, solution: Solution, residual_px: float, is_keyframe: bool
+    ) -> WindowResult:
+        scale = self._scale
+        published = moved.copy()
+        published[:3, 3] *= scale.factor
+        covariance = published_covariance(
+            motion_covariance(moved, solution.covariance), published, scale.factor, scale.log_variance
+        )
+        return WindowResult(
+            state, published, covariance, residual_px, len(self._sight), is_keyframe, scale.factor, scale.log_variance,
+            scale.origin, self._points(),
+        )  # fmt: skip
+
+    def _unknown(self, state: WindowState) -> WindowResult:
+        scale = self._scale
+        return WindowResult(
+            state, np.eye(4), unknown_covariance(), math.nan, 0, True, scale.factor, scale.log_variance, scale.origin,
+            WindowPoints.none(),
+        )  # fmt: skip
+
+    def _points(self) -> WindowPoints:
+        """Points seen now and measured; their variance is that of the host's depth carried to the newest camera."""
+        local_map = self._map
+        sight = self._sight.chosen(local_map.information[self._sight.places] > 0)
+        z = local_map.depths(self._pose, sight)
+        hosts = np.stack([k.pose for k in local_map.keyframes])[local_map.host[sight.places]]
+        # depth there = depth here + offset: the logarithms' errors go as the depths do
+        offset = (self._pose @ np.linalg.inv(hosts))[:, 2, 3]
+        good = z > 1e-6
+        sight, z, offset = sight.chosen(good), z[good], offset[good]
+        carried = np.maximum(((z - offset) / z) ** 2, 1e-6)
+        return WindowPoints(
+            local_map.ids[sight.places], sight.pixels, z * self._scale.factor,
+            local_map.variance[sight.places] * carried, local_map.information[sight.places] / carried,
+        )  # fmt: skip

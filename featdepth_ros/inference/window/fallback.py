@@ -1,0 +1,47 @@
+"""Whether the pose network's motion explains what the picture shows, where the window's own tracks fail."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.window import tracks
+from featdepth_ros.inference.window.config import WindowConfig
+from featdepth_ros.inference.window.frame import Frame
+
+Floats = NDArray[np.float64]
+
+#: Corners on trial; share of them, and their number, that must be found where the motion puts them...
+CORNERS, SHARE, LEAST = 200, 0.3, 20
+#: ...to within this: pixels, or a share of the way that they went.
+NEAR_PX, NEAR_SHARE = 4.0, 0.15
+
+
+def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: WindowConfig) -> bool:
+    """Tell whether corners of the earlier frame are found where the motion and the network's depth put them.
+
+    Args:
+        T_previous_current: (4, 4) of the pose network, unit of the depth.
+        earlier, newest: the two frames.
+        config: for the range of depth.
+    """
+    start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS)
+    told = earlier.depth_at(start, config.min_depth, config.max_depth)
+    if told is None or len(start) < LEAST or not np.isfinite(T_previous_current).all():
+        return False
+    camera = earlier.camera
+    focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+    rays = np.concatenate([(start - centre) / focal, np.ones((len(start), 1))], axis=1)
+    T = se3.inverse(T_previous_current)
+    seen = rays @ T[:3, :3].T + T[:3, 3] / told[0][:, None]
+    expected = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6) * focal + centre
+    ahead = (seen[:, 2] > 0.1) & tracks.inside(expected, newest.size)
+    if ahead.sum() < LEAST:
+        return False
+    start, expected = start[ahead], expected[ahead]
+    warp = np.ascontiguousarray(np.broadcast_to(np.eye(2), (len(start), 2, 2)))
+    found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp)
+    allowed = np.maximum(NEAR_PX, NEAR_SHARE * np.linalg.norm(expected - start, axis=1))
+    near = good & (np.linalg.norm(found - expected, axis=1) < allowed)
+    return bool(near.sum() >= max(LEAST, SHARE * len(start)))

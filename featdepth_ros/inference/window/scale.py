@@ -1,0 +1,112 @@
+"""How the map's unit becomes the published one: a state of its own, with a variance.
+
+The state is the logarithm of the factor. It wanders slowly (the map's unit drifts, most while the camera turns and new
+points must take over from old ones) and is measured by whatever knows metres: the network's scale, the road plane under
+a camera of known height, the speed of the robot. A Kalman filter with heavy tails (Student's t) weighs them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from featdepth_ros.inference.window.config import WindowConfig
+from featdepth_ros.inference.window.types import ScaleOrigin
+
+#: How far the map's unit wanders a frame: on a straight way; per radian of turn; and while the map is young, which
+#: wears off over so many frames.
+WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.23, 0.02, 10.0
+#: Standard deviations of the logarithm: the network's scale (one network is off by tens of percent from place to
+#: place, see docs/results.md), one height of the road.
+NETWORK_SIGMA, ROAD_SIGMA = 0.2, 0.06
+#: Degrees of freedom of the road's and the speed's errors: few, since some measures are of another plane.
+TAIL = 1.0
+#: What remains uncertain however often it is measured: slope of the road, calibration.
+FLOOR = 0.02
+
+
+class ScaleFilter:
+    """Keeps the factor from the map's unit to the published one.
+
+    Args:
+        config: says which source to use.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
+        self._network: deque[float] = deque(maxlen=config.scale_keyframes)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._network.clear()
+        self._log, self._variance = 0.0, NETWORK_SIGMA**2
+        self._age = 0
+        self.origin = ScaleOrigin.MAP if self._config.scale == "relative" else ScaleOrigin.NETWORK
+
+    @property
+    def factor(self) -> float:
+        """Published units per map unit."""
+        return 1.0 if self._config.scale == "relative" else math.exp(self._log)
+
+    @property
+    def log_variance(self) -> float:
+        """Variance of the logarithm of `factor`; 0 while map units are published."""
+        return 0.0 if self._config.scale == "relative" else self._variance + FLOOR**2
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether something better than the network has measured the scale."""
+        return self.origin in (ScaleOrigin.ROAD, ScaleOrigin.SPEED)
+
+    def restart(self) -> None:
+        """The map begins anew in the old one's unit, as far as that could be carried over."""
+        self._age = 0
+        self._variance += 0.05**2
+
+    def wander(self, turn_rad: float) -> None:
+        """Let a frame pass that turned the camera by so much."""
+        if self._config.scale == "relative":
+            return
+        step = WANDER + WANDER_TURN * turn_rad + WANDER_YOUNG * math.exp(-self._age / YOUNG_FRAMES)
+        self._age += 1
+        self._variance += step * step
+
+    def network(self, log_scales: list[float]) -> None:
+        """Take the network's scale at a new keyframe.
+
+        Args:
+            log_scales: of the newest keyframes as they are now solved (map units per network unit), the newest last.
+        """
+        self._network.append(-log_scales[-1])
+        newest = [-value for value in log_scales]
+        for back in range(1, min(len(newest), len(self._network)) + 1):
+            self._network[-back] = newest[-back]
+        middle = float(np.median(np.array(self._network)))
+        if not self.is_measured:
+            self._log = middle
+            self._variance = NETWORK_SIGMA**2
+        elif abs(self._log - middle) > 3 * NETWORK_SIGMA:
+            # What measured the scale before is gone or wrong: come back to what the network can still mean.
+            self._log += 0.1 * (middle - self._log)
+
+    def road(self, log_height: float) -> None:
+        """Take a measured height of the camera over the road, the logarithm of map units."""
+        self._update(math.log(self._config.camera_height_m) - log_height, ROAD_SIGMA**2)
+        self.origin = ScaleOrigin.ROAD
+
+    def speed(self, distance: float, distance_map: float, distance_variance: float) -> None:
+        """Take a distance travelled, published units with its variance, beside the same in map units."""
+        if distance <= 0 or distance_map <= 0:
+            return
+        self._update(math.log(distance / distance_map), distance_variance / distance**2 + 0.02**2)
+        self.origin = ScaleOrigin.SPEED
+
+    def _update(self, measured: float, variance: float) -> None:
+        difference = measured - self._log
+        weight = min(1.0, (TAIL + 1) / (TAIL + difference**2 / (self._variance + variance)))
+        gain = self._variance / (self._variance + variance / weight)
+        self._log += gain * difference
+        self._variance *= 1 - gain
