@@ -1,0 +1,236 @@
+"""A network's depth corrected by the points that a window of frames measured. numpy and OpenCV only.
+
+The correction is a smooth field of log depth, found by Gaussian process regression (Rasmussen and Williams, 2006,
+chapter 2) from the logarithm of measured over predicted depth at the points. Its prior is a sum of three parts: a
+factor common to the whole frame, a field that varies slowly across the image, and a field of short range that lives
+on the surfaces of the predicted depth: its kernel also falls with the difference of log depth, so that what was
+measured on an object does not bleed over its edge (the bilateral idea of Tomasi and Manduchi, 1998). A point weighs by
+what images say about it, less where the prediction has an edge; points that disagree with their neighbours lose their
+weight (Student's t errors, by reweighting). The field falls to zero where nothing was measured nearby, apart from the
+common factor, which the whole frame shares; without usable points depth stays exactly the network's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.sigma import Support, depth_sigma
+
+Image = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+#: Prior standard deviation of log depth: of the common factor, of the slow field, of the field on surfaces. These and
+#: the ranges below were chosen on rendered scenes and a part of 7-Scenes that no figure is given on.
+COMMON, SLOW, LOCAL = 0.3, 0.25, 0.13
+#: Ranges of the two fields, share of the image's width; range of the second in log depth.
+SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.45, 0.065, 0.15
+#: Noise of a measured log ratio beside the point's own, and the share of the prediction's step at the point (largest
+#: over smallest log depth of its 3x3 neighbours) that counts as noise.
+NOISE, EDGE_NOISE = 0.02, 1.2
+#: The window's own variances are somewhat large for this purpose.
+VARIANCE_SHARE = 0.6
+#: Degrees of freedom of the errors, and rounds of weighting.
+FREEDOM, ROUNDS = 2.0, 2
+#: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
+LEAST_INFORMATION = 4.0
+#: Points below which nothing is corrected, and above which the best of each cell are taken: the cost is cubic.
+LEAST_POINTS, MOST_POINTS = 8, 300
+#: Largest local correction of log depth.
+LARGEST = 0.7
+#: Distance of the coarse grid's nodes in image and log depth, share of the local kernel's ranges.
+_NODE_STEP, _DEPTH_STEP = 0.6, 0.8
+
+
+class MeasuredPoints(Protocol):
+    """Points that the newest rectified image shows; what the window gives.
+
+    Attributes:
+        pixels: (N, 2) columns and rows.
+        depth: (N,) z-depth, above 0.
+        information: (N,) inverse variance of its logarithm as far as images gave it, the network's prior not.
+    """
+
+    @property
+    def pixels(self) -> Floats: ...  # noqa: D102 - see the class
+    @property
+    def depth(self) -> Floats: ...  # noqa: D102
+    @property
+    def information(self) -> Floats: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class FusedDepth:
+    """A corrected depth map.
+
+    Attributes:
+        depth: (h, w) float32, finite where the network's depth is; the very array of the network where no point says
+            anything.
+        sigma: (h, w) float32 standard deviation of ``depth``; see `inference.sigma` for what it covers.
+        common_log_ratio: logarithm of the factor that the whole frame was multiplied with; 0 without points.
+        points: number of points that were used.
+    """
+
+    depth: Image
+    sigma: Image
+    common_log_ratio: float
+    points: int
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Points as the regression sees them.
+
+    Attributes:
+        place: (N, 2) column and row, in widths of the image.
+        log_depth: (N,) predicted.
+        log_ratio: (N,) logarithm of measured over predicted depth.
+        variance: (N,) of ``log_ratio``.
+        aspect: height over width of a pixel of the depth map: maps at the networks' size are squeezed.
+    """
+
+    place: Floats
+    log_depth: Floats
+    log_ratio: Floats
+    variance: Floats
+    aspect: float
+
+
+def fuse(depth: Image, points: MeasuredPoints, camera: CameraModel) -> FusedDepth:
+    """Correct a network's depth by measured points.
+
+    Args:
+        depth: (h, w) float32, above 0, at any size; in the unit of the points.
+        points: what the window measured, in pixels of the rectified image.
+        camera: of the rectified image: its size places the points in ``depth``.
+
+    Returns:
+        Depth and its standard deviation at the size of ``depth``. Without `LEAST_POINTS` usable points the depth is
+        the very array that was given.
+    """
+    log_depth = np.log(depth)
+    samples = _samples(log_depth, points, camera)
+    if samples is None:
+        return FusedDepth(depth, depth_sigma(depth), 0.0, 0)
+    weights, trust = _regress(samples)
+    common = COMMON**2 * float(weights.sum())
+    field, reach = _fields(log_depth, samples, weights, trust)
+    corrected = depth * np.exp(common + np.clip(field, -LARGEST, LARGEST))
+    support = Support(reach, network_level(samples.log_ratio))
+    return FusedDepth(corrected, depth_sigma(corrected, support), common, len(samples.log_ratio))
+
+
+def network_level(log_ratio: Floats) -> float:
+    """How far a network's depth strays at measured points of one frame, its common factor aside.
+
+    Args:
+        log_ratio: (N,) logarithm of measured over predicted depth.
+
+    Returns:
+        A standard deviation of log depth, from the median of the absolute deviations.
+    """
+    return float(1.4826 * np.median(np.abs(log_ratio - np.median(log_ratio))))
+
+
+def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
+    """Choose the points that say something and look the prediction up at them; None when they are too few."""
+    height, width = log_depth.shape
+    scale = np.array([width / camera.width, height / camera.height])
+    pixels = (points.pixels + 0.5) * scale - 0.5
+    inside = ((pixels >= -0.5) & (pixels <= np.array([width, height]) - 0.5)).all(axis=1)
+    usable = inside & (points.information > LEAST_INFORMATION) & (points.depth > 0) & np.isfinite(points.depth)
+    chosen = np.flatnonzero(usable)
+    if len(chosen) < LEAST_POINTS:
+        return None
+    if len(chosen) > MOST_POINTS:
+        chosen = chosen[_spread(pixels[chosen], points.information[chosen], width)]
+    pixels, place = pixels[chosen], pixels[chosen] / width
+    aspect = float(scale[0] / scale[1])
+    place[:, 1] *= aspect
+    around = np.ones((3, 3), dtype=np.uint8)
+    step = cv2.dilate(log_depth, around) - cv2.erode(log_depth, around)
+    predicted, edge = (_look_up(values, pixels) for values in (log_depth, step))
+    variance = VARIANCE_SHARE / points.information[chosen] + NOISE**2 + (EDGE_NOISE * edge) ** 2
+    return _Samples(place, predicted, np.log(points.depth[chosen]) - predicted, variance, aspect)
+
+
+def _spread(pixels: Floats, information: Floats, width: int) -> NDArray[np.intp]:
+    """Positions of `MOST_POINTS` points: the best of every cell first, then the second best, and so on."""
+    cell = np.floor(pixels / (LOCAL_RANGE * width)).astype(np.int64) @ np.array([1, 1 << 20])
+    order = np.lexsort((-information, cell))
+    _, first, counts = np.unique(cell[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, counts)
+    chosen: NDArray[np.intp] = order[np.lexsort((-information[order], rank))[:MOST_POINTS]]
+    return chosen
+
+
+def _look_up(values: Image, pixels: Floats) -> Floats:
+    """Bilinear values of a map at (N, 2) pixels."""
+    x, y = pixels.astype(np.float32).T
+    found = cv2.remap(values, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found[0], dtype=np.float64)
+
+
+def _gaussian(distance: Floats, reach: float) -> Floats:
+    return np.exp(-0.5 * np.square(distance / reach))  # type: ignore[no-any-return]
+
+
+def _regress(samples: _Samples) -> tuple[Floats, Floats]:
+    """Return the (N,) weights of the kernels and the trust in each point, 0 to 1.
+
+    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them.
+    """
+    place, log_depth = samples.place.astype(np.float32), samples.log_depth.astype(np.float32)
+    squared = np.square(place[:, None, 0] - place[:, 0]) + np.square(place[:, None, 1] - place[:, 1])
+    bend = np.square(log_depth[:, None] - log_depth)
+    near = np.exp(squared * np.float32(-0.5 / LOCAL_RANGE**2) + bend * np.float32(-0.5 / LOCAL_DEPTH_RANGE**2))
+    slow = np.exp(squared * np.float32(-0.5 / SLOW_RANGE**2))
+    kernel = (COMMON**2 + SLOW**2 * slow + LOCAL**2 * near).astype(np.float64)
+    agreement = np.ones(len(samples.variance))
+    for round_ in range(ROUNDS):
+        if round_:
+            misfit = np.square(samples.log_ratio - kernel @ weights) / samples.variance
+            agreement = (FREEDOM + 1) / (FREEDOM + misfit)
+        noisy = kernel.copy()
+        np.einsum("ii->i", noisy)[:] += samples.variance / agreement
+        weights = np.linalg.solve(noisy, samples.log_ratio)
+    return weights, 1 / (1 + samples.variance / (LOCAL**2 * np.minimum(agreement, 1)))
+
+
+def _fields(log_depth: Image, samples: _Samples, weights: Floats, trust: Floats) -> tuple[Image, Image]:
+    """Return the correction of log depth, the common factor aside, and the trusted points in reach of each pixel.
+
+    The kernels are separable, so both are summed on a coarse grid of image and log depth and interpolated from it.
+    """
+    height, width = log_depth.shape
+    node = _NODE_STEP * LOCAL_RANGE
+    rows, columns = max(2, round(height / width * samples.aspect / node)), max(2, round(1 / node))
+    x = ((np.arange(columns) + 0.5) / columns * width - 0.5) / width
+    y = ((np.arange(rows) + 0.5) / rows * height - 0.5) / width * samples.aspect
+
+    def kernels(reach: float) -> tuple[Floats, Floats]:
+        return _gaussian(y[:, None] - samples.place[:, 1], reach), _gaussian(x[:, None] - samples.place[:, 0], reach)
+
+    def grown(nodes: Floats) -> Image:
+        return np.asarray(cv2.resize(nodes.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
+
+    down, across = kernels(SLOW_RANGE)
+    both = np.zeros((height, width, 2), dtype=np.float32)
+    both[..., 0] = grown(SLOW**2 * (down * weights) @ across.T)
+    down, across = kernels(LOCAL_RANGE)
+    columns_of_both = np.concatenate([LOCAL**2 * weights[:, None] * across.T, trust[:, None] * across.T], axis=1)
+    step = _DEPTH_STEP * LOCAL_DEPTH_RANGE
+    lowest = float(samples.log_depth.min()) - 2 * LOCAL_DEPTH_RANGE
+    highest = float(samples.log_depth.max()) + 2 * LOCAL_DEPTH_RANGE
+    position = (log_depth - np.float32(lowest)) / np.float32(step)
+    for layer in range(int(np.ceil((highest - lowest) / step)) + 1):
+        at = down * _gaussian(samples.log_depth - (lowest + layer * step), LOCAL_DEPTH_RANGE)
+        nodes = (at @ columns_of_both).reshape(rows, 2, columns).transpose(0, 2, 1)
+        share = np.maximum(1 - np.abs(position - layer), 0)
+        both += share[..., None] * grown(nodes)
+    return both[..., 0], both[..., 1]
