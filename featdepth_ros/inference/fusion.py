@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.sigma import Support, depth_sigma
+from featdepth_ros.inference.sigma import depth_sigma
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -36,15 +36,15 @@ NOISE, EDGE_NOISE = 0.02, 1.2
 #: The window's own variances are somewhat large for this purpose.
 VARIANCE_SHARE = 0.6
 #: Degrees of freedom of the errors, and rounds of weighting.
-FREEDOM, ROUNDS = 2.0, 2
+FREEDOM, ROUNDS = 2.0, 3
 #: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
 LEAST_INFORMATION = 4.0
 #: Points below which nothing is corrected, and above which the best of each cell are taken: the cost is cubic.
-LEAST_POINTS, MOST_POINTS = 8, 300
+LEAST_POINTS, MOST_POINTS = 8, 256
 #: Largest local correction of log depth.
 LARGEST = 0.7
 #: Distance of the coarse grid's nodes in image and log depth, share of the local kernel's ranges.
-_NODE_STEP, _DEPTH_STEP = 0.6, 0.8
+_NODE_STEP, _DEPTH_STEP = 0.6, 1.0
 
 
 class MeasuredPoints(Protocol):
@@ -74,12 +74,14 @@ class FusedDepth:
         sigma: (h, w) float32 standard deviation of ``depth``; see `inference.sigma` for what it covers.
         common_log_ratio: logarithm of the factor that the whole frame was multiplied with; 0 without points.
         points: number of points that were used.
+        reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1; None without.
     """
 
     depth: Image
     sigma: Image
     common_log_ratio: float
     points: int
+    reach: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -121,20 +123,7 @@ def fuse(depth: Image, points: MeasuredPoints, camera: CameraModel) -> FusedDept
     common = COMMON**2 * float(weights.sum())
     field, reach = _fields(log_depth, samples, weights, trust)
     corrected = depth * np.exp(common + np.clip(field, -LARGEST, LARGEST))
-    support = Support(reach, network_level(samples.log_ratio))
-    return FusedDepth(corrected, depth_sigma(corrected, support), common, len(samples.log_ratio))
-
-
-def network_level(log_ratio: Floats) -> float:
-    """How far a network's depth strays at measured points of one frame, its common factor aside.
-
-    Args:
-        log_ratio: (N,) logarithm of measured over predicted depth.
-
-    Returns:
-        A standard deviation of log depth, from the median of the absolute deviations.
-    """
-    return float(1.4826 * np.median(np.abs(log_ratio - np.median(log_ratio))))
+    return FusedDepth(corrected, depth_sigma(corrected, reach), common, len(samples.log_ratio), reach)
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
@@ -180,26 +169,30 @@ def _gaussian(distance: Floats, reach: float) -> Floats:
     return np.exp(-0.5 * np.square(distance / reach))  # type: ignore[no-any-return]
 
 
-def _regress(samples: _Samples) -> tuple[Floats, Floats]:
-    """Return the (N,) weights of the kernels and the trust in each point, 0 to 1.
-
-    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them.
-    """
+def _kernel(samples: _Samples) -> Floats:
+    """Return the (N, N) prior covariance of the correction at the points."""
     place, log_depth = samples.place.astype(np.float32), samples.log_depth.astype(np.float32)
     squared = np.square(place[:, None, 0] - place[:, 0]) + np.square(place[:, None, 1] - place[:, 1])
     bend = np.square(log_depth[:, None] - log_depth)
     near = np.exp(squared * np.float32(-0.5 / LOCAL_RANGE**2) + bend * np.float32(-0.5 / LOCAL_DEPTH_RANGE**2))
     slow = np.exp(squared * np.float32(-0.5 / SLOW_RANGE**2))
-    kernel = (COMMON**2 + SLOW**2 * slow + LOCAL**2 * near).astype(np.float64)
-    agreement = np.ones(len(samples.variance))
-    for round_ in range(ROUNDS):
-        if round_:
-            misfit = np.square(samples.log_ratio - kernel @ weights) / samples.variance
-            agreement = (FREEDOM + 1) / (FREEDOM + misfit)
-        noisy = kernel.copy()
-        np.einsum("ii->i", noisy)[:] += samples.variance / agreement
-        weights = np.linalg.solve(noisy, samples.log_ratio)
-    return weights, 1 / (1 + samples.variance / (LOCAL**2 * np.minimum(agreement, 1)))
+    return np.asarray(COMMON**2 + SLOW**2 * slow + LOCAL**2 * near, dtype=np.float64)
+
+
+def _regress(samples: _Samples) -> tuple[Floats, Floats]:
+    """Return the (N,) weights of the kernels and the trust in each point, 0 to 1.
+
+    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them.
+    """
+    kernel, ratio, variance = _kernel(samples), samples.log_ratio, samples.variance
+    agreement = np.ones(len(ratio))
+    weights = np.linalg.solve(kernel + np.diag(variance), ratio)
+    for _ in range(ROUNDS - 1):
+        misfit = np.square(ratio - kernel @ weights) / variance
+        agreement = (FREEDOM + 1) / (FREEDOM + misfit)
+        weights = np.linalg.solve(kernel + np.diag(variance / agreement), ratio)
+    trust = 1 / (1 + variance / (LOCAL**2 * np.minimum(agreement, 1)))
+    return np.asarray(weights, np.float64), np.asarray(trust, np.float64)
 
 
 def _fields(log_depth: Image, samples: _Samples, weights: Floats, trust: Floats) -> tuple[Image, Image]:

@@ -11,6 +11,11 @@ A pixel is valid when all of these hold:
    `AGREEMENT`: the geometric consistency test of Bian et al. (SC-SfMLearner, NeurIPS 2019), which catches moving
    objects, holes and flicker.
 
+Where depth has a standard deviation (`inference.sigma`), one rule stands in for the third: it is below `MOST_SIGMA` of
+the depth, so that an error of a quarter is farther than one standard deviation away. Edges have a large one, and so has
+what lies far beyond anything measured. On rendered streets and rooms and on 7-Scenes this keeps 0.86 to 1.00 of the
+pixels of fused depth, 0.81 to 0.95 of them within 25 % of the truth; the third rule keeps 0.91 to 1.00, 0.80 to 0.95.
+
 The share of valid pixels whose depth is within 25 % of rendered truth (precision), beside the share before the rule,
 stands in docs/results.md and is held by a test.
 """
@@ -30,6 +35,8 @@ from featdepth_ros.inference.types import Motion, ScaleState
 EDGE_RATIO = 1.15
 #: Second difference of inverse depth from row to row, relative to it, that still counts as a plane.
 PLANE_BEND = 0.03
+#: Standard deviation over depth below which a depth is trusted.
+MOST_SIGMA = 0.25
 #: Relative difference of the two frames' depths of one point that still counts as agreement.
 AGREEMENT = 0.20
 
@@ -82,6 +89,11 @@ def off_edges(depth: torch.Tensor) -> torch.Tensor:
     above = F.pad(inverse, (0, 0, 1, 1), mode="replicate")
     bend = (above[..., :-2, :] + above[..., 2:, :] - 2.0 * inverse).abs()
     return _even(depth, (1, 3)) & (_even(depth, (3, 1)) | (bend < PLANE_BEND * inverse))
+
+
+def certain(depth: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """What stands in for rule 3 where depth has a standard deviation. Both (1, 1, h, w), to a bool mask."""
+    return sigma < MOST_SIGMA * depth
 
 
 def _even(depth: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:

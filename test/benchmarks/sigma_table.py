@@ -1,0 +1,164 @@
+"""Measure the table of `inference.sigma`: how large errors of depth are in like places.
+
+python test/benchmarks/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
+
+Runs network, window and fusion over rendered recordings (`RECORDINGS`: other seeds than those of any published figure)
+and, where given, over the fifth of a 7-Scenes recording before the last (`VALIDATION`). Prints the heights to put into
+`inference/sigma.py`, and how many errors of each recording they put below one and two standard deviations.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros import Estimator, load_model
+from featdepth_ros.inference import fusion, sigma
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.metrics import resize_inverse_depth
+from featdepth_ros.recordings import Frame, open_recording
+from featdepth_ros.reporting.tables import text_table, write_json
+from featdepth_ros.simulation import Simulation, SimulationConfig
+
+Floats = NDArray[np.float64]
+
+#: Scene and seed of the rendered recordings.
+RECORDINGS = (
+    ("street", 7001), ("street", 7007), ("avenue", 7002), ("lane", 7005), ("room", 7001), ("room", 7006),
+    ("corridor", 7003), ("clutter", 7004),
+)  # fmt: skip
+#: Part of a real recording, shares of its frames; what comes before has trained the networks, what follows is judged.
+VALIDATION = (0.6, 0.8)
+#: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
+SETTLING, PIXELS, RANGE_M = 8, 1500, (0.1, 80.0)
+#: Shares of the errors to lie below one and below two standard deviations.
+BELOW_ONE, BELOW_TWO = 0.71, 0.95
+#: Columns of the samples: `sigma.predictors`, points in reach, relative error, recording, 1 where fused.
+DISTANCE, EDGE, REACH, ERROR, RECORDING, FUSED = range(6)
+KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS)
+
+
+def samples_of(depth: sigma.Image, reach: sigma.Image | None, truth: Floats, recording: int, seed: int) -> Floats:
+    """Return (N, 6) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
+    known = np.nan_to_num(truth)
+    inside = (known > RANGE_M[0]) & (known < RANGE_M[1])
+    full = resize_inverse_depth(depth, truth.shape)
+    full *= np.median(known[inside]) / np.median(full[inside])
+    rng = np.random.default_rng(seed)
+    row, column = (rng.integers(0, size, PIXELS) for size in truth.shape)
+    keep = inside[row, column]
+    row, column = row[keep], column[keep]
+    error = np.abs(full[row, column] - known[row, column]) / full[row, column]
+    height, width = depth.shape
+    small = ((row + 0.5) * height / truth.shape[0]).astype(int), ((column + 0.5) * width / truth.shape[1]).astype(int)
+    columns = [values[small] for values in sigma.predictors(depth)]
+    points = np.zeros(len(row)) if reach is None else reach[small]
+    return np.stack([*columns, points, error, np.full(len(row), recording), np.full(len(row), reach is not None)], 1)
+
+
+def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
+    """Run networks, window and fusion over a recording, and take samples of every third frame with truth."""
+    from featdepth_ros.inference.window.config import WindowConfig
+    from featdepth_ros.inference.window.window import Window
+
+    estimator = Estimator(load_model(weights), EstimatorConfig(estimate_motion=False), device="cpu")
+    window = Window(WindowConfig(scale="network"))
+    rows = []
+    for index, frame in enumerate(frames):
+        assert frame.camera is not None
+        depth = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+        grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+        points = window.step(grey, frame.camera, frame.stamp_ns, depth).points
+        if frame.depth is None or index < SETTLING or index % 3:
+            continue
+        truth = np.asarray(frame.depth, dtype=np.float64)
+        rows.append(samples_of(depth, None, truth, recording, index))
+        fused = fusion.fuse(depth, points, frame.camera)
+        if fused.reach is not None:
+            rows.append(samples_of(fused.depth, fused.reach, truth, recording, index))
+    return np.concatenate(rows)
+
+
+def design(samples: Floats) -> Floats:
+    """Return the (N, K) share of every knot in each sample: linear interpolation, constant beyond the outer knots."""
+    blocks = []
+    for column, knots in zip((DISTANCE, EDGE, REACH), KNOTS, strict=True):
+        unit = np.eye(len(knots))
+        blocks.append(np.stack([np.interp(samples[:, column], knots, row) for row in unit], axis=1))
+    return np.concatenate(blocks, axis=1)
+
+
+def fit(samples: Floats, steps: int = 600) -> list[Floats]:
+    """Return the heights at the knots of each term.
+
+    They minimise the sum of the pinball losses (Koenker and Bassett, 1978) whose minima are the wanted shares below
+    one and below two standard deviations, smoothed a little, by Adam. Every recording weighs the same; what is
+    network's alone half as much as what is fused.
+    """
+    shares, log_error = design(samples), np.log(np.maximum(samples[:, ERROR], 1e-4))
+    groups = samples[:, RECORDING] * 2 + samples[:, FUSED]
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weight = (1 + samples[:, FUSED]) / counts[group]
+    weight /= weight.sum()
+    heights = np.linalg.lstsq(shares, log_error, rcond=None)[0]
+    first, second = np.zeros_like(heights), np.zeros_like(heights)
+    for step in range(steps):
+        left = log_error - shares @ heights
+        above = sum(
+            wanted - 1 + 1 / (1 + np.exp(-(left - offset) / 0.08))
+            for wanted, offset in ((BELOW_ONE, 0.0), (BELOW_TWO, np.log(2)))
+        )
+        slope = -shares.T @ (weight * above)
+        first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
+        heights = heights - 0.05 * 0.5 ** (step / 150) * first / (np.sqrt(second) + 1e-7)
+    distance, edge, reach = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
+    middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is
+    return [distance + edge[middle] + reach[0], edge - edge[middle], reach - reach[0]]
+
+
+def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
+    """Rows of a table: recording, network or fused, shares below one and two standard deviations."""
+    ratio = samples[:, ERROR] / np.exp(design(samples) @ np.concatenate(heights))
+    rows = []
+    for recording in np.unique(samples[:, RECORDING]):
+        for fused in (0, 1):
+            chosen = (samples[:, RECORDING] == recording) & (samples[:, FUSED] == fused)
+            if chosen.any():
+                below = [f"{(ratio[chosen] < k).mean():.2f}" for k in (1, 2)]
+                rows.append([str(int(recording)), "fused" if fused else "network", *below])
+    return rows
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="compact-nc")
+    parser.add_argument("--seven-scenes", type=Path, help="folder of a 7-Scenes recording")
+    parser.add_argument("--frames", type=int, default=60, help="of each rendered recording")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    parts = [
+        collect(Simulation(SimulationConfig(scene=scene, seed=seed, frames=args.frames)), args.weights, index)
+        for index, (scene, seed) in enumerate(RECORDINGS)
+    ]
+    if args.seven_scenes:
+        frames = list(open_recording(args.seven_scenes))
+        start, end = (round(len(frames) * share) for share in VALIDATION)
+        parts.append(collect(frames[start:end], args.weights, len(RECORDINGS)))
+    samples = np.concatenate(parts)
+    heights = fit(samples)
+    names = ("DISTANCE_LOG", "EDGE_LOG", "REACH_LOG")
+    for name, values in zip(names, heights, strict=True):
+        print(f"{name} = {tuple(np.round(values, 2).tolist())}")
+    print(text_table(["recording", "depth", "below 1 sigma", "below 2 sigma"], shares_below(samples, heights)))
+    if args.json:
+        write_json(args.json, {name: values.tolist() for name, values in zip(names, heights, strict=True)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Depth corrected by points: what is known beforehand about worlds of our own making."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference import fusion
+from featdepth_ros.inference.fusion import FusedDepth, fuse
+
+HEIGHT, WIDTH = 64, 208
+CAMERA = CameraModel(832, 256, 500.0, 500.0, 415.5, 127.5)
+
+
+@dataclass(frozen=True)
+class Points:
+    """As the window gives them."""
+
+    pixels: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    information: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+def ramp() -> NDArray[np.float32]:
+    """A smooth scene, 4 to 12 units deep."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (12 - 8 * rows / HEIGHT + 0.5 * np.sin(columns / 30)).astype(np.float32)
+
+
+def box() -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A box 4 units away before a wall at 9, and where it is."""
+    inside = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    inside[16:50, 80:130] = True
+    return np.where(inside, 4.0, 9.0).astype(np.float32), inside
+
+
+def seen(
+    truth: NDArray[np.floating], count: int, information: float = 400.0, seed: int = 0, noise: float = 0.02
+) -> Points:
+    """Measure the truth at random pixels of the full image."""
+    rng = np.random.default_rng(seed)
+    row, column = rng.integers(0, HEIGHT, count), rng.integers(0, WIDTH, count)
+    pixels = np.stack([(column + 0.5) * 4 - 0.5, (row + 0.5) * 4 - 0.5], axis=1)
+    depth = truth[row, column] * np.exp(noise * rng.normal(size=count))
+    return Points(pixels, depth, np.full(count, information))
+
+
+def apart(depth: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    return float(np.mean(np.abs(depth - truth) / truth))
+
+
+@pytest.mark.parametrize("count, information", [(0, 400.0), (7, 400.0), (200, 3.0), (200, 0.0)])
+def test_without_usable_points_depth_is_the_networks_own(count, information):
+    network = ramp()
+    result = fuse(network, seen(network * 1.5, count, information), CAMERA)
+    assert result.depth is network and result.points == 0 and result.common_log_ratio == 0 and result.reach is None
+    assert np.isfinite(result.sigma).all() and (result.sigma > 0).all()
+
+
+def test_a_common_factor_reaches_the_whole_frame():
+    network = ramp()
+    result = fuse(network, seen(network * 1.3, 150), CAMERA)
+    assert apart(result.depth, network * 1.3) < 0.015
+    assert result.common_log_ratio == pytest.approx(np.log(1.3), abs=0.1) and result.points == 150
+
+
+def test_a_slow_bend_is_taken_out():
+    network = ramp()
+    truth = network * np.exp(0.3 * np.sin(np.arange(WIDTH) / WIDTH * 5))
+    assert apart(network, truth) > 0.15
+    assert apart(fuse(network, seen(truth, 250), CAMERA).depth, truth) < 0.02
+
+
+def test_a_correction_does_not_bleed_over_an_edge():
+    network, inside = box()
+    truth = np.where(inside, 0.8 * network, network)
+    depth = fuse(network, seen(truth, 250), CAMERA).depth
+    assert apart(depth[20:46, 80], truth[20:46, 80]) < 0.06  # the box's outermost column
+    assert apart(depth[20:46, 79], truth[20:46, 79]) < 0.06  # the wall's next to it
+    assert apart(depth, truth) < 0.03 < apart(network, truth)
+
+
+def test_points_that_disagree_lose_their_weight():
+    network = ramp()
+    truth = network * 1.1
+    points = seen(truth, 200)
+    wrong = np.random.default_rng(1).random(200) < 0.2
+    spoiled = Points(points.pixels, np.where(wrong, points.depth * 0.5, points.depth), points.information)
+    assert apart(fuse(network, spoiled, CAMERA).depth, truth) < 0.03 < apart(network, truth)
+
+
+def test_right_points_leave_a_right_network_alone():
+    network = ramp()
+    for seed in range(3):
+        # The points' own errors are 0.04 on average: depth is never led farther astray than they are.
+        assert apart(fuse(network, seen(network, 100, seed=seed, noise=0.05), CAMERA).depth, network) < 0.03
+
+
+def test_information_decides_how_far_points_are_followed():
+    network = ramp()
+    truth = network * np.exp(0.3 * np.sin(np.arange(WIDTH) / WIDTH * 5))
+    errors = [apart(fuse(network, seen(truth, 20, i), CAMERA).depth, truth) for i in (5.0, 20.0, 300.0)]
+    assert errors[2] < 0.8 * errors[1] < 0.6 * errors[0] < apart(network, truth)
+
+
+def test_far_from_every_point_only_the_common_factor_is_left():
+    network, inside = box()
+    points = seen(network * 1.2, 400)
+    near = points.pixels[:, 0] < 150  # of 832 columns
+    points = Points(points.pixels[near], points.depth[near], points.information[near])
+    result = fuse(network, points, CAMERA)
+    assert result.reach is not None and result.reach[:, 120:].max() < 0.01 < result.reach[:, :30].min()
+    beyond = np.log(result.depth / network)[:, 190:] - result.common_log_ratio
+    assert np.abs(beyond).max() < 0.05  # the slow field fades with the distance
+    assert (result.sigma / result.depth)[:, :30].mean() < 0.9 * (result.sigma / result.depth)[:, 150:].mean()
+
+
+def test_units_and_image_sizes_do_not_matter():
+    network = ramp()
+    points = seen(network * np.exp(0.2 * np.sin(np.arange(WIDTH) / 40)), 150)
+    result = fuse(network, points, CAMERA)
+    inches = fuse(network * np.float32(39.37), Points(points.pixels, points.depth * 39.37, points.information), CAMERA)
+    np.testing.assert_allclose(inches.depth, result.depth * 39.37, rtol=1e-3)
+    np.testing.assert_allclose(inches.sigma, result.sigma * 39.37, rtol=2e-2)
+    half = CameraModel(416, 128, 250.0, 250.0, 207.5, 63.5)
+    smaller = fuse(network, Points((points.pixels + 0.5) / 2 - 0.5, points.depth, points.information), half)
+    np.testing.assert_allclose(smaller.depth, result.depth, rtol=1e-5)
+
+
+def test_squeezed_maps_are_corrected_alike():
+    """The networks see a 4:3 picture squeezed to 13:4; the correction's ranges are those of the picture."""
+    camera = CameraModel(640, 480, 500.0, 500.0, 319.5, 239.5)
+    rng = np.random.default_rng(2)
+    pixels = rng.uniform(0, [639, 479], (200, 2))
+    depth = 5 * np.exp(0.2 * np.sin(pixels[:, 1] / 60))
+    points = Points(pixels, depth, np.full(200, 400.0))
+    squeezed = fuse(np.full((64, 208), 5, np.float32), points, camera).depth
+    square = fuse(np.full((156, 208), 5, np.float32), points, camera).depth
+    rows = np.rint((np.arange(64) + 0.5) / 64 * 156 - 0.5).astype(int)
+    assert apart(squeezed, square[rows]) < 0.01
+
+
+def test_more_points_than_are_used_are_thinned_over_the_image(monkeypatch):
+    network = ramp()
+    truth = network * np.exp(0.2 * np.sin(np.arange(WIDTH) / 25))
+    points = seen(truth, 900)
+    crowd = points.pixels[:, 0] < 200  # the most informative ones stand in a corner
+    points = Points(points.pixels, points.depth, np.where(crowd, 1000.0, 300.0))
+    monkeypatch.setattr(fusion, "MOST_POINTS", 150)
+    result = fuse(network, points, CAMERA)
+    assert result.points == 150 and apart(result.depth, truth) < 0.03
+
+
+def test_what_stands_outside_the_image_or_is_no_depth_is_left_out():
+    network = ramp()
+    points = seen(network * 1.3, 100)
+    pixels, depth = points.pixels.copy(), points.depth.copy()
+    pixels[:10] += 5000
+    depth[10:20], depth[20:30] = np.nan, -1.0
+    result = fuse(network, Points(pixels, depth, points.information), CAMERA)
+    assert result.points == 70 and np.isfinite(result.depth).all()
+
+
+def test_the_result_is_the_same_every_time():
+    network, _ = box()
+    points = seen(network * 1.1, 400)
+    first, second = (fuse(network.copy(), points, CAMERA) for _ in range(2))
+    assert isinstance(first, FusedDepth) and first.depth.dtype == first.sigma.dtype == np.float32
+    np.testing.assert_array_equal(first.depth, second.depth)

@@ -1,0 +1,97 @@
+"""Standard deviation of depth: what the table says, and that its measuring script finds a known one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from featdepth_ros.inference import sigma, validity
+from featdepth_ros.inference.sigma import depth_sigma
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import sigma_table  # noqa: E402
+
+
+def step(near: float = 4.0, far: float = 9.0) -> np.ndarray:
+    depth = np.full((40, 60), far, dtype=np.float32)
+    depth[:, :30] = near
+    return depth
+
+
+def test_a_plane_without_points_has_what_the_table_says():
+    depth = np.full((20, 30), 5.0, dtype=np.float32)
+    at_zero = np.interp(0.0, sigma.DISTANCE_KNOTS, sigma.DISTANCE_LOG)
+    expected = np.exp(at_zero + sigma.EDGE_LOG[0] + sigma.REACH_LOG[0])
+    np.testing.assert_allclose(depth_sigma(depth) / depth, expected, rtol=1e-5)
+    assert 0.05 < expected < 0.4
+
+
+def test_edges_have_more_and_measured_places_less():
+    depth = step()
+    share = depth_sigma(depth) / depth
+    assert share[20, 30] > 1.5 * share[20, 50] and share[20, 29] > 1.5 * share[20, 10]
+    reach = np.zeros_like(depth)
+    reach[:20] = np.linspace(0, 10, 60)
+    measured = depth_sigma(depth, reach)
+    np.testing.assert_array_equal(measured[20:], depth_sigma(depth)[20:])
+    assert (np.diff((measured / depth)[5, :25]) <= 1e-7).all()
+    assert (measured[:20, 5:] < depth_sigma(depth)[:20, 5:]).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 39.37, 1e4])
+def test_it_scales_with_depth(factor):
+    depth = step() * np.random.default_rng(0).uniform(0.9, 1.1, (40, 60)).astype(np.float32)
+    scaled = depth_sigma((depth * np.float32(factor)).astype(np.float32))
+    np.testing.assert_allclose(scaled, depth_sigma(depth) * factor, rtol=1e-3)
+
+
+def test_it_is_finite_and_bounded_whatever_the_depth():
+    depth = np.random.default_rng(1).lognormal(0, 3, (40, 60)).astype(np.float32)
+    share = depth_sigma(depth) / depth
+    assert share.dtype == np.float32 and (share >= sigma.LEAST * 0.999).all() and (share <= sigma.MOST * 1.001).all()
+
+
+def test_validity_follows_from_it():
+    depth = step(2.0, 20.0)
+    trusted = validity.certain(torch.from_numpy(depth), torch.from_numpy(depth_sigma(depth))).numpy()
+    assert trusted[:, 5:25].all() and not trusted[:, 29:31].any()
+
+
+def test_the_measuring_script_finds_a_known_law():
+    rng = np.random.default_rng(2)
+    count = 20000
+    samples = np.zeros((count, 6))
+    samples[:, sigma_table.DISTANCE] = rng.uniform(-1.2, 1.2, count)
+    samples[:, sigma_table.EDGE] = rng.uniform(-4.5, -0.5, count)
+    samples[:, sigma_table.REACH] = rng.uniform(0, 8, count)
+    samples[:, sigma_table.FUSED] = rng.random(count) < 0.5
+    samples[:, sigma_table.RECORDING] = rng.integers(0, 3, count)
+    # Laplace's errors: 71 and 95 % lie below 1.24 and 3.00 scales, nearly one and two of 1.35 scales.
+    law = -2.5 + 0.3 * np.abs(samples[:, 0]) + 0.2 * (samples[:, 1] + 2.5) - 0.1 * samples[:, 2]
+    samples[:, sigma_table.ERROR] = rng.exponential(np.exp(law))
+    heights = sigma_table.fit(samples)
+    # The first knot of all and the sum of the others: edge rises by 0.8, reach falls by 0.8, distance is even.
+    distance, edge, reach = heights
+    assert edge[-1] - edge[0] == pytest.approx(0.8, abs=0.12) and edge[len(edge) // 2] == 0
+    assert reach[0] == 0 and reach[-1] == pytest.approx(-0.8, abs=0.15)
+    assert distance[0] == pytest.approx(distance[-1], abs=0.1)
+    found = sigma_table.design(samples) @ np.concatenate(heights)
+    within = samples[:, sigma_table.ERROR] < np.exp(found)
+    assert within.mean() == pytest.approx(0.73, abs=0.03)
+    rows = sigma_table.shares_below(samples, heights)
+    assert len(rows) == 6 and all(0.65 < float(row[2]) < 0.8 and 0.9 < float(row[3]) < 0.97 for row in rows)
+
+
+def test_samples_are_scaled_to_the_truth_and_carry_their_error():
+    depth = np.full((10, 20), 3.0, dtype=np.float32)
+    truth = np.full((40, 80), 6.0)
+    truth[:, 60:] = 7.2  # a quarter of the pixels is a fifth farther than the prediction says
+    truth[:10] = 0.0  # unknown
+    samples = sigma_table.samples_of(depth, None, truth, 4, 0)
+    errors = samples[:, sigma_table.ERROR]
+    assert set(np.round(errors, 6)) == {0.0, 0.2} and np.mean(errors > 0.1) == pytest.approx(0.25, abs=0.05)
+    assert (samples[:, sigma_table.RECORDING] == 4).all() and (samples[:, sigma_table.FUSED] == 0).all()
