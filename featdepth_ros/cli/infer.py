@@ -29,7 +29,7 @@ INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI
   summary.json            what ran, how fast, and what the numbers mean"""
 
 #: Options that are flags here; the node has more.
-_ESTIMATOR_FLAGS = ("motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth")
+_ESTIMATOR_FLAGS = ("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth")
 _METAVARS = {"weights": "W", "camera_height_m": "M"}
 
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from featdepth_ros.errors import ConfigError
-from featdepth_ros.inference.options import OPTIONS, MotionChoice, OutputSize, Precision, ScaleChoice, default
+from featdepth_ros.inference.options import (
+    OPTIONS,
+    DepthChoice,
+    MotionChoice,
+    OutputSize,
+    Precision,
+    ScaleChoice,
+    default,
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +31,10 @@ class EstimatorConfig:
         camera_height_m: height of the camera above the ground, metres, for ``camera_height``.
         focal_compensation: correct for a focal length other than the training camera's.
         estimate_motion: run the pose network.
-        motion: ``network`` takes the pose network's answer, ``aligned`` sharpens it on tracked points with the depth
-            (`inference.alignment`; needs a calibrated camera), ``auto`` aligns with the compact model and keeps the
-            published networks' own numbers.
+        motion: ``window`` solves tracks of several frames together (`inference.window`; needs a calibrated camera),
+            ``network`` takes the pose network's answer, ``auto`` is ``window`` where numba is installed.
+        depth: ``fused`` corrects the network's depth by the points of the window (`inference.fusion`), ``network``
+            leaves it as it is, ``auto`` is ``fused`` while the window runs.
         standing_gate: hold the pose exactly still while the picture does not move.
         max_gap_s: seconds; an earlier frame older than this is not paired.
 
@@ -44,6 +53,7 @@ class EstimatorConfig:
     focal_compensation: bool = default("focal_compensation")
     estimate_motion: bool = default("estimate_motion")
     motion: MotionChoice = default("motion")
+    depth: DepthChoice = default("depth")
     standing_gate: bool = default("standing_gate")
     max_gap_s: float = default("max_gap_s")
 
@@ -52,6 +62,10 @@ class EstimatorConfig:
             reason = OPTIONS[field.name].invalid_reason(getattr(self, field.name)) if field.name in OPTIONS else ""
             if reason:
                 raise ConfigError(reason)
+        if self.depth == "fused" and self.motion == "network":
+            raise ConfigError(
+                "depth 'fused' needs the points of the window, and motion is 'network'; set motion to 'window'"
+            )
         if not self.min_depth < self.max_depth:
             raise ConfigError(f"depth range is {self.min_depth} to {self.max_depth}; expected min_depth < max_depth")
         if self.input_size is not None and any(side < 32 or side % 32 for side in self.input_size):

@@ -17,12 +17,14 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame, RectifiedViews, Rectifier, to_bytes
-from featdepth_ros.inference.motion import make_motion_estimator
+from featdepth_ros.inference.frame import RectifiedFrame, RectifiedViews, Rectifier, to_bytes
+from featdepth_ros.inference.fused_depth import PublishedDepth, fused_by_window
+from featdepth_ros.inference.motion import MeasuredMotion
 from featdepth_ros.inference.networks import Networks, fitting_size
 from featdepth_ros.inference.scale import ScaleEstimator
-from featdepth_ros.inference.types import Estimate, Motion, ScaleState
+from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.inference.validity import valid_mask
+from featdepth_ros.inference.window_motion import WindowMotion, make_motion_estimator
 from featdepth_ros.models.base import FeatDepthModel
 
 
@@ -30,7 +32,7 @@ class Estimator:
     """Estimates depth and motion of one moving camera.
 
     Frames are paired by stamp: the motion is between the frames the estimator was given, however many were dropped
-    between them, and depth never depends on the earlier frame.
+    between them. Depth of the network never depends on earlier frames; fused depth is corrected by what they measured.
 
     Args:
         model: from `load_model`; put into eval mode, otherwise left alone.
@@ -56,6 +58,21 @@ class Estimator:
         self._motion = make_motion_estimator(self._networks, self._scale, self.config)
         self._depth_range = (self.config.min_depth, self.config.max_depth)
         self._views: RectifiedViews | None = None
+        self._before: PublishedDepth | None = None
+
+    @property
+    def motion_source(self) -> str:
+        """Where motion comes from: ``window``, ``network``, or ``none``."""
+        if not self.config.estimate_motion:
+            return "none"
+        if isinstance(self._motion, WindowMotion) and (self._views is None or self._views.network.camera is not None):
+            return "window"
+        return "network" if self._networks.has_pose else "none"
+
+    @property
+    def depth_source(self) -> str:
+        """Which depth is given: ``fused`` or ``network``."""
+        return "fused" if self.config.depth != "network" and self.motion_source == "window" else "network"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -70,6 +87,7 @@ class Estimator:
     def reset(self) -> None:
         """Forget the earlier frame: the next one is a first frame. The scale stays."""
         self._motion.reset()
+        self._before = None
 
     def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None = None) -> None:
         """Run twice on grey images of (width, height), so that the first real frame is as fast as the others."""
@@ -106,10 +124,14 @@ class Estimator:
         scale = self._scale.update(frame.network_depth, rectified.camera)
         with stages.timed("motion"):
             measured = self._motion.update(frame, scale)
+        with stages.timed("fusion"):
+            depth = fused_by_window(frame, scale, measured.window, self.depth_source == "fused")
         with stages.timed("validity"):
-            valid = valid_mask(frame, measured.motion, measured.earlier, scale, self._depth_range)
+            valid = valid_mask(depth, measured, self._before, self._depth_range)
+        if measured.motion.state is not MotionState.STANDING:
+            self._before = depth
         with stages.timed("output"):
-            return self._estimate(frame, valid, measured.motion, scale, stages)
+            return self._estimate(depth, valid, measured, scale, stages)
 
     def to_delivered(self, values: NDArray[Any]) -> NDArray[Any]:
         """Resample a map of the last estimate onto the raw pixels of the delivered image.
@@ -142,10 +164,10 @@ class Estimator:
         return frame
 
     def _estimate(
-        self, frame: EncodedFrame, valid: Tensor, motion: Motion, scale: ScaleState, stages: StageTimes
+        self, depth: PublishedDepth, valid: Tensor, measured: MeasuredMotion, scale: ScaleState, stages: StageTimes
     ) -> Estimate:
         """Bring everything to the size that is asked for; ``valid`` is (1, 1, h, w) bool at the networks' size."""
-        rectified = frame.rectified
+        rectified = depth.frame.rectified
         if self.config.output_size == "input":
             image, camera, in_image = rectified.full_image, rectified.full_camera, rectified.full_in_image
             height, width = in_image.shape
@@ -153,21 +175,21 @@ class Estimator:
         else:
             image, camera, in_image = to_bytes(rectified.image), rectified.camera, rectified.in_image
             height, width = rectified.size
-        # Interpolate inverse depth: it is linear in the image across a plane, depth is not.
-        depth = scale.factor / warp.resize_bilinear(1.0 / frame.network_depth, height, width)
+        values, sigma = depth.resized(height, width)
         return Estimate(
             stamp_ns=rectified.stamp_ns,
             image=image,
             camera=camera,
-            depth=depth[0, 0].cpu().numpy(),
+            depth=values,
             valid=valid[0, 0].cpu().numpy() & in_image.cpu().numpy(),
             in_image=in_image.cpu().numpy(),
             min_depth=self.config.min_depth,
             max_depth=self.config.max_depth,
-            sigma=None,
-            motion=motion,
+            sigma=sigma,
+            motion=measured.motion,
             scale=scale,
             stage_ms=stages.ms,
+            window=measured.window,
         )
 
 

@@ -13,7 +13,8 @@ Value = bool | int | float | str
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 OutputSize = Literal["network", "input"]
 ScaleChoice = Literal["auto", "relative", "factor", "camera_height"]
-MotionChoice = Literal["auto", "network", "aligned"]
+MotionChoice = Literal["auto", "network", "window"]
+DepthChoice = Literal["auto", "network", "fused"]
 
 _TYPE_NAMES: dict[type, str] = {bool: "bool", int: "int", float: "double", str: "string"}
 
@@ -30,6 +31,7 @@ class Option:
         choices: the strings allowed; empty: any.
         low, high: inclusive range of a number.
         live: True: takes effect while the node runs. False: read by `configure`.
+        replaced: a word that was a choice once, and the choice that took its place.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     live: bool = False
+    replaced: tuple[tuple[str, str], ...] = ()
 
     @property
     def type_name(self) -> str:
@@ -57,6 +60,8 @@ class Option:
 
     def invalid_reason(self, value: Any) -> str:
         """Return why ``value`` is not allowed, or an empty string."""
+        if self.choices and value in dict(self.replaced):
+            return f"'{self.name}' is '{value}', which is no longer there: use '{dict(self.replaced)[value]}' instead"
         if self.choices and value not in self.choices:
             return f"'{self.name}' is '{value}'; expected one of {', '.join(self.choices)}"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
@@ -167,10 +172,19 @@ _OPTIONS = (
     Option(
         "motion",
         "auto",
-        "network: the pose network's answer; aligned: sharpened on tracked points and depth; auto: aligned with the "
-        "compact model.",
-        "The pose network alone drifts more; published networks keep their own numbers.",
+        "Where motion comes from. window: tracks over several frames, solved together; network: the pose network "
+        "alone; auto: window with a calibrated camera.",
+        "The pose network alone drifts more. Choose network to get the numbers of published weights.",
         choices=get_args(MotionChoice),
+        replaced=(("aligned", "window"),),
+    ),
+    Option(
+        "depth",
+        "auto",
+        "Which depth is given. fused: the network's, corrected by the points of the window; network: the network's "
+        "alone; auto: fused while the window runs.",
+        "Choose network to get the numbers of published weights.",
+        choices=get_args(DepthChoice),
     ),
     Option(
         "standing_gate",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.window.types import WindowResult
 
 ScaleSource = Literal["none", "model", "factor", "camera_height"]
 
@@ -41,8 +42,9 @@ class MotionState(str, Enum):
     """Why the motion of a frame is what it is."""
 
     FIRST = "first"  # nothing to compare with: start, reset, time jump
-    TRACKED = "tracked"  # measured by the pose network
+    TRACKED = "tracked"  # measured: by the window, or by the pose network
     STANDING = "standing"  # the zero-motion gate holds the camera still: exactly the identity
+    LOST = "lost"  # neither tracks nor the pose network explain the picture; motion unknown
     GAP = "gap"  # the earlier frame is too old; motion unknown
     UNAVAILABLE = "unavailable"  # no pose network, or no calibration
 
@@ -81,6 +83,7 @@ class Estimate:
         motion: since the earlier frame.
         scale: how the unit came about.
         stage_ms: wall time of each stage, milliseconds, in order.
+        window: residual, tracks, keyframe and points of this frame; None where no window ran.
     """
 
     stamp_ns: int
@@ -95,3 +98,4 @@ class Estimate:
     motion: Motion
     scale: ScaleState
     stage_ms: dict[str, float] = field(default_factory=dict)
+    window: WindowResult | None = None

@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.projection import backproject, project
-from featdepth_ros.inference.frame import EncodedFrame
-from featdepth_ros.inference.types import Motion, ScaleState
+from featdepth_ros.inference.fused_depth import PublishedDepth
+from featdepth_ros.inference.motion import MeasuredMotion
+from featdepth_ros.inference.types import Motion
 
 #: Largest over smallest depth among neighbours that still counts as one surface.
 EDGE_RATIO = 1.15
@@ -42,29 +43,33 @@ AGREEMENT = 0.20
 
 
 def valid_mask(
-    frame: EncodedFrame,
-    motion: Motion,
-    earlier: EncodedFrame | None,
-    scale: ScaleState,
+    depth: PublishedDepth,
+    measured: MeasuredMotion,
+    before: PublishedDepth | None,
     depth_range: tuple[float, float],
 ) -> torch.Tensor:
     """Apply all four rules.
 
     Args:
-        frame: the current frame.
-        motion: since ``earlier``.
-        earlier: the frame that ``motion`` counts from; None leaves rule 4 out.
-        scale: what one unit of the networks is worth.
-        depth_range: nearest and farthest depth, in the unit of ``scale``.
+        depth: of the current frame.
+        measured: the motion since the earlier frame.
+        before: depth of the frame before; it counts where the motion was measured from that very frame.
+        depth_range: nearest and farthest depth, published units.
 
     Returns:
         (1, 1, h, w) bool at the networks' size.
     """
-    depth = frame.network_depth * scale.factor
-    mask = (depth > depth_range[0]) & (depth < depth_range[1]) & off_edges(depth)
-    camera = frame.depth_camera
+    values, frame = depth.values, depth.frame
+    mask = (values > depth_range[0]) & (values < depth_range[1])
+    if depth.correction is None:
+        mask &= off_edges(values)
+    else:
+        mask &= certain(values, torch.from_numpy(depth.sigma)[None, None].to(values))
+    camera, earlier = frame.depth_camera, measured.earlier
     if camera is not None and earlier is not None:
-        mask &= _agrees_with_earlier(depth, earlier.network_depth * scale.factor, camera, motion)
+        same = before is not None and before.frame is earlier and before.correction is not None
+        seen = before.values if same and before is not None else earlier.network_depth * depth.factor
+        mask &= _agrees_with_earlier(values, seen, camera, measured.motion)
     full = warp.resize_nearest(mask.float(), *frame.rectified.size) > 0.5
     return full & frame.rectified.in_image
 

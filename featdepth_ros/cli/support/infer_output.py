@@ -161,7 +161,10 @@ class InferOutput:
             "input": source,
             "input_kind": recording.kind,
             "calibration": calibration.get(self._calibrated, "of some frames"),
-            "motion": dict(self._states),
+            "depth": estimator.depth_source,
+            "motion": estimator.motion_source,
+            "backend": "torch",
+            "motion_states": dict(self._states),
             "notes": recording.notes,
         }
         write_json(self._folder / "summary.json", summary)

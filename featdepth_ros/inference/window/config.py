@@ -68,4 +68,6 @@ class WindowConfig:
                 f"{self.iterations} iterations; expected at least 2 + 0, 20 and 1"
             )
         if not 0 < self.min_depth < self.max_depth:
-            raise ConfigError(f"depth range is {self.min_depth} to {self.max_depth}; expected 0 < min_depth < max_depth")
+            raise ConfigError(
+                f"depth range is {self.min_depth} to {self.max_depth}; expected 0 < min_depth < max_depth"
+            )

@@ -45,7 +45,9 @@ def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -
     )
     if solved and inliers is not None and len(inliers) >= max(least, 0.9 * fits.sum()):
         chosen = inliers.ravel()
-        rotation, translation = cv2.solvePnPRefineLM(points[chosen], sight.pixels[chosen], K, None, rotation, translation)
+        rotation, translation = cv2.solvePnPRefineLM(
+            points[chosen], sight.pixels[chosen], K, None, rotation, translation
+        )
         if np.isfinite(rotation).all() and np.isfinite(translation).all():
             pose = se3.make(cv2.Rodrigues(rotation)[0], translation.ravel())
     return pose, local_map.errors(pose, sight) < KEEP_PX

@@ -218,8 +218,35 @@ def add_motion(H, g, poses, variable, measured, weight):  # type: ignore[no-unty
 
 @jit_called
 def linearise(  # type: ignore[no-untyped-def]
-    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, prior_weight, active, start, frames,
-    pixels, recent_frames, recent, measured, measured_weight, H, g, touched, counts, coupling, diagonal, gradient, scale_coupling, image_part
+    poses,
+    variable,
+    log_scales,
+    scale_variable,
+    scale_mean,
+    settings,
+    camera,
+    host,
+    rays,
+    log_rho,
+    prior,
+    prior_weight,
+    active,
+    start,
+    frames,
+    pixels,
+    recent_frames,
+    recent,
+    measured,
+    measured_weight,
+    H,
+    g,
+    touched,
+    counts,
+    coupling,
+    diagonal,
+    gradient,
+    scale_coupling,
+    image_part,
 ):
     """Build the reduced normal equations H d = -g and what the points' own steps need; returns the cost."""
     jj, jh, jr, out = np.empty((2, 6)), np.empty((2, 6)), np.empty(2), np.empty(4)
@@ -345,8 +372,18 @@ def invert(factor, inverse):  # type: ignore[no-untyped-def]
 
 @jit_called
 def point_variances(  # type: ignore[no-untyped-def]
-    variance, information, active, touched, counts, coupling, diagonal, scale_coupling, image_part, scale_variable,
-    host, covariance
+    variance,
+    information,
+    active,
+    touched,
+    counts,
+    coupling,
+    diagonal,
+    scale_coupling,
+    image_part,
+    scale_variable,
+    host,
+    covariance,
 ):
     """Marginal variance of each log inverse depth, and the part of its inverse that images gave."""
     for n in range(len(active)):
@@ -376,8 +413,30 @@ def point_variances(  # type: ignore[no-untyped-def]
     "float64[:,:,::1], float64[:,::1], float64[:,::1], int64, float64[:,::1], float64[::1], float64[::1])"
 )
 def adjust(  # type: ignore[no-untyped-def]
-    poses, variable, log_scales, scale_variable, scale_mean, settings, camera, host, rays, log_rho, prior, prior_weight, active, start, frames,
-    pixels, recent_frames, recent, measured, measured_weight, iterations, covariance, variance, information
+    poses,
+    variable,
+    log_scales,
+    scale_variable,
+    scale_mean,
+    settings,
+    camera,
+    host,
+    rays,
+    log_rho,
+    prior,
+    prior_weight,
+    active,
+    start,
+    frames,
+    pixels,
+    recent_frames,
+    recent,
+    measured,
+    measured_weight,
+    iterations,
+    covariance,
+    variance,
+    information,
 ):
     """Solve; ``poses``, ``log_scales`` and ``log_rho`` are changed in place, the last three arguments are filled.
 

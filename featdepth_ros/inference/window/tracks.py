@@ -62,7 +62,9 @@ def follow(
 
 def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """(n,) whether pixels (n, 2) lie in an image of (height, width), its rim excepted."""
-    return np.asarray((pixels >= RIM_PX).all(axis=1) & (pixels[:, 0] < size[1] - RIM_PX) & (pixels[:, 1] < size[0] - RIM_PX))
+    return np.asarray(
+        (pixels >= RIM_PX).all(axis=1) & (pixels[:, 0] < size[1] - RIM_PX) & (pixels[:, 1] < size[0] - RIM_PX)
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry.cameras import CameraModel
+
 Floats = NDArray[np.float64]
 
 
@@ -79,6 +81,7 @@ class WindowResult:
         scale_log_variance: variance of the natural logarithm of ``scale``.
         scale_origin: see `ScaleOrigin`.
         points: see `WindowPoints`.
+        camera: pinhole camera of the picture that the points lie in; whoever calls `Window.step` may note it here.
     """
 
     state: WindowState
@@ -91,3 +94,4 @@ class WindowResult:
     scale_log_variance: float
     scale_origin: ScaleOrigin
     points: WindowPoints
+    camera: CameraModel | None = None

@@ -1,0 +1,141 @@
+"""Motion by the window of frames, as the estimator asks for it, and the choice of what measures motion."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.frame import EncodedFrame
+from featdepth_ros.inference.motion import (
+    MeasuredMotion,
+    MotionEstimator,
+    NetworkMotion,
+    NoMotion,
+    PairedMotion,
+    PoseNetwork,
+    network_motion,
+    unmeasured,
+)
+from featdepth_ros.inference.networks import Networks
+from featdepth_ros.inference.scale import ScaleEstimator
+from featdepth_ros.inference.types import Motion, MotionState, ScaleState
+from featdepth_ros.inference.window.config import WindowConfig
+from featdepth_ros.inference.window.types import WindowResult, WindowState
+
+#: Columns above which pictures are halved in size before they are tracked: more cost more and hardly say more.
+MOST_COLUMNS = 1300
+#: Depths beyond this say little about where a point lies, metres.
+_FARTHEST_START = 70.0
+
+
+class WindowMotion(PairedMotion):
+    """Motion and points from a window of keyframes; without a calibration the pose network's motion.
+
+    Args:
+        pose: the pose network, which answers where tracks fail; None: there is none.
+        config: see `EstimatorConfig`.
+
+    Raises:
+        MissingDependencyError: numba is not installed.
+    """
+
+    def __init__(self, pose: PoseNetwork | None, config: EstimatorConfig) -> None:
+        from featdepth_ros.inference.window.window import Window  # compiles or loads the solver: seconds, once
+
+        self._pose = pose
+        self._uncalibrated: MotionEstimator = NetworkMotion(pose, config) if pose is not None else NoMotion()
+        self._window = Window(window_config(config))
+        super().__init__(config)
+
+    def reset(self) -> None:
+        """Forget all earlier frames."""
+        super().reset()
+        self._window.reset()
+        self._uncalibrated.reset()
+
+    def update(self, frame: EncodedFrame, scale: ScaleState) -> MeasuredMotion:
+        """Take the next frame; see `MotionEstimator`."""
+        if frame.rectified.camera is None:
+            return self._uncalibrated.update(frame, scale)
+        return super().update(frame, scale)
+
+    def _begin(self, frame: EncodedFrame, scale: ScaleState) -> WindowResult | None:
+        self._window.reset()
+        return self._step(frame, scale, None)
+
+    def _measure(self, earlier: EncodedFrame, frame: EncodedFrame, dt_ns: int, scale: ScaleState) -> MeasuredMotion:
+        result = self._step(frame, scale, earlier)
+        if result.state is WindowState.FIRST:
+            return MeasuredMotion(unmeasured(MotionState.FIRST, dt_ns), window=result)
+        if result.state is WindowState.LOST:
+            return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns), window=result)
+        motion = Motion(MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance)
+        return MeasuredMotion(motion, earlier, result)
+
+    def _step(self, frame: EncodedFrame, scale: ScaleState, earlier: EncodedFrame | None) -> WindowResult:
+        def depth() -> NDArray[np.float32]:
+            return np.asarray((frame.network_depth[0, 0] * scale.factor).cpu().numpy())
+
+        def by_network() -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+            if self._pose is None or earlier is None:
+                return None
+            motion = network_motion(self._pose.motion(earlier, frame, scale), 0, scale)
+            return motion.T_previous_current, motion.covariance
+
+        grey, camera = tracked_picture(frame)
+        return replace(
+            self._window.step(grey, camera, frame.rectified.stamp_ns, depth, None, by_network), camera=camera
+        )
+
+
+def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel]:
+    """Return the (H, W) uint8 grey picture that the window tracks in, and its camera."""
+    camera = frame.rectified.full_camera
+    assert camera is not None
+    grey = cv2.cvtColor(frame.rectified.full_image, cv2.COLOR_RGB2GRAY)
+    while grey.shape[1] > MOST_COLUMNS:
+        width, height = (grey.shape[1] + 1) // 2, (grey.shape[0] + 1) // 2
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+        camera = camera.resized(width, height)
+    return np.asarray(grey, dtype=np.uint8), camera
+
+
+def window_config(config: EstimatorConfig) -> WindowConfig:
+    """Return the window's settings under an estimator's configuration."""
+    source = {"camera_height": "camera_height", "relative": "relative"}.get(config.scale, "network")
+    return WindowConfig(
+        scale=source,  # type: ignore[arg-type]
+        camera_height_m=config.camera_height_m,
+        min_depth=config.min_depth,
+        max_depth=max(min(config.max_depth, _FARTHEST_START), 2 * config.min_depth),
+    )
+
+
+def window_is_available() -> bool:
+    """Tell whether the window can run here: its loops are compiled by numba."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def make_motion_estimator(networks: Networks, scale: ScaleEstimator, config: EstimatorConfig) -> MotionEstimator:
+    """Return what measures motion under a configuration.
+
+    Raises:
+        MissingDependencyError: the window was asked for, and numba is not installed.
+    """
+    if not config.estimate_motion:
+        return NoMotion()
+    pose = PoseNetwork(networks, scale) if networks.has_pose else None
+    if config.motion == "window" and not window_is_available():
+        raise MissingDependencyError(
+            "motion 'window' needs numba, which is not installed; install it: pip install numba"
+        )
+    if config.motion != "network" and window_is_available():
+        return WindowMotion(pose, config)
+    return NetworkMotion(pose, config) if pose is not None else NoMotion()
