@@ -33,8 +33,9 @@ SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.45, 0.065, 0.15
 #: Noise of a measured log ratio beside the point's own, and the share of the prediction's step at the point (largest
 #: over smallest log depth of its 3x3 neighbours) that counts as noise.
 NOISE, EDGE_NOISE = 0.02, 1.2
-#: The window's own variances are somewhat large for this purpose.
-VARIANCE_SHARE = 0.6
+#: What the window's variances are multiplied with. On rendered recordings they are honest; on real ones errors are
+#: two to three times what they say (rolling shutter, lens, what moves), and points of one surface err alike.
+VARIANCE_FACTOR = 4.0
 #: Degrees of freedom of the errors, and rounds of weighting.
 FREEDOM, ROUNDS = 2.0, 3
 #: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
@@ -144,7 +145,7 @@ def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _
     around = np.ones((3, 3), dtype=np.uint8)
     step = cv2.dilate(log_depth, around) - cv2.erode(log_depth, around)
     predicted, edge = (_look_up(values, pixels) for values in (log_depth, step))
-    variance = VARIANCE_SHARE / points.information[chosen] + NOISE**2 + (EDGE_NOISE * edge) ** 2
+    variance = VARIANCE_FACTOR / points.information[chosen] + NOISE**2 + (EDGE_NOISE * edge) ** 2
     return _Samples(place, predicted, np.log(points.depth[chosen]) - predicted, variance, aspect)
 
 

@@ -25,11 +25,11 @@ Image = NDArray[np.float32]
 
 #: Knots of each term and its heights there, measured for the weights `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
-DISTANCE_LOG = (-1.55, -1.87, -1.81, -1.73, -1.23, -1.33)
+DISTANCE_LOG = (-1.7, -1.93, -1.73, -1.65, -1.22, -1.36)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)
-EDGE_LOG = (-0.27, -0.18, 0.0, 0.29, 0.87)
+EDGE_LOG = (-0.37, -0.2, 0.0, 0.34, 0.89)
 REACH_KNOTS = (0.0, 0.3, 1.0, 3.0, 8.0)
-REACH_LOG = (0.0, -0.21, -0.35, -0.5, -0.76)
+REACH_LOG = (0.0, 0.0, -0.39, -0.67, -1.2)
 #: Smallest and largest sigma over depth.
 LEAST, MOST = 0.005, 1.0
 #: Window in which the step of log depth is taken, pixels.

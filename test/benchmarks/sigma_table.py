@@ -118,7 +118,8 @@ def fit(samples: Floats, steps: int = 600) -> list[Floats]:
         heights = heights - 0.05 * 0.5 ** (step / 150) * first / (np.sqrt(second) + 1e-7)
     distance, edge, reach = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
     middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is
-    return [distance + edge[middle] + reach[0], edge - edge[middle], reach - reach[0]]
+    falling = np.minimum.accumulate(reach - reach[0])  # a measured point makes nothing less certain
+    return [distance + edge[middle] + reach[0], edge - edge[middle], falling]
 
 
 def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
