@@ -108,7 +108,8 @@ def fuse(depth: Image, points: MeasuredPoints, camera: CameraModel) -> FusedDept
     """Correct a network's depth by measured points.
 
     Args:
-        depth: (h, w) float32, above 0, at any size; in the unit of the points.
+        depth: (h, w) float32, above 0, in the unit of the points. The correction does not depend on its size; its
+            standard deviation is known at the size of the networks' output, see `depth_sigma`.
         points: what the window measured, in pixels of the rectified image.
         camera: of the rectified image: its size places the points in ``depth``.
 

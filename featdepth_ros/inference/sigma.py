@@ -25,11 +25,11 @@ Image = NDArray[np.float32]
 
 #: Knots of each term and its heights there, measured for the weights `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
-DISTANCE_LOG = (-1.7, -1.93, -1.73, -1.65, -1.22, -1.36)
+DISTANCE_LOG = (-1.79, -1.91, -1.74, -1.62, -1.25, -1.39)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)
-EDGE_LOG = (-0.37, -0.2, 0.0, 0.34, 0.89)
+EDGE_LOG = (-0.37, -0.23, 0.0, 0.32, 0.88)
 REACH_KNOTS = (0.0, 0.3, 1.0, 3.0, 8.0)
-REACH_LOG = (0.0, 0.0, -0.39, -0.67, -1.2)
+REACH_LOG = (0.0, 0.0, -0.34, -0.6, -1.16)
 #: Smallest and largest sigma over depth.
 LEAST, MOST = 0.005, 1.0
 #: Window in which the step of log depth is taken, pixels.
@@ -51,7 +51,8 @@ def depth_sigma(depth: Image, reach: Image | None = None) -> Image:
     """Return the (h, w) float32 standard deviation of a depth map, in its unit; finite and above 0.
 
     Args:
-        depth: (h, w) float32, above 0; of the network, or fused.
+        depth: (h, w) float32, above 0; of the network, or fused, at the size of the networks' output (half of what they
+            look at): the step around a pixel is what the table knows at this size.
         reach: (h, w) float32, measured points in reach of each pixel, each weighing 0 to 1; None: there are none.
     """
     distance, step = predictors(depth)

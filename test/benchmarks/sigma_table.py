@@ -71,7 +71,9 @@ def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
     rows = []
     for index, frame in enumerate(frames):
         assert frame.camera is not None
-        depth = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+        full = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+        # The networks' own output is half the size of what they look at, and fusion works there.
+        depth = resize_inverse_depth(full, (full.shape[0] // 2, full.shape[1] // 2)).astype(np.float32)
         grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
         points = window.step(grey, frame.camera, frame.stamp_ns, depth).points
         if frame.depth is None or index < SETTLING or index % 3:
