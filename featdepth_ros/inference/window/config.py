@@ -55,8 +55,6 @@ class WindowConfig:
     min_depth: float = 0.3
     max_depth: float = 70.0
     drop_px: float = 4.0
-    calibrate: bool = True
-    sigma_radial: float = 0.02
     agree_px: float = 2.5
     known_information: float = 25.0
     patience: int = 2

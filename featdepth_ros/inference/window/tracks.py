@@ -90,7 +90,6 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     focal, centre = local_map.camera[:2], local_map.camera[2:]
     depth = np.maximum(seen[:, 2], 1e-6)
     guess = seen[:, :2] / depth[:, None] * focal + centre
-    guess, start = local_map.to_image(guess), local_map.to_image(sight.pixels)
     # Jacobian of the later pixel by the earlier one on a surface that faces the camera
     by_pixel = motion[:3, :2] / focal
     flow = by_pixel[None, :2] - (seen[:, :2] / depth[:, None])[:, :, None] * by_pixel[None, 2:]
@@ -98,8 +97,8 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     determinant = flow[:, 0, 0] * flow[:, 1, 1] - flow[:, 0, 1] * flow[:, 1, 0]
     usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
-    found, good = follow(template.pyramid, later, start[usable], guess[usable], warp)
-    return Sight(sight.places[usable][good], local_map.to_ideal(found[good]))
+    found, good = follow(template.pyramid, later, sight.pixels[usable], guess[usable], warp)
+    return Sight(sight.places[usable][good], found[good])
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:

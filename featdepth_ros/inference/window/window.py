@@ -21,7 +21,6 @@ from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.covariance import motion_covariance, published_covariance, unknown_covariance
 from featdepth_ros.inference.window.fallback import explains
 from featdepth_ros.inference.window.frame import DepthSource, Frame
-from featdepth_ros.inference.window.lens import Lens
 from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight, Solution
 from featdepth_ros.inference.window.pose import find_pose
 from featdepth_ros.inference.window.scale import ScaleFilter
@@ -45,7 +44,6 @@ class Window:
         self._scale = ScaleFilter(config)
         self._log_scale = 0.0
         self._next_id = 0
-        self._lens: Lens | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -106,11 +104,8 @@ class Window:
         camera = frame.camera
         if self._map is not None:
             self._next_id = self._map.next_id
-            self._lens = self._map.lens if camera == self._frame.camera else None
             self._scale.restart()
-        self._map = LocalMap(
-            self.config, np.array([camera.fx, camera.fy, camera.cx, camera.cy]), self._next_id, self._lens
-        )
+        self._map = LocalMap(self.config, np.array([camera.fx, camera.fy, camera.cx, camera.cy]), self._next_id)
         self._road = road.RoadFinder(self._map) if self.config.scale == "camera_height" else None
         self._pose, self._velocity = np.eye(4), np.zeros(6)
         self._recent: tuple[Floats, Sight] | None = None
@@ -201,7 +196,7 @@ class Window:
     def _add_keyframe(self, frame: Frame, sight: Sight, log_scale: float) -> None:
         local_map, config = self._map, self.config
         local_map.add_keyframe(self._pose, log_scale, sight)
-        new = tracks.corners(frame.pyramid[0], local_map.to_image(sight.pixels), config.points - len(sight))
+        new = tracks.corners(frame.pyramid[0], sight.pixels, config.points - len(sight))
         told = frame.depth_at(new, config.min_depth, config.max_depth)
         if told is None:
             z = local_map.depths(self._pose, sight)
@@ -211,12 +206,9 @@ class Window:
             depth, believed = told
             if not OPT.get("far", True):
                 new, depth, believed = new[believed], depth[believed], believed[believed]
-        new = local_map.to_ideal(new)
         places = local_map.add_points(new, -np.log(depth), believed)
         sight = Sight(np.append(sight.places, places), np.append(sight.pixels, new, axis=0))
-        image = local_map.to_image(sight.pixels)
         moved = local_map.finish_keyframe()
-        sight = Sight(sight.places, local_map.to_ideal(image))
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
         self._sight = sight.moved(moved)
@@ -227,11 +219,7 @@ class Window:
     def _network_scale(self, frame: Frame, sight: Sight) -> float:
         """Log scale of this frame's network depth, from the points that the map knows well."""
         known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
-        told = (
-            frame.depth_at(self._map.to_image(known.pixels), self.config.min_depth, self.config.max_depth)
-            if len(known)
-            else None
-        )
+        told = frame.depth_at(known.pixels, self.config.min_depth, self.config.max_depth) if len(known) else None
         last = float(np.mean([k.log_scale for k in self._map.keyframes[-5:]]))
         if told is None or told[1].sum() < 20:
             return last
@@ -296,6 +284,6 @@ class Window:
         sight, z, offset = sight.chosen(good), z[good], offset[good]
         carried = np.maximum(((z - offset) / z) ** 2, 1e-6)
         return WindowPoints(
-            local_map.ids[sight.places], local_map.to_image(sight.pixels), z * self._scale.factor,
+            local_map.ids[sight.places], sight.pixels, z * self._scale.factor,
             local_map.variance[sight.places] * carried, local_map.information[sight.places] / carried,
         )  # fmt: skip
