@@ -50,13 +50,22 @@ def part_of(frames: list[Frame], part: str) -> list[Frame]:
 
 
 def depth_figures(
-    model: FeatDepthModel, frames: list[Frame], crop: str, cap: float, rows: list[Picture] | None = None
+    model: FeatDepthModel,
+    frames: list[Frame],
+    crop: str,
+    cap: float,
+    rows: list[Picture] | None = None,
+    lead: Sequence[Frame] | None = None,
 ) -> dict[str, Any]:
     """AbsRel and company, median scaled and as predicted, and the density of the truth.
 
     ``rows`` gets image, estimate (median scaled) and truth of the frames with the least and the greatest AbsRel.
+    ``lead`` are the frames before; with them, even none, depth is fused with the points of a window that saw them.
     """
-    estimator = Estimator(model, EstimatorConfig(output_size="network", estimate_motion=False))
+    fused = lead is not None
+    estimator = Estimator(model, EstimatorConfig(output_size="network", estimate_motion=fused))
+    for frame in lead or ():
+        estimator.step(frame.image, frame.camera, frame.stamp_ns)
     scaled, plain, density = [], [], []
     seen: list[tuple[float, Picture]] = []
     for frame in frames:
@@ -100,7 +109,7 @@ def beside(image: Picture, depths: list[NDArray[np.floating]], span: tuple[float
 
 
 def motion_figures(model: FeatDepthModel, frames: list[Frame], motion: str) -> dict[str, Any]:
-    """ATE and RPE after aligning the scale, of the pose network alone or of the motion aligned on points."""
+    """ATE and RPE after aligning the scale, of the pose network alone or of the window."""
     estimator = Estimator(model, EstimatorConfig(motion=motion))  # type: ignore[arg-type]
     pose, poses = np.eye(4), []
     for frame in frames:
@@ -126,26 +135,36 @@ def measure(
     data: Path,
     model: FeatDepthModel,
     rows: list[Picture] | None = None,
-    motions: Sequence[str] = ("network", "aligned"),
+    motions: Sequence[str] = ("network", "window"),
     part: str = "last",
 ) -> dict[str, dict[str, Any]]:
-    """All figures, by name; of motion, as the pose network alone says it and as aligned on points.
+    """All figures, by name; of motion, as the pose network alone says it and as the window measures it.
 
     ``rows`` gets pictures, see `depth_figures`.
     """
     figures: dict[str, dict[str, Any]] = {}
     drive = data / "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
     if drive.is_dir():
-        frames = part_of(list(open_recording(drive, partner="auto")), part)
+        every = list(open_recording(drive, partner="auto"))
+        frames = part_of(every, part)
         figures["drive 0001 depth"] = depth_figures(model, frames, "garg", 80.0, rows)
+        if "window" in motions:
+            lead = every[: next(i for i, frame in enumerate(every) if frame is frames[0])]
+            figures["drive 0001 fused"] = depth_figures(model, frames, "garg", 80.0, lead=lead)
     kitchen = data / "seven_scenes_kitchen"
     if kitchen.is_dir():
         frames = part_of(list(open_recording(kitchen)), part)
         figures["7-Scenes depth"] = depth_figures(model, frames, "none", 10.0, rows)
+        if "window" in motions:
+            # The colour camera's focal length; the recording names that of its depth camera.
+            every = list(open_recording(kitchen, camera="525,525,320,240"))
+            start = next(i for i, frame in enumerate(every) if frame.stamp_ns == frames[0].stamp_ns)
+            judged = every[start : start + len(frames)]
+            figures["7-Scenes fused"] = depth_figures(model, judged, "none", 10.0, lead=every[:start])
     sequence = data / "kitti_odometry/sequences/00"
     if sequence.is_dir():
         frames = part_of(list(open_recording(sequence)), part)
-        names = {"network": "KITTI 00 pose network", "aligned": "KITTI 00 aligned motion"}
+        names = {"network": "KITTI 00 pose network", "window": "KITTI 00 window"}
         for motion in motions:
             figures[names[motion]] = motion_figures(model, frames, motion)
         figures["KITTI 00 standing"] = standing_figures(model, frames[0])

@@ -76,7 +76,8 @@ def test_the_files_hold_what_the_estimator_says(recording: Path, tmp_path: Path)
     for row, expected in zip(tum, poses, strict=True):
         np.testing.assert_allclose(se3.from_quaternion(row[1:4], row[4:]), expected, atol=1e-6)
     assert summary["scale_kind"] == "metric" and summary["frames"] == 4 and summary["calibration"] == "known"
-    assert summary["motion"] == {"first": 1, "tracked": 3}
+    assert (summary["motion"], summary["depth"], summary["backend"]) == ("network", "network", "torch")
+    assert summary["motion_states"] == {"first": 1, "tracked": 3}
 
 
 def test_options_of_scale_reach_the_estimator(recording: Path, tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_every_option_reaches_the_estimator(recording: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(estimator_module, "Estimator", keep)
     options = (
-        "--precision bf16 --input-size 32x64 --motion aligned --scale camera_height --scale-factor 3 "
+        "--precision bf16 --input-size 32x64 --depth fused --motion window --scale camera_height --scale-factor 3 "
         "--camera-height 0.7 --min-depth 0.3 --max-depth 30 --device cpu"
     )
     start = ["infer", str(recording / "shots"), "--output", str(tmp_path / "out"), "--weights"]
@@ -104,7 +105,8 @@ def test_every_option_reaches_the_estimator(recording: Path, tmp_path: Path, mon
     assert given["config"] == EstimatorConfig(
         precision="bf16",
         input_size=(32, 64),
-        motion="aligned",
+        depth="fused",
+        motion="window",
         scale="camera_height",
         scale_factor=3.0,
         camera_height_m=0.7,

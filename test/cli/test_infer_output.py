@@ -62,7 +62,9 @@ def test_covariances_stand_in_the_order_of_the_frames(tmp_path):
     found = np.load(tmp_path / "out" / COVARIANCE_FILE)
     np.testing.assert_array_equal(found, np.stack(covariances))
     assert found.shape == (3, 6, 6) and found[0, 0, 0] >= 100 and found[1, 0, 0] < 100
-    assert not (tmp_path / "out" / "sigma").exists()
+    assert sorted(path.name for path in (tmp_path / "out" / "sigma").iterdir()) == sorted(
+        path.name for path in (tmp_path / "out" / "depth").iterdir()
+    )
 
 
 def test_an_earlier_runs_sigma_is_not_left_behind(tmp_path):

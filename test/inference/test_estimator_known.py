@@ -85,7 +85,7 @@ def test_depth_beyond_the_range_is_not_valid_and_stays_finite() -> None:
 def test_creeping_is_measured_as_a_whole_when_the_gate_opens() -> None:
     """Every frame turns by 0.04 pixels, which is held still; what opens the gate is the sum, and all of it counts."""
     wall = Wall(normal=(0.0, 0.0, 1.0))
-    model, estimator = made(motion="aligned", standing_gate=True)
+    model, estimator = made(motion="window", standing_gate=True)
     model.script.depth = wall.depth(np.eye(4))
     frames, turn = 36, 0.04 / CAMERA.fx
     total, states = np.eye(4), []
@@ -102,7 +102,7 @@ def test_creeping_is_measured_as_a_whole_when_the_gate_opens() -> None:
 def test_the_covariance_promises_what_repeated_measurements_show() -> None:
     """Texture and noise anew each time. A far wall: the shift is known to 5 cm, the turn to half a milliradian."""
     T = se3.make(se3.rotation_from_vector((0.001, 0.004, 0.0)), (0.02, 0.0, 0.05))
-    model, estimator = made(motion="aligned", max_depth=1000.0)
+    model, estimator = made(motion="window", max_depth=1000.0)
     errors, covariances = [], []
     for trial in range(24):
         estimator.reset()
