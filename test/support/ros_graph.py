@@ -137,3 +137,20 @@ class Probe:
 
         wait(once, what, timeout_s)
         return stamp
+
+
+def cloud_arrays(msg: object) -> tuple[np.ndarray, np.ndarray]:
+    """Return (h, w, 3) points and (h, w, 3) colours, read as any PointCloud2 consumer does: by the fields."""
+    assert [(f.name, f.datatype, f.count) for f in msg.fields] == [(n, 7, 1) for n in ("x", "y", "z", "rgb")]
+    kind = np.dtype(
+        {
+            "names": [f.name for f in msg.fields],
+            "formats": ["<f4", "<f4", "<f4", "<u4"],
+            "offsets": [f.offset for f in msg.fields],
+            "itemsize": msg.point_step,
+        }
+    )
+    table = np.frombuffer(msg.data, kind).reshape(msg.height, msg.width)
+    rgb = table["rgb"]
+    colours = np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=-1)
+    return np.stack([table["x"], table["y"], table["z"]], axis=-1), colours

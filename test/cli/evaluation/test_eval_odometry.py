@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_paths import drive, pose, rotation
 
 from featdepth_ros.cli.main import main
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "metrics"))
-from made_paths import drive, pose, rotation  # noqa: E402
 
 KEYS = "t_err_percent r_err_deg_per_100m ate_m rpe_m rpe_deg scale segments frames length_m ate5_mean_m ate5_std_m"
 KEYS += " nees nees_left_out"
@@ -138,7 +135,6 @@ def test_covariances_beside_the_estimate(tmp_path, paths, capsys):
 
 def test_twist_covariances_of_a_bag(tmp_path):
     pytest.importorskip("rosbags")
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reporting"))
     from node_bags import STEP_NS
 
     from featdepth_ros.recordings.bags.messages import Messages
@@ -163,7 +159,6 @@ def test_twist_covariances_of_a_bag(tmp_path):
 
 def test_bags(tmp_path):
     pytest.importorskip("rosbags")
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reporting"))
     from node_bags import Recorded, write_recording
 
     bag = write_recording(tmp_path / "bag", Recorded(frames=30, images=False, depth=False, odometry_factor=0.8))

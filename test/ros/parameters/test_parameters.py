@@ -31,7 +31,7 @@ def test_the_committed_file_is_the_generated_one() -> None:
 
 
 def test_the_committed_page_is_the_generated_one() -> None:
-    committed = (Path(__file__).resolve().parents[2] / "docs" / "parameters.md").read_text(encoding="utf-8")
+    committed = (Path(__file__).resolve().parents[3] / "docs" / "parameters.md").read_text(encoding="utf-8")
     assert committed == page_text(), "run: python -m featdepth_ros.ros.parameters > docs/parameters.md"
 
 

@@ -245,7 +245,7 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line.split("   (")[0])[1:] for line in lines if re.match(r"featdepth [a-z]+ [^`]*$", line)]
 
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("place", [*RECIPES, "training.md"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import drawn_clip, tiny_config
+from drawn_clips import drawn_clip, tiny_config
 from runs import same
 
 from featdepth_ros.errors import ConfigError, FeatDepthError, RecordingError

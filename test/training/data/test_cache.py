@@ -253,7 +253,7 @@ def test_a_killed_writer_leaves_whole_shards_only(tmp_path: Path) -> None:
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import featdepth_training.data.shards as shards
         from featdepth_training.data.cache import write_cache
-        from test_training_cache import made
+        from test_cache import made
         offsets, written = shards._offsets, []
         def kill(path):  # the second shard is on disk, not yet in its place
             written.append(path)

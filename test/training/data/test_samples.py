@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZE, drawn_clip, sources, tiny_config
+from drawn_clips import SIZE, drawn_clip, sources, tiny_config
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig

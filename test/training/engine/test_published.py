@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import drawn_clip, tiny_config
+from drawn_clips import drawn_clip, tiny_config
 from torch import Tensor, nn
 
 from featdepth_ros.errors import CheckpointError

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import drawn_clip
+from drawn_clips import drawn_clip
 from runs import Run, records, same, write_config
 
 from featdepth_ros.errors import ConfigError, FeatDepthError

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_config
+from drawn_clips import tiny_config
 from runs import same
 from torch import nn
 
