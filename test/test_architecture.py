@@ -236,9 +236,10 @@ def test_training_stays_out_of_ros_and_is_imported_inside_verbs_only():
             if name.startswith("featdepth_training"):
                 if "ros" in rooms_named(found):
                     wrong.append(f"{where(path, found.line)}: training imports featdepth_ros.ros")
-            elif found.module.split(".")[0] == "featdepth_training":
-                if found.at_import or not name.startswith("featdepth_ros.cli."):
-                    wrong.append(f"{where(path, found.line)}: featdepth_training is imported inside cli verbs only")
+            elif found.module.split(".")[0] == "featdepth_training" and (
+                found.at_import or not name.startswith("featdepth_ros.cli.")
+            ):
+                wrong.append(f"{where(path, found.line)}: featdepth_training is imported inside cli verbs only")
     assert not wrong, "\n".join(wrong)
 
 

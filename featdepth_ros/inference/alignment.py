@@ -79,7 +79,7 @@ def align(earlier: View, later: View, camera: CameraModel, guess: NDArray[np.flo
     if corners is None or len(corners) < ENOUGH:
         return None
     start = corners.reshape(-1, 2)
-    K = camera.K  # noqa: N806 - the field's name
+    K = camera.K
     points = _lift(start, earlier.depth, K)
     rotation_guess, _ = cv2.Rodrigues(guess[:3, :3])
     expected, _ = cv2.projectPoints(points, rotation_guess, guess[:3, 3], K, None)
@@ -105,7 +105,7 @@ def align(earlier: View, later: View, camera: CameraModel, guess: NDArray[np.flo
     return Alignment(motion, np.linalg.pinv(normal) * variance, len(chosen))
 
 
-def _lift(pixels: NDArray[np.float32], depth: NDArray[np.float32], K: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: N803
+def _lift(pixels: NDArray[np.float32], depth: NDArray[np.float32], K: NDArray[np.float64]) -> NDArray[np.float64]:
     columns = np.clip(np.rint(pixels[:, 0]).astype(int), 0, depth.shape[1] - 1)
     rows = np.clip(np.rint(pixels[:, 1]).astype(int), 0, depth.shape[0] - 1)
     z = depth[rows, columns].astype(np.float64)

@@ -38,10 +38,10 @@ def read_back(pixels: NDArray[np.uint8]) -> tuple[int, int]:
 
 def pairs_of(recording: Any) -> list[tuple[int, int | None]]:
     """Return (index of the frame, index of its partner or None) of every frame, from the pixels."""
-    found: list[tuple[int, int | None]] = []
-    for frame in recording:
-        found.append((read_back(frame.image)[0], None if frame.partner is None else read_back(frame.partner.image)[0]))
-    return found
+    return [
+        (read_back(frame.image)[0], None if frame.partner is None else read_back(frame.partner.image)[0])
+        for frame in recording
+    ]
 
 
 def write_image(path: Path, index: int, camera: int = 0) -> None:

@@ -130,7 +130,7 @@ def test_folders_that_featdepth_infer_wrote(tmp_path, folders):
 
 
 @pytest.mark.parametrize(
-    "spoil, words",
+    ("spoil", "words"),
     [
         (lambda pred, gt: [p.unlink() for p in gt.iterdir()], "holds no depth map"),
         (lambda pred, gt: cv2.imwrite(str(gt / "000000.png"), np.ones((3, 3), np.uint8)), "16-bit"),

@@ -205,7 +205,7 @@ def test_known_results_through_the_command(tmp_path, test_data):
 
 
 @pytest.mark.parametrize(
-    "content, words",
+    ("content", "words"),
     [
         ("", "no pose"),
         ("1 2 3\n", "3 numbers a line"),

@@ -54,7 +54,7 @@ def test_good_values(read: Callable[[str], Any], text: str, value: Any) -> None:
 )
 def test_bad_values(read: Callable[[str], Any], texts: list[str]) -> None:
     for text in texts:
-        with pytest.raises(argparse.ArgumentTypeError, match="expected|number"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"expected|number"):
             read(text)
 
 

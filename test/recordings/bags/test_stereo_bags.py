@@ -143,7 +143,7 @@ def test_extrinsics_from_tf_static(tmp_path: Path) -> None:
     del transforms["base"]
     with pytest.raises(CalibrationError, match="the pose of the partner '/cam1/image_raw' is not known; give"):
         open_recording(ros2_stereo_bag(tmp_path / "apart", cameras, transforms=transforms), partner="auto")
-    with pytest.raises(CalibrationError, match="the pose of the partner .* is not known"):
+    with pytest.raises(CalibrationError, match=r"the pose of the partner .* is not known"):
         open_recording(ros2_stereo_bag(tmp_path / "none", cameras), partner="auto")
 
 
@@ -168,7 +168,7 @@ def test_dropped_late_and_broken_images(tmp_path: Path, shift_ns: int) -> None:
 def test_a_partner_that_stops_holds_no_more_than_a_few_frames_back(tmp_path: Path) -> None:
     bag = ros2_stereo_bag(tmp_path / "bag", PAIR, 24, without={1: range(3, 24)})
     recording = open_recording(bag, partner="auto")
-    assert [stamp for stamp in (f.stamp_ns for f in recording)] == [START_NS + i * STEP_NS for i in range(24)]
+    assert [frame.stamp_ns for frame in recording] == [START_NS + i * STEP_NS for i in range(24)]
     assert pairs_of(recording)[:5] == [(0, 0), (1, 1), (2, 2), (3, None), (4, None)]
 
 
@@ -179,7 +179,7 @@ def test_topics_that_are_no_pair(tmp_path: Path) -> None:
         RecordingError, match="no camera is obviously the partner of '/rear/image_raw'; name it: /stereo"
     ):
         open_recording(bag, "/rear/image_raw", partner="auto")
-    with pytest.raises(RecordingError, match="there is no topic /stereo/rigth/image_rect.*did you mean"):
+    with pytest.raises(RecordingError, match=r"there is no topic /stereo/rigth/image_rect.*did you mean"):
         open_recording(bag, "/rear/image_raw", partner="/stereo/rigth/image_rect")
     with pytest.raises(RecordingError, match="is the camera itself"):
         open_recording(bag, "/rear/image_raw", partner="/rear/image_raw")

@@ -246,7 +246,7 @@ def test_two_folders_pair_by_name(tmp_path: Path) -> None:
     calibration.write_text(calibration.read_text().replace("[1, 0, 0, -0.25]", "[2, 0, 0, -0.25]"))
     with pytest.raises(CalibrationError, match="T_partner_camera is no rigid motion"):
         open_recording(tmp_path / "left", camera="30,30,24,16", partner="auto", partner_camera=str(calibration))
-    with pytest.raises(RecordingError, match="no camera 'rihgt'.*did you mean 'right'"):
+    with pytest.raises(RecordingError, match=r"no camera 'rihgt'.*did you mean 'right'"):
         open_recording(tmp_path / "left", camera="30,30,24,16", partner="rihgt")
 
 
@@ -311,7 +311,7 @@ def test_a_camchain_of_three_is_followed_link_by_link(tmp_path: Path) -> None:
 
 def test_where_there_is_no_partner(tmp_path: Path) -> None:
     drive = kitti_raw(tmp_path / "2011_09_26", 1, _rectified(36.0, 0.54))
-    with pytest.raises(RecordingError, match="no camera 'image_01'.*the others are: image_03"):
+    with pytest.raises(RecordingError, match=r"no camera 'image_01'.*the others are: image_03"):
         open_recording(drive, partner="image_01")
     with pytest.raises(RecordingError, match="is the camera itself"):
         open_recording(drive, partner="image_02")

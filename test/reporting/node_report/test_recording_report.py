@@ -12,13 +12,13 @@ import pytest
 
 pytest.importorskip("rosbags")
 
-from node_bags import STEP_NS, Recorded, true_depth, write_recording  # noqa: E402
+from node_bags import STEP_NS, Recorded, true_depth, write_recording
 
-from featdepth_ros.cli.main import main  # noqa: E402
-from featdepth_ros.errors import EvaluationError  # noqa: E402
-from featdepth_ros.metrics import DepthProtocol, evaluate_image  # noqa: E402
-from featdepth_ros.reporting.node_report.bag import Topics  # noqa: E402
-from featdepth_ros.reporting.node_report.evaluation import RecordingOptions, evaluate_recording, write_html  # noqa: E402
+from featdepth_ros.cli.main import main
+from featdepth_ros.errors import EvaluationError
+from featdepth_ros.metrics import DepthProtocol, evaluate_image
+from featdepth_ros.reporting.node_report.bag import Topics
+from featdepth_ros.reporting.node_report.evaluation import RecordingOptions, evaluate_recording, write_html
 
 FULL = Recorded()
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -128,12 +129,12 @@ def test_folder_loops_with_clock_until_interrupted(tmp_path: Path) -> None:
     recording = open_recording(tmp_path / "out")
     stamps = [f.stamp_ns for f in recording]
     assert recording.camera == CAMERA and min(stamps) >= before_ns  # a folder is stamped from now on
-    jumps = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
+    jumps = [b - a for a, b in pairwise(stamps)]
     assert set(jumps) == {50_000_000, -150_000_000}  # and jumps back where the loop starts again
     source = BagSource(tmp_path / "out")
     clock = [source.decode(m).clock for m in source.messages(["/clock"])]
     nanoseconds = [c.sec * 10**9 + c.nanosec for c in clock]
-    assert len(clock) > 10 and min(b - a for a, b in zip(nanoseconds, nanoseconds[1:], strict=False)) < 0
+    assert len(clock) > 10 and min(b - a for a, b in pairwise(nanoseconds)) < 0
 
 
 def _wait_for_frames(bag: Path, topic: str, count: int) -> None:

@@ -48,10 +48,10 @@ class FakeNode:
 class Ticking:
     """Five messages, 0.2 s apart."""
 
-    topics = [StreamTopic("/word", "std_msgs/msg/String")]
+    topics = (StreamTopic("/word", "std_msgs/msg/String"),)
     image_topic = "/word"
     total = 5
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[StreamMessage]:
         for index in range(5):

@@ -64,7 +64,7 @@ def test_a_crown_shows_what_is_behind_its_gaps_and_closes_from_afar() -> None:
     for size in (1.0, 20.0):  # the same crown, and one twenty times as large from twenty times as far
         builder = SceneBuilder("test", 0)
         builder.leaves((0, 0, 0), (size, size, size), builder.atlas["foliage"][0], None, 1.6 * size, (1.0, 1.0, 1.0))
-        image, depth = look(builder, 0.3, 2.5 * size)
+        _, depth = look(builder, 0.3, 2.5 * size)
         rays = ray_table(CAMERA)
         apart = 2.5 * size * np.hypot(rays[..., 0], rays[..., 1]) / np.sqrt(1.0 + (rays**2).sum(-1))
         inside = apart < 0.8 * size

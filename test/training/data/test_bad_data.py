@@ -82,7 +82,7 @@ def test_a_damaged_validation_clip_is_named_and_the_run_saved(make_trainer: Make
 
     held_out = trainer.validator.held_out
     trainer.validator.held_out = Unreadable(held_out.sources, held_out.config, None, 0)
-    with pytest.raises(FeatDepthError, match="is damaged. It is needed for validation.*saved at step 4"):
+    with pytest.raises(FeatDepthError, match=r"is damaged. It is needed for validation.*saved at step 4"):
         run(trainer)
     assert [p.name for p in trainer.checkpoints.steps()] == ["step_00000004.pt"]
     again = make_trainer("out", config(0), resumed=True)
@@ -103,7 +103,7 @@ def test_a_loader_process_that_is_killed_ends_the_run_with_words(
         return read(self, key)
 
     monkeypatch.setattr(ClipDataset, "__getitem__", dies)
-    with pytest.raises(FeatDepthError, match="a loader process has ended.*lower data.workers"):
+    with pytest.raises(FeatDepthError, match=r"a loader process has ended.*lower data.workers"):
         run(trainer)
 
 
@@ -164,11 +164,11 @@ def test_caches_of_other_sizes_than_the_stage_are_resized(tmp_path: Path) -> Non
 def test_too_little_is_refused_before_the_first_step(tmp_path: Path) -> None:
     write_cache(tmp_path / "single", {"made": "single", "frames": 1}, 1, 2, first_frame)
     write_cache(tmp_path / "pair", {"made": "pair", "frames": 2}, 1, 2, drawn_clip)
-    with pytest.raises(RecordingError, match="single holds no run of 2 neighbouring frames.*it holds 1 frames"):
+    with pytest.raises(RecordingError, match=r"single holds no run of 2 neighbouring frames.*it holds 1 frames"):
         started(tmp_path, recipe(tmp_path / "single"))
     with pytest.raises(RecordingError, match="1 clips of 'pair' are too few to train on"):
         started(tmp_path, recipe(tmp_path / "pair"))
-    with pytest.raises(RecordingError, match="no cache at .*featdepth prepare"):
+    with pytest.raises(RecordingError, match=r"no cache at .*featdepth prepare"):
         started(tmp_path, recipe(tmp_path / "nowhere"))
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
@@ -183,6 +183,6 @@ def test_first_weights_are_looked_at_before_anything_is_rendered(tmp_path: Path)
     ):
         with pytest.raises(FeatDepthError, match=match):
             started(tmp_path, recipe(**rendered), **given)
-    with pytest.raises(ConfigError, match="model.resnet_file"):
+    with pytest.raises(ConfigError, match=r"model\.resnet_file"):
         started(tmp_path, recipe(**rendered, model={"architecture": "baseline_r18"}))
     assert not (tmp_path / "out").exists()

@@ -97,7 +97,7 @@ def test_one_cache_serves_single_frames_pairs_and_triples(tmp_path: Path) -> Non
     assert shown(ClipCache([tmp_path], frames=3)) == [[0, 1, 2], [1, 2, 3], [5, 6, 7]]
     assert shown(ClipCache([tmp_path], frames=2, gap=2)) == [[0, 2], [1, 3], [5, 7]]
     assert shown(ClipCache([(tmp_path, 2)], frames=2)) == [[0, 1], [1, 2], [2, 3]]
-    with pytest.raises(RecordingError, match="no run of 5 neighbouring frames.*8 frames, at most 4 in a row"):
+    with pytest.raises(RecordingError, match=r"no run of 5 neighbouring frames.*8 frames, at most 4 in a row"):
         ClipCache([tmp_path], frames=5)
     with pytest.raises(RecordingError, match="holds 3 clips; expected 4"):
         ClipCache([(tmp_path, 4)])
@@ -198,7 +198,7 @@ def test_what_goes_wrong_with_a_remote_shard_is_said(tmp_path: Path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(type(memory), "get_file", full)
-        with pytest.raises(RecordingError, match="copies.*FEATDEPTH_SHARDS names it.*no space is left"):
+        with pytest.raises(RecordingError, match=r"copies.*FEATDEPTH_SHARDS names it.*no space is left"):
             ClipCache([url])[0]
     assert {path.suffix for path in (tmp_path / "copies").iterdir()} == {".lock"}
     path = f"/{tmp_path.name}/cache/shard_00001.tar"

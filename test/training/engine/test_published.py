@@ -172,7 +172,7 @@ def test_an_optimiser_of_other_weights_is_refused(make_trainer: Make, original: 
     with pytest.raises(CheckpointError, match=r"exp_avg of DepthEncoder.encoder.conv1.weight is \(64,\)"):
         resumed(make_trainer, original.path, optimiser=swapped)
     short = {**adam, "param_groups": [{"params": rest}]}
-    with pytest.raises(CheckpointError, match="does not fit its weights: it is over .* parameters.*--finetune"):
+    with pytest.raises(CheckpointError, match=r"does not fit its weights: it is over .* parameters.*--finetune"):
         resumed(make_trainer, original.path, optimiser=short)
 
 

@@ -160,7 +160,7 @@ def test_a_full_disk_for_figures_is_said_too(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         monitor._file.close()
         monitor._file = full
-        with pytest.raises(FeatDepthError, match="metrics.jsonl could not be written.*No space left.*--resume"):
+        with pytest.raises(FeatDepthError, match=r"metrics.jsonl could not be written.*No space left.*--resume"):
             monitor.record("train", 1, {"total": 1.0, "images_per_s": 1.0})
         monitor.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_schedules() -> None:
     assert rate_factor(50, 100, cosine) == pytest.approx(0.505)
     assert rate_factor(100, 100, cosine) == pytest.approx(0.01)
     rates = [rate_factor(s, 100, cosine) for s in range(10, 101)]
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in pairwise(rates))
     steps = ScheduleConfig(kind="step", warmup_steps=0, milestones=(0.5, 0.75), gamma=0.5)
     assert [rate_factor(s, 100, steps) for s in (0, 49, 50, 75)] == [1.0, 1.0, 0.5, 0.25]
 

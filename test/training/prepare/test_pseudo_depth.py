@@ -156,7 +156,7 @@ def test_a_partner_above_is_refused(clip: Clip, tmp_path: Path) -> None:
     above[1, 3] = 0.3
     upright = dataclasses.replace(without_truth(clip, stereo=True), T_partner_camera=above)
     write_cache(tmp_path, {"made": "rendered", "frames": 6}, 1, 1, lambda _: upright)
-    with pytest.raises(RecordingError, match="not beside the camera .*leave out --pseudo-depth"):
+    with pytest.raises(RecordingError, match=r"not beside the camera .*leave out --pseudo-depth"):
         write_pseudo_depth(tmp_path)
 
 

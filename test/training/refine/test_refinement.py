@@ -162,7 +162,7 @@ def test_a_cache_that_cannot_be_read_any_more_ends_it_in_words(tmp_path: Path, m
             shard.write_bytes(b"")
 
     spied(monkeypatch, damage)
-    with pytest.raises(RecordingError, match="shard_00000.tar"):
+    with pytest.raises(RecordingError, match=r"shard_00000\.tar"):
         refine(too_slow(), Wall(), tmp_path / "w.safetensors", CONFIG, work=tmp_path)
     assert not (tmp_path / "w.safetensors").exists()
 
