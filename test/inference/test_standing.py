@@ -37,6 +37,7 @@ def noisy(image: NDArray[np.float32], random: np.random.Generator, sigma: float 
     return np.clip(image * gain + sigma * random.standard_normal(image.shape), 0, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_minute_of_standing_never_opens_the_gate() -> None:
     random = np.random.default_rng(1)
     still, gate = view(picture()), StandingGate()

@@ -17,6 +17,8 @@ from featdepth_ros.simulation.simulate import make_scene
 from featdepth_ros.simulation.traffic.style import TRAFFIC, traffic_style
 from featdepth_ros.simulation.traffic.traffic import Traffic
 
+pytestmark = pytest.mark.slow
+
 CAMERA = CameraModel(320, 96, 186.0, 186.0, 159.5, 47.5)
 
 

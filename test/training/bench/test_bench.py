@@ -21,6 +21,8 @@ from featdepth_training.bench.reference_dataset import reference_dataset
 from featdepth_training.bench.sides import OwnStep, check_checkout, gradients
 from featdepth_training.bench.step import bench_step
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = os.environ.get("FEATDEPTH_REFERENCE", "")
 TINY = StepProblem("mono_fm_r18", 64, 96, pose_size=(64, 96))
 

@@ -196,6 +196,7 @@ def moved(before: FeatDepthModel, after: FeatDepthModel) -> set[str]:
     return {name.split(".")[0] for name, value in before.named_parameters() if not torch.equal(value, other[name])}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_still_names_what_it_started_from(caches: Path, run: Path, tmp_path: Path, narrow: None) -> None:
     start, preset = str(published(tmp_path, "baseline_r18")), "model.preset=kitti"
     overrides = changes("kitti_baseline", caches, preset, "model.metres_per_unit=36", "model.licence=mine")
@@ -205,6 +206,7 @@ def test_a_resumed_run_still_names_what_it_started_from(caches: Path, run: Path,
     assert load_model(outcome.weights).info.licence.startswith("mine; started from 'featdepth-kitti'")
 
 
+@pytest.mark.slow
 def test_stereo_and_single_cameras_in_one_run(caches: Path, run: Path) -> None:
     both = [f"data.prepared.caches=[{caches / 'pairs'}, {caches / 'mono'}]", "data.prepared.shares=[1, 1]"]
     outcome = train("mono_stereo", run, [*changes("mono_stereo", caches), *both], finetune="compact", device="cpu")
@@ -219,6 +221,7 @@ def test_features_alone_are_compared(caches: Path, run: Path) -> None:
     assert all(step["features"] > 0 and step.get("photometric", 0) == 0 for step in records(run, "train"))
 
 
+@pytest.mark.slow
 def test_rendered_and_prepared_in_one_run(caches: Path, run: Path) -> None:
     mixed = ["data.kind=mixed", "objective.depth=1", "objective.gradient=0.5", "data.rendered_share=0.5"]
     rendered = f"data.rendered={{cache: {caches / 'rendered'}, {RENDERED}}}"
@@ -231,6 +234,7 @@ def test_rendered_and_prepared_in_one_run(caches: Path, run: Path) -> None:
     assert {"abs_rel", "photometric"} <= set(outcome.validation)
 
 
+@pytest.mark.slow
 def test_stereo_recipes_refuse_caches_without_partner(caches: Path, run: Path) -> None:
     for recipe, words in (("stereo", "prepare it with --stereo"), ("mono_stereo", "prepare with --stereo")):
         single = f"data.prepared.caches=[{caches / 'mono'}]"

@@ -29,6 +29,8 @@ from featdepth_training.engine.run import train
 from featdepth_training.engine.trainer import Outcome, Trainer
 from featdepth_training.processes.signals import leave_signals_to_parent
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Trainer]
 
 

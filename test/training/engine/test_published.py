@@ -26,6 +26,8 @@ from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.run import train
 from featdepth_training.engine.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 ITERATION, TOTAL = 7, 9
 Make = Callable[..., Trainer]
 

@@ -20,6 +20,8 @@ from featdepth_training.engine.checkpoint import CheckpointFolder, exclusive_out
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.published import read_state
 
+pytestmark = pytest.mark.slow
+
 STEPS = 9
 
 

@@ -31,6 +31,8 @@ from featdepth_training.engine.step import StepResult, train_step
 from featdepth_training.engine.trainer import Outcome, Trainer
 from featdepth_training.processes.signals import StopRequest
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Trainer]
 
 

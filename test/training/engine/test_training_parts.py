@@ -119,6 +119,7 @@ def test_rates_and_decay_of_the_parts(architecture: str) -> None:
     assert len(seen & set(factors)) == 2 and seen - set(factors)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_networks_from_random_weights_say_the_same_in_training_and_evaluation() -> None:
     torch.manual_seed(0)

@@ -93,6 +93,7 @@ def test_a_moving_camera_sees_shape_and_a_standing_one_nothing(clip: Clip) -> No
     assert moving_depth(frames[5], [], clip.camera) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stereo", [True, False])
 def test_a_cache_gets_it_once_and_again_only_where_it_is_lost(clip: Clip, stereo: bool, tmp_path: Path) -> None:
     bare = without_truth(clip, stereo)
@@ -138,6 +139,7 @@ def test_damage_is_named_and_another_shard_is_matched_anew(clip: Clip, tmp_path:
     assert path.read_bytes() == good
 
 
+@pytest.mark.slow
 def test_frames_in_between_in_which_nothing_moves_cost_nothing(clip: Clip, tmp_path: Path) -> None:
     frames = without_truth(clip, stereo=False).frames(0)
     standing = [dataclasses.replace(frames[2], stretch=1 + k) for k in range(25)]
@@ -205,6 +207,7 @@ def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
     assert float(value) == 0.0 and bool((gradient == 0).all())
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_it_and_says_which_cache_lacks_it(clip: Clip, tmp_path: Path) -> None:
     for name, stereo in (("pairs", True), ("mono", False)):
         write_cache(tmp_path / name, {"made": name, "frames": 6}, 2, 2, lambda _, s=stereo: without_truth(clip, s))  # type: ignore[misc]

@@ -19,6 +19,8 @@ from runs import PATIENCE_S, Run, records, same, write_config
 
 from featdepth_training.engine.published import read_state
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 
 

@@ -25,6 +25,8 @@ from featdepth_training.refine.config import RefineConfig
 from featdepth_training.refine.gate import GateLimits
 from featdepth_training.refine.refine import freeze_feature_net, log_scale_change, refine
 
+pytestmark = pytest.mark.slow
+
 CONFIG = RefineConfig(size=SIZE, steps=16, lr=5e-3, device="cpu")
 
 

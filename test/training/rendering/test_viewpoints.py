@@ -88,6 +88,7 @@ def test_a_cars_camera_keeps_its_height_and_looks_along_the_road(kind: str) -> N
     assert np.std(free) > 0.02  # what the height takes away
 
 
+@pytest.mark.slow
 def test_clips_of_a_cars_camera_see_the_road_where_its_height_says() -> None:
     settings = RenderedConfig(frames=1, height=96, width=224, seed=3, camera_height_m=1.65)
     heights = []
