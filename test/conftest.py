@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ def ros_environment() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _fixed_seeds() -> Iterator[None]:
+def _fixed_seeds() -> None:
     """Seed every generator a test may use, and keep torch to the threads the environment names."""
     random.seed(0)
     np.random.seed(0)
@@ -56,7 +55,6 @@ def _fixed_seeds() -> Iterator[None]:
     if torch is not None:
         torch.manual_seed(0)
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,14 +6,12 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-SOURCES = {"featdepth_ros": ROOT / "featdepth_ros", "featdepth_training": ROOT / "training" / "featdepth_training"}
+from import_reader import ROOT, SOURCES, Import, files, imports, imports_of, module_name, where
 
 #: Room of featdepth_ros -> rooms it may import, inside functions as well. A room may always import itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -79,56 +77,6 @@ UNPICKLERS = {"dill", "cloudpickle", "joblib", "shelve", "marshal"}
 PICKLE_ERRORS = {"PickleError", "UnpicklingError"}
 
 
-@dataclass(frozen=True)
-class Import:
-    """One import statement: the module it names, where, and whether it runs when the file is imported."""
-
-    module: str
-    names: tuple[str, ...]
-    line: int
-    at_import: bool
-
-
-def files() -> list[Path]:
-    return sorted(path for root in SOURCES.values() for path in root.rglob("*.py"))
-
-
-def module_name(path: Path) -> str:
-    for package, root in SOURCES.items():
-        if path.is_relative_to(root):
-            parts = [package, *path.relative_to(root).with_suffix("").parts]
-            return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    raise AssertionError(path)
-
-
-def _is_type_checking(node: ast.If) -> bool:
-    return "TYPE_CHECKING" in ast.unparse(node.test)
-
-
-def imports(tree: ast.AST, package: str, at_import: bool = True) -> Iterator[Import]:
-    """Yield every import below ``tree`` but those for the type checker only; ``package`` resolves relative ones."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, (), node.lineno, at_import)
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            module = ".".join([*base, node.module] if node.module else base)
-            yield Import(module, tuple(alias.name for alias in node.names), node.lineno, at_import)
-        elif isinstance(node, ast.If) and _is_type_checking(node):
-            for branch in node.orelse:
-                yield from imports(ast.Module([branch], []), package, at_import)
-        else:
-            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            yield from imports(node, package, at_import and not inside)
-
-
-def imports_of(path: Path) -> list[Import]:
-    name = module_name(path)
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package))
-
-
 def rooms_named(found: Import) -> Iterator[str]:
     """Yield the rooms of featdepth_ros that an import names."""
     parts = found.module.split(".")
@@ -138,10 +86,6 @@ def rooms_named(found: Import) -> Iterator[str]:
         yield parts[1]
     else:
         yield from (name for name in found.names if name in MAY_IMPORT)
-
-
-def where(path: Path, line: int) -> str:
-    return f"{path.relative_to(ROOT)}:{line}"
 
 
 def imported(source: str, package: str = "featdepth_ros.ros") -> list[Import]:
@@ -228,6 +172,29 @@ def test_no_file_imports_itself_by_any_way():
     assert not cycle(file_imports()), " -> ".join(cycle(file_imports()))
 
 
+#: Most Python files of a folder beside __init__.py, and most lines of a file.
+FOLDER_FILES, FILE_LINES = 15, 400
+
+
+def crowded(paths: list[Path]) -> list[str]:
+    """Return the folders that hold more Python files than a reader takes in at a glance."""
+    counts = Counter(path.parent for path in paths if path.name != "__init__.py")
+    return [f"{folder} holds {count} files" for folder, count in sorted(counts.items()) if count > FOLDER_FILES]
+
+
+def test_no_folder_is_crowded(tmp_path: Path):
+    assert crowded([tmp_path / f"{n}.py" for n in range(FOLDER_FILES)] + [tmp_path / "__init__.py"]) == []
+    assert len(crowded([tmp_path / f"{n}.py" for n in range(FOLDER_FILES + 1)])) == 1
+    found = crowded([*files(), *(ROOT / "test").rglob("*.py")])
+    assert not found, "\n".join(found)
+
+
+def test_no_file_is_long():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files()}
+    found = [f"{where(path, 1)} has {length} lines" for path, length in lengths.items() if length > FILE_LINES]
+    assert len(lengths) > 200 and not found, "\n".join(found)
+
+
 def test_training_stays_out_of_ros_and_is_imported_inside_verbs_only():
     wrong = []
     for path in files():
@@ -236,9 +203,10 @@ def test_training_stays_out_of_ros_and_is_imported_inside_verbs_only():
             if name.startswith("featdepth_training"):
                 if "ros" in rooms_named(found):
                     wrong.append(f"{where(path, found.line)}: training imports featdepth_ros.ros")
-            elif found.module.split(".")[0] == "featdepth_training":
-                if found.at_import or not name.startswith("featdepth_ros.cli."):
-                    wrong.append(f"{where(path, found.line)}: featdepth_training is imported inside cli verbs only")
+            elif found.module.split(".")[0] == "featdepth_training" and (
+                found.at_import or not name.startswith("featdepth_ros.cli.")
+            ):
+                wrong.append(f"{where(path, found.line)}: featdepth_training is imported inside cli verbs only")
     assert not wrong, "\n".join(wrong)
 
 

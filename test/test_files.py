@@ -31,7 +31,7 @@ def test_the_content_is_replaced_and_nothing_is_left_beside(tmp_path: Path) -> N
 def test_an_error_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as partial:  # noqa: PT012 - a body that is interrupted
         partial.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -26,11 +25,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 @pytest.fixture
-def minutes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every look at the clock be a minute later."""
     clock = iter(range(0, 10**6, 60))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
-    yield
 
 
 def test_a_terminal_gets_a_bar(terminal: Terminal) -> None:

@@ -93,7 +93,7 @@ def _rendered(args: argparse.Namespace, folder: Path) -> Path:
     from featdepth_ros.recordings import write_ros2_bag
     from featdepth_ros.simulation import Simulation, SimulationConfig
 
-    frames = max(int(round(args.seconds * args.rate)), 2)
+    frames = max(round(args.seconds * args.rate), 2)
     config = SimulationConfig(scene=args.scene, seed=args.seed, frames=frames, rate_hz=args.rate)
     path = folder / f"rendered_{args.scene}_{args.seed}_{frames}_{args.rate:g}hz"
     if (path / "metadata.yaml").is_file():

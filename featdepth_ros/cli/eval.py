@@ -32,4 +32,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the kind of evaluation that was asked for."""
-    return _VERBS[args.kind][0].run(args)
+    code: int = _VERBS[args.kind][0].run(args)
+    return code

@@ -67,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare; returns the exit code."""
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_training.prepare.prepare import PrepareConfig, SelectionConfig
+    from featdepth_training.prepare.prepare import PrepareConfig
+    from featdepth_training.prepare.selection import SelectionConfig
 
     if args.partner_camera is not None and args.stereo is None:
         raise ConfigError("--partner-camera is the calibration of a stereo partner; give --stereo too")

@@ -69,7 +69,8 @@ def undistort_to_rays(points: Array, model: str, coefficients: tuple[float, ...]
         return np.concatenate([sine, np.cos(theta)[..., None]], axis=-1)
     ideal = points if not any(coefficients) else _invert_brown(points, coefficients)
     rays = np.concatenate([ideal, np.ones_like(ideal[..., :1])], axis=-1)
-    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    directions: Array = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    return directions
 
 
 def radial(value: Array, model: str, coefficients: tuple[float, ...]) -> Array:

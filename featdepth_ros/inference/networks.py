@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
+import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
@@ -25,7 +25,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # Without instructions for it bf16 on a CPU is emulated and slower than fp32.
     probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(bool(probe and probe()) for probe in probes)
@@ -114,7 +114,8 @@ class Networks:
             else:
                 disparity = self._model.depth(observation.contiguous(memory_format=torch.channels_last))[0]
         low, high = 1.0 / self.info.max_depth, 1.0 / self.info.min_depth
-        return 1.0 / (low + (high - low) * disparity.float())
+        depth: Tensor = 1.0 / (low + (high - low) * disparity.float())
+        return depth
 
     def motion(self, earlier: Any, later: Any, camera: CameraModel | None, ratio: float) -> tuple[Tensor, Tensor]:
         """Motion of the camera between two frames.

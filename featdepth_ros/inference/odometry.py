@@ -54,7 +54,7 @@ class Odometry:
         CalibrationError: ``T_base_camera`` is not a rigid transform.
     """
 
-    def __init__(self, T_base_camera: Matrix | None = None) -> None:  # noqa: N803 - the field's name
+    def __init__(self, T_base_camera: Matrix | None = None) -> None:
         if T_base_camera is not None:
             rotation = np.asarray(T_base_camera, dtype=np.float64)[:3, :3]
             if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:

@@ -45,5 +45,5 @@ def with_forward_gradients(function: Callable[..., Tensor], *inputs: Tensor | No
     """
     if not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in inputs):
         return function(*inputs)
-    result: Tensor = _ForwardGradients.apply(function, *inputs)
+    result: Tensor = _ForwardGradients.apply(function, *inputs)  # type: ignore[no-untyped-call]
     return result

@@ -39,7 +39,7 @@ class TargetImage:
         Returns:
             (N, 1, H, W), fp32 or better.
         """
-        result: Tensor = PhotometricDifference.apply(
+        result: Tensor = PhotometricDifference.apply(  # type: ignore[no-untyped-call]
             at_least_fp32(prediction), self.image, self._reflected, self._mean, self._variance
         )
         return result
@@ -52,7 +52,7 @@ def photometric(prediction: Tensor, target: Tensor) -> Tensor:
 
 def feature_metric(target: Tensor, warped: Tensor) -> Tensor:
     """Charbonnier difference of feature maps (B, C, h, w), mean over channels: (B, 1, h, w)."""
-    result: Tensor = CharbonnierMean.apply(at_least_fp32(target), at_least_fp32(warped))
+    result: Tensor = CharbonnierMean.apply(at_least_fp32(target), at_least_fp32(warped))  # type: ignore[no-untyped-call]
     return result
 
 
@@ -70,5 +70,5 @@ def sampled_feature_metric(target: Tensor, source: Tensor, grid: Tensor, convent
     """
     if target.requires_grad or source.requires_grad:
         return feature_metric(target, sample_grid(source, grid, convention))
-    result: Tensor = SampledCharbonnierMean.apply(target, source, grid, convention == "reference_true")
+    result: Tensor = SampledCharbonnierMean.apply(target, source, grid, convention == "reference_true")  # type: ignore[no-untyped-call]
     return result

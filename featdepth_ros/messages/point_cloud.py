@@ -15,7 +15,7 @@ _FLOAT32 = 7  # sensor_msgs/PointField.FLOAT32
 #: Fields of the PointField messages of a cloud: x, y, z, and the colour as PCL packs it.
 POINT_FIELDS: tuple[dict[str, Any], ...] = tuple(
     {"name": name, "offset": 4 * index, "datatype": _FLOAT32, "count": 1}
-    for index, name in enumerate("x y z rgb".split())
+    for index, name in enumerate(("x", "y", "z", "rgb"))
 )
 _POINT_BYTES = 16
 

@@ -50,7 +50,7 @@ def chained_pool(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         weights: of n 1x1 convolutions, (C, C, 1, 1).
     """
     if torch.is_grad_enabled() and x.requires_grad and not torch.is_autocast_enabled(x.device.type):
-        kept: Tensor = _ChainedPool.apply(x, *weights)
+        kept: Tensor = _ChainedPool.apply(x, *weights)  # type: ignore[no-untyped-call]
         return kept
     top = x
     for weight in weights:

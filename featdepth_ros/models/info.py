@@ -71,7 +71,8 @@ class ModelInfo:
         trained = self.focal_px
         if trained is None:
             raise CheckpointError(f"the focal length of the training camera of '{self.name}' is unknown")
-        return (fx * fy) ** 0.5 / trained
+        ratio: Number = (fx * fy) ** 0.5 / trained
+        return ratio
 
     def with_(self, **changes: Any) -> ModelInfo:
         """Return a copy with the given fields changed."""

@@ -58,7 +58,8 @@ def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
     products = torch.matmul(left.permute(0, 2, 3, 4, 1).unsqueeze(1), rows.permute(0, 1, 3, 4, 2, 5))
     skewed = F.pad(products.flatten(4), (0, TILE)).unflatten(4, (TILE, span + 1))
     band = skewed[..., :reach].flatten(3, 4)[:, :, :, :width] / channels  # B, dy, H, W, dx
-    return band.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    volume: Tensor = band.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    return volume
 
 
 def expected_shift(volume: Tensor, sharpness: Tensor, radius: int = RADIUS) -> Tensor:

@@ -71,7 +71,8 @@ class Conv1x1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        return self.conv(x)
+        convolved: Tensor = self.conv(x)
+        return convolved
 
 
 class Conv3x3(nn.Module):
@@ -83,7 +84,8 @@ class Conv3x3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        return self.conv(F.pad(x, (1, 1, 1, 1), mode="reflect"))
+        convolved: Tensor = self.conv(F.pad(x, (1, 1, 1, 1), mode="reflect"))
+        return convolved
 
 
 class ConvElu(nn.Module):

@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
@@ -90,7 +91,7 @@ class Recording(ABC):
 
 def median_rate_hz(stamps_ns: list[int]) -> float:
     """Return the rate of a list of stamps (nanoseconds) from their median distance; the default below two stamps."""
-    distances = sorted(b - a for a, b in zip(stamps_ns, stamps_ns[1:], strict=False) if b > a)
+    distances = sorted(b - a for a, b in pairwise(stamps_ns) if b > a)
     return 1e9 / distances[len(distances) // 2] if distances else DEFAULT_RATE_HZ
 
 

@@ -26,7 +26,8 @@ def relative_error(depth: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     """Return (depth - truth) / truth, (H, W); NaN where either is unknown (not finite, or truth not above 0)."""
     pred, gt = np.asarray(depth, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     known = np.isfinite(gt) & (gt > 0) & np.isfinite(pred)
-    return np.divide(pred - gt, gt, out=np.full(gt.shape, np.nan), where=known)
+    error: NDArray[np.float64] = np.divide(pred - gt, gt, out=np.full(gt.shape, np.nan), where=known)
+    return error
 
 
 def _visible(values: NDArray[np.float64]) -> NDArray[np.float64]:

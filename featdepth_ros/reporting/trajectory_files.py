@@ -130,7 +130,8 @@ def read_extrinsics(path: str | Path) -> NDArray[np.float64]:
     if values.size not in (12, 16):
         raise EvaluationError(f"{source} holds {values.size} numbers; expected a 3x4 or 4x4 transform")
     trajectory = make_trajectory([0], values.reshape(1, -1, 4)[:, :3], stamped=False, name=str(source))
-    return trajectory.poses[0]
+    pose: NDArray[np.float64] = trajectory.poses[0]
+    return pose
 
 
 def _numbers(path: Path) -> list[float]:

@@ -307,7 +307,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"depth_node: {error}", file=sys.stderr)
         code = 1
-    except Exception as error:  # noqa: BLE001 - distinguished below
+    except Exception as error:
         # A signal may also surface as RCLError out of a wait on a context that is gone.
         if rclpy.ok():
             if node is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Motion:
 
     def __post_init__(self) -> None:
         edges = [edge for stretch in self.stands for edge in stretch]
-        if self.ramp_s <= 0 or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+        if self.ramp_s <= 0 or any(b <= a for a, b in pairwise(edges)):
             raise ConfigError(
                 f"the motion stands in {self.stands} with ramps of {self.ramp_s} s; expected (from, to) seconds that "
                 "ascend and a ramp above 0"
@@ -145,7 +146,8 @@ class CameraPath:
             pace = np.minimum(pace, ramp * ramp * (3.0 - 2.0 * ramp))
         passed = np.concatenate([[0.0], np.cumsum(0.5 * (pace[1:] + pace[:-1]) * STEP_S)])
         early = np.minimum(seconds, 0.0) * pace[0]
-        return np.interp(seconds, steps, passed) + early
+        path_seconds: Vector = np.interp(seconds, steps, passed) + early
+        return path_seconds
 
 
 def _turned(style: TurnStyle, t: float, start: Vector) -> Vector:

@@ -95,4 +95,5 @@ class Faults:
         if dark:
             rng = np.random.default_rng([self.seed, 81, index, view])
             colour += DARK_NOISE * rng.standard_normal(colour.shape, dtype=np.float32)
-        return np.round(np.clip(colour, 0.0, 1.0) * 255.0).astype(np.uint8)
+        taken: NDArray[np.uint8] = np.round(np.clip(colour, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return taken

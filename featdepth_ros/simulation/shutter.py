@@ -57,7 +57,7 @@ class Shutter:
             poses = path.poses((seconds[:, None] + around).ravel())
             self._knots = np.array(poses).reshape(len(seconds), len(around), 4, 4)
 
-    def expose(self, index: int, T_world_camera: Vector, seconds: float, offset_m: float = 0.0) -> Exposure:  # noqa: N803
+    def expose(self, index: int, T_world_camera: Vector, seconds: float, offset_m: float = 0.0) -> Exposure:
         """Take a picture.
 
         Args:
@@ -80,7 +80,7 @@ class Shutter:
         moving = self._traffic.moving(surfaces, seconds) if self._traffic is not None else None
         return Exposure(image, depth, moving, pose)
 
-    def row_poses(self, index: int, T_world_camera: Vector) -> NDArray[np.float64]:  # noqa: N803
+    def row_poses(self, index: int, T_world_camera: Vector) -> NDArray[np.float64]:
         """Return (H, 4, 4) the pose at which each row of a frame is exposed."""
         height = self._camera.height
         if self._knots is None:
@@ -100,7 +100,7 @@ class Shutter:
         return np.asarray(depth * lengths + relative[:, 2, 3, None], np.float32)
 
 
-def _beside(T_world_camera: Vector, offset_m: float) -> Vector:  # noqa: N803
+def _beside(T_world_camera: Vector, offset_m: float) -> Vector:
     moved = T_world_camera.copy()
     moved[:3, 3] += offset_m * moved[:3, 0]
     return moved

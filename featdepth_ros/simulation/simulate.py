@@ -34,10 +34,10 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
     "avenue": make_avenue,
     "lane": make_lane,
     "highway": make_highway,
-    "room": lambda seed, length_m: make_room(seed),
-    "corridor": lambda seed, length_m: make_corridor(seed),
+    "room": lambda seed, _length_m: make_room(seed),
+    "corridor": lambda seed, _length_m: make_corridor(seed),
     "clutter": make_clutter,
-    "textureless": lambda seed, length_m: make_textureless_room(seed),
+    "textureless": lambda seed, _length_m: make_textureless_room(seed),
 }
 
 

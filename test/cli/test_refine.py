@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,12 @@ from featdepth_ros.simulation import Simulation, SimulationConfig, default_camer
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rendered")
     config = SimulationConfig(scene="street", seed=3, frames=20, camera=default_camera(128, 64))
     simulation = Simulation(config, threads=1)
     write_kitti_odometry(folder, simulation, simulation.right())
-    yield folder
+    return folder
 
 
 def perturbed() -> FeatDepthModel:

@@ -46,6 +46,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--format kitti" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["bag", "kitti"])
 def test_a_full_disk_is_said_in_one_line(layout: str, tmp_path: Path) -> None:
     output = tmp_path / "made"

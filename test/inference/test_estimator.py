@@ -118,6 +118,7 @@ def test_exchanged_frames_give_the_inverse_motion() -> None:
     np.testing.assert_allclose(motion((0, 1)) @ motion((1, 0)), np.eye(4), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_standing_camera_stays_exactly_where_it_is() -> None:
     estimator = Estimator(model(), FAST)
     still = np.kron(picture(0, (40, 12)), np.ones((8, 8, 1), dtype=np.uint8))

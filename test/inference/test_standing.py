@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -35,6 +37,7 @@ def noisy(image: NDArray[np.float32], random: np.random.Generator, sigma: float 
     return np.clip(image * gain + sigma * random.standard_normal(image.shape), 0, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_minute_of_standing_never_opens_the_gate() -> None:
     random = np.random.default_rng(1)
     still, gate = view(picture()), StandingGate()
@@ -59,7 +62,7 @@ def test_creeping_adds_up_until_it_opens() -> None:
     answers = [gate.stands(noisy(view(scene, x=0.03 * i), random)) for i in range(40)]
     opened = [i for i, stands in enumerate(answers) if i and not stands]
     assert opened, "a camera that moved by more than a pixel was held still"
-    assert all(later - earlier <= 12 for earlier, later in zip(opened, opened[1:], strict=False))
+    assert all(later - earlier <= 12 for earlier, later in pairwise(opened))
 
 
 def test_an_object_that_passes_does_not_open_it() -> None:

@@ -47,6 +47,7 @@ def _benchmark() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_valid_depths_are_better_than_the_others_on_rendered_truth() -> None:
     pytest.importorskip("numba")
     precision = _benchmark().measure("street", (901,), frames=8)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import formula
+import golden_inputs
 import pytest
 import torch
 from torch import Tensor
@@ -42,10 +42,10 @@ def norms(gradients: tuple[Tensor, ...]) -> list[float]:
 def test_terms_and_gradients_equal_the_original(case: str) -> None:
     kind, *frame_names, convention, mode = case.split()
     frames: list[int | str] = [f if f == "s" else int(f) for f in frame_names]
-    net = formula.SmallEncoder().requires_grad_(kind == "joint")
-    inputs = {**formula.images(frames), **formula.cameras()}
-    disparities = {k: v.requires_grad_() for k, v in formula.disparities().items()}
-    motions = {f: (a.requires_grad_(), t.requires_grad_()) for f, (a, t) in formula.motions(frames).items()}
+    net = golden_inputs.SmallEncoder().requires_grad_(kind == "joint")
+    inputs = {**golden_inputs.images(frames), **golden_inputs.cameras()}
+    disparities = {k: v.requires_grad_() for k, v in golden_inputs.disparities().items()}
+    motions = {f: (a.requires_grad_(), t.requires_grad_()) for f, (a, t) in golden_inputs.motions(frames).items()}
     outputs: dict[Any, Tensor] = dict(disparities)
     outputs.update({("cam_T_cam", 0, f): pose_matrix(a, t, invert=f < 0) for f, (a, t) in motions.items()})
     images = {f: inputs["color", f, 0] for f in frames}
@@ -53,7 +53,7 @@ def test_terms_and_gradients_equal_the_original(case: str) -> None:
     if kind == "joint":
         with batch_norm_mode(net, mode):  # type: ignore[arg-type]
             outputs.update({("feature", 0, i): f for i, f in enumerate(net(images[0]))})
-        outputs.update({("res_img", 0, s): image for s, image in formula.reconstructions().items()})
+        outputs.update({("res_img", 0, s): image for s, image in golden_inputs.reconstructions().items()})
     config = ObjectiveConfig.reference(kind, convention, frame_ids=frames)  # type: ignore[arg-type]
     terms = objective(inputs, outputs, config, tie_break_noise=torch.zeros(()))
     golden = GOLDEN[case]
@@ -73,9 +73,9 @@ def test_terms_and_gradients_equal_the_original(case: str) -> None:
 
 
 def test_autoencoder_equals_the_original() -> None:
-    net = formula.SmallEncoder().train()
-    images = formula.images([0])
-    reconstructions = {s: image.requires_grad_() for s, image in formula.reconstructions().items()}
+    net = golden_inputs.SmallEncoder().train()
+    images = golden_inputs.images([0])
+    reconstructions = {s: image.requires_grad_() for s, image in golden_inputs.reconstructions().items()}
     outputs: dict[Any, Tensor] = {("disp", 0, s): image for s, image in reconstructions.items()}
     outputs.update({("feature", 0, i): f for i, f in enumerate(net(images["color", 0, 0]))})
     terms = objective(images, outputs, ObjectiveConfig.reference("autoencoder"))

@@ -144,7 +144,7 @@ def test_a_frozen_feature_net_stays_frozen() -> None:
 
 def test_batch_norm_mode_puts_everything_back_after_an_error() -> None:
     net = Net().eval()
-    with pytest.raises(RuntimeError, match="stop"), batch_norm_mode(net, "batch_statistics"):
+    with pytest.raises(RuntimeError, match="stop"), batch_norm_mode(net, "batch_statistics"):  # noqa: PT012 - a body that fails
         assert net.norm.training and not net.norm.track_running_stats
         raise RuntimeError("stop")
     assert not net.training and not net.norm.training and net.norm.track_running_stats

@@ -34,14 +34,14 @@ def test_thresholds_are_strict_and_symmetric():
     assert (figures["a1"], figures["a2"], figures["a3"]) == (0.0, 0.5, 0.75)
 
 
-@pytest.mark.parametrize("truth, prediction", [([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [np.nan])])
+@pytest.mark.parametrize(("truth", "prediction"), [([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [np.nan])])
 def test_depth_errors_refuses_what_has_no_answer(truth, prediction):
     with pytest.raises(EvaluationError):
         depth_errors(truth, prediction)
 
 
 @pytest.mark.parametrize(
-    "crop, rows, columns",
+    ("crop", "rows", "columns"),
     # int(.40810811*375)=153, int(.99189189*375)=371, int(.03594771*1242)=44, int(.96405229*1242)=1197
     [("garg", (153, 371), (44, 1197)), ("eigen", (124, 342), (44, 1197)), ("none", (0, 375), (0, 1242))],
 )
@@ -134,7 +134,7 @@ def test_a_constant_prediction_is_judged_like_any_other():
 
 
 def test_median_scaling_of_a_prediction_without_depth_is_refused():
-    with pytest.raises(EvaluationError, match="dark: .*median scaling"):
+    with pytest.raises(EvaluationError, match=r"dark: .*median scaling"):
         evaluate_image(np.zeros((2, 2)), np.ones((2, 2)), DepthProtocol(scale="median"), "dark")
     image = evaluate_image(np.zeros((2, 2)), np.ones((2, 2)), DepthProtocol())
     assert image is not None and image.scale is None

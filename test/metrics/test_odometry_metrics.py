@@ -162,7 +162,7 @@ def test_speed_bins_overlap_as_in_draw_odometry():
 
 
 @pytest.mark.parametrize(
-    "truth, estimate, words",
+    ("truth", "estimate", "words"),
     [
         (indexed(straight(5, 1.0)), indexed(straight(5, 1.0), first=100), "0 frames in common"),
         (indexed(straight(5, 1.0)), indexed(straight(1, 1.0)), "1 frames in common"),
@@ -190,7 +190,7 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize("sequence, how, known", KNOWN)
+@pytest.mark.parametrize(("sequence", "how", "known"), KNOWN)
 def test_published_results_to_the_last_digit(test_data: Path, sequence, how, known):
     truth = np.loadtxt(test_data / f"trajectories/ground_truth/{sequence}.txt").reshape(-1, 3, 4)
     lines = np.loadtxt(test_data / f"trajectories/example_0/{sequence}.txt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from made_paths import drive, pose, rotation
@@ -106,7 +108,7 @@ def disturbed(truth: np.ndarray, std: np.ndarray, seed: int) -> np.ndarray:
     """Chain the true motions, each with a normal error in the axes of its earlier pose."""
     rng = np.random.default_rng(seed)
     poses = [np.eye(4)]
-    for before, after in zip(truth[:-1], truth[1:], strict=True):
+    for before, after in pairwise(truth):
         step = np.linalg.inv(before) @ after
         error = rng.normal(size=6) * std
         turned = rotation(error[3:], float(np.linalg.norm(error[3:]))) @ step[:3, :3]
@@ -158,7 +160,7 @@ def test_unknown_motions_and_singular_covariances_are_left_out_and_counted():
     assert nothing.nees is None and nothing.left_out == 50
 
 
-@pytest.mark.parametrize("how, measured", [("none", True), ("6dof", True), ("7dof", False), ("scale", False)])
+@pytest.mark.parametrize(("how", "measured"), [("none", True), ("6dof", True), ("7dof", False), ("scale", False)])
 def test_nees_of_a_trajectory_by_alignment(how, measured):
     truth = drive(300, np.random.default_rng(9))
     covariances = np.tile(np.diag(STD**2), (300, 1, 1))

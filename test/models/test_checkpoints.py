@@ -161,7 +161,7 @@ def test_unsavable_things_are_refused(tmp_path: Path, compact: FeatDepthModel) -
     huge = build_model("compact")
     with torch.no_grad():
         next(huge.parameters()).fill_(1e6)
-    with pytest.raises(CheckpointError, match="not finite as torch.float16"):
+    with pytest.raises(CheckpointError, match=r"not finite as torch\.float16"):
         save_model(tmp_path / "x.safetensors", huge, torch.float16)
     assert not list(tmp_path.iterdir())
 
@@ -237,7 +237,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool | 
         file.write_bytes(pickle.dumps(content["meta"], protocol=2))
     else:
         torch.save(content, file, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match="evil.pth"):
+    with pytest.raises(CheckpointError, match=r"evil\.pth"):
         load_model(file)
     assert not trap.exists()
 
@@ -274,7 +274,7 @@ def test_truncated_files_are_refused(
         _published(file, autoencoder_state, zipped=kind == "zip")
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * fraction)])
-    with pytest.raises(CheckpointError, match="damaged|truncated"):
+    with pytest.raises(CheckpointError, match=r"damaged|truncated"):
         load_model(file)
 
 

@@ -281,6 +281,7 @@ def test_folding_covers_the_reference_networks() -> None:
         torch.testing.assert_close(folded.depth(image), reference.depth(image), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_all_methods_can_be_exported(model: CompactModel) -> None:
     class Whole(torch.nn.Module):
         def __init__(self) -> None:

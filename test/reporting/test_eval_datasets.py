@@ -124,7 +124,7 @@ def test_make3d_takes_the_middle_of_image_and_truth(tmp_path):
 def test_what_is_missing_is_named(kitti_raw, tmp_path):
     with pytest.raises(EvaluationError, match="no folder"):
         open_dataset("tum", tmp_path / "nothing", None)
-    with pytest.raises(RecordingError, match="rgb.txt"):
+    with pytest.raises(RecordingError, match=r"rgb\.txt"):
         open_dataset("tum", tmp_path, None)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -145,7 +145,7 @@ def test_what_is_missing_is_named(kitti_raw, tmp_path):
         open_dataset("kitti_raw", kitti_raw, None)[0].truth()
 
 
-@pytest.mark.parametrize("name, folder", [("seven_scenes", "seven_scenes_kitchen"), ("tum", "tum_freiburg1_rpy")])
+@pytest.mark.parametrize(("name", "folder"), [("seven_scenes", "seven_scenes_kitchen"), ("tum", "tum_freiburg1_rpy")])
 def test_real_recordings(test_data, name, folder):
     samples = open_dataset(name, test_data / folder, None)
     truth = samples[-1].truth()

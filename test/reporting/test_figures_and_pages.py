@@ -16,9 +16,9 @@ from featdepth_ros.reporting.tables import comparison_table, finite, number, tex
 
 pytest.importorskip("matplotlib")
 
-from featdepth_ros.reporting import figures as plots  # noqa: E402
-from featdepth_ros.reporting.depth_figures import chosen_frames, depth_row, relative_error  # noqa: E402
-from featdepth_ros.reporting.html import Page  # noqa: E402
+from featdepth_ros.reporting import figures as plots
+from featdepth_ros.reporting.depth_figures import chosen_frames, depth_row, relative_error
+from featdepth_ros.reporting.html import Page
 
 
 def result(name: str, factor: float):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_model import SIZE, FakeEstimator
+from ros_graph import cloud_arrays
 from scipy.spatial.transform import Rotation
 
 from featdepth_ros.geometry.cameras import CameraModel
@@ -60,23 +61,6 @@ def test_sigma_is_nan_where_depth_has_no_value(estimate: Estimate) -> None:
     sigma = pixels(sigma_image(estimate, "camera"), "<f4")
     np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(masked_depth(estimate)))
     assert sigma[8, 8] == np.float32(0.25)
-
-
-def cloud_arrays(msg: object) -> tuple[np.ndarray, np.ndarray]:
-    """Return (h, w, 3) points and (h, w, 3) colours, read as any PointCloud2 consumer does: by the fields."""
-    assert [(f.name, f.datatype, f.count) for f in msg.fields] == [(n, 7, 1) for n in ("x", "y", "z", "rgb")]
-    kind = np.dtype(
-        {
-            "names": [f.name for f in msg.fields],
-            "formats": ["<f4", "<f4", "<f4", "<u4"],
-            "offsets": [f.offset for f in msg.fields],
-            "itemsize": msg.point_step,
-        }
-    )
-    table = np.frombuffer(msg.data, kind).reshape(msg.height, msg.width)
-    rgb = table["rgb"]
-    colours = np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=-1)
-    return np.stack([table["x"], table["y"], table["z"]], axis=-1), colours
 
 
 def test_cloud_is_organised_coloured_and_projects_back(estimate: Estimate) -> None:

@@ -120,7 +120,7 @@ def test_rviz_is_started_when_asked() -> None:
 
 
 def test_a_switch_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="publish_tf.*expected true or false"):
+    with pytest.raises(ValueError, match=r"publish_tf.*expected true or false"):
         description(publish_tf="perhaps")
 
 

@@ -17,11 +17,10 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, cloud_arrays, graph, wait
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
-from test_conversions import cloud_arrays
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.inference.types import Estimate, ScaleState

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
-from ros_graph import Probe, graph, wait
+from ros_graph import Probe, cloud_arrays, graph, wait
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from test_conversions import cloud_arrays
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.ros.calibration import info_from_camera

@@ -12,9 +12,8 @@ import pytest
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, cloud_arrays, graph, wait
 from sensor_msgs.msg import PointCloud2
-from test_conversions import cloud_arrays
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.errors import FeatDepthError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def poses(scene: Scene, motion: Motion, seconds: NDArray[np.float64] = SECONDS) 
 
 def steps(path: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how far (m) and by which rotation (rad) each pose lies from the one before."""
-    motions = [se3.log(se3.inverse(a) @ b) for a, b in zip(path, path[1:], strict=False)]
+    motions = [se3.log(se3.inverse(a) @ b) for a, b in pairwise(path)]
     return np.array([np.linalg.norm(m[:3]) for m in motions]), np.array([m[3:] for m in motions])
 
 

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("numba")
 
+pytestmark = pytest.mark.slow
+
 # A limit on the size of files stands for a full disk: opening works, writing fails, for root too.
 FULL_DISK = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
 RENDER = """

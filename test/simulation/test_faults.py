@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_a_tunnel_takes_the_light_and_gives_it_back(plain: Simulation) -> None:
     tunnel = faulty(Faults(dark=(20, 25), fade=5))
     light = [float(tunnel.frame(i).image.mean() / plain.frame(i).image.mean()) for i in range(60)]
     assert light[:16] == [1.0] * 16 and light[59] == 1.0
-    assert all(a > b for a, b in zip(light[15:20], light[16:21], strict=True))
+    assert all(a > b for a, b in pairwise(light[15:21]))
     assert max(light[20:26]) < 0.06
     assert max(light[26:40]) > 1.15, "too bright after the tunnel"
     dark, next_dark = tunnel.frame(22), tunnel.frame(23)

@@ -18,6 +18,8 @@ from featdepth_ros.simulation import Motion, Renderer, Simulation, SimulationCon
 from featdepth_ros.simulation.render.rays import ray_table
 from featdepth_ros.simulation.traffic.style import TRAFFIC
 
+pytestmark = pytest.mark.slow
+
 CAMERA = CameraModel(160, 64, 93.0, 93.0, 79.5, 31.5)
 ROLLING = SimulationConfig(scene="street", seed=4, frames=12, camera=CAMERA, smooth=False, rolling_shutter_s=0.05)
 

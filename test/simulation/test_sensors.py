@@ -22,6 +22,8 @@ from featdepth_ros.simulation.scenes.room import FreeSpace
 from featdepth_ros.simulation.sensors import GyroscopeStyle, TwistStyle, gyroscope, readings, twists
 from featdepth_ros.simulation.trajectories import DriveStyle
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SimulationConfig(
     scene="street", seed=3, frames=31, camera=CameraModel(64, 32, 40.0, 40.0, 31.5, 15.5),
     driving=DriveStyle(pitch_rad=0.05),

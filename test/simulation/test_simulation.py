@@ -22,6 +22,8 @@ from featdepth_ros.simulation.scenes.road import make_road
 from featdepth_ros.simulation.scenes.street import street_ground
 from featdepth_ros.simulation.simulate import SCENE_SHARES
 
+pytestmark = pytest.mark.slow
+
 RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
 
 

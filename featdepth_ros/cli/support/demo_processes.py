@@ -29,7 +29,7 @@ class _Child:
         if not ready:
             self.ready.set()
         # A group of its own: Ctrl-C in the terminal reaches the demo alone, which then stops the children in order.
-        self.process = subprocess.Popen(  # noqa: S603 - our own modules
+        self.process = subprocess.Popen(
             [sys.executable, "-u", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

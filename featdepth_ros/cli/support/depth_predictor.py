@@ -65,7 +65,7 @@ class DepthPredictor:
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return (h / 2, w / 2) depth of a (H, W, 3) uint8 RGB picture, h and w being the networks' input size."""
         import torch
-        import torch.nn.functional as F  # noqa: N812 - the usual name
+        import torch.nn.functional as F
 
         info = self._model.info
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)

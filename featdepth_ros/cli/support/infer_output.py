@@ -34,7 +34,8 @@ _WORKERS, _WAITING = 2, 8
 def depth_colours(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
     """Colour a depth map for the eye: (h, w, 3) uint8 RGB, near bright, linear in inverse depth."""
     inverse = (1.0 / np.clip(depth, near, far) - 1.0 / far) / (1.0 / near - 1.0 / far)
-    return cv2.applyColorMap((inverse * 255).astype(np.uint8), cv2.COLORMAP_MAGMA)[:, :, ::-1]
+    bgr: NDArray[np.uint8] = cv2.applyColorMap((inverse * 255).astype(np.uint8), cv2.COLORMAP_MAGMA)
+    return bgr[:, :, ::-1]
 
 
 class InferOutput:

@@ -25,7 +25,7 @@ def write_ros2_bag(
     base_frame: str = "base_link",
     odom_frame: str = "odom",
     map_frame: str = "map",
-    T_base_camera: NDArray[np.float64] | None = None,  # noqa: N803 - the house's names of transforms
+    T_base_camera: NDArray[np.float64] | None = None,
     readings: Iterable[Reading] = (),
     mounts: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> int:

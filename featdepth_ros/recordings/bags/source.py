@@ -133,7 +133,7 @@ class BagSource:
         msgtype = self.topics[message.topic].msgtype
         try:
             return ros2_store().deserialize_cdr(message.data, msgtype)
-        except Exception as error:  # noqa: BLE001 - malformed bytes raise struct, index, unicode and value errors
+        except Exception as error:
             raise RecordingError(f"a {msgtype} message on {message.topic} is malformed: {error}") from error
 
 

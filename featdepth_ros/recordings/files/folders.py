@@ -34,7 +34,7 @@ def open_images(
         CalibrationError: the calibration does not fit, or the partner's is not known.
     """
     rate = rate_hz or DEFAULT_RATE_HZ
-    size, model = _sized(name, files, camera)
+    _, model = _sized(name, files, camera)
     stems = [file.stem for file in files]
     unique = len(set(stems)) == len(stems)
     frames = [

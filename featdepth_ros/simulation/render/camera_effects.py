@@ -83,7 +83,7 @@ class CameraEffects:
         out = np.round(np.clip(colour, 0.0, 1.0) * 255.0).astype(np.uint8)
         if self.jpeg:
             _, packed = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])
-            decoded: NDArray[np.uint8] = cv2.imdecode(packed, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+            decoded: NDArray[np.uint8] = cv2.imdecode(packed, cv2.IMREAD_COLOR)
             out = np.ascontiguousarray(decoded[..., ::-1])
         return out
 

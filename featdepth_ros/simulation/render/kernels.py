@@ -166,7 +166,7 @@ def on_outline(hits: Any, y: int, x: int) -> bool:
     """Return whether a pixel sees another surface than one of its four neighbours."""
     rows, columns = hits.shape
     here = hits[y, x]
-    return (
+    return bool(
         hits[max(y - 1, 0), x] != here
         or hits[min(y + 1, rows - 1), x] != here
         or hits[y, max(x - 1, 0)] != here

@@ -57,7 +57,7 @@ class Renderer:
         )
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
-    def render(self, T_world_camera: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # noqa: N803
+    def render(self, T_world_camera: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Render one view.
 
         Args:

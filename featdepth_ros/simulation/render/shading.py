@@ -106,7 +106,7 @@ def local_gradient(
     kind: int, face: int, lx: float, ly: float, lz: float, taper_x: float, taper_y: float
 ) -> tuple[float, float, float]:
     """Return the outward gradient of a shape's surface at a local point."""
-    if kind == ELLIPSOID or kind == LEAVES:
+    if kind in (ELLIPSOID, LEAVES):
         return lx, ly, lz
     if kind == CONE and face == 0:
         rho = math.sqrt(lx * lx + ly * ly)

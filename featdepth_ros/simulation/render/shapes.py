@@ -243,7 +243,7 @@ def is_leaf(atlas: Any, texture: int, x: float, y: float, z: float, density: flo
     level = 1 + int(min(math.log2(max(t / 5.0, 1.0)), 5.0))
     size = TEXTURE_SIZE >> level
     start = (4 * TEXTURE_SIZE * TEXTURE_SIZE - 4 * size * size) // 3
-    i, j = int(math.floor(u * density * size)) & (size - 1), int(math.floor(v * density * size)) & (size - 1)
+    i, j = math.floor(u * density * size) & (size - 1), math.floor(v * density * size) & (size - 1)
     return bool(atlas[texture, start + j * size + i, 3] > 127)
 
 

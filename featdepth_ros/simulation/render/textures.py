@@ -21,7 +21,8 @@ def noise(rng: np.random.Generator, slope: float, stretch: tuple[float, float] =
     amplitude = np.maximum(np.hypot(fx, fy), 1.0) ** -slope
     amplitude[0, 0] = 0.0
     field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((SIZE, SIZE))) * amplitude, s=(SIZE, SIZE))
-    return np.clip(0.5 + field / (5.0 * field.std()), 0.0, 1.0)
+    values: Colours = np.clip(0.5 + field / (5.0 * field.std()), 0.0, 1.0)
+    return values
 
 
 def colour(rng: np.random.Generator, *choices: tuple[float, float, float], spread: float = 0.06) -> Colours:
@@ -189,7 +190,8 @@ def carpet(rng: np.random.Generator) -> Colours:
     index = np.floor(form * rng.integers(6, 18) + np.floor(3 * np.sin(2 * np.pi * 4 * x) * np.sin(2 * np.pi * 4 * y)))
     image = tones[index.astype(int) % 6]
     image[(np.maximum(np.abs(x), np.abs(y)) > 0.44)] = tones[0] * 0.6
-    return image * (0.75 + 0.5 * (noise(rng, 0.2) - 0.25))[..., None]
+    shade: Colours = image * (0.75 + 0.5 * (noise(rng, 0.2) - 0.25))[..., None]
+    return shade
 
 
 def poster(rng: np.random.Generator) -> Colours:

@@ -30,7 +30,7 @@ def bench_loader(
     workers: int = 0,
     reference: Path | None = None,
     drive: Path | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure images/s out of a cache, with and without the augmentation, and images/s into our training step.
 

@@ -46,12 +46,12 @@ class _ByteCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not func.is_view and not func.namespace == "prim":
+        if not func.is_view and func.namespace != "prim":
             tensors = {id(t): t for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor)}
             self.bytes += sum(t.numel() * t.element_size() for t in tensors.values())
         return result

@@ -190,7 +190,7 @@ def reference_class(checkout: Path, device: str) -> Callable[[Any], nn.Module]:
     """
     sys.path.insert(0, str(check_checkout(checkout)))
     if device == "cpu":
-        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
+        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     try:
         from mono.model.mono_fm.net import mono_fm  # type: ignore[import-not-found]
     except Exception as error:  # whatever its code meets on this Python

@@ -26,7 +26,7 @@ def bench_step(
     problem: StepProblem,
     reference: Path | None = None,
     steps: int = 5,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure time, memory and operations of a training step; with a checkout of the original, of both in turns.
 

@@ -92,7 +92,7 @@ def main() -> int:
                 answer = getattr(worker, command["do"])(*command.get("arguments", []))
         except FeatDepthError as error:
             answer = {"error": str(error)}
-        except Exception as error:  # the original's code may fail in any way; the caller says so in words
+        except Exception as error:  # noqa: BLE001 - the original's code may fail in any way; the caller says so
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
     return 0

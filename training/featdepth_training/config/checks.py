@@ -194,6 +194,14 @@ def _check_objective(config: TrainConfig) -> None:
             "data.sequence.stereo brings the partner's images, and only objective.photometric and objective.features "
             "use them; set one above 0, or stereo to false"
         )
+    _check_terms(config)
+    if max(objective.rotation, objective.translation, objective.flow) > 0 and sequence.frames < 2:
+        raise ConfigError("objective.rotation, translation and flow need two frames; set data.sequence.frames=2")
+
+
+def _check_terms(config: TrainConfig) -> None:
+    """Check what single terms need of others and of the data."""
+    objective = config.objective
     scales = objective.warp_scales
     if not scales or len(set(scales)) != len(scales) or not set(scales) <= {0, 1, 2, 3}:
         raise ConfigError(f"objective.warp_scales is {list(scales)}; expected one or more of 0, 1, 2, 3, each once")
@@ -214,8 +222,6 @@ def _check_objective(config: TrainConfig) -> None:
             "data.prepared.camera_heights_m and set objective.photometric above 0, or set ground to 0"
         )
     _check_reference(config)
-    if max(objective.rotation, objective.translation, objective.flow) > 0 and sequence.frames < 2:
-        raise ConfigError("objective.rotation, translation and flow need two frames; set data.sequence.frames=2")
 
 
 def _check_reference(config: TrainConfig) -> None:

@@ -119,7 +119,8 @@ class CacheReader:
         starts = np.arange(len(order) - span)
         whole = starts[self.stretch[order[starts]] == self.stretch[order[starts + span]]]
         clips = order[whole[:, None] + np.arange(frames) * gap]
-        return clips[np.argsort(clips[:, 0], kind="stable")]
+        by_first: NDArray[np.int32] = clips[np.argsort(clips[:, 0], kind="stable")]
+        return by_first
 
     def read(self, numbers: NDArray[np.int32], group: int) -> Clip:
         """Read the frames with these numbers."""

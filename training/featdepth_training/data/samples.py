@@ -42,7 +42,7 @@ def _cut(frame: tuple[int, int], key: SampleKey, augment: AugmentConfig | None, 
         shift_x, shift_y = rng.uniform(-augment.shift, augment.shift, 2)
     cut_width = min(width, height * aspect) / zoom
     cut_height = cut_width / aspect
-    w, h = max(int(round(cut_width)), 8), max(int(round(cut_height)), 8)
+    w, h = max(round(cut_width), 8), max(round(cut_height), 8)
     w, h = min(w, width), min(h, height)
     x = int(np.clip(round((width - w) / 2 + shift_x * width), 0, width - w))
     y = int(np.clip(round((height - h) / 2 + shift_y * height), 0, height - h))

@@ -120,10 +120,7 @@ class Store:
         Raises:
             RecordingError: the file is missing, has another size, or there is no room for the copy.
         """
-        if self.remote:
-            path = self._fetched(name, tag, size)
-        else:
-            path = Path(self.location, name)
+        path = self._fetched(name, tag, size) if self.remote else Path(self.location, name)
         actual_size = path.stat().st_size if path.is_file() else None
         if actual_size != size:
             what = "is missing" if actual_size is None else f"has {actual_size} bytes; its index says {size}"

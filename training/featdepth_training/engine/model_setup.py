@@ -69,7 +69,7 @@ def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool 
     elif hasattr(model, "extractor"):  # never trained
         if not resumed:
             _feature_net(model, config, given=initial not in ("imagenet", "none"))
-        model.extractor.requires_grad_(False)  # type: ignore[operator, union-attr]
+        model.extractor.requires_grad_(False)
     return model
 
 

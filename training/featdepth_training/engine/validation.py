@@ -16,8 +16,9 @@ from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.prediction import Prediction, predict
+from featdepth_training.objectives.selfsupervised import reconstruction_terms
 from featdepth_training.objectives.supervised import log_depth, motion_target
-from featdepth_training.objectives.terms import prediction_terms, reconstruction_terms
+from featdepth_training.objectives.terms import prediction_terms
 
 #: Depth is compared between 0.1 and 80 m, as it is and with the ratio of medians.
 AS_IT_IS = DepthProtocol(min_depth=0.1, max_depth=80.0, skip_invalid=True)

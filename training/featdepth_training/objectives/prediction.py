@@ -66,7 +66,8 @@ def predict(model: FeatDepthModel, seen: Tensor, camera: Tensor, targets: Sequen
 
         def of(numbers: Sequence[int]) -> tuple[list[Tensor], Coarse]:
             def pick(x: Tensor) -> Tensor:
-                return x.unflatten(0, (count, frames))[:, list(numbers)].flatten(0, 1)
+                picked: Tensor = x.unflatten(0, (count, frames))[:, list(numbers)].flatten(0, 1)
+                return picked
 
             return [pick(m) for m in maps], coarse.select(pick)
 
@@ -97,4 +98,5 @@ def _pose_input(seen: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(seen.shape[-2:]) == tuple(size):
         return seen
     resized = F.interpolate(seen.flatten(0, 1), size, mode="bilinear", align_corners=False)
-    return resized.unflatten(0, seen.shape[:2])
+    images: Tensor = resized.unflatten(0, seen.shape[:2])
+    return images

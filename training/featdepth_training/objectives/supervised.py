@@ -100,7 +100,7 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
 
     Cells whose surface is unknown or leaves the view do not count.
     """
-    count, pairs, _, height, width = flow_px.shape
+    _, pairs, _, height, width = flow_px.shape
     step = batch.images.shape[-1] // width
     depth = _subsample(batch.depth[:, :-1], (height, width)).flatten(0, 1).clamp(max=1000.0)
     known = ~torch.isnan(depth)[:, 0]

@@ -66,7 +66,7 @@ def stereo_depth(
         partner, K @ R @ np.linalg.inv(K), (width, image.shape[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
     searched = max(16, int(np.ceil(SEARCHED * width / 16)) * 16)
-    matcher = cv2.StereoSGBM_create(  # type: ignore[attr-defined]
+    matcher = cv2.StereoSGBM_create(
         0, searched, 5, 200, 800, disp12MaxDiff=1, uniquenessRatio=10, speckleWindowSize=100, speckleRange=2
     )
     mirrored = baseline[0] > 0  # the matcher expects the partner on the right
@@ -99,7 +99,7 @@ def moving_depth(image: Grey, earlier: Sequence[Grey], camera: NDArray[np.float6
     Returns:
         (H, W) z-depth with a median of 1, NaN: unknown; None without enough parallax.
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setFinestScale(0)
     views: list[_View] = []
     for back in LOOK_BACK:

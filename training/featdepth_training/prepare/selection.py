@@ -53,7 +53,7 @@ class Selector:
     _sharpness: deque[float] = field(default_factory=lambda: deque(maxlen=SHARPNESS_FRAMES))
 
     def __post_init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def judge(self, image: NDArray[np.uint8], stamp_ns: int) -> Verdict:
         """Judge the next frame.

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
-    store: dist.Store | None = field(default=None, repr=False, compare=False)
+    store: dist.Store | None = field(default=None, repr=False, compare=False)  # type: ignore[name-defined]
     _waits: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
 
     @property
@@ -138,8 +138,10 @@ def processes(device: torch.device) -> Iterator[Processes]:
                 "processes as there are GPUs, with torchrun --nproc-per-node"
             )
         torch.cuda.set_device(local)
+    from torch.distributed.rendezvous import rendezvous  # absent where torch was built without exchanges
+
     try:
-        store, rank, count = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+        store, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
@@ -147,10 +149,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
     try:
         yield Processes(rank, count, local, store)
     except BaseException:
-        try:
-            store.set(_FAILED, "1")  # those that wait need not wait for torchrun to end them
-        except RuntimeError:
-            pass  # the store has gone with the process that held it: the others know
+        # Those that wait need not wait for torchrun to end them. If the store has gone with its process, they know.
+        with suppress(RuntimeError):
+            store.set(_FAILED, "1")
         raise
     finally:
         dist.destroy_process_group()

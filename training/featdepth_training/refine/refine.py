@@ -127,14 +127,14 @@ def refine(
         FeatDepthError: too many steps in a row were not finite; nothing is written.
     """
     settings = config or RefineConfig()
-    target = _checked_output(output, weights)
+    target = _checked_output(output)
     model = _start_model(weights, preset, recording.partner_name is not None)
     with _folder(work) as folder, torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         return _Refinement(model, recording, settings, folder, quiet).run(target, _name_of(weights, model))
 
 
-def _checked_output(output: str | Path | None, weights: FeatDepthModel | str | Path) -> Path | None:
+def _checked_output(output: str | Path | None) -> Path | None:
     if output is None:
         return None
     path = Path(output).expanduser()
@@ -362,7 +362,8 @@ def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) ->
     change = (log_depth(disparity, model.info) - log_depth(known, model.info)).flatten(1)
     low, high = torch.quantile(change.detach(), torch.tensor([0.25, 0.75], device=change.device), dim=1, keepdim=True)
     middle = ((change >= low) & (change <= high)).float()
-    return ((change * middle).sum(1) / middle.sum(1)).mean()
+    bend: Tensor = ((change * middle).sum(1) / middle.sum(1)).mean()
+    return bend
 
 
 def freeze_feature_net(model: FeatDepthModel) -> None:

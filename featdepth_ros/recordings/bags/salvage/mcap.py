@@ -48,17 +48,22 @@ def _records(
             (schema,) = struct.unpack_from("<H", data)
             schemas[schema] = _text(data, 2)[0]
         elif operation == _CHANNEL:
-            channel, schema = struct.unpack_from("<HH", data)
-            name, after = _text(data, 4)
-            _, after = _text(data, after)
-            if channel not in names:
-                names[channel] = name
-                latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
-                yield RawTopic(name, schemas.get(schema, ""), 0, "", latched)
+            yield from _new_topic(data, schemas, names)
         elif operation == _MESSAGE:
             channel, _, log_ns, _ = struct.unpack_from("<HIQQ", data)
             if channel in names:
                 yield RawMessage(names[channel], log_ns, data[22:])
+
+
+def _new_topic(data: bytes, schemas: dict[int, str], names: dict[int, str]) -> Iterator[RawTopic]:
+    """Yield the topic of a channel record, if no record told of it before; its name goes into ``names``."""
+    channel, schema = struct.unpack_from("<HH", data)
+    name, after = _text(data, 4)
+    _, after = _text(data, after)
+    if channel not in names:
+        names[channel] = name
+        latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
+        yield RawTopic(name, schemas.get(schema, ""), 0, "", latched)
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:
@@ -77,7 +82,7 @@ def _chunk(data: bytes, whole: bool) -> bytes:
         return records
     try:
         if whole and compression == "lz4":
-            import lz4.frame  # type: ignore[import-untyped]
+            import lz4.frame
 
             return bytes(lz4.frame.decompress(records))
         if whole and compression == "zstd":

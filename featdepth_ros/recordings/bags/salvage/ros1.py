@@ -74,7 +74,7 @@ def _decompress(data: bytes, compression: bytes, whole: bool) -> bytes:
         if compression == b"bz2":
             return bz2.BZ2Decompressor().decompress(data)
         if compression == b"lz4" and whole:
-            import lz4.frame  # type: ignore[import-untyped]
+            import lz4.frame
 
             return bytes(lz4.frame.decompress(data))
     except (OSError, RuntimeError, ValueError):

@@ -62,7 +62,7 @@ def _whole_size_vfs(path: Path) -> Any:
     stated = int.from_bytes(header[28:32], "big") * (65536 if page_size == 1 else page_size)
     size = max(stated, path.stat().st_size)
 
-    class File(apsw.VFSFile):  # type: ignore[misc, name-defined]
+    class File(apsw.VFSFile):  # type: ignore[misc]
         def __init__(self, *_: Any) -> None:
             self._file = path.open("rb")
 
@@ -85,7 +85,7 @@ def _whole_size_vfs(path: Path) -> Any:
         def xClose(self) -> None:  # noqa: N802
             self._file.close()
 
-    class FileSystem(apsw.VFS):  # type: ignore[misc, name-defined]
+    class FileSystem(apsw.VFS):  # type: ignore[misc]
         def __init__(self) -> None:
             self.name = f"featdepth_salvage_{next(_numbers)}"
             super().__init__(self.name, "")
