@@ -24,7 +24,7 @@ from featdepth_ros.inference.networks import Networks, fitting_size
 from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.inference.validity import valid_mask
-from featdepth_ros.inference.window_motion import WindowMotion, make_motion_estimator
+from featdepth_ros.inference.window_motion import WindowMotion, fallback_note, make_motion_estimator
 from featdepth_ros.models.base import FeatDepthModel
 
 
@@ -38,6 +38,9 @@ class Estimator:
         model: from `load_model`; put into eval mode, otherwise left alone.
         config: see `EstimatorConfig`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``.
+
+    Attributes:
+        notes: what a user should know of how this estimator runs, such as a package that is missing.
 
     Raises:
         FeatDepthError: the model has no depth net.
@@ -56,6 +59,8 @@ class Estimator:
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
         self._motion = make_motion_estimator(self._networks, self._scale, self.config)
+        note = fallback_note(self.config)
+        self.notes: tuple[str, ...] = (note,) if note else ()
         self._depth_range = (self.config.min_depth, self.config.max_depth)
         self._views: RectifiedViews | None = None
         self._before: PublishedDepth | None = None

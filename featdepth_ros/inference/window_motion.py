@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 
 import cv2
@@ -119,23 +118,37 @@ def window_config(config: EstimatorConfig) -> WindowConfig:
 
 
 def window_is_available() -> bool:
-    """Tell whether the window can run here: its loops are compiled by numba."""
-    return importlib.util.find_spec("numba") is not None
+    """Tell whether the window can run here: its loops are compiled by numba, which must be there and load."""
+    try:
+        import featdepth_ros.inference.window._jit  # noqa: F401
+    except MissingDependencyError:
+        return False
+    return True
+
+
+def fallback_note(config: EstimatorConfig) -> str:
+    """Return what ``auto`` goes without under a configuration because numba is missing, or an empty string."""
+    if not config.estimate_motion or config.motion != "auto" or window_is_available():
+        return ""
+    return (
+        "numba is not installed or does not load, so there is no window of frames: motion is the pose network's alone, "
+        "and depth is the network's alone; install it (pip install numba), or set motion to 'network'"
+    )
 
 
 def make_motion_estimator(networks: Networks, scale: ScaleEstimator, config: EstimatorConfig) -> MotionEstimator:
     """Return what measures motion under a configuration.
 
     Raises:
-        MissingDependencyError: the window was asked for, and numba is not installed.
+        MissingDependencyError: the window was asked for, or depth fused with its points, and numba is not installed.
     """
     if not config.estimate_motion:
         return NoMotion()
     pose = PoseNetwork(networks, scale) if networks.has_pose else None
-    if config.motion == "window" and not window_is_available():
-        raise MissingDependencyError(
-            "motion 'window' needs numba, which is not installed; install it: pip install numba"
-        )
-    if config.motion != "network" and window_is_available():
+    available = config.motion != "network" and window_is_available()
+    for asked, name in ((config.motion == "window", "motion 'window'"), (config.depth == "fused", "depth 'fused'")):
+        if asked and not available:
+            raise MissingDependencyError(f"{name} needs numba, which is not installed; install it: pip install numba")
+    if available:
         return WindowMotion(pose, config)
     return NetworkMotion(pose, config) if pose is not None else NoMotion()

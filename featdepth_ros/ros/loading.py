@@ -53,12 +53,14 @@ class LoadedModel:
         new_odometry: makes an integrator for given extrinsics T_base_camera ((4, 4), or None).
         info: of the weights.
         device: where it runs, for diagnostics.
+        notes: what a user should know of how it runs; the node logs them as warnings.
     """
 
     estimator: EstimatorLike
     new_odometry: Callable[[NDArray[np.float64] | None], OdometryLike]
     info: ModelInfo
     device: str
+    notes: tuple[str, ...] = ()
 
 
 ModelLoader = Callable[[Settings], LoadedModel]
@@ -86,7 +88,7 @@ def load_networks(settings: Settings) -> LoadedModel:
     estimator = Estimator(model, config, device=settings.device)
     height, width = config.input_size or model.info.input_size
     estimator.warm_up((width, height), None)
-    return LoadedModel(estimator, Odometry, model.info, str(estimator.device))
+    return LoadedModel(estimator, Odometry, model.info, str(estimator.device), estimator.notes)
 
 
 def free_memory() -> None:

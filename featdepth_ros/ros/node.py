@@ -150,6 +150,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self.get_logger().info(
             f"{info.name} ({info.architecture}) on {self._loaded.device}; licence of the weights: {info.licence}"
         )
+        for note in self._loaded.notes:
+            self.get_logger().warning(note)
         self._pipeline = Pipeline(
             self, self._loaded, self._outputs, self._listener.tree, self._statistics, lambda: self._settings
         )

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
-from ros_graph import Probe, cloud_arrays, graph, wait
+from ros_graph import Graph, Probe, cloud_arrays, graph, wait
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference import window_motion
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.node import DepthNode
 
@@ -49,6 +52,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(save_model(tmp_path_factory.mktemp("weights") / "random.safetensors", model))
 
 
+def start(ros: Graph, values: dict[str, Any]) -> DepthNode:
+    """Add a node of its own networks that listens on /camera/image_raw."""
+    node = DepthNode(
+        context=ros.context,
+        cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
+        parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
+    )
+    return ros.add(node)
+
+
 @pytest.mark.parametrize("output_size", ["network", "input"])
 def test_cloud_depth_and_info_agree_through_the_whole_chain(weights: Path, output_size: str) -> None:
     topics = ("/depth_node/depth/image_rect", "/depth_node/depth/camera_info", "/depth_node/points")
@@ -59,13 +72,7 @@ def test_cloud_depth_and_info_agree_through_the_whole_chain(weights: Path, outpu
         ]
         values = {"weights": str(weights), "input_height": 64, "input_width": 96, "output_size": output_size}
         values |= {"extrinsics_timeout_s": 0.0, "min_depth": 0.001, "max_depth": 1000.0}
-        ros.add(
-            DepthNode(
-                context=ros.context,
-                cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
-                parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
-            )
-        )
+        start(ros, values)
         stamp = START
         width, height = CAMERA.delivered_size
 
@@ -97,3 +104,20 @@ def test_cloud_depth_and_info_agree_through_the_whole_chain(weights: Path, outpu
     pixel = points[good] @ k.T
     v, u = np.nonzero(good)
     np.testing.assert_allclose(pixel[:, :2] / pixel[:, 2:], np.stack([u, v], axis=1), atol=2e-3)
+
+
+def test_without_numba_the_node_warns_and_goes_on_with_the_pose_network(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window_motion, "window_is_available", lambda: False)
+    with graph() as ros:
+        probe = Probe(ros)
+        logs, odoms = probe.hear(Log, "/rosout"), probe.hear(Odometry, "/odom")
+        values = {"weights": str(weights), "input_height": 64, "input_width": 96, "extrinsics_timeout_s": 0.0}
+        node = start(ros, values)
+        probe.send_until(lambda: len(odoms) >= 3, "odometry", START, 60.0)
+        assert ros.failure is None
+        assert node._loaded.estimator.motion_source == "network"
+    (warning,) = [log.msg for log in logs if "numba" in log.msg]
+    assert "pip install numba" in warning and "pose network" in warning
+    assert {log.level for log in logs if "numba" in log.msg} == {30}

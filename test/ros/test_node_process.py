@@ -85,6 +85,8 @@ def test_runs_on_its_own_and_leaves_cleanly(
         (("-p", "max_depth:=-1.0"), "max_depth"),
         (("-p", "max_depth:=80"), "write it with a decimal point"),
         (("-p", "max_depht:=80.0", "-p", "scale:=metres"), "did you mean 'max_depth'"),
+        (("-p", "motion:=aligned"), "'motion' is 'aligned', which is no longer there: use 'window' instead"),
+        (("-p", "depth:=fused", "-p", "motion:=network"), "set motion to 'window'"),
         (("-p", "scale:=metres"), "expected one of auto, relative, factor, camera_height"),
     ],
 )

@@ -166,7 +166,7 @@ class InferOutput:
             "motion": estimator.motion_source,
             "backend": "torch",
             "motion_states": dict(self._states),
-            "notes": recording.notes,
+            "notes": [*recording.notes, *estimator.notes],
         }
         write_json(self._folder / "summary.json", summary)
         return summary

@@ -63,7 +63,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "depth",
         (
-            *options("min_depth", "max_depth"),
+            *options("depth", "min_depth", "max_depth"),
             Option(
                 "depth_encoding",
                 "32FC1",

@@ -32,6 +32,7 @@ class Settings:
     output_size: str
     min_depth: float
     max_depth: float
+    depth: str
     depth_encoding: str
     scale: str
     scale_factor: float

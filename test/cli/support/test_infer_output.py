@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from featdepth_ros import Estimator
 from featdepth_ros.cli.support.infer_output import InferOutput
-from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.errors import FeatDepthError, MissingDependencyError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference import window_motion
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.recordings import Frame
+from featdepth_ros.recordings import Frame, open_recording
 from featdepth_ros.reporting.trajectory_files import COVARIANCE_FILE
 
 STEP_NS = 100_000_000
@@ -27,19 +29,25 @@ CAMERAS = {
 }
 
 
+def made(config: EstimatorConfig) -> Estimator:
+    """Return an estimator with random weights, the same ones every time."""
+    torch.manual_seed(3)
+    return Estimator(build_model("compact", ModelInfo(architecture="compact")).eval(), config, device="cpu")
+
+
 def written(folder: Path, camera: CameraModel, deviation_of_inverse: float | None, frames: int = 3) -> list[np.ndarray]:
     """Run and write a few frames; return the covariances of their motions."""
-    torch.manual_seed(3)
-    estimator = Estimator(build_model("compact", ModelInfo(architecture="compact")).eval(), CONFIG, device="cpu")
+    estimator = made(CONFIG)
     rng = np.random.default_rng(0)
     covariances = []
     with InferOutput(folder) as output:
         for i in range(frames):
             image = rng.integers(0, 256, (96, 160, 3), dtype=np.uint8)
             estimate = estimator.step(image, camera, i * STEP_NS)
+            sigma = None
             if deviation_of_inverse is not None:
                 sigma = (deviation_of_inverse * estimate.depth**2).astype(np.float32)
-                estimate = dataclasses.replace(estimate, sigma=sigma)
+            estimate = dataclasses.replace(estimate, sigma=sigma)
             output.add(Frame(image, i * STEP_NS, f"{i:06d}", camera), estimate, estimator)
             covariances.append(estimate.motion.covariance)
         output.finish_files()
@@ -74,3 +82,24 @@ def test_an_earlier_runs_sigma_is_not_left_behind(tmp_path):
     with InferOutput(tmp_path / "out", overwrite=True):
         assert not (tmp_path / "out" / "sigma").exists()
         assert not (tmp_path / "out" / COVARIANCE_FILE).exists()
+
+
+def test_the_summary_tells_that_numba_is_missing(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((96, 160, 3), 90, np.uint8))
+    recording = open_recording(tmp_path / "a.png")
+
+    def notes(motion: str) -> list[str]:
+        estimator = made(dataclasses.replace(CONFIG, motion=motion))
+        with InferOutput(tmp_path / "out", overwrite=True) as output:
+            for frame in recording:
+                output.add(frame, estimator.step(frame.image, CAMERAS["pinhole"], frame.stamp_ns), estimator)
+            output.finish_files()
+            return output.summary(estimator, recording, seconds=1.0, weights="", source="")["notes"]
+
+    monkeypatch.setattr(window_motion, "window_is_available", lambda: False)
+    assert notes("network") == recording.notes
+    (added,) = set(notes("auto")) - set(recording.notes)
+    assert "pip install numba" in added and "pose network" in added
+    for asked in ({"motion": "window"}, {"motion": "auto", "depth": "fused"}):
+        with pytest.raises(MissingDependencyError, match="needs numba"):
+            made(dataclasses.replace(CONFIG, **asked))

@@ -122,3 +122,6 @@ def test_misspelt_names_are_told_with_the_nearest() -> None:
 def test_invalid_start_values_are_named() -> None:
     assert invalid_values(DEFAULTS) == []
     assert "scale" in invalid_values(with_(scale="metric"))[0]
+    assert "use 'window' instead" in invalid_values(with_(motion="aligned"))[0]
+    assert "expected one of auto, network, fused" in invalid_values(with_(depth="window"))[0]
+    assert "use 'window' instead" in rejection_reason(change("motion", "aligned"), "unconfigured")
