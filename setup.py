@@ -17,7 +17,7 @@ PACKAGE = "featdepth_ros"
 VERSION = re.search(r'__version__ = "([^"]+)"', Path(PACKAGE, "__init__.py").read_text(encoding="utf-8"))
 assert VERSION is not None
 
-RUNTIME = ["torch>=2.1", "numpy>=1.21", "PyYAML>=5.4", "safetensors>=0.4"]
+RUNTIME = ["torch>=2.1", "numpy>=1.21", "PyYAML>=5.4", "safetensors>=0.4", "numba>=0.57"]
 if "ROS_DISTRO" not in os.environ:
     # A ROS machine has cv2 from apt (rosdep key python3-opencv), which pip does not recognise as this requirement: a
     # second OpenCV would shadow the one ROS was built against.
@@ -25,7 +25,7 @@ if "ROS_DISTRO" not in os.environ:
 
 EXTRAS = {
     "recordings": ["rosbags>=0.11", "rosbags-image>=0.10", "tqdm>=4.60"],
-    "simulation": ["numba>=0.57", "scipy>=1.8", "tqdm>=4.60"],
+    "simulation": ["scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60", "webdataset>=1.0", "fsspec>=2023.1"],
     "test": [

@@ -70,8 +70,10 @@ LAZY = {
     "pandas",
     "imageio",
 }
+#: Folders that are nothing without one of these. No other room imports them but inside functions.
+LAZY_EXCEPTIONS = {"featdepth_ros.simulation": {"numba", "scipy"}, "featdepth_ros.inference.window": {"numba"}}
 #: What the node may load beside the standard library and ROS.
-NODE_PACKAGES = {"torch", "numpy", "cv2", "yaml", "safetensors"}
+NODE_PACKAGES = {"torch", "numpy", "cv2", "yaml", "safetensors", "numba"}
 UNPICKLERS = {"dill", "cloudpickle", "joblib", "shelve", "marshal"}
 #: All of pickle that may be named: what torch raises when weights_only refuses a file.
 PICKLE_ERRORS = {"PickleError", "UnpicklingError"}
@@ -235,9 +237,8 @@ def test_metrics_need_numpy_only():
 def test_optional_packages_are_imported_where_they_are_used():
     wrong = []
     for path in files():
-        # The renderer is nothing without these, and no other room imports it but inside functions (MAY_IMPORT).
-        room = module_name(path).split(".")[1:2]
-        allowed = {"numba", "scipy"} if room == ["simulation"] else set()
+        name = module_name(path)
+        allowed = set().union(*(names for room, names in LAZY_EXCEPTIONS.items() if f"{name}.".startswith(f"{room}.")))
         for found in imports_of(path):
             top = found.module.split(".")[0]
             if found.at_import and top in LAZY - allowed:
@@ -346,8 +347,8 @@ def test_the_node_loads_only_what_a_robot_has():
     sources = [path for room in rooms for path in sorted((SOURCES["featdepth_ros"] / room).rglob("*.py"))]
     loaded = set(loaded_by(*map(module_name, sources)))
     assert {"rclpy", "torch", "cv2"} <= loaded
-    # torch and rclpy load packages of their own.
-    theirs = set(loaded_by("torch", "numpy", "cv2", "yaml", "safetensors.torch", "rclpy"))
+    # torch, numba and rclpy load packages of their own.
+    theirs = set(loaded_by("torch", "numpy", "cv2", "yaml", "safetensors.torch", "numba", "rclpy"))
     assert not (loaded - theirs) & (LAZY | {"featdepth_training"})
     wrong = []
     for path in sources:

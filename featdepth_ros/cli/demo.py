@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             "node",
             ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", "image_raw:=/camera/image_raw", *ros_args],
             ready="listening on",
-            within_s=90.0,
+            within_s=180.0,  # the first start of all compiles the solver
         )
         processes.start(
             "record", ["-m", "featdepth_ros.cli.main", "record", "--all", "--output", str(answers)], ready="recording"

@@ -67,7 +67,7 @@ ModelLoader = Callable[[Settings], LoadedModel]
 
 
 def load_networks(settings: Settings) -> LoadedModel:
-    """Load the weights that the settings name and warm up. Takes seconds.
+    """Load the weights that the settings name, load or compile the solver, and warm up. Takes seconds.
 
     Raises:
         FeatDepthError: weights, device or settings do not work; the message says what to do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ from featdepth_ros.ros.worker import NewestItemWorker
 
 #: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
 _STOP_TIMEOUT_S = 20.0
+#: Why the very first start takes longer than the others.
+_FIRST_START = "the first time longer, because numba compiles the solver then and keeps it"
 
 
 class StartError(FeatDepthError):
@@ -144,11 +147,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             raise StartError("; ".join(wrong))
         self._listener = TransformListener(self, self._on_tf_conflict)  # first: it hears while the networks load
         self._outputs = Outputs(self, self._settings, self._listener)
-        self.get_logger().info(f"loading weights '{self._settings.weights}' (a few seconds)")
+        self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
+        started = time.monotonic()
         self._loaded = self._load(self._settings)
         info = self._loaded.info
         self.get_logger().info(
-            f"{info.name} ({info.architecture}) on {self._loaded.device}; licence of the weights: {info.licence}"
+            f"{info.name} ({info.architecture}) on {self._loaded.device}, ready after "
+            f"{time.monotonic() - started:.1f} s; licence of the weights: {info.licence}"
         )
         for note in self._loaded.notes:
             self.get_logger().warning(note)

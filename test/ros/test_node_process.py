@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_runs_on_its_own_and_leaves_cleanly(
         code, text = finish(process, number)
     assert code == 0, text
     assert "Traceback" not in text
-    assert "licence of the weights" in text
+    assert "licence of the weights" in text and re.search(r"ready after \d+\.\d s", text)
     depth = np.frombuffer(depths[-1].data, "<f4").reshape(depths[-1].height, depths[-1].width)
     assert depth.shape == (64, 96)
     finite = depth[np.isfinite(depth)]
