@@ -1,10 +1,11 @@
-"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, clouds, odometry, transforms.
+"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, tracks, clouds, odometry, TF.
 
 The content of images and clouds is made in the room `messages`; rotations are in `transforms`.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
@@ -44,6 +45,36 @@ def sigma_image(estimate: Estimate, frame_id: str) -> Image:
     usable = np.isfinite(masked_depth(estimate))
     sigma = np.where(usable, estimate.sigma, np.float32(np.nan)).astype(np.float32)
     return image_message(sigma, "32FC1", estimate.stamp_ns, frame_id)
+
+
+#: Of the tracks' picture: colour of points without parallax (RGB), bits of a fraction of a pixel, columns a radius px.
+_UNMEASURED, _SHIFT, _COLUMNS_A_RADIUS = (160, 160, 160), 4, 320
+
+
+def tracks_image(estimate: Estimate, frame_id: str) -> Image:
+    """Return the rectified picture (rgb8) with the window's points: red is near, blue far, grey not measured yet.
+
+    The colours are linear in inverse depth, from the 5th to the 95th percentile of the points that images measured.
+
+    Raises:
+        ValueError: the estimate has no camera.
+    """
+    if estimate.camera is None:
+        raise ValueError("an uncalibrated picture has no tracks")
+    picture, window = estimate.image.copy(), estimate.window
+    if window is not None and window.camera is not None and len(window.points):
+        points, theirs, ours = window.points, window.camera, estimate.camera
+        focal = np.array([ours.fx / theirs.fx, ours.fy / theirs.fy])
+        pixels = (points.pixels - (theirs.cx, theirs.cy)) * focal + (ours.cx, ours.cy)
+        measured, inverse = points.information > 0, 1.0 / points.depth
+        far, near = np.percentile(inverse[measured], (5, 95)) if measured.any() else (0.0, 1.0)
+        share = np.clip((inverse - far) / max(near - far, 1e-9), 0.0, 1.0)
+        colours = cv2.applyColorMap((25 + share * 200).astype(np.uint8), cv2.COLORMAP_TURBO)[:, 0, ::-1]
+        radius = round(max(picture.shape[1] / _COLUMNS_A_RADIUS, 1.5) * 2**_SHIFT)
+        for (x, y), colour, seen in zip(np.rint(pixels * 2**_SHIFT).astype(int), colours, measured, strict=True):
+            drawn = tuple(int(c) for c in colour) if seen else _UNMEASURED
+            cv2.circle(picture, (int(x), int(y)), radius, drawn, 1, cv2.LINE_AA, _SHIFT)
+    return image_message(picture, "rgb8", estimate.stamp_ns, frame_id)
 
 
 class CloudMaker:

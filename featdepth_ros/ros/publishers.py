@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.inference.odometry import OdometryState
-from featdepth_ros.inference.types import Estimate
+from featdepth_ros.inference.types import Estimate, MotionState
 from featdepth_ros.messages.encode import DepthEncoding
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
@@ -23,6 +23,7 @@ from featdepth_ros.ros.conversions import (
     odometry_message,
     odometry_transform,
     sigma_image,
+    tracks_image,
 )
 from featdepth_ros.ros.images import header_message, image_message
 from featdepth_ros.ros.parameters.settings import Settings
@@ -38,6 +39,7 @@ class Names:
     sigma: str = "~/depth/sigma"
     points: str = "~/points"
     image: str = "~/image_rect"
+    tracks: str = "~/tracks"
 
 
 class Outputs:
@@ -59,6 +61,7 @@ class Outputs:
         self._sigma = node.create_publisher(Image, names.sigma, newest)
         self._points = node.create_publisher(PointCloud2, names.points, newest)
         self._image = node.create_publisher(Image, names.image, newest)
+        self._tracks = node.create_publisher(Image, names.tracks, newest)
         # Filters integrate every odometry message; a few may wait.
         self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, reliability))
         self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
@@ -71,13 +74,17 @@ class Outputs:
             self._sigma,
             self._points,
             self._image,
+            self._tracks,
             self._odometry,
             self._tf,
         ):
             self._node.destroy_publisher(publisher)
 
     def publish_frame(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
-        """Publish depth with its camera_info, sigma, cloud and image of one frame, each only when someone listens."""
+        """Publish depth with its camera_info, sigma, cloud, image and tracks of one frame, only what someone hears.
+
+        Tracks come from a window of frames; while the camera stands there are none, and the picture comes alone.
+        """
 
         def wanted(publisher: Publisher[Any]) -> bool:
             return not settings.lazy or publisher.get_subscription_count() > 0
@@ -94,6 +101,9 @@ class Outputs:
             self._points.publish(self._cloud(estimate, estimate.camera, frame_id))
         if wanted(self._image):
             self._image.publish(image_message(estimate.image, "rgb8", estimate.stamp_ns, frame_id))
+        tracked = estimate.window is not None or estimate.motion.state is MotionState.STANDING
+        if tracked and estimate.camera is not None and wanted(self._tracks):
+            self._tracks.publish(tracks_image(estimate, frame_id))
 
     def publish_motion(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
         """Publish odometry and, when wanted, the transform: once a frame, with its stamp."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fake_model import SIZE, FakeEstimator
+from fake_model import POINTS, SIZE, FakeEstimator
 from ros_graph import cloud_arrays
 from scipy.spatial.transform import Rotation
 
@@ -16,6 +18,7 @@ from featdepth_ros.ros.conversions import (
     odometry_message,
     odometry_transform,
     sigma_image,
+    tracks_image,
 )
 from featdepth_ros.ros.transforms import matrix_from_transform
 
@@ -61,6 +64,27 @@ def test_sigma_is_nan_where_depth_has_no_value(estimate: Estimate) -> None:
     sigma = pixels(sigma_image(estimate, "camera"), "<f4")
     np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(masked_depth(estimate)))
     assert sigma[8, 8] == np.float32(0.25)
+
+
+def test_tracks_lie_where_their_points_are_coloured_by_depth(estimate: Estimate) -> None:
+    grey = replace(estimate, image=np.full((*SIZE, 3), 100, np.uint8))
+    msg = tracks_image(grey, "camera")
+    assert (msg.encoding, msg.header.frame_id, msg.header.stamp.nanosec) == ("rgb8", "camera", 500_000_000)
+    drawn = np.frombuffer(msg.data, np.uint8).reshape(*SIZE, 3).astype(int)
+    assert (grey.image == 100).all(), "the estimate's own picture stays clean"
+    changed = (drawn != 100).any(axis=-1)
+    v, u = np.nonzero(changed)
+    # The picture is half of the 64x48 that the points lie in; pixel centres are integers.
+    centres = (POINTS.pixels + 0.5) / 2 - 0.5
+    away = np.linalg.norm(np.stack([u, v], axis=1)[:, None] - centres[None], axis=2)
+    assert away.min(axis=1).max() <= 3.0 and (away.min(axis=0) <= 2.0).all()
+    near, far, unmeasured = (drawn[v, u][away.argmin(axis=1) == i].mean(axis=0) for i in range(3))
+    assert near[0] > near[2] and far[2] > far[0], "red is near, blue is far"
+    assert np.ptp(unmeasured) < 1 and unmeasured.mean() > 100
+    still = tracks_image(replace(grey, window=None), "camera")
+    assert bytes(still.data) == grey.image.tobytes()
+    with pytest.raises(ValueError, match="uncalibrated"):
+        tracks_image(replace(grey, camera=None), "camera")
 
 
 def test_cloud_is_organised_coloured_and_projects_back(estimate: Estimate) -> None:

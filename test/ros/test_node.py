@@ -89,9 +89,9 @@ def test_one_command_gives_everything_with_the_images_stamp_and_frame(ros: Graph
     depths, infos = probe.hear(Image, DEPTH), probe.hear(CameraInfo, INFO)
     clouds, sigmas = probe.hear(PointCloud2, POINTS), probe.hear(Image, "/depth_node/depth/sigma")
     images, odoms = probe.hear(Image, "/depth_node/image_rect"), probe.hear(Odometry, "/odom")
-    tfs = probe.hear(TFMessage, "/tf")
+    tracks, tfs = probe.hear(Image, "/depth_node/tracks"), probe.hear(TFMessage, "/tf")
     start(ros)
-    every = (depths, infos, clouds, sigmas, images, odoms, tfs)
+    every = (depths, infos, clouds, sigmas, images, tracks, odoms, tfs)
     end = probe.send_until(lambda: all(len(messages) >= 3 for messages in every), "all topics", START)
 
     sent = set(range(START, end, 50_000_000))
@@ -99,6 +99,11 @@ def test_one_command_gives_everything_with_the_images_stamp_and_frame(ros: Graph
         assert {stamp_ns(m.header.stamp) for m in messages} <= sent
     for messages in every[:-2]:
         assert {m.header.frame_id for m in messages} == {"camera_optical"}
+    # Sigma has depth's size and a value just where depth has one; tracks are drawn into the very picture of the depth.
+    sigma, finite = (np.frombuffer(m[-1].data, "<f4").reshape(24, 32) for m in (sigmas, depths))
+    assert sigmas[-1].encoding == "32FC1"
+    np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(finite))
+    assert (tracks[-1].encoding, tracks[-1].width, tracks[-1].height) == ("rgb8", 32, 24)
     # REP-118 values and the camera_info that belongs to them: K and P scaled to depth's size, D = 0.
     depth = np.frombuffer(depths[-1].data, "<f4").reshape(depths[-1].height, depths[-1].width)
     assert np.isneginf(depth[0]).all() and np.isposinf(depth[-1]).all() and np.isnan(depth[10, 5])
@@ -483,7 +488,7 @@ def test_nothing_is_published_that_nobody_hears(ros: Graph, monkeypatch: pytest.
     from featdepth_ros.ros import publishers
 
     made: list[str] = []
-    for name in ("depth_image", "sigma_image", "image_message"):
+    for name in ("depth_image", "sigma_image", "image_message", "tracks_image"):
         real = getattr(publishers, name)
         monkeypatch.setattr(publishers, name, lambda *a, _n=name, _r=real: (made.append(_n), _r(*a))[1])
     probe = Probe(ros)
@@ -492,8 +497,11 @@ def test_nothing_is_published_that_nobody_hears(ros: Graph, monkeypatch: pytest.
     stamp = probe.send_until(lambda: len(odoms) >= 3, "odometry", START)
     assert made == []
     depths = probe.hear(Image, DEPTH)
-    probe.send_until(lambda: depths, "depth once someone listens", stamp)
+    stamp = probe.send_until(lambda: depths, "depth once someone listens", stamp)
     assert set(made) == {"depth_image"}
+    tracks = probe.hear(Image, "/depth_node/tracks")
+    probe.send_until(lambda: tracks, "tracks once someone listens", stamp)
+    assert set(made) == {"depth_image", "tracks_image"}
 
 
 def test_relative_scale_warns_and_odometry_can_be_held_back(ros: Graph) -> None:

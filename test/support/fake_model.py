@@ -13,10 +13,21 @@ import numpy as np
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.inference.odometry import Odometry
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
+from featdepth_ros.inference.window.types import ScaleOrigin, WindowPoints, WindowResult, WindowState
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.loading import LoadedModel
 
 SIZE = (24, 32)  # (height, width) of the fake network
+
+
+#: Of the fake window, in pixels of the delivered 64x48 picture: the last point has shown no parallax.
+POINTS = WindowPoints(
+    ids=np.arange(3),
+    pixels=np.array([[12.5, 10.5], [40.5, 20.5], [52.5, 36.5]]),
+    depth=np.array([2.0, 40.0, 10.0]),
+    log_variance=np.full(3, 0.01),
+    information=np.array([100.0, 100.0, 0.0]),
+)
 
 
 @dataclass
@@ -68,6 +79,11 @@ class FakeEstimator:
             np.eye(6) * 1e-4,
         )
         self.previous = stamp_ns
+        window = None
+        if camera is not None and motion.state is not MotionState.STANDING:
+            state, covariance = WindowState.TRACKED if paired else WindowState.FIRST, motion.covariance
+            kind = ScaleOrigin.NETWORK
+            window = WindowResult(state, T, covariance, 0.4, 3, False, 1.0, 0.01, kind, POINTS, camera)
         out_camera = None
         if camera is not None:
             plain = type(camera)(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
@@ -85,6 +101,7 @@ class FakeEstimator:
             motion=motion,
             scale=self.scale,
             stage_ms={"depth": 1.0},
+            window=window,
         )
 
 
