@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.images import time_message
 from featdepth_ros.ros.statistics import Snapshot
+
+
+@dataclass(frozen=True)
+class FrameReport:
+    """What diagnostics say of one frame.
+
+    Attributes:
+        scale: how its unit came about.
+        motion_state: what became of its motion.
+        depth: ``fused`` or ``network``, see `Estimator.depth_source`.
+        valid_share: of the pixels inside the delivered image, 0 to 1.
+        uncalibrated: it had no calibration.
+        tracks: points that agree with the motion; None where no window ran.
+        residual_px: their median reprojection error in pixels; None without any.
+    """
+
+    scale: ScaleState
+    motion_state: MotionState
+    depth: str
+    valid_share: float
+    uncalibrated: bool
+    tracks: int | None
+    residual_px: float | None
+
+    @classmethod
+    def of(cls, estimate: Estimate, depth: str) -> FrameReport:
+        """Make it of an estimate and the source of its depth."""
+        window = estimate.window
+        inside = int(estimate.in_image.sum())
+        return cls(
+            scale=estimate.scale,
+            motion_state=estimate.motion.state,
+            depth=depth,
+            valid_share=float(estimate.valid[estimate.in_image].mean()) if inside else 0.0,
+            uncalibrated=estimate.camera is None,
+            tracks=window.tracks if window else None,
+            residual_px=window.residual_px if window and math.isfinite(window.residual_px) else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -24,10 +63,8 @@ class Health:
         info: of the weights, None before configure.
         weights: the parameter's value.
         device: where the networks run; empty before configure.
-        scale: of the last frame, None before the first.
-        motion: state of the last frame's motion; empty before the first.
+        frame: the last one that was processed, None before the first.
         base: frame whose motion is reported; empty while undecided.
-        uncalibrated: the last frame had no calibration.
         conflict: a second publisher of the node's transform, in words; empty: none.
         topics: (name, value) pairs about the inputs.
     """
@@ -39,18 +76,20 @@ class Health:
     info: ModelInfo | None = None
     weights: str = ""
     device: str = ""
-    scale: ScaleState | None = None
-    motion: str = ""
+    frame: FrameReport | None = None
     base: str = ""
-    uncalibrated: bool = False
     conflict: str = ""
     topics: tuple[tuple[str, str], ...] = ()
+
+
+#: Said in diagnostics and in the log.
+LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
 
 
 def assess(health: Health) -> tuple[bytes, str]:
     """Return level and message: the worst that holds."""
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-    figures = health.figures
+    figures, frame = health.figures, health.frame
     if health.state != "active":
         return ok, health.state
     if not health.enabled:
@@ -61,11 +100,13 @@ def assess(health: Health) -> tuple[bytes, str]:
         return error, f"images are rejected: {figures.last_error}"
     if health.conflict:
         return warn, health.conflict
-    if figures.processed == 0:
+    if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
-    if health.uncalibrated:
+    if frame.uncalibrated:
         return warn, "uncalibrated: a depth image only, no cloud, no odometry, no TF"
-    if health.scale is not None and health.scale.kind == "relative":
+    if frame.motion_state is MotionState.LOST:
+        return warn, LOST
+    if frame.scale.kind == "relative":
         return warn, "scale is relative: depth and odometry are in model units, not metres"
     return ok, f"{figures.rate_hz:.1f} frames/s"
 
@@ -93,7 +134,8 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         health: what to report.
     """
     level, message = assess(health)
-    figures, scale, info = health.figures, health.scale, health.info
+    figures, frame, info = health.figures, health.frame, health.info
+    scale = frame.scale if frame else None
     values: list[tuple[str, str]] = [
         ("state", health.state),
         ("enabled", str(health.enabled).lower()),
@@ -113,7 +155,11 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         ("scale_source", scale.source if scale else ""),
         ("scale_factor", f"{scale.factor:.6g}" if scale else ""),
         ("scale_log_variance", f"{scale.variance:.3g}" if scale else ""),
-        ("motion", health.motion),
+        ("motion_state", frame.motion_state.value if frame else ""),
+        ("tracks", "" if frame is None or frame.tracks is None else str(frame.tracks)),
+        ("residual_px", _number(frame.residual_px if frame else None, 2)),
+        ("depth", frame.depth if frame else ""),
+        ("valid_share", _number(frame.valid_share if frame else None, 3)),
         ("base", health.base),
         *health.topics,
         ("weights", health.weights),

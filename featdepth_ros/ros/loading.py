@@ -24,6 +24,10 @@ from featdepth_ros.ros.parameters.settings import Settings
 class EstimatorLike(Protocol):
     """What the node needs of `inference.estimator.Estimator`."""
 
+    @property
+    def depth_source(self) -> str:
+        """Which depth is given: ``fused`` or ``network``."""
+
     def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None) -> None:
         """Run once on an empty image of (width, height), so that the first real one is not slow."""
 

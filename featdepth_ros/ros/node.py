@@ -257,10 +257,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             info=loaded.info if loaded else None,
             weights=self._settings.weights,
             device=loaded.device if loaded else "",
-            scale=pipeline.scale if pipeline else None,
-            motion=pipeline.motion.value if pipeline and pipeline.motion else "",
+            frame=pipeline.last_frame if pipeline else None,
             base=extrinsics.base if extrinsics else "",
-            uncalibrated=bool(pipeline and pipeline.uncalibrated),
             conflict=self._conflict,
             topics=topics,
         )

@@ -12,10 +12,11 @@ from sensor_msgs.msg import CameraInfo
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
-from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
+from featdepth_ros.inference.types import Estimate, MotionState
 from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
+from featdepth_ros.ros.diagnostics import LOST, FrameReport
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.loading import LoadedModel, OdometryLike
 from featdepth_ros.ros.parameters.settings import Settings
@@ -124,10 +125,7 @@ class Pipeline:
         self._last_stamp: int | None = None
         self._forget = False
         self._restart = False
-        # Read by diagnostics.
-        self.scale: ScaleState | None = None
-        self.motion: MotionState | None = None
-        self.uncalibrated = False
+        self.last_frame: FrameReport | None = None  # read by diagnostics
 
     def attach(self, image_input: ImageInput) -> None:
         """Take camera_info from this input from now on; the earlier frame, if any, is forgotten."""
@@ -184,7 +182,9 @@ class Pipeline:
         self._outputs.publish_frame(estimate, frame_id, settings)
         self._move(estimate, frame_id, settings)
         publish_ms = (time.perf_counter() - started) * 1e3
-        self.scale, self.motion, self.uncalibrated = estimate.scale, estimate.motion.state, estimate.camera is None
+        self.last_frame = FrameReport.of(estimate, self._loaded.estimator.depth_source)
+        if estimate.motion.state is MotionState.LOST:
+            self._log.warning(LOST, throttle_duration_sec=5.0)
         age_ms = (self._node.get_clock().now().nanoseconds - stamp) / 1e6
         latency_ms = (time.monotonic_ns() - arrival.arrived_ns) / 1e6
         self._statistics.image_processed(

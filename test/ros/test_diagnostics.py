@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from fake_model import FakeEstimator
 
-from featdepth_ros.inference.types import ScaleState
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.types import MotionState, ScaleState
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.ros.diagnostics import Health, assess, diagnostic_message
+from featdepth_ros.ros.diagnostics import FrameReport, Health, assess, diagnostic_message
 from featdepth_ros.ros.statistics import Snapshot
 
 METRIC = ScaleState("metric", "factor", 36.0, 0.0)
+FRAME = FrameReport(METRIC, MotionState.TRACKED, "fused", 0.876, False, 312, 0.417)
 GOOD = Health(
     state="active",
     enabled=True,
@@ -18,21 +22,22 @@ GOOD = Health(
     info=ModelInfo(name="compact", licence="Apache-2.0"),
     weights="compact",
     device="cpu",
-    scale=METRIC,
-    motion="tracked",
+    frame=FRAME,
     base="base_link",
 )
-RELATIVE = ScaleState("relative", "none", 1.0, 1.0)
+RELATIVE = replace(FRAME, scale=ScaleState("relative", "none", 1.0, 1.0))
+LOST = replace(FRAME, motion_state=MotionState.LOST)
 
 
 @pytest.mark.parametrize(
     ("health", "level", "says"),
     [
         (GOOD, DiagnosticStatus.OK, "9.5 frames/s"),
-        (replace(GOOD, scale=RELATIVE), DiagnosticStatus.WARN, "not metres"),
-        (replace(GOOD, uncalibrated=True), DiagnosticStatus.WARN, "uncalibrated"),
+        (replace(GOOD, frame=RELATIVE), DiagnosticStatus.WARN, "not metres"),
+        (replace(GOOD, frame=LOST), DiagnosticStatus.WARN, "lost"),
+        (replace(GOOD, frame=replace(FRAME, uncalibrated=True)), DiagnosticStatus.WARN, "uncalibrated"),
         (replace(GOOD, conflict="someone else publishes"), DiagnosticStatus.WARN, "someone else"),
-        (replace(GOOD, silence="nobody publishes /x", scale=RELATIVE), DiagnosticStatus.ERROR, "nobody publishes"),
+        (replace(GOOD, silence="nobody publishes /x", frame=LOST), DiagnosticStatus.ERROR, "nobody publishes"),
         (replace(GOOD, figures=Snapshot(last_error="bad step")), DiagnosticStatus.ERROR, "bad step"),
         (replace(GOOD, figures=Snapshot()), DiagnosticStatus.OK, "waiting"),
         (replace(GOOD, enabled=False, silence="x"), DiagnosticStatus.OK, "switched off"),
@@ -51,6 +56,26 @@ def test_message_holds_scale_weights_licence_and_stages() -> None:
     assert values["licence"] == "Apache-2.0" and values["weights"] == "compact" and values["device"] == "cpu"
     assert values["stage_depth_ms"] == "30.00" and values["age_at_publish_ms"] == "40.0" and values["dropped"] == "1"
     assert status.hardware_id == "compact"
+    assert (values["motion_state"], values["tracks"], values["residual_px"]) == ("tracked", "312", "0.42")
+    assert (values["depth"], values["valid_share"]) == ("fused", "0.876") and "motion" not in values
+
+
+def test_a_frame_without_window_has_no_tracks() -> None:
+    health = replace(GOOD, frame=replace(FRAME, motion_state=MotionState.STANDING, tracks=None, residual_px=None))
+    values = {v.key: v.value for v in diagnostic_message("x", 0, health).status[0].values}
+    assert (values["motion_state"], values["tracks"], values["residual_px"]) == ("standing", "", "")
+
+
+def test_the_report_of_a_frame_counts_pixels_of_the_image_alone() -> None:
+    camera = CameraModel(64, 48, 50.0, 50.0, 31.5, 23.5)
+    estimate = FakeEstimator().step(np.zeros((48, 64, 3), np.uint8), camera, 1)
+    report = FrameReport.of(estimate, "fused")
+    assert report.valid_share == pytest.approx(estimate.valid[estimate.in_image].sum() / (24 * 32 - 1))
+    assert (report.tracks, report.residual_px, report.motion_state) == (3, 0.4, MotionState.FIRST)
+    assert not report.uncalibrated
+    nothing = replace(estimate, in_image=np.zeros_like(estimate.in_image), window=None, camera=None)
+    report = FrameReport.of(nothing, "network")
+    assert (report.valid_share, report.tracks, report.residual_px, report.uncalibrated) == (0.0, None, None, True)
 
 
 @pytest.mark.parametrize(("age_ms", "says"), [(40.0, "of the node"), (1e12, "use_sim_time"), (-1e5, "future")])

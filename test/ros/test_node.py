@@ -518,6 +518,19 @@ def test_relative_scale_warns_and_odometry_can_be_held_back(ros: Graph) -> None:
     probe.send_until(lambda: odoms, "odometry in model units", stamp)
 
 
+def test_a_lost_motion_warns_and_holds_the_pose(ros: Graph) -> None:
+    probe = Probe(ros)
+    odoms, reports = probe.hear(Odometry, "/odom"), probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, FakeEstimator(lost_at=tuple(range(5, 500))))
+    stamp = probe.send_until(lambda: "motion is lost" in status(reports)["message"], "the warning", START)
+    told = status(reports)
+    assert (told["level"], told["motion_state"], told["tracks"], told["depth"]) == ("01", "lost", "3", "fused")
+    seen = len(odoms)
+    probe.send_until(lambda: len(odoms) > seen + 1, "odometry while lost", stamp)
+    assert odoms[-1].pose.pose.position.x == odoms[-2].pose.pose.position.x > 0.2
+    assert odoms[-1].pose.covariance[0] > odoms[3].pose.covariance[0]
+
+
 def test_a_second_publisher_of_the_transform_is_told(ros: Graph) -> None:
     probe = Probe(ros)
     reports, tfs = probe.hear(DiagnosticArray, "/diagnostics"), probe.hear(TFMessage, "/tf")

@@ -40,6 +40,8 @@ class FakeEstimator:
     resets: int = 0
     steps: int = 0
     cameras: list[Any] = field(default_factory=list)
+    depth_source: str = "fused"
+    lost_at: tuple[int, ...] = ()
     gate: threading.Event | None = None
     delay_s: float = 0.0
 
@@ -78,6 +80,8 @@ class FakeEstimator:
             stamp_ns - self.previous if self.previous is not None else 0,
             np.eye(6) * 1e-4,
         )
+        if self.steps in self.lost_at:
+            motion = Motion(MotionState.LOST, np.eye(4), motion.dt_ns, np.eye(6) * 900.0)
         self.previous = stamp_ns
         window = None
         if camera is not None and motion.state is not MotionState.STANDING:
