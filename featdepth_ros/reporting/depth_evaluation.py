@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from featdepth_ros.metrics import (
 from featdepth_ros.progress import progress
 from featdepth_ros.reporting.depth_maps import listed, maps_by_stem, pair_folders, read_depth_map
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _ERRORS_A_FRAME = 5000
 
 
@@ -35,6 +38,7 @@ class DepthPair:
         truth: returns (H, W) metres, 0 or non-finite where unknown.
         image: returns (h, w, 3) uint8 RGB, for pictures; None when there is none.
         sigma: returns (h, w), the prediction's standard deviation in its unit; None when there is none.
+        tracks: returns (h, w, 3) uint8 RGB, the image with the points behind the prediction; None when there is none.
     """
 
     name: str
@@ -42,16 +46,50 @@ class DepthPair:
     truth: Callable[[], NDArray[np.float64]]
     image: Callable[[], NDArray[np.uint8]] | None = None
     sigma: Callable[[], NDArray[np.float64]] | None = None
+    tracks: Callable[[], NDArray[np.uint8]] | None = None
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Maps of one frame for a report: as compared, scaled, not clamped."""
+    """Maps of one frame for a report: as compared, scaled, not clamped.
+
+    Attributes:
+        name: what the report calls it.
+        depth: (H, W).
+        truth: (H, W), NaN where unknown.
+        image: (h, w, 3) uint8 RGB.
+        relative_sigma: (h, w) standard deviation as a share of depth, at the prediction's own size.
+        tracks: (h, w, 3) uint8 RGB, the image with the points behind the depth.
+    """
 
     name: str
     depth: NDArray[np.float32]
     truth: NDArray[np.float32] | None
     image: NDArray[np.uint8] | None
+    relative_sigma: NDArray[np.float32] | None = None
+    tracks: NDArray[np.uint8] | None = None
+
+    def draw(self, depth_name: str = "depth", unit: str = "m") -> Figure:
+        """Return the row of a report; see `depth_figures.depth_row`."""
+        from featdepth_ros.reporting.depth_figures import depth_row
+
+        return depth_row(
+            self.depth,
+            self.truth,
+            self.image,
+            unit=unit,
+            relative_sigma=self.relative_sigma,
+            tracks=self.tracks,
+            depth_name=depth_name,
+        )
+
+
+def relative_sigma(sigma: NDArray[Any] | None, depth: NDArray[Any]) -> NDArray[np.float32] | None:
+    """Return a standard deviation as a share of its depth, (h, w) float32, NaN where either is unknown."""
+    if sigma is None or sigma.shape != depth.shape:
+        return None
+    known = np.isfinite(sigma) & np.isfinite(depth) & (depth > 0)
+    return np.divide(sigma, depth, out=np.full(depth.shape, np.nan), where=known).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -165,8 +203,9 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
             if position in shown:
                 inside = (truth > protocol.min_depth) & (truth < protocol.max_depth)  # the crop is for figures only
                 gt = np.where(inside, truth, np.nan)
-                image = pair.image() if pair.image else None
-                kept.append(Picture(pair.name, scaled.astype(np.float32), gt.astype(np.float32), image))
+                image, tracks = (read() if read else None for read in (pair.image, pair.tracks))
+                share = relative_sigma(sigma, prediction)
+                kept.append(Picture(pair.name, scaled.astype(np.float32), gt.astype(np.float32), image, share, tracks))
     if refused:
         more = f" ({len(refused) - 1} more such images: {listed([r.split(':')[0] for r in refused[1:]])})"
         raise EvaluationError(refused[0] + (more if len(refused) > 1 else ""))
@@ -184,7 +223,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
 
 def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | Path) -> Path:
     """Write PNGs of a few frames and of the errors' distribution, and the page that holds them; return its path."""
-    from featdepth_ros.reporting.depth_figures import HOW_TO_READ, depth_row
+    from featdepth_ros.reporting.depth_figures import HOW_TO_READ
     from featdepth_ros.reporting.figures import histogram_figure, save_figures
     from featdepth_ros.reporting.html import Page
     from featdepth_ros.reporting.tables import comparison_table, number
@@ -199,10 +238,7 @@ def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | 
     for note in notes:
         page.note(note)
     worst = sorted(result.images, key=lambda image: -image.abs_rel)[:5]
-    figures = {
-        f"depth_{i:02d}": depth_row(picture.depth, picture.truth, picture.image)
-        for i, picture in enumerate(result.pictures)
-    }
+    figures = {f"depth_{i:02d}": picture.draw() for i, picture in enumerate(result.pictures)}
     page.text(HOW_TO_READ)
     for picture, figure in zip(result.pictures, figures.values(), strict=True):
         page.figure(figure, picture.name)

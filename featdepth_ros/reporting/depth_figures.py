@@ -12,12 +12,16 @@ from featdepth_ros.reporting.figures import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DEPTH_MAP, _ERROR_MAP, _UNKNOWN = "magma_r", "RdBu_r", "#e8e8e8"
+_DEPTH_MAP, _ERROR_MAP, _SIGMA_MAP, _UNKNOWN = "magma_r", "RdBu_r", "viridis", "#e8e8e8"
 #: Said once on every page that shows such pictures.
 HOW_TO_READ = (
     "Depth and true depth of a row share one scale of colours, and grey is unknown. The relative error is "
-    "(depth - truth) / truth: red is too far, blue too near."
+    "(depth - truth) / truth: red is too far, blue too near. Sigma is the standard deviation that comes with the "
+    "depth, as a share of it. Tracks are the points that motion and fused depth rest on: red is near, blue far, grey "
+    "not yet measured."
 )
+#: Names of the panels whose values are shares.
+_SHARES = ("relative error", "sigma / depth")
 #: Relative error at the ends of the error colours.
 _ERROR_LIMIT = 0.5
 
@@ -49,11 +53,15 @@ def depth_row(
     image: ArrayLike | None = None,
     title: str = "",
     unit: str = "m",
+    relative_sigma: ArrayLike | None = None,
+    tracks: ArrayLike | None = None,
+    depth_name: str = "depth",
 ) -> Figure:
-    """Draw image, depth, truth and error side by side; what is missing is left out.
+    """Draw image, tracks, depth, truth, error and sigma side by side; what is missing is left out.
 
     Depth and truth share logarithmic colours from the 2nd to the 98th percentile of what is known (of the truth, where
-    there is any); error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Grey is unknown.
+    there is any); error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Sigma ends at 50 %.
+    Grey is unknown.
 
     Args:
         depth: (H, W).
@@ -61,27 +69,49 @@ def depth_row(
         image: (h, w, 3) uint8 RGB.
         title: shown on top.
         unit: of depth, for the colour bar.
+        relative_sigma: (h, w) standard deviation as a share of depth.
+        tracks: (h, w, 3) uint8 RGB, the image with points drawn into it.
+        depth_name: what the panel of the depth is called.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import LogNorm, Normalize
-
     pred = np.asarray(depth, dtype=np.float64)
     gt = None if truth is None else np.where(np.asarray(truth) > 0, np.asarray(truth, dtype=np.float64), np.nan)
+    panels = _panels(pred, gt, depth_name, relative_sigma)
+    pictures = (("image", image), ("tracks", tracks))
+    panels = [(name, np.asarray(shown), None, None) for name, shown in pictures if shown is not None] + panels
+    figure = _drawn(panels, pred.shape, unit, title)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _panels(
+    pred: NDArray[np.float64], gt: NDArray[np.float64] | None, depth_name: str, relative_sigma: ArrayLike | None
+) -> list[tuple[str, Any, Any, str | None]]:
+    """The maps of a row: name, values, scale of colours, colours."""
+    from matplotlib.colors import LogNorm, Normalize
+
     basis = pred if gt is None or not np.isfinite(gt).any() else gt
     known = basis[np.isfinite(basis) & (basis > 0)]
     low, high = np.percentile(known, (2, 98)) if known.size else (0.1, 1.0)
     norm = LogNorm(vmin=float(low), vmax=float(max(high, low * 1.01)))
-    panels: list[tuple[str, Any, Any, str | None]] = []
-    if image is not None:
-        panels.append(("image", np.asarray(image), None, None))
-    panels.append(("depth", pred, norm, _DEPTH_MAP))
+    error_name, sigma_name = _SHARES
+    panels: list[tuple[str, Any, Any, str | None]] = [(depth_name, pred, norm, _DEPTH_MAP)]
     if gt is not None:
         panels.append(("true depth", _visible(gt), norm, _DEPTH_MAP))
         error = _visible(relative_error(pred, gt)) * 100
         limits = Normalize(vmin=-100 * _ERROR_LIMIT, vmax=100 * _ERROR_LIMIT)
-        panels.append(("relative error", error, limits, _ERROR_MAP))
+        panels.append((error_name, error, limits, _ERROR_MAP))
+    if relative_sigma is not None:
+        shares = 100 * np.asarray(relative_sigma, dtype=np.float64)
+        panels.append((sigma_name, shares, Normalize(vmin=0, vmax=100 * _ERROR_LIMIT), _SIGMA_MAP))
+    return panels
 
-    height, width = pred.shape
+
+def _drawn(panels: list[tuple[str, Any, Any, str | None]], shape: tuple[int, ...], unit: str, title: str) -> Figure:
+    """The figure of a row, each map with its colour bar."""
+    from matplotlib import colormaps
+
+    height, width = shape
     columns = 2 if len(panels) > 2 and width > 1.6 * height else len(panels)
     rows = -(-len(panels) // columns)
     panel_width = 12.4 / columns
@@ -98,11 +128,9 @@ def depth_row(
         shown = axes.imshow(np.ma.masked_invalid(values), norm=scale, cmap=cmap, interpolation="nearest")
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.015, extend="both")
         bar.ax.tick_params(labelsize=8)
-        bar.set_label("%" if name == "relative error" else unit, fontsize=9)
-        if name != "relative error":
+        bar.set_label("%" if name in _SHARES else unit, fontsize=9)
+        if name not in _SHARES:
             _plain_ticks(bar, float(scale.vmin), float(scale.vmax))
-    if title:
-        figure.suptitle(title, fontsize=11)
     return figure
 
 

@@ -29,6 +29,9 @@ class Recorded:
     drop: tuple[int, ...] = (5,)
     spoiled: tuple[int, ...] = ()
     scale: str = "metric"
+    sigma: bool = False
+    sigma_drop: tuple[int, ...] = ()
+    tracks: bool = False
 
 
 def true_depth(index: int, shape: tuple[int, int] = (48, 96)) -> NDArray[np.float32]:
@@ -81,6 +84,12 @@ def write_recording(path: Path, what: Recorded) -> Path:
                 small[:2] = np.inf
                 encoding = "rgb8" if index in what.spoiled else "32FC1"
                 put("/depth_node/depth/image_rect", done, make.image(header, small, encoding))
+            if what.sigma and index not in what.sigma_drop:
+                sigma = np.where(np.isfinite(small), 0.1 * depth[::2, ::2], np.nan).astype(np.float32)
+                put("/depth_node/depth/sigma", done, make.image(header, sigma, "32FC1"))
+            if what.tracks:
+                drawn = np.full((24, 48, 3), (index, 200, 10), np.uint8)
+                put("/depth_node/tracks", done, make.image(header, drawn, "rgb8"))
             if what.odometry:
                 pose = true_pose(index)
                 pose[:3, 3] *= np.nan if index in what.spoiled else what.odometry_factor

@@ -24,7 +24,7 @@ _ODOMETRY = "nav_msgs/msg/Odometry"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 #: CDR encapsulation, seconds, nanoseconds.
 _HEADER_BYTES = 12
-_DEPTH_SUFFIX = "depth/image_rect"
+_DEPTH_SUFFIX, _TRACKS = "depth/image_rect", "/tracks"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Topics:
         truth_depth: true depth images.
         truth_odometry: true odometry.
         diagnostics: the node's diagnostics.
+        sigma: standard deviations of the node's depth.
+        tracks: pictures with the points that its motion and depth rest on.
     """
 
     depth: str | None = None
@@ -48,6 +50,8 @@ class Topics:
     truth_depth: str | None = None
     truth_odometry: str | None = None
     diagnostics: str | None = None
+    sigma: str | None = None
+    tracks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     for asked in (given.depth, given.image, given.odometry, given.truth_depth, given.truth_odometry):
         if asked is not None and asked not in names:
             raise EvaluationError(f"no topic '{asked}' with messages in {bag.path}{nearest_name(asked, names)}")
-    pictures = [n for n, kind in names.items() if kind in _IMAGE_TYPES and not _holds_depth(n)]
+    images = [n for n, kind in names.items() if kind in _IMAGE_TYPES and not _holds_depth(n)]
+    pictures = [n for n in images if not n.endswith(_TRACKS)]
     depths = [n for n, kind in names.items() if kind == _IMAGE_TYPES[0] and n.endswith(_DEPTH_SUFFIX)]
     beside = {f"{_parent(n)}/{_DEPTH_SUFFIX}" for n in pictures if not n.endswith("/image_rect")}
     truths = [n for n in depths if "truth" in n] or [n for n in depths if n in beside]
@@ -124,6 +129,8 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     estimated = [n for n in odometries if n not in (*true_odometries, truth_odometry)]
     odometry = given.odometry or _only(estimated, "odometry", "--odometry", bag)
     own = f"{_parent(depth, 2)}/image_rect" if depth else None
+    sigma = f"{_parent(depth)}/sigma" if depth else None
+    tracks = _parent(depth, 2) + _TRACKS if depth else None
     inputs = [n for n in pictures if n != own]
     input_image = given.image or (inputs[0] if len(inputs) == 1 else _raw(inputs))
     diagnostics = [n for n, kind in names.items() if kind == _DIAGNOSTICS]
@@ -135,6 +142,8 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
         truth_depth=truth_depth,
         truth_odometry=truth_odometry,
         diagnostics=diagnostics[0] if diagnostics else None,
+        sigma=sigma if sigma in names else None,
+        tracks=tracks if tracks in names else None,
     )
 
 

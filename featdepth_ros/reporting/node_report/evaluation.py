@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,29 +17,24 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import EvaluationError, FeatDepthError
 from featdepth_ros.metrics import (
     KITTI_LENGTHS,
-    DepthProtocol,
     OdometryResult,
     Trajectory,
-    associate,
     evaluate_odometry,
     make_trajectory,
     path_distances,
     rebase,
 )
-from featdepth_ros.reporting.depth_evaluation import DepthPair, DepthResult, Picture, evaluate_pairs
-from featdepth_ros.reporting.depth_figures import chosen_frames
+from featdepth_ros.reporting.depth_evaluation import DepthResult, Picture
 from featdepth_ros.reporting.node_report.bag import (
     Diagnosis,
-    InOrder,
-    Stamps,
     Topics,
-    decoded_at,
     find_topics,
     open_bag,
     read_diagnosis,
     read_odometry,
     read_stamps,
 )
+from featdepth_ros.reporting.node_report.depth import recorded_depth
 from featdepth_ros.reporting.node_report.page import write_html
 from featdepth_ros.reporting.node_report.timing import frame_rate, latencies, missed_frames, percentiles
 
@@ -180,7 +175,7 @@ def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = 
     latency, source = latencies(stamps, inputs)
     missed = missed_frames(stamps, inputs)
     duration, rate = frame_rate(stamps)
-    depth, coverage, pictures = _depth(bag, truth_bag, topics, stamps, chosen, relative, notes)
+    depth = recorded_depth(bag, truth_bag, topics, stamps, chosen, relative, notes)
     odometry, path, alignment = _odometry(bag, truth_bag, topics, chosen, relative, notes)
     if relative:
         notes.append("the node says its scale is relative: depth and odometry are in model units, not metres")
@@ -196,12 +191,12 @@ def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = 
         latency_source=source,
         diagnosis=diagnosis,
         relative=relative,
-        depth=depth,
-        coverage=coverage,
+        depth=depth.result,
+        coverage=depth.coverage,
         odometry=odometry,
         alignment=alignment,
         path=path,
-        pictures=pictures,
+        pictures=depth.pictures,
         notes=(*notes, *bag.notes),
     )
 
@@ -215,14 +210,10 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
         topics = find_topics(bag, node_names)
         truth = find_topics(truth_bag, truth_names)
         # Alone in its bag, a camera's own depth and an odometry are the truth whatever they are called.
-        topics = Topics(
-            topics.depth,
-            topics.image,
-            topics.input_image,
-            topics.odometry,
-            truth.truth_depth or truth.depth,
-            truth.truth_odometry or truth.odometry,
-            topics.diagnostics,
+        topics = replace(
+            topics,
+            truth_depth=truth.truth_depth or truth.depth,
+            truth_odometry=truth.truth_odometry or truth.odometry,
         )
     if topics.depth is None and topics.odometry is None:
         listing = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in bag.topics.values())
@@ -231,125 +222,6 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
             "Name them with --depth and --odometry, or record again"
         )
     return topics
-
-
-def _picture(message: Any) -> NDArray[np.uint8]:
-    from featdepth_ros.messages.images import rgb_from_message
-
-    return rgb_from_message(message, grey16=True)
-
-
-def _map(message: Any) -> NDArray[np.float64]:
-    from featdepth_ros.messages.images import depth_from_message
-
-    return depth_from_message(message).astype(np.float64)
-
-
-def _pair_positions(truth: Stamps, frames: Stamps, max_difference_ns: int) -> list[tuple[int, int]]:
-    """Positions (in true depth, in the node's depth) of matching messages, in the order of the bag."""
-    true_stamps, true_first = np.unique(truth.header_ns, return_index=True)
-    stamps, first = np.unique(frames.header_ns, return_index=True)
-    of_truth, of_frames = associate(true_stamps, stamps, max_difference_ns)
-    pairs = zip(true_first[of_truth].tolist(), first[of_frames].tolist(), strict=True)
-    return sorted(pairs, key=lambda pair: pair[1])
-
-
-def _depth(
-    bag: BagSource,
-    truth_bag: BagSource,
-    topics: Topics,
-    frames: Stamps,
-    options: RecordingOptions,
-    relative: bool,
-    notes: list[str],
-) -> tuple[DepthResult | None, float | None, tuple[Picture, ...]]:
-    if topics.depth is None:
-        notes.append("the recording holds no depth image of the node")
-        return None, None, ()
-    pairs: list[tuple[int, int]] = []
-    if topics.truth_depth is None:
-        notes.append("the recording holds no true depth: the depth is shown, not judged")
-    else:
-        truth = read_stamps(truth_bag, topics.truth_depth)
-        pairs = _pair_positions(truth, frames, round(options.max_difference_s * 1e9))
-        if not pairs:
-            notes.append(f"no true depth on {topics.truth_depth} within {options.max_difference_s:g} s of a frame")
-        elif len(pairs) < len(frames):
-            notes.append(f"{len(frames) - len(pairs)} of {len(frames)} depth images have no true depth")
-    if not pairs:
-        return None, None, _pictures_without_truth(bag, topics, frames, options.pictures)
-    assert topics.truth_depth is not None
-    scale: Any = ("median" if relative else "none") if options.scale == "auto" else options.scale
-    protocol = DepthProtocol(options.min_depth, options.cap, "none", scale, skip_invalid=True)
-    next_map = InOrder(bag, topics.depth, [position for _, position in pairs])
-    next_truth = InOrder(truth_bag, topics.truth_depth, [position for position, _ in pairs])
-    images = _images_at(bag, topics, frames, [pairs[i][1] for i in chosen_frames(len(pairs), options.pictures)])
-    judged = [_pair(next_map, next_truth, images, frames, notes, *positions) for positions in pairs]
-    try:
-        result = evaluate_pairs(judged, protocol, pictures=options.pictures)
-    except EvaluationError as error:
-        notes.append(f"depth cannot be judged: {error}")
-        return None, None, _pictures_without_truth(bag, topics, frames, options.pictures)
-    compared, skipped = result.summary.pixels, sum(image.skipped for image in result.images)
-    notes += [note for note in result.notes if "not finite" not in note]
-    return result, compared / (compared + skipped), result.pictures
-
-
-def _pair(
-    next_map: InOrder,
-    next_truth: InOrder,
-    images: dict[int, NDArray[np.uint8]],
-    frames: Stamps,
-    notes: list[str],
-    truth_position: int,
-    position: int,
-) -> DepthPair:
-    seconds = (frames.header_ns[position] - frames.header_ns[0]) * 1e-9
-    image = images.get(position)
-
-    def known(read: Callable[[], Any], what: str) -> NDArray[np.float64]:
-        try:
-            return _map(read())
-        except FeatDepthError as error:  # one malformed message does not cost the others
-            notes.append(f"frame {position}: {what} cannot be read: {error}")
-            return np.full((1, 1), np.nan)
-
-    return DepthPair(
-        name=f"frame {position}, {seconds:.2f} s",
-        prediction=lambda: known(lambda: next_map(position), "depth"),
-        truth=lambda: known(lambda: next_truth(truth_position), "true depth"),
-        image=None if image is None else (lambda: image),
-    )
-
-
-def _images_at(
-    bag: BagSource, topics: Topics, frames: Stamps, positions: Sequence[int]
-) -> dict[int, NDArray[np.uint8]]:
-    """Pictures that have the stamps of the given frames, by the frames' position."""
-    if topics.image is None or not positions:
-        return {}
-    stamps = read_stamps(bag, topics.image)
-    index_of = {int(stamp): i for i, stamp in enumerate(stamps.header_ns)}
-    frame_of = {index_of[s]: p for p in positions if (s := int(frames.header_ns[p])) in index_of}
-    pictures = {}
-    for position, message in decoded_at(bag, topics.image, list(frame_of)):
-        try:
-            pictures[frame_of[position]] = _picture(message)
-        except FeatDepthError:  # a picture that cannot be shown does not stop the figures
-            continue
-    return pictures
-
-
-def _pictures_without_truth(bag: BagSource, topics: Topics, frames: Stamps, count: int) -> tuple[Picture, ...]:
-    assert topics.depth is not None
-    positions = chosen_frames(len(frames), count)
-    images = _images_at(bag, topics, frames, positions)
-    pictures = []
-    for position, message in decoded_at(bag, topics.depth, positions):
-        seconds = (frames.header_ns[position] - frames.header_ns[0]) * 1e-9
-        name = f"frame {position}, {seconds:.2f} s"
-        pictures.append(Picture(name, _map(message).astype(np.float32), None, images.get(position)))
-    return tuple(pictures)
 
 
 def _odometry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdepth_ros.reporting.depth_figures import HOW_TO_READ, depth_row
+from featdepth_ros.reporting.depth_figures import HOW_TO_READ
 from featdepth_ros.reporting.figures import (
     drift_figure,
     histogram_figure,
@@ -19,6 +19,7 @@ from featdepth_ros.reporting.tables import number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from featdepth_ros.reporting.depth_evaluation import DepthResult
     from featdepth_ros.reporting.node_report.evaluation import RecordingResult
 
 _LATENCY_WORDS = {
@@ -60,9 +61,16 @@ def _tiles(result: RecordingResult) -> list[tuple[str, str]]:
         (number(figures["dropped"] if figures["dropped"] is not None else result.missed), "dropped frames"),
         (number(depth.summary.abs_rel, 3) if depth else "-", "AbsRel"),
         (number(depth.summary.a1, 3) if depth else "-", "within 25 %"),
+        (_within(depth), "of pixels within 1 / 2 sigma"),
         (f"{odometry.ate_m:.2f} m" if odometry else "-", "ATE"),
         (f"{odometry.length_m:.1f} m" if odometry else f"{number(figures['path_m'], 1)}{unit}", "path"),
     ]
+
+
+def _within(depth: DepthResult | None) -> str:
+    if depth is None or depth.summary.within_1_sigma is None or depth.summary.within_2_sigma is None:
+        return "-"
+    return f"{depth.summary.within_1_sigma:.0%} / {depth.summary.within_2_sigma:.0%}"
 
 
 def _depth_section(page: Page, result: RecordingResult) -> None:
@@ -76,9 +84,10 @@ def _depth_section(page: Page, result: RecordingResult) -> None:
             f"scale {rules.scale}. The node gave a depth for {100 * (result.coverage or 0):.1f} % of these pixels."
         )
     unit = "model units" if result.relative and result.depth is None else "m"
+    kind = result.diagnosis.values.get("depth", "")  # fused, or the network's
     page.text(HOW_TO_READ)
     for picture in result.pictures:
-        page.figure(depth_row(picture.depth, picture.truth, picture.image, unit=unit), picture.name, dpi=75)
+        page.figure(picture.draw(f"{kind} depth".strip(), unit), picture.name, dpi=75)
     if result.depth is not None and result.depth.errors.size:
         page.figure(_error_histogram(result), "(depth - truth) / truth over all compared pixels")
 

@@ -137,6 +137,43 @@ def test_malformed_messages_cost_nothing_but_themselves(tmp_path):
     assert any("odometry cannot be read" in note and "NaN" in note for note in result.notes)
 
 
+SEEN = replace(FULL, sigma=True, tracks=True)
+
+
+def test_sigma_is_judged_and_shown_with_the_tracks(tmp_path):
+    bag = write_recording(tmp_path / "bag", SEEN)
+    result = evaluate_recording(bag, RecordingOptions(pictures=3))
+    topics = result.topics
+    assert (topics.sigma, topics.tracks) == ("/depth_node/depth/sigma", "/depth_node/tracks")
+    assert (topics.image, topics.truth_depth) == ("/camera/image_raw", "/camera/depth/image_rect")
+    # Depth is 10 % too far all over, and sigma says 10 %: resampling puts the error on both sides of one sigma.
+    figures = json.loads(json.dumps(result.figures(), allow_nan=False))["depth"]
+    assert figures["within_1_sigma"] < 1 and figures["within_2_sigma"] > 0.95
+    assert evaluate_recording(bag, RecordingOptions(scale=1 / 1.1)).depth.summary.within_1_sigma > 0.95
+    for picture, index in zip(result.pictures, (0, 6, 11), strict=True):
+        share = picture.relative_sigma
+        assert np.isnan(share[:2]).all() and np.allclose(share[2:], 0.1 / 1.1, rtol=1e-5)
+        assert picture.tracks[0, 0].tolist() == [index, 200, 10]
+        assert [axes.get_title() for axes in picture.draw("fused depth").axes if axes.get_title()] == [
+            "image", "tracks", "fused depth", "true depth", "relative error", "sigma / depth",
+        ]  # fmt: skip
+
+
+def test_sigma_of_some_frames_is_shown_and_not_judged(tmp_path):
+    bag = write_recording(tmp_path / "bag", replace(SEEN, sigma_drop=(0, 3), spoiled=(2,)))
+    result = evaluate_recording(bag, RecordingOptions(pictures=12))
+    assert result.figures()["depth"]["ause"] is None and result.depth.summary.frames == 10
+    assert any(note.startswith("sigma was recorded of 9 of 11 frames") for note in result.notes)
+    assert [picture.relative_sigma is None for picture in result.pictures[:3]] == [True, False, True]
+
+
+def test_sigma_and_tracks_without_truth_are_shown(tmp_path):
+    bag = write_recording(tmp_path / "bag", replace(SEEN, truth=False))
+    result = evaluate_recording(bag, RecordingOptions(pictures=2))
+    assert [p.tracks[0, 0, 0] for p in result.pictures] == [0, 11]
+    assert all(np.nanmax(p.relative_sigma) < 0.1 and p.truth is None for p in result.pictures)
+
+
 def test_few_pictures_of_many_frames(tmp_path):
     bag = write_recording(tmp_path / "bag", replace(FULL, frames=40))
     result = evaluate_recording(bag)
