@@ -13,7 +13,7 @@ from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from ros_graph import Graph, Probe, cloud_arrays, graph, wait
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.errors import FeatDepthError
@@ -89,6 +89,10 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
         "odom": probe.hear(Odometry, "/odom"),
         "points": probe.hear(PointCloud2, "/depth_node/points"),
         "tf": probe.hear(TFMessage, "/tf"),
+        "depth": probe.hear(Image, "/depth_node/depth/image_rect"),
+        "sigma": probe.hear(Image, "/depth_node/depth/sigma"),
+        "image": probe.hear(Image, "/depth_node/image_rect"),
+        "tracks": probe.hear(Image, "/depth_node/tracks"),
     }
     static = probe.node.create_publisher(
         TFMessage, "/tf_static", keep_last(1, ReliabilityPolicy.RELIABLE, transient_local=True)
@@ -104,7 +108,8 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
     )
     wait(lambda: node._listener is not None and node._listener.tree.parent("camera_optical"), "extrinsics", 60.0)
     wait(lambda: probe.images.get_subscription_count() and probe.infos.get_subscription_count(), "the node", 60.0)
-    wait(lambda: node.count_subscribers("/depth_node/points") and node.count_subscribers("/odom"), "the listeners")
+    topics = ("/odom", *(f"/depth_node/{name}" for name in ("points", "depth/image_rect", "depth/sigma", "tracks")))
+    wait(lambda: all(node.count_subscribers(topic) for topic in topics), "the listeners")
     for index, frame in enumerate(frames):
         probe.infos.publish(info_from_camera(frame.camera, frame.stamp_ns, "camera_optical"))
         time.sleep(0.02)
@@ -120,7 +125,7 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
     wait(lambda: len(heard["points"]) >= len(frames) and len(heard["tf"]) >= len(frames), "clouds and transforms")
     assert ros.failure is None
     by_stamp: dict[str, dict[int, Any]] = {
-        name: {stamp_ns(m.header.stamp): m for m in heard[name]} for name in ("odom", "points")
+        name: {stamp_ns(m.header.stamp): m for m in heard[name]} for name in heard if name != "tf"
     }
     by_stamp["tf"] = {stamp_ns(t.header.stamp): t for m in heard["tf"] for t in m.transforms}
     return by_stamp
@@ -172,3 +177,15 @@ def test_shipped_weights_drive_forward(drive: list[Frame]) -> None:
     assert (np.diff(x[1:]) > 0).all(), "every step goes forward"
     assert x[-1] > 3.0 * abs(poses[-1].y) and x[-1] > 3.0 * abs(poses[-1].z)
     assert heard["odom"][drive[-1].stamp_ns].twist.twist.linear.x > 0
+
+    def pixels(name: str, kind: str, *channels: int) -> np.ndarray:
+        msg = heard[name][drive[-2].stamp_ns]
+        return np.frombuffer(msg.data, kind).reshape(msg.height, msg.width, *channels)
+
+    depth, sigma = pixels("depth", "<f4"), pixels("sigma", "<f4")
+    finite = np.isfinite(depth)
+    np.testing.assert_array_equal(np.isfinite(sigma), finite)
+    assert finite.mean() > 0.3 and 0.01 < np.median(sigma[finite] / depth[finite]) < 0.5
+    # A hundred dots or more, well spread over the picture of the depth.
+    drawn = (pixels("tracks", "u1", 3) != pixels("image", "u1", 3)).any(axis=-1)
+    assert drawn.sum() > 500 and drawn[:, : drawn.shape[1] // 2].any() and drawn[:, drawn.shape[1] // 2 :].any()
