@@ -43,7 +43,7 @@ from featdepth_ros.ros.worker import NewestItemWorker
 #: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
 _STOP_TIMEOUT_S = 20.0
 #: Why the very first start takes longer than the others.
-_FIRST_START = "the first time longer, because numba compiles the solver then and keeps it"
+_FIRST_START = "the first time of all up to a minute, to compile the solver"
 
 
 class StartError(FeatDepthError):

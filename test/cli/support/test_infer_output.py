@@ -44,10 +44,9 @@ def written(folder: Path, camera: CameraModel, deviation_of_inverse: float | Non
         for i in range(frames):
             image = rng.integers(0, 256, (96, 160, 3), dtype=np.uint8)
             estimate = estimator.step(image, camera, i * STEP_NS)
-            sigma = None
             if deviation_of_inverse is not None:
                 sigma = (deviation_of_inverse * estimate.depth**2).astype(np.float32)
-            estimate = dataclasses.replace(estimate, sigma=sigma)
+                estimate = dataclasses.replace(estimate, sigma=sigma)
             output.add(Frame(image, i * STEP_NS, f"{i:06d}", camera), estimate, estimator)
             covariances.append(estimate.motion.covariance)
         output.finish_files()
