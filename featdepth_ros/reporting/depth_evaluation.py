@@ -89,7 +89,9 @@ def relative_sigma(sigma: NDArray[Any] | None, depth: NDArray[Any]) -> NDArray[n
     if sigma is None or sigma.shape != depth.shape:
         return None
     known = np.isfinite(sigma) & np.isfinite(depth) & (depth > 0)
-    return np.divide(sigma, depth, out=np.full(depth.shape, np.nan), where=known).astype(np.float32)
+    share = np.full(depth.shape, np.nan, dtype=np.float32)
+    share[known] = sigma[known] / depth[known]
+    return share
 
 
 @dataclass(frozen=True)
