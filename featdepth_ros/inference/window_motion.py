@@ -120,7 +120,7 @@ def window_config(config: EstimatorConfig) -> WindowConfig:
 def window_is_available() -> bool:
     """Tell whether the window can run here: its loops are compiled by numba, which must be there and load."""
     try:
-        import featdepth_ros.inference.window._jit  # noqa: F401
+        import featdepth_ros.inference.window.compiled._jit  # noqa: F401
     except MissingDependencyError:
         return False
     return True

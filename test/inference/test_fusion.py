@@ -56,7 +56,7 @@ def apart(depth: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     return float(np.mean(np.abs(depth - truth) / truth))
 
 
-@pytest.mark.parametrize("count, information", [(0, 400.0), (7, 400.0), (200, 3.0), (200, 0.0)])
+@pytest.mark.parametrize(("count", "information"), [(0, 400.0), (7, 400.0), (200, 3.0), (200, 0.0)])
 def test_without_usable_points_depth_is_the_networks_own(count, information):
     network = ramp()
     result = fuse(network, seen(network * 1.5, count, information), CAMERA)
@@ -111,7 +111,7 @@ def test_information_decides_how_far_points_are_followed():
 
 
 def test_far_from_every_point_only_the_common_factor_is_left():
-    network, inside = box()
+    network, _ = box()
     points = seen(network * 1.2, 400)
     near = points.pixels[:, 0] < 150  # of 832 columns
     points = Points(points.pixels[near], points.depth[near], points.information[near])

@@ -13,7 +13,7 @@ from featdepth_ros.inference import sigma, validity
 from featdepth_ros.inference.sigma import depth_sigma
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import sigma_table  # noqa: E402
+import sigma_table
 
 
 def step(near: float = 4.0, far: float = 9.0) -> np.ndarray:

@@ -24,7 +24,8 @@ class WindowConfig:
         sigma_px: standard deviation of a track, pixels. Larger than what one match has (0.2 to 0.3), since the errors
             of one point in successive frames are alike.
         huber_px, outlier_px: reprojection errors beyond these count less, and hardly.
-        sigma_prior: of the network's log depth at a point, its keyframe's scale taken out.
+        sigma_prior, huber_prior: of the network's log depth at a point, its keyframe's scale taken out; and the error
+            beyond which it counts less.
         sigma_scale: of a keyframe's log scale around what the points that it saw again said.
         iterations: Gauss-Newton steps a frame; the start is the last frame's answer, so few are needed.
         keyframe_parallax: median parallax of the tracks, rotation taken out, that makes a keyframe; share of the width.
@@ -33,6 +34,12 @@ class WindowConfig:
         least_tracks: tracks that make a motion.
         scale_keyframes: keyframes over which the network's scale is a median.
         min_depth, max_depth: range in which the network's depth is believed, published units.
+        calibrate: solve for the radial error of the calibration, see `lens`.
+        sigma_radial: of that error, before anything was seen.
+        drop_px: reprojection error beyond which a point is not used again.
+        agree_px: reprojection error below which a track agrees.
+        known_information: information of a point's log depth that lets it judge the network's scale.
+        patience: frames that the map waits for the picture to come back while the pose network answers.
     """
 
     scale: Literal["relative", "network", "camera_height"] = "network"
@@ -54,6 +61,8 @@ class WindowConfig:
     scale_keyframes: int = 60
     min_depth: float = 0.3
     max_depth: float = 70.0
+    calibrate: bool = True
+    sigma_radial: float = 0.02
     drop_px: float = 4.0
     agree_px: float = 2.5
     known_information: float = 25.0

@@ -9,18 +9,30 @@ from featdepth_ros.geometry import se3_numpy as se3
 
 Floats = NDArray[np.float64]
 
+#: How many times larger a track's error acts than its residuals show: neighbours' errors are alike, and so are those of
+#: one point in successive frames. Measured on rendered drives (docs/results.md). And the least noise, pixels.
+ALIKE, LEAST_PX = 2.3, 0.1
+#: Residuals of a still and sharp picture, pixels. What is above (rows exposed one after another, smear, frames that are
+#: not where their stamps say) is common to many points, so that their number does not average it away.
+SHARP_PX = 0.2
 #: Of a motion that was not measured: what a fast vehicle does in a second, units and radians.
 _UNKNOWN, _UNKNOWN_RAD = 30.0, 1.0
 #: Least standard deviations: errors that no residual shows (calibration, moments of exposure), units and radians.
 _FLOOR, _FLOOR_RAD = 1e-4, 2e-5
 
 
-def motion_covariance(T_previous_current: Floats, joint: Floats) -> Floats:
+def motion_covariance(
+    T_previous_current: Floats, joint: Floats, residual_px: float, sigma_px: float, focal_px: float, depth: float
+) -> Floats:
     """Covariance of a motion from that of two poses.
 
     Args:
         T_previous_current: (4, 4).
         joint: (12, 12) of the perturbations (translation, rotation) of T_previous_map and T_current_map.
+        residual_px: median reprojection error of the newest frame, pixels.
+        sigma_px: noise of a track that the solver assumed, pixels.
+        focal_px: focal length, pixels.
+        depth: median depth of the points, unit of the motion.
 
     Returns:
         (6, 6) of the position and the rotation of the current camera in the previous camera's axes.
@@ -30,7 +42,12 @@ def motion_covariance(T_previous_current: Floats, joint: Floats) -> Floats:
     jacobian[:3, :3] = jacobian[3:, 3:6] = np.eye(3)
     jacobian[:3, 3:6] = -se3.hat(position)
     jacobian[:3, 6:9] = jacobian[3:, 9:] = -rotation
-    return np.asarray(jacobian @ joint @ jacobian.T)
+    residual_px = residual_px if np.isfinite(residual_px) else sigma_px
+    # The median of a Rayleigh distribution is 1.177 times the deviation of one coordinate.
+    noise_px = max(ALIKE * min(residual_px, SHARP_PX) / 1.177, LEAST_PX)
+    common = ALIKE * np.sqrt(max(residual_px**2 - SHARP_PX**2, 0.0)) / 1.177 / focal_px
+    averaged = jacobian @ joint @ jacobian.T * (noise_px / sigma_px) ** 2
+    return np.asarray(averaged + np.diag([(common * depth) ** 2] * 3 + [common**2] * 3))
 
 
 def published_covariance(covariance: Floats, published: Floats, scale: float, scale_log_variance: float) -> Floats:

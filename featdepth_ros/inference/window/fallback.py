@@ -23,7 +23,8 @@ def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: 
 
     Args:
         T_previous_current: (4, 4) of the pose network, unit of the depth.
-        earlier, newest: the two frames.
+        earlier: the frame before the newest.
+        newest: the newest frame.
         config: for the range of depth.
     """
     start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS)

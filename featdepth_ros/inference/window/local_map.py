@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.inference.window import solver
+from featdepth_ros.inference.window.compiled import solver
 from featdepth_ros.inference.window.config import WindowConfig
+from featdepth_ros.inference.window.lens import Lens
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 #: Arrays of `LocalMap` with a row for each point.
-_ROWS = ("ids", "host", "rays", "log_rho", "prior", "prior_weight", "bad", "variance", "information")
+_ROWS = ("ids", "host", "found", "rays", "log_rho", "prior", "prior_weight", "bad", "variance", "information")
 #: Standard deviation of the log depth of a point of which no network told anything.
 _UNTOLD_SIGMA = 2.0
 
@@ -32,7 +33,8 @@ class Keyframe:
         log_scale: logarithm of map units per unit of the network's depth.
         scale_mean: the same before solving: what the points that it saw again said.
         places: (n,) points it saw.
-        pixels: (n, 2) where.
+        pixels: (n, 2) where, ideal pixels (`LocalMap.to_ideal`).
+        found: (n, 2) where, pixels of the picture.
     """
 
     pose: Floats
@@ -40,6 +42,7 @@ class Keyframe:
     scale_mean: float
     places: Places
     pixels: Floats
+    found: Floats
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,12 @@ class Sight:
 
 @dataclass(frozen=True)
 class KnownMotion:
-    """What else is known of the newest motion: (4, 4) T_newest_previous, map units, and the inverse of its (6, 6)
-    covariance (translation, rotation)."""
+    """What else is known of the newest motion.
+
+    Attributes:
+        motion: (4, 4) T_newest_previous, map units.
+        information: (6, 6) inverse of its covariance (translation, rotation).
+    """
 
     motion: Floats
     information: Floats
@@ -96,14 +103,17 @@ class LocalMap:
         config: see `WindowConfig`.
         camera: (4,) fx fy cx cy, pixels.
         next_id: name of the first point.
+        lens: what is known of the calibration's error; None: nothing yet.
     """
 
-    def __init__(self, config: WindowConfig, camera: Floats, next_id: int = 0) -> None:
+    def __init__(self, config: WindowConfig, camera: Floats, next_id: int = 0, lens: Lens | None = None) -> None:
         self.config = config
         self.camera = camera
         self.keyframes: list[Keyframe] = []
+        self.lens = lens or Lens(config)
         self.ids = np.zeros(0, dtype=np.int64)
         self.host = np.zeros(0, dtype=np.int64)
+        self.found = np.zeros((0, 2))
         self.rays = np.zeros((0, 2))
         self.log_rho = np.zeros(0)
         self.prior = np.zeros(0)
@@ -127,7 +137,7 @@ class LocalMap:
         poses = np.stack([k.pose for k in self.keyframes])[self.host[places]]
         rays = np.concatenate([self.rays[places], np.ones((len(places), 1))], axis=1)
         local = rays * np.exp(-self.log_rho[places])[:, None] - poses[:, :3, 3]
-        return np.einsum("nji,nj->ni", poses[:, :3, :3], local)
+        return np.asarray(np.einsum("nji,nj->ni", poses[:, :3, :3], local))
 
     def project(self, pose: Floats, points: Floats) -> tuple[Floats, Floats]:
         """(n, 2) pixels and (n,) z-depths of (n, 3) points of the map in a camera at a (4, 4) pose."""
@@ -144,11 +154,21 @@ class LocalMap:
         pixels, z = self.project(pose, self.world(sight.places))
         return np.where(z > 0, np.linalg.norm(pixels - sight.pixels, axis=1), np.inf)
 
+    def to_image(self, pixels: Floats) -> Floats:
+        """Where ideal pixels (n, 2) lie in the picture, by the radial error of its calibration as now believed."""
+        return np.asarray(self.lens.seen(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
+
+    def to_ideal(self, pixels: Floats) -> Floats:
+        """The inverse of `to_image`."""
+        return np.asarray(self.lens.ideal(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
+
     # -- growing --------------------------------------------------------------------------------------------------
 
     def add_keyframe(self, pose: Floats, log_scale: float, seen: Sight) -> None:
         """Append a keyframe that sees points of the map."""
-        self.keyframes.append(Keyframe(pose.copy(), log_scale, log_scale, seen.places, seen.pixels))
+        self.keyframes.append(
+            Keyframe(pose.copy(), log_scale, log_scale, seen.places, seen.pixels, self.to_image(seen.pixels))
+        )
 
     def add_points(self, pixels: Floats, log_rho: Floats, told: NDArray[np.bool_]) -> Places:
         """Add points that the newest keyframe sees first.
@@ -165,6 +185,7 @@ class LocalMap:
         added = {
             "ids": np.arange(self.next_id, self.next_id + n),
             "host": np.full(n, len(self.keyframes) - 1),
+            "found": self.to_image(pixels),
             "rays": self.rays_of(pixels),
             "log_rho": log_rho - self.keyframes[-1].log_scale,
             "prior": log_rho,
@@ -196,10 +217,21 @@ class LocalMap:
             for name in _ROWS:
                 setattr(self, name, getattr(self, name)[keep])
             for keyframe in self.keyframes:
-                sight = Sight(keyframe.places, keyframe.pixels).moved(moved)
-                keyframe.places, keyframe.pixels = sight.places, sight.pixels
+                places = moved[keyframe.places]
+                stays = places >= 0
+                keyframe.places, keyframe.pixels, keyframe.found = (
+                    places[stays], keyframe.pixels[stays], keyframe.found[stays],
+                )  # fmt: skip
+        self._recalibrate()
         self._index()
         return moved
+
+    def _recalibrate(self) -> None:
+        """Bring all that was seen to the corrected ideal camera."""
+        if self.lens.take_over(self.config.keyframes):
+            self.rays = self.rays_of(self.to_ideal(self.found))
+            for keyframe in self.keyframes:
+                keyframe.pixels = self.to_ideal(keyframe.found)
 
     def _index(self) -> None:
         """Sort what keyframes saw by point; a host's own sight is exact and left out."""
@@ -247,13 +279,19 @@ class LocalMap:
         settings = np.array([
             config.sigma_px, config.huber_px, config.outlier_px, config.huber_prior, config.sigma_scale,
         ])  # fmt: skip
-        covariance = np.empty((6 * len(free) + count - first,) * 2)
+        unknowns = 6 * len(free) + count - first
+        lens_place = unknowns if config.calibrate and not hold else -1
+        covariance = np.empty((unknowns + (lens_place >= 0),) * 2)
         cost = solver.adjust(
-            poses, variable, scales, scale_variable, means, settings, self.camera, self.host, self.rays, self.log_rho,
-            self.prior, self.prior_weight, active, self._start, self._frames, self._pixels,
-            np.arange(count, len(poses)), seen,
-            np.ascontiguousarray(known.motion[:3]) if known else np.eye(4)[:3].copy(),
-            known.information if known else np.zeros((6, 6)),
+            (poses, variable, scales, scale_variable, means),
+            (self.host, self.rays, self.log_rho, self.prior, self.prior_weight, active),
+            (
+                self._start, self._frames, self._pixels, np.arange(count, len(poses)), seen,
+                np.ascontiguousarray(known.motion[:3]) if known else np.eye(4)[:3].copy(),
+                known.information if known else np.zeros((6, 6)),
+            ),
+            settings,
+            (self.camera, self.lens.error, self.lens.mean, self.lens.information, lens_place),
             config.iterations, covariance, self.variance, self.information,
         )  # fmt: skip
         if cost < 0 or not np.isfinite(poses).all():
@@ -262,6 +300,8 @@ class LocalMap:
         square[:, :3], square[:, 3, 3] = poses, 1.0
         for k, keyframe in enumerate(self.keyframes):
             keyframe.pose, keyframe.log_scale = square[k], float(scales[k])
+        if lens_place >= 0:
+            self.lens.variance = float(covariance[-1, -1])
         return Solution(list(square[count:]), self._last_two(covariance, variable))
 
     def _active(self, first: int, recent: list[tuple[Floats, Sight]]) -> tuple[Places, bool]:

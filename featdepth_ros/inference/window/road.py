@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.window import road_plane
+from featdepth_ros.inference.window.compiled import road_plane
 from featdepth_ros.inference.window.local_map import Keyframe, LocalMap
 
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ class RoadFinder:
     """
 
     def __init__(self, local_map: LocalMap) -> None:
-        self._camera = local_map.camera
+        self._camera, self._lens = local_map.camera, local_map.lens
         self._directions: deque[Floats] = deque(maxlen=DIRECTIONS)
         self._kept: deque[tuple[Keyframe, Grey]] = deque(maxlen=KEPT)
 
@@ -91,9 +91,10 @@ class RoadFinder:
             [int(ROWS[0] * rows), int(ROWS[1] * rows), STEP_PX],
             [int(COLUMNS[0] * columns), int(COLUMNS[1] * columns), STEP_PX],
         ], dtype=np.float64)  # fmt: skip
+        camera = np.append(self._camera, self._lens.radial)
         scores, covered = np.empty(TRIALS), np.empty(TRIALS)
         road_plane.plane_scores(
-            earlier, newest, np.ascontiguousarray(motion[:3]), normal, self._camera, grid, np.exp(logs), scores, covered
+            earlier, newest, np.ascontiguousarray(motion[:3]), normal, camera, grid, np.exp(logs), scores, covered
         )
         best = int(np.argmax(scores))
         if best in (0, TRIALS - 1) or scores[best] < ALIKE or covered[best] < COVERED:

@@ -17,10 +17,11 @@ from featdepth_ros.inference.window.types import ScaleOrigin
 
 #: How far the map's unit wanders a frame: on a straight way; per radian of turn; and while the map is young, which
 #: wears off over so many frames.
-WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.23, 0.02, 10.0
+WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.06, 0.03, 8.0
 #: Standard deviations of the logarithm: the network's scale (one network is off by tens of percent from place to
-#: place, see docs/results.md), one height of the road.
-NETWORK_SIGMA, ROAD_SIGMA = 0.2, 0.06
+#: place, see docs/results.md), one height of the road; and how much more a radian of turn in a frame makes the latter:
+#: in a curve a vehicle rolls and a road is banked.
+NETWORK_SIGMA, ROAD_SIGMA, ROAD_TURN = 0.2, 0.06, 115.0
 #: Degrees of freedom of the road's and the speed's errors: few, since some measures are of another plane.
 TAIL = 1.0
 #: What remains uncertain however often it is measured: slope of the road, calibration.
@@ -92,9 +93,10 @@ class ScaleFilter:
             # What measured the scale before is gone or wrong: come back to what the network can still mean.
             self._log += 0.1 * (middle - self._log)
 
-    def road(self, log_height: float) -> None:
-        """Take a measured height of the camera over the road, the logarithm of map units."""
-        self._update(math.log(self._config.camera_height_m) - log_height, ROAD_SIGMA**2)
+    def road(self, log_height: float, turn_rad: float) -> None:
+        """Take a measured height of the camera over the road, the logarithm of map units, from a frame that turned."""
+        sigma = ROAD_SIGMA * (1 + ROAD_TURN * turn_rad)
+        self._update(math.log(self._config.camera_height_m) - log_height, sigma**2)
         self.origin = ScaleOrigin.ROAD
 
     def speed(self, distance: float, distance_map: float, distance_variance: float) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.window import alignment
+from featdepth_ros.inference.window.compiled import alignment
 from featdepth_ros.inference.window.local_map import LocalMap, Sight
 
 Floats = NDArray[np.float64]
@@ -46,7 +46,8 @@ def follow(
     """Follow points from one image into another.
 
     Args:
-        earlier, later: from `pyramid`.
+        earlier: from `pyramid`.
+        later: the same of the other image.
         start: (n, 2) pixels in the earlier image.
         expected: (n, 2) pixels in the later image where the search begins.
         warp: (n, 2, 2) from offsets in the later image to offsets in the earlier one.
@@ -90,6 +91,7 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     focal, centre = local_map.camera[:2], local_map.camera[2:]
     depth = np.maximum(seen[:, 2], 1e-6)
     guess = seen[:, :2] / depth[:, None] * focal + centre
+    guess, start = local_map.to_image(guess), local_map.to_image(sight.pixels)
     # Jacobian of the later pixel by the earlier one on a surface that faces the camera
     by_pixel = motion[:3, :2] / focal
     flow = by_pixel[None, :2] - (seen[:, :2] / depth[:, None])[:, :, None] * by_pixel[None, 2:]
@@ -97,8 +99,8 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     determinant = flow[:, 0, 0] * flow[:, 1, 1] - flow[:, 0, 1] * flow[:, 1, 0]
     usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
-    found, good = follow(template.pyramid, later, sight.pixels[usable], guess[usable], warp)
-    return Sight(sight.places[usable][good], found[good])
+    found, good = follow(template.pyramid, later, start[usable], guess[usable], warp)
+    return Sight(sight.places[usable][good], local_map.to_ideal(found[good]))
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:

@@ -16,20 +16,26 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.window import keyframing, road, tracks
+from featdepth_ros.inference.window import keyframing, tracks
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.covariance import motion_covariance, published_covariance, unknown_covariance
 from featdepth_ros.inference.window.fallback import explains
 from featdepth_ros.inference.window.frame import DepthSource, Frame
+from featdepth_ros.inference.window.lens import Lens
 from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight, Solution
 from featdepth_ros.inference.window.pose import find_pose
+from featdepth_ros.inference.window.road import RoadFinder
 from featdepth_ros.inference.window.scale import ScaleFilter
 from featdepth_ros.inference.window.types import WindowPoints, WindowResult, WindowState
 
 Floats = NDArray[np.float64]
+#: T_previous_current (4, 4) and its covariance (6, 6), or what gives them, or nothing.
 NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | None] | None
+#: Rotation (3, 3) of T_previous_current and its covariance (3, 3), rad^2.
+GyroRotation = tuple[Floats, Floats] | None
 
-OPT: dict = {}
+#: Share of the newest frame in the running mean of squared residuals.
+RESIDUAL_SHARE = 0.05
 
 
 class Window:
@@ -39,17 +45,26 @@ class Window:
         config: see `WindowConfig`.
     """
 
+    _map: LocalMap
+    _frame: Frame  # the frame before the newest
+    _pose: Floats  # (4, 4) of that frame; the one published, carried along with the last keyframe as it is solved anew
+    _pose_in_keyframe: Floats  # (4, 4) the same, seen from the last keyframe
+    _velocity: Floats  # (6,) twist of the newest motion, map units and radians a second
+    _sight: Sight  # what that frame sees
+    _is_keyframe: bool  # whether that frame is the last keyframe
+    _template: tracks.Template
+
     def __init__(self, config: WindowConfig) -> None:
         self.config = config
         self._scale = ScaleFilter(config)
-        self._log_scale = 0.0
-        self._next_id = 0
-        self.reset()
+        self._lens: Lens | None = None
+        self._log_scale, self._next_id = 0.0, 0
+        self._mean_square_px: float | None = None
+        self._started = False
 
     def reset(self) -> None:
-        """Forget all frames and points: the next frame is a first one. The scale stays."""
-        self._map: LocalMap | None = None
-        self._failures = 0
+        """Forget all frames and points: the next frame is a first one. Scale and calibration stay."""
+        self._started = False
 
     def step(
         self,
@@ -60,7 +75,7 @@ class Window:
         trusted: NDArray[np.bool_] | None = None,
         network_motion: NetworkMotion = None,
         known_motion: Floats | None = None,
-        gyro_rotation: tuple[Floats, Floats] | None = None,
+        gyro_rotation: GyroRotation = None,
         speed: tuple[float, float] | None = None,
     ) -> WindowResult:
         """Take one frame.
@@ -82,208 +97,221 @@ class Window:
             What the frame gave.
         """
         frame = Frame(grey, camera, stamp_ns, depth, trusted)
-        if self._map is None or camera != self._frame.camera:
-            return self._begin(frame)
+        if not self._started or camera != self._frame.camera or stamp_ns <= self._frame.stamp_ns:
+            self._begin(frame)
+            return self._without_motion(WindowState.FIRST)
         expected = self._expected(frame, known_motion, gyro_rotation)
-        pose, sight = self._locate(frame, expected)
-        if len(sight) < self.config.least_tracks:
-            return self._without_tracks(frame, network_motion)
+        pose, sight = self._locate(frame, expected, known_motion is not None)
         solution = self._solve(pose, sight, expected, known_motion is not None, gyro_rotation)
         if solution is None:
             return self._without_tracks(frame, network_motion)
-        pose, moved = solution.poses[-1], self._moved(solution)
+        pose = solution.poses[-1]
+        moved = self._moved(pose)
         residual_px, sight = self._agreeing(pose, sight)
         self._measure_scale(frame, pose, moved, speed)
-        is_keyframe = self._take(frame, pose, sight)
-        return self._result(WindowState.TRACKED, moved, solution, residual_px, is_keyframe)
+        self._take(frame, pose, moved, sight)
+        return self._result(moved, solution, residual_px)
 
     # -- parts of a step ------------------------------------------------------------------------------------------
 
-    def _begin(self, frame: Frame, state: WindowState = WindowState.FIRST) -> WindowResult:
+    def _begin(self, frame: Frame) -> None:
         """Start a map from one frame. It goes on in the last map's unit, as far as the network knows it."""
         camera = frame.camera
-        if self._map is not None:
+        if self._started:
             self._next_id = self._map.next_id
-            self._scale.restart()
-        self._map = LocalMap(self.config, np.array([camera.fx, camera.fy, camera.cx, camera.cy]), self._next_id)
-        self._road = road.RoadFinder(self._map) if self.config.scale == "camera_height" else None
+            self._lens = self._map.lens if camera == self._frame.camera else None
+        self._scale.restart()
+        numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+        self._map = LocalMap(self.config, numbers, self._next_id, self._lens)
+        self._road = RoadFinder(self._map) if self.config.scale == "camera_height" else None
         self._pose, self._velocity = np.eye(4), np.zeros(6)
-        self._recent: tuple[Floats, Sight] | None = None
+        self._carried = np.zeros((6, 6))
         self._failures = 0
-        self._age = 0
+        self._started = True
         self._add_keyframe(frame, Sight.none(), self._log_scale)
-        if state is WindowState.FIRST or state is WindowState.LOST:
-            return self._unknown(state)
-        raise AssertionError(state)
 
-    def _expected(self, frame: Frame, known: Floats | None, gyro: tuple[Floats, Floats] | None) -> Floats:
+    def _expected(self, frame: Frame, known: Floats | None, gyro: GyroRotation) -> Floats:
         """Pose of the newest frame at constant velocity, or as the motion is known."""
-        seconds = (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
         if known is not None:
-            motion = known.copy()
-            motion[:3, 3] /= self._scale.factor
-            return se3.inverse(motion) @ self._pose
-        motion = se3.exp(self._velocity * seconds)
+            return np.asarray(self._in_map_units(known) @ self._pose)
+        motion = se3.exp(self._velocity * self._seconds(frame))
         if gyro is not None:
             motion[:3, :3] = np.asarray(gyro[0]).T
         return np.asarray(motion @ self._pose)
 
-    def _locate(self, frame: Frame, expected: Floats) -> tuple[Floats, Sight]:
+    def _in_map_units(self, T_previous_current: Floats) -> Floats:
+        """T_current_previous in map units of a motion in published ones."""
+        motion = se3.inverse(T_previous_current)
+        motion[:3, 3] /= self._scale.factor
+        return motion
+
+    def _seconds(self, frame: Frame) -> float:
+        return (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
+
+    def _locate(self, frame: Frame, expected: Floats, hold: bool) -> tuple[Floats, Sight]:
         """Follow the keyframe's points and find the pose that they support."""
-        local_map = self._map
-        assert local_map is not None
-        sight = tracks.follow_points(local_map, self._template, frame.pyramid, expected)
-        pose, fits = find_pose(local_map, sight, expected, self.config.least_tracks)
+        sight = tracks.follow_points(self._map, self._template, frame.pyramid, expected)
+        if hold:
+            return expected, sight
+        pose, fits = find_pose(self._map, sight, expected, self.config.least_tracks)
         return pose, sight.chosen(fits)
 
-    def _solve(
-        self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: tuple[Floats, Floats] | None
-    ) -> Solution | None:
+    def _solve(self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: GyroRotation) -> Solution | None:
+        if len(sight) < self.config.least_tracks:
+            return None
         known = None
         if gyro is not None:
             information = np.zeros((6, 6))
             information[3:, 3:] = np.linalg.inv(gyro[1])
             known = KnownMotion(expected @ se3.inverse(self._pose), information)
-        recent = [self._recent] if self._recent is not None else []
-        return self._map.adjust([*recent, (expected if hold else pose, sight)], known, hold)
+        # After a frame without tracks the frame before the newest has nothing to solve for.
+        recent = [] if self._is_keyframe or not len(self._sight) else [(self._pose, self._sight)]
+        return self._map.adjust([*recent, (pose, sight)], known, hold)
 
-    def _moved(self, solution: Solution) -> Floats:
+    def _moved(self, pose: Floats) -> Floats:
         """T_previous_current in map units.
 
-        The earlier pose is the one published, carried along with the last keyframe: increments then add up to what the
+        The previous pose is the published one, carried along with the last keyframe. So increments add up to what the
         map says, and errors of single frames do not accumulate.
         """
-        key = self._map.keyframes[-1].pose
-        before = self._pose_in_keyframe @ key
-        if OPT.get("smooth"):
-            before = solution.poses[-2] if len(solution.poses) > 1 else key
-        return before @ se3.inverse(solution.poses[-1])
+        return np.asarray(self._pose_in_keyframe @ self._map.keyframes[-1].pose @ se3.inverse(pose))
 
     def _agreeing(self, pose: Floats, sight: Sight) -> tuple[float, Sight]:
-        """Drop tracks that do not agree; points that are far off are not used again: they move, or were mismatched."""
+        """Drop tracks that do not agree. Points that are far off are not used again: they move, or were mismatched."""
         errors = self._map.errors(pose, sight)
         self._map.bad[sight.places[errors > self.config.drop_px]] = True
         agree = errors < self.config.agree_px
         return (float(np.median(errors[agree])) if agree.any() else math.nan), sight.chosen(agree)
 
     def _measure_scale(self, frame: Frame, pose: Floats, moved: Floats, speed: tuple[float, float] | None) -> None:
-        self._scale.wander(float(np.linalg.norm(se3.vector_from_rotation(moved[:3, :3]))))
+        turn_rad = float(np.linalg.norm(se3.vector_from_rotation(moved[:3, :3])))
+        self._scale.wander(turn_rad)
         if self._road is not None:
             guess = math.log(self.config.camera_height_m / self._scale.factor)
             log_height = self._road.measure(frame.pyramid[0], pose, moved, guess, self._scale.is_measured)
             if log_height is not None:
-                self._scale.road(log_height)
+                self._scale.road(log_height, turn_rad)
         if speed is not None:
-            seconds = (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
+            seconds = self._seconds(frame)
             self._scale.speed(speed[0] * seconds, float(np.linalg.norm(moved[:3, 3])), speed[1] * seconds**2)
 
-    def _take(self, frame: Frame, pose: Floats, sight: Sight) -> bool:
+    def _take(self, frame: Frame, pose: Floats, moved: Floats, sight: Sight) -> None:
         """Make the frame the newest one, and a keyframe where one is due."""
-        seconds = max((frame.stamp_ns - self._frame.stamp_ns) * 1e-9, 1e-6)
-        key = self._map.keyframes[-1].pose
-        self._velocity = se3.log(pose @ se3.inverse(self._pose_in_keyframe @ key)) / seconds
-        self._pose, self._sight, self._failures = pose, sight, 0
+        self._velocity = se3.log(se3.inverse(moved)) / self._seconds(frame)
+        self._failures = 0
         self._age += 1
+        self._pose = pose
         if keyframing.is_due(self._map, self._template.sight, sight, pose, self._age, frame.size[1]):
             self._add_keyframe(frame, sight, self._network_scale(frame, sight))
             self._scale.network([k.log_scale for k in self._map.keyframes])
-            return True
-        self._frame = frame
-        self._recent = (pose, sight)
-        self._pose_in_keyframe = pose @ se3.inverse(key)
-        return False
+        else:
+            self._follow_on(frame, sight)
+
+    def _follow_on(self, frame: Frame, sight: Sight) -> None:
+        self._frame, self._sight, self._is_keyframe = frame, sight, False
+        self._pose_in_keyframe = self._pose @ se3.inverse(self._map.keyframes[-1].pose)
 
     def _add_keyframe(self, frame: Frame, sight: Sight, log_scale: float) -> None:
+        """Make the frame a keyframe, with new points where there is room for them."""
         local_map, config = self._map, self.config
         local_map.add_keyframe(self._pose, log_scale, sight)
-        new = tracks.corners(frame.pyramid[0], sight.pixels, config.points - len(sight))
+        seen = local_map.to_image(sight.pixels)
+        new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight))
         told = frame.depth_at(new, config.min_depth, config.max_depth)
         if told is None:
             z = local_map.depths(self._pose, sight)
-            middle = math.log(float(np.median(z))) if len(z) else 0.0
-            depth, believed = np.full(len(new), math.exp(middle - log_scale)), np.zeros(len(new), dtype=bool)
-        else:
-            depth, believed = told
-            if not OPT.get("far", True):
-                new, depth, believed = new[believed], depth[believed], believed[believed]
-        places = local_map.add_points(new, -np.log(depth), believed)
-        sight = Sight(np.append(sight.places, places), np.append(sight.pixels, new, axis=0))
+            depth = np.full(len(new), (float(np.median(z)) if len(z) else 1.0) * math.exp(-log_scale))
+            told = depth, np.zeros(len(new), dtype=bool)
+        places = local_map.add_points(local_map.to_ideal(new), -np.log(told[0]), told[1])
         moved = local_map.finish_keyframe()
+        sight = Sight(np.append(sight.places, places), local_map.to_ideal(np.append(seen, new, axis=0))).moved(moved)
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
-        self._sight = sight.moved(moved)
-        self._template = tracks.Template(frame.pyramid, self._sight)
-        self._frame, self._recent, self._pose_in_keyframe, self._age = frame, None, np.eye(4), 0
+        self._frame, self._sight, self._is_keyframe = frame, sight, True
+        self._template = tracks.Template(frame.pyramid, sight)
+        self._pose_in_keyframe, self._age = np.eye(4), 0
         self._log_scale = float(np.median([k.log_scale for k in local_map.keyframes[-5:]]))
 
     def _network_scale(self, frame: Frame, sight: Sight) -> float:
         """Log scale of this frame's network depth, from the points that the map knows well."""
-        known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
-        told = frame.depth_at(known.pixels, self.config.min_depth, self.config.max_depth) if len(known) else None
         last = float(np.mean([k.log_scale for k in self._map.keyframes[-5:]]))
-        if told is None or told[1].sum() < 20:
+        known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
+        told = frame.depth_at(self._map.to_image(known.pixels), self.config.min_depth, self.config.max_depth)
+        if told is None or told[1].sum() < self.config.least_tracks:
             return last
         ratio = np.log(np.maximum(self._map.depths(self._pose, known), 1e-6) / told[0])
         return float(np.median(ratio[told[1]]))
 
-    def _without_tracks(self, frame: Frame, network_motion: NetworkMotion) -> WindowResult:
-        """The pose network answers where its motion explains the picture; else the frame is lost."""
-        found = network_motion() if callable(network_motion) else network_motion
-        if found is None or not explains(found[0], self._frame, frame, self.config):
-            return self._begin(frame, WindowState.LOST)
-        T_previous_current, covariance = found
-        motion = se3.inverse(T_previous_current)
-        motion[:3, 3] /= self._scale.factor
-        seconds = max((frame.stamp_ns - self._frame.stamp_ns) * 1e-9, 1e-6)
-        self._failures += 1
-        if self._failures > self.config.patience:
-            self._begin(frame, WindowState.LOST)
-        else:
-            self._pose = motion @ self._pose
-            self._pose_in_keyframe = self._pose @ se3.inverse(self._map.keyframes[-1].pose)
-            self._frame, self._recent, self._sight = frame, (self._pose, Sight.none()), Sight.none()
-            self._age += 1
-        self._velocity = se3.log(motion) / seconds
-        return WindowResult(
-            WindowState.NETWORK, T_previous_current, covariance, math.nan, 0, False, self._scale.factor,
-            self._scale.log_variance, self._scale.origin, WindowPoints.none(),
-        )  # fmt: skip
-
     # -- results --------------------------------------------------------------------------------------------------
 
-    def _result(
-        self, state: WindowState, moved: Floats, solution: Solution, residual_px: float, is_keyframe: bool
-    ) -> WindowResult:
+    def _without_tracks(self, frame: Frame, network_motion: NetworkMotion) -> WindowResult:
+        """The pose network answers where its motion explains the picture; else the frame is lost, and a new map begins.
+
+        The map waits a few frames for the picture to come back: a smear or a flash of light is soon over.
+        """
+        found = network_motion() if callable(network_motion) else network_motion
+        if found is None or not explains(found[0], self._frame, frame, self.config):
+            self._begin(frame)
+            return self._without_motion(WindowState.LOST)
+        motion, seconds = self._in_map_units(found[0]), self._seconds(frame)
+        self._failures += 1
+        is_keyframe = self._failures > self.config.patience
+        if is_keyframe:
+            self._begin(frame)
+        else:
+            self._pose = motion @ self._pose
+            self._carried = self._carried + found[1]
+            self._age += 1
+            self._follow_on(frame, Sight.none())
+        self._velocity = se3.log(motion) / seconds
         scale = self._scale
-        published = moved.copy()
-        published[:3, 3] *= scale.factor
-        covariance = published_covariance(
-            motion_covariance(moved, solution.covariance), published, scale.factor, scale.log_variance
-        )
         return WindowResult(
-            state, published, covariance, residual_px, len(self._sight), is_keyframe, scale.factor, scale.log_variance,
-            scale.origin, self._points(),
+            WindowState.NETWORK, found[0], found[1], math.nan, 0, is_keyframe, scale.factor, scale.log_variance,
+            scale.origin, WindowPoints.none(),
         )  # fmt: skip
 
-    def _unknown(self, state: WindowState) -> WindowResult:
+    def _without_motion(self, state: WindowState) -> WindowResult:
         scale = self._scale
         return WindowResult(
             state, np.eye(4), unknown_covariance(), math.nan, 0, True, scale.factor, scale.log_variance, scale.origin,
             WindowPoints.none(),
         )  # fmt: skip
 
+    def _result(self, moved: Floats, solution: Solution, residual_px: float) -> WindowResult:
+        scale = self._scale
+        published = moved.copy()
+        published[:3, 3] *= scale.factor
+        z = self._map.depths(self._pose, self._sight)
+        covariance = motion_covariance(
+            moved, solution.covariance, self._usual_residual(residual_px), self.config.sigma_px, self._map.camera[0],
+            float(np.median(z)) if len(z) else 1.0,
+        )  # fmt: skip
+        covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
+        self._carried = np.zeros((6, 6))
+        return WindowResult(
+            WindowState.TRACKED, published, covariance, residual_px, len(self._sight), self._is_keyframe, scale.factor,
+            scale.log_variance, scale.origin, self._points(),
+        )  # fmt: skip
+
+    def _usual_residual(self, residual_px: float) -> float:
+        """Root mean square of the last frames' residuals, or the newest one where it is larger, pixels."""
+        if math.isnan(residual_px):
+            return residual_px
+        share = 1.0 if self._mean_square_px is None else RESIDUAL_SHARE
+        self._mean_square_px = (self._mean_square_px or 0.0) * (1 - share) + residual_px**2 * share
+        return max(residual_px, math.sqrt(self._mean_square_px))
+
     def _points(self) -> WindowPoints:
         """Points seen now and measured; their variance is that of the host's depth carried to the newest camera."""
         local_map = self._map
         sight = self._sight.chosen(local_map.information[self._sight.places] > 0)
         z = local_map.depths(self._pose, sight)
+        sight, z = sight.chosen(z > 1e-6), z[z > 1e-6]
         hosts = np.stack([k.pose for k in local_map.keyframes])[local_map.host[sight.places]]
-        # depth there = depth here + offset: the logarithms' errors go as the depths do
+        # Depth here is depth there, turned, plus an offset; so logarithms' errors go as (depth - offset) / depth.
         offset = (self._pose @ np.linalg.inv(hosts))[:, 2, 3]
-        good = z > 1e-6
-        sight, z, offset = sight.chosen(good), z[good], offset[good]
         carried = np.maximum(((z - offset) / z) ** 2, 1e-6)
         return WindowPoints(
-            local_map.ids[sight.places], sight.pixels, z * self._scale.factor,
+            local_map.ids[sight.places], local_map.to_image(sight.pixels), z * self._scale.factor,
             local_map.variance[sight.places] * carried, local_map.information[sight.places] / carried,
         )  # fmt: skip

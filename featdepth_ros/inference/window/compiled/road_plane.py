@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from featdepth_ros.inference.window._jit import jit_entry
+from featdepth_ros.inference.window.compiled._jit import jit_entry
 
 #: Samples a side of a block, and from one block to the next.
 BLOCK, STRIDE = 9, 4
@@ -27,10 +27,11 @@ def plane_scores(earlier, newest, motion, normal, camera, grid, heights, scores,
     """Score heights.
 
     Args:
-        earlier, newest: (H, W) smoothed images.
+        earlier: (H, W) smoothed image.
+        newest: the same of the other frame.
         motion: (3, 4) T_earlier_newest.
         normal: (3,) unit normal of the road, pointing down, newest camera.
-        camera: (4,) fx fy cx cy.
+        camera: (5,) fx fy cx cy, and the radial error (`lens.Lens`).
         grid: (2, 3): first, end and step of rows, then of columns, of the sampled pixels.
         heights: (n,) unit of the motion.
         scores: (n,) filled: weighted mean correlation.
@@ -50,10 +51,11 @@ def plane_scores(earlier, newest, motion, normal, camera, grid, heights, scores,
         total_inside = 0
         for i in range(rows):
             v = int(grid[0, 0] + i * grid[0, 2])
-            y = (v - camera[3]) / camera[1]
             for j in range(columns):
                 u = int(grid[1, 0] + j * grid[1, 2])
-                x = (u - camera[2]) / camera[0]
+                x, y = (u - camera[2]) / camera[0], (v - camera[3]) / camera[1]
+                shrink = 1.0 / (1.0 + camera[4] * (x * x + y * y))
+                x, y = x * shrink, y * shrink
                 s = (normal[0] * x + normal[1] * y + normal[2]) / h
                 px = motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] + motion[0, 3] * s
                 py = motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] + motion[1, 3] * s
@@ -62,7 +64,9 @@ def plane_scores(earlier, newest, motion, normal, camera, grid, heights, scores,
                 seen[i, j] = 0.0
                 if s <= 0.0 or pz <= 1e-3:
                     continue
-                a, b = camera[0] * px / pz + camera[2], camera[1] * py / pz + camera[3]
+                px, py = px / pz, py / pz
+                grown = 2.0 / (1.0 + math.sqrt(max(1.0 - 4.0 * camera[4] * (px * px + py * py), 0.0)))
+                a, b = camera[0] * px * grown + camera[2], camera[1] * py * grown + camera[3]
                 if not (a >= 0.0 and a < width - 1 and b >= 0.0 and b < height - 1):
                     continue
                 c, r = int(a), int(b)

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from featdepth_ros.inference.window._jit import jit_called, jit_entry
+from featdepth_ros.inference.window.compiled._jit import jit_called, jit_entry
 
 
 @jit_called
@@ -112,7 +112,7 @@ def settle(image, u, v, half, template, gx, gy, normal, iterations, small, out):
                 cross += template[i, j] * value
         gain = cross / max(normal[3], np.float32(1e-6))
         spread = square - total * total / count
-        correlation = cross / math.sqrt(max(spread * normal[3], 1e-6))
+        correlation = float(cross / math.sqrt(max(spread * normal[3], 1e-6)))
         if not gain > 0.2:  # not the same thing
             return False
         # The gradients are free of mean and template, so the sums are those of the residual. The gain scales them.
@@ -136,8 +136,10 @@ def align(earlier, later, start, expected, warp, half, coarsest, iterations, fou
     """Find patches again.
 
     Args:
-        earlier, later: pyramids, each level half of the one before.
-        start, expected: (n, 2) pixels in the earlier image; where the search begins in the later one.
+        earlier: pyramid, each level half of the one before.
+        later: the same of the other image.
+        start: (n, 2) pixels in the earlier image.
+        expected: (n, 2) pixels where the search begins in the later one.
         warp: (n, 2, 2) matrices from offsets in the later image to offsets in the earlier one.
         half: patches have 2 half + 1 pixels a side.
         coarsest: level to begin with.

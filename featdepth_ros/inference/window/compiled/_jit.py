@@ -1,13 +1,16 @@
 """How the window's inner loops are compiled: when their module is imported, without the GIL, kept on disk.
 
 Signatures are given, so that a first import compiles (seconds) and later ones load (a fraction of a second); no frame
-ever waits. numba's cache looks only at the file of the cached function. So an entry point and all compiled functions
-that it calls stand in one file.
+ever waits. numba's cache looks only at the file of the cached function. An entry point that calls compiled functions
+of another file therefore holds `FINGERPRINT`, the digest of this folder: numba keys its cache on such closed-over
+values.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from featdepth_ros.errors import MissingDependencyError
@@ -30,10 +33,7 @@ _OPTIONS: dict[str, Any] = {
     "boundscheck": False,
 }
 
-
-def jit(function: Function) -> Function:
-    """Compile a small function into each place that calls it."""
-    return numba.njit(forceinline=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+FINGERPRINT = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
 def jit_called(function: Function) -> Function:

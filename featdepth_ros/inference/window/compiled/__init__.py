@@ -1,0 +1,1 @@
+"""The window's inner loops, compiled by numba."""

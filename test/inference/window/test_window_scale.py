@@ -1,0 +1,119 @@
+"""Metres: the filter of the scale, and the road plane."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.window.config import WindowConfig
+from featdepth_ros.inference.window.local_map import Keyframe, LocalMap, Sight
+from featdepth_ros.inference.window.road import RoadFinder
+from featdepth_ros.inference.window.scale import ROAD_SIGMA, ScaleFilter
+from featdepth_ros.inference.window.types import ScaleOrigin
+
+METRIC = WindowConfig(scale="camera_height", camera_height_m=1.65)
+CAMERA = np.array([360.0, 360.0, 320.0, 96.0])
+SIZE = (192, 640)
+
+
+def test_the_scale_follows_the_road_and_knows_how_well():
+    scale, random = ScaleFilter(METRIC), np.random.default_rng(0)
+    before = scale.log_variance
+    for _ in range(100):
+        scale.wander(0.0)
+        scale.road(math.log(1.65 / 1.3) + ROAD_SIGMA * random.normal(), 0.0)
+    assert scale.factor == pytest.approx(1.3, rel=0.03)
+    assert scale.log_variance < 0.1 * before
+    assert scale.origin is ScaleOrigin.ROAD
+
+
+def test_wrong_planes_hardly_move_the_scale():
+    scale = ScaleFilter(METRIC)
+    for index in range(100):
+        scale.wander(0.0)
+        scale.road(math.log(1.65 / 1.3) + (0.6 if index % 5 == 0 else 0.0), 0.0)
+    assert scale.factor == pytest.approx(1.3, rel=0.04)
+
+
+def test_turning_makes_the_road_count_less():
+    straight, turning = ScaleFilter(METRIC), ScaleFilter(METRIC)
+    for scale, turn in ((straight, 0.0), (turning, 0.05)):
+        scale.road(math.log(1.65 / 1.3), turn)
+    assert abs(math.log(turning.factor)) < 0.5 * abs(math.log(straight.factor))
+
+
+def test_the_network_is_followed_slowly_where_nothing_else_measures():
+    scale = ScaleFilter(WindowConfig(scale="network"))
+    for _ in range(10):
+        scale.network([0.2] * 5)
+    scale.network([0.2] * 4 + [1.5])
+    assert scale.factor == pytest.approx(math.exp(-0.2))
+    assert scale.origin is ScaleOrigin.NETWORK
+
+
+def test_map_units_stay_map_units():
+    scale = ScaleFilter(WindowConfig(scale="relative"))
+    scale.wander(0.1)
+    scale.network([0.4])
+    assert scale.factor == 1.0 and scale.log_variance == 0.0
+
+
+def test_speed_gives_metres():
+    scale = ScaleFilter(WindowConfig(scale="network"))
+    for _ in range(30):
+        scale.wander(0.0)
+        scale.speed(0.8, 0.5, 0.01**2)
+    assert scale.factor == pytest.approx(1.6, rel=0.01)
+    assert scale.origin is ScaleOrigin.SPEED
+    scale.speed(0.0, 0.5, 0.01**2)  # standing says nothing
+    assert scale.factor == pytest.approx(1.6, rel=0.01)
+
+
+def road_picture(pose: np.ndarray, height: float) -> np.ndarray:
+    """What a camera at T_camera_world sees of a textured plane ``height`` below the origin."""
+    random = np.random.default_rng(1)
+    ground = cv2.GaussianBlur(random.uniform(0, 255, (1500, 600)).astype(np.float32), (0, 0), 1.5)
+    ground = cv2.normalize(ground, None, 0, 255, cv2.NORM_MINMAX)
+    T = se3.inverse(pose)
+    v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float64)
+    rays = np.stack([(u - CAMERA[2]) / CAMERA[0], (v - CAMERA[3]) / CAMERA[1], np.ones_like(u)], axis=-1) @ T[:3, :3].T
+    along = (height - T[1, 3]) / np.where(rays[..., 1] > 1e-3, rays[..., 1], np.inf)
+    x, z = T[0, 3] + along * rays[..., 0], T[2, 3] + along * rays[..., 2]
+    seen = cv2.remap(
+        ground, (x * 20 + 300).astype(np.float32), (z * 20).astype(np.float32), cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )  # fmt: skip
+    return np.where(rays[..., 1] > 1e-3, seen, 128).astype(np.uint8)
+
+
+@pytest.mark.parametrize("pitch", [0.0, 0.03])
+def test_the_height_over_the_road_is_found(pitch):
+    """Also under a camera that looks down: the direction of travel tells."""
+    mounting = se3.make(se3.rotation_from_vector([pitch, 0.0, 0.0]), np.zeros(3))
+    height = 1.2
+    moved = se3.make(np.eye(3), [0.0, 0.0, 0.9])
+    earlier = mounting
+    newest = mounting @ se3.inverse(moved)
+    finder = RoadFinder(LocalMap(METRIC, CAMERA))
+    finder.keep(Keyframe(earlier, 0.0, 0.0, *_nothing()), road_picture(earlier, height))
+    step = earlier @ se3.inverse(newest)
+    found = finder.measure(road_picture(newest, height), newest, step, math.log(1.5), False)
+    assert found is not None and math.exp(found) == pytest.approx(height, rel=0.02)
+
+
+def test_no_road_no_height():
+    finder = RoadFinder(LocalMap(METRIC, CAMERA))
+    random = np.random.default_rng(2)
+    first, second = (random.integers(0, 255, SIZE, dtype=np.uint8) for _ in range(2))
+    finder.keep(Keyframe(np.eye(4), 0.0, 0.0, *_nothing()), first)
+    newest = se3.make(np.eye(3), [0.0, 0.0, -0.9])
+    assert finder.measure(second, newest, se3.inverse(newest), math.log(1.2), False) is None
+
+
+def _nothing():
+    sight = Sight.none()
+    return sight.places, sight.pixels, sight.pixels
