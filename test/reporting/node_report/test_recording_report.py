@@ -192,6 +192,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path, full_bag):
         evaluate_recording(full_bag, RecordingOptions(topics=Topics(odometry="/odm")))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, full_bag, capsys):
     pytest.importorskip("matplotlib")
     out, page = tmp_path / "f.json", tmp_path / "r.html"

@@ -138,6 +138,7 @@ def test_a_recipe_loads_goes_round_and_says_how_to_use_it(recipe: str) -> None:
     assert ("featdepth prepare" in head) == (config.data.kind != "rendered")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_runs(recipe: str, caches: Path, run: Path, tmp_path: Path, narrow: None) -> None:
     finetune = "compact" if loaded(recipe).model.frozen_blocks else None  # in place of ImageNet's weights
@@ -174,6 +175,7 @@ def published(folder: Path, architecture: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_chain_autoencoder_fm_refinement(caches: Path, run: Path, narrow: None) -> None:
     autoencoder = started("kitti_autoencoder", caches, run / "autoencoder").weights
     fm = started("kitti_fm", caches, run / "fm", [f"model.feature_net={autoencoder}"]).weights

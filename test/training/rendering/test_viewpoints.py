@@ -68,6 +68,7 @@ def test_clips_are_shared_among_kinds(tmp_path: Path) -> None:
         prepare_caches(wrong, tmp_path)
 
 
+@pytest.mark.slow
 def test_harsh_light_changes_the_picture_and_not_the_scene() -> None:
     settings = {"frames": 1, "height": 96, "width": 224, "seed": 3}
     soft, harsh = (ClipRenderer(RenderedConfig(**settings, harsh_light=share), "street", 0, 0)(4) for share in (0, 1))
