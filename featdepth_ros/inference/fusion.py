@@ -168,7 +168,7 @@ def _look_up(values: Image, pixels: Floats) -> Floats:
 
 
 def _gaussian(distance: Floats, reach: float) -> Floats:
-    return np.exp(-0.5 * np.square(distance / reach))  # type: ignore[no-any-return]
+    return np.exp(-0.5 * np.square(distance / reach))
 
 
 def _kernel(samples: _Samples) -> Floats:

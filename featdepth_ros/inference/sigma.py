@@ -59,9 +59,9 @@ def depth_sigma(depth: Image, reach: Image | None = None) -> Image:
     log_sigma = _curve(distance, DISTANCE_KNOTS, DISTANCE_LOG) + _curve(step, EDGE_KNOTS, EDGE_LOG)
     points = np.zeros_like(depth) if reach is None else reach
     log_sigma += _curve(points, REACH_KNOTS, REACH_LOG)
-    return depth * np.clip(np.exp(log_sigma), LEAST, MOST)
+    return np.asarray(depth * np.clip(np.exp(log_sigma), LEAST, MOST), dtype=np.float32)
 
 
 def _curve(values: Image, knots: NDArray[np.float64] | tuple[float, ...], heights: tuple[float, ...]) -> Image:
     """Piecewise linear, constant beyond the outer knots."""
-    return np.interp(values, knots, heights).astype(np.float32)
+    return np.asarray(np.interp(values, knots, heights), dtype=np.float32)

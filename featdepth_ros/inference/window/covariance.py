@@ -22,7 +22,13 @@ _FLOOR, _FLOOR_RAD = 1e-4, 2e-5
 
 
 def motion_covariance(
-    T_previous_current: Floats, joint: Floats, residual_px: float, sigma_px: float, focal_px: float, depth: float
+    T_previous_current: Floats,
+    joint: Floats,
+    residual_px: float,
+    sigma_px: float,
+    focal_px: float,
+    depth: float,
+    sightings: int,
 ) -> Floats:
     """Covariance of a motion from that of two poses.
 
@@ -33,6 +39,8 @@ def motion_covariance(
         sigma_px: noise of a track that the solver assumed, pixels.
         focal_px: focal length, pixels.
         depth: median depth of the points, unit of the motion.
+        sightings: how often a point was seen at most, beside the frame that it comes from. A point's own depth takes
+            one of the two residuals of each sighting, so residuals of few sightings show too little noise.
 
     Returns:
         (6, 6) of the position and the rotation of the current camera in the previous camera's axes.
@@ -43,6 +51,7 @@ def motion_covariance(
     jacobian[:3, 3:6] = -se3.hat(position)
     jacobian[:3, 6:9] = jacobian[3:, 9:] = -rotation
     residual_px = residual_px if np.isfinite(residual_px) else sigma_px
+    residual_px *= float(np.sqrt(2 * sightings / (2 * sightings - 1)))
     # The median of a Rayleigh distribution is 1.177 times the deviation of one coordinate.
     noise_px = max(ALIKE * min(residual_px, SHARP_PX) / 1.177, LEAST_PX)
     common = ALIKE * np.sqrt(max(residual_px**2 - SHARP_PX**2, 0.0)) / 1.177 / focal_px

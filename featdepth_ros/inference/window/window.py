@@ -284,7 +284,7 @@ class Window:
         z = self._map.depths(self._pose, self._sight)
         covariance = motion_covariance(
             moved, solution.covariance, self._usual_residual(residual_px), self.config.sigma_px, self._map.camera[0],
-            float(np.median(z)) if len(z) else 1.0,
+            float(np.median(z)) if len(z) else 1.0, len(self._map.keyframes),
         )  # fmt: skip
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
