@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files, make_rig
-from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
+from featdepth_ros.recordings.calibration.files import CameraArgument, parse_camera, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, choose_partner
+from featdepth_ros.recordings.calibration.texts import load_mapping
 from featdepth_ros.recordings.datasets import tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file
 from featdepth_ros.recordings.datasets.poses import interpolate
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
@@ -101,9 +109,12 @@ def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
 
 
 def _size(folder: Path, images: list[tuple[int, Path]]) -> tuple[int, int]:
-    size = first_size([file for _, file in images])
+    files = [file for _, file in images]
+    size = first_size(files)
     if size is None:
-        raise RecordingError(f"none of the {len(images)} images in '{folder / 'data'}' can be read")
+        raise RecordingError(
+            f"none of the {len(images)} images in '{folder / 'data'}' can be read{why_unreadable(files)}"
+        )
     return size
 
 
@@ -122,7 +133,7 @@ def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
     Raises:
         CalibrationError, RecordingError: not YAML, or without 16 numbers there.
     """
-    content: dict[str, Any] = load_yaml(sensor)
+    content: dict[str, Any] = load_mapping(sensor)
     try:
         return np.array(content["T_BS"]["data"], dtype=np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:

@@ -26,7 +26,14 @@ from featdepth_ros.recordings.calibration.stereo import (
 )
 from featdepth_ros.recordings.datasets import layouts, tables
 from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
 from featdepth_ros.recordings.files.names import image_files
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
@@ -117,7 +124,7 @@ def camera_from_projection(projection: NDArray[np.float64], size: tuple[int, int
 def _size_or_error(folder: Path, files: Sequence[Path]) -> tuple[int, int]:
     size = first_size(files)
     if size is None:
-        raise RecordingError(f"'{folder}' holds {len(files)} image files and none can be read")
+        raise RecordingError(f"'{folder}' holds {len(files)} image files and none can be read{why_unreadable(files)}")
     return size
 
 

@@ -11,7 +11,14 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerRequest, choose_partner
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
 from featdepth_ros.recordings.files.names import image_files, natural_key
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
@@ -115,7 +122,7 @@ def open_suffixed(
 def _sized(name: str, files: Sequence[Path], camera: CameraArgument) -> tuple[tuple[int, int], CameraModel | None]:
     size = first_size(files)
     if size is None:
-        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read")
+        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read{why_unreadable(files)}")
     model = resolve_camera(camera, size)
     if model is not None:
         check_size(model, size, name)
