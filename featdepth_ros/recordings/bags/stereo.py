@@ -137,7 +137,7 @@ class BagPairing:
         for _ in range(index + 1):  # what is older than a used one can be nobody's partner any more
             self._partners.popleft()
         try:
-            image = rgb_from_message(message, grey16=True)
+            image = rgb_from_message(message)
             check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._topic)
         except (ImageError, CalibrationError) as error:
             self._note(f"frame {frame.name} comes without a partner, its image of {self._topic} is broken: {error}")

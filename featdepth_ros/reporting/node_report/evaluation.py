@@ -236,7 +236,7 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
 def _picture(message: Any) -> NDArray[np.uint8]:
     from featdepth_ros.messages.images import rgb_from_message
 
-    return rgb_from_message(message, grey16=True)
+    return rgb_from_message(message)
 
 
 def _map(message: Any) -> NDArray[np.float64]:

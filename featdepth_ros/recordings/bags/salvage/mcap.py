@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from featdepth_ros.messages.zstandard import decompress_zstd
 from featdepth_ros.recordings.bags.records import RawMessage, RawTopic
 
 _MAGIC = b"\x89MCAP0\r\n"
@@ -86,12 +86,7 @@ def _chunk(data: bytes, whole: bool) -> bytes:
 
             return bytes(lz4.frame.decompress(records))
         if whole and compression == "zstd":
-            if sys.version_info >= (3, 14):
-                from compression import zstd
-            else:
-                from backports import zstd
-
-            return bytes(zstd.decompress(records))
+            return decompress_zstd(records)
     except Exception:  # noqa: BLE001 - each codec has errors of its own
         return b""
     return b""
