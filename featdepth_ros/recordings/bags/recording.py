@@ -14,9 +14,9 @@ from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.ground_truth import BagTruth
-from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
+from featdepth_ros.recordings.bags.storage.records import RawMessage
 from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
 from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic
 from featdepth_ros.recordings.calibration.extrinsics import make_rig, partner_argument

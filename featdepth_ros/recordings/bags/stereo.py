@@ -15,8 +15,8 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import camera_from_info, projection_matrix
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import header_stamp_ns
-from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
+from featdepth_ros.recordings.bags.storage.records import RawMessage
 from featdepth_ros.recordings.bags.trajectory import static_transform
 from featdepth_ros.recordings.calibration.stereo import (
     Rig,
