@@ -195,5 +195,7 @@ class BagRecording(Recording):
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
         stamp_ns = raw.log_ns if self._log_time_stamps else header_stamp_ns(message)
+        if stamp_ns == 0:  # recording times are of another clock
+            raise RecordingError("its header holds no stamp, those of other images do")
         pose = None if self._truth is None else self._truth.pose(stamp_ns)
         return Frame(image, stamp_ns, name, self.camera, None, pose)

@@ -17,7 +17,7 @@ from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.storage.records import RawMessage
-from featdepth_ros.recordings.bags.trajectory import static_transform
+from featdepth_ros.recordings.bags.transforms import static_transform
 from featdepth_ros.recordings.calibration.stereo import (
     Rig,
     as_mounted,

@@ -16,7 +16,7 @@ from featdepth_ros.recordings.calibration.files import CameraArgument, parse_cam
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, choose_partner
 from featdepth_ros.recordings.calibration.texts import load_mapping
 from featdepth_ros.recordings.datasets import tables
-from featdepth_ros.recordings.datasets.pose_files import read_pose_file
+from featdepth_ros.recordings.datasets.pose_files import read_truth
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import (
     FileRecording,
@@ -60,7 +60,7 @@ def open_euroc(
         model = parse_camera(str(sensor), size)
     if model is not None:
         check_size(model, size, folder.name)
-    stamps, poses = _truth(root, sensor)
+    stamps, poses, note = _truth(root, sensor)
     frames = [
         FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS))
         for stamp, file in images
@@ -68,6 +68,8 @@ def open_euroc(
     rate = rate_hz or (median_rate_hz([stamp for stamp, _ in images]) if len(images) > 1 else DEFAULT_RATE_HZ)
     name = root.parent.name if root.name == "mav0" else root.name
     recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
+    if note:
+        recording.note(note)
     if missing:
         recording.note(f"{missing} of the {len(images) + missing} images listed in data.csv are missing")
     if partner is not None:
@@ -97,11 +99,14 @@ def _rig(
 
 def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
     """Return (stamp in ns, file) of the listed images that are there, and how many are not."""
-    listed = []
+    listed: list[tuple[int, Path]] = []
     for line, fields in tables.rows(folder / "data.csv", ","):
-        if len(fields) < 2 or not fields[0].isdigit():
+        if len(fields) < 2 or not fields[0].isdecimal():
+            if not listed and fields[0][:1].isalpha():
+                continue  # a heading without '#'
             raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
         listed.append((int(fields[0]), folder / "data" / fields[1]))
+    listed.sort()
     images = [(stamp, file) for stamp, file in listed if file.is_file()]
     if not images:
         raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} exists")
@@ -118,13 +123,16 @@ def _size(folder: Path, images: list[tuple[int, Path]]) -> tuple[int, int]:
     return size
 
 
-def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
-    table = root / "state_groundtruth_estimate0" / "data.csv"
-    if not table.is_file():
-        return [], []
-    stamps, body_poses = read_pose_file(table, "euroc").ascending()
+def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]], str]:
+    file = root / "state_groundtruth_estimate0" / "data.csv"
+    if not file.is_file():
+        return [], [], ""
+    table, note = read_truth(file, "euroc")
+    if table is None:
+        return [], [], note
+    stamps, body_poses = table.ascending()
     T_body_camera = sensor_extrinsics(sensor) if sensor.is_file() else np.eye(4)
-    return stamps, [pose @ T_body_camera for pose in body_poses]
+    return stamps, [pose @ T_body_camera for pose in body_poses], note
 
 
 def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
