@@ -40,7 +40,8 @@ def eight_bits(words: NDArray[np.uint16], grey: bool) -> NDArray[np.uint8]:
         return ((words.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     # A table of all values is cheaper than arithmetic on all pixels.
     values = (np.arange(1 << 16) - first) * (255.0 / (size - 1))
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)[words]
+    table: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.take(table, words)
 
 
 def _grey_range(dark: float, bright: float) -> tuple[int, int]:

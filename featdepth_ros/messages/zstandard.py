@@ -37,9 +37,8 @@ def decompress_zstd_file(source: Path, target: Path) -> None:
     """
     zstd = _zstd()
     try:
-        with zstd.open(source, "rb") as packed, target.open("wb") as plain:
-            with contextlib.suppress(EOFError):
-                shutil.copyfileobj(packed, plain, 1 << 20)
+        with zstd.open(source, "rb") as packed, target.open("wb") as plain, contextlib.suppress(EOFError):
+            shutil.copyfileobj(packed, plain, 1 << 20)
     except zstd.ZstdError as error:
         raise ValueError(f"damaged zstd data: {error}") from error
 

@@ -37,8 +37,8 @@ _NUMPY_DATA: list[Any] = [
     np.ndarray,
     *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdFDSU"},
     *(
-        (maker, f"{room}.multiarray.{maker.__name__}")
-        for maker in (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
+        (maker, f"{room}.multiarray.{name}")
+        for maker, name in ((np.float64(0).__reduce__()[0], "scalar"), (np.zeros(0).__reduce__()[0], "_reconstruct"))
         for room in ("numpy.core", "numpy._core")
     ),
 ]

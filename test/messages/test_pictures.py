@@ -82,7 +82,7 @@ def test_parts_of_the_format() -> None:
 
 @pytest.mark.parametrize("form", ["h264", "H.265", "hevc", "libx264", ""])
 def test_a_video_stream_is_named(form: str) -> None:
-    with pytest.raises(ImageError, match="video stream.*republish"):
+    with pytest.raises(ImageError, match=r"video stream.*republish"):
         rgb_from_message(compressed_message(b"\0\0\0\1\x67\x42\0\x1e" + bytes(60), form))
 
 

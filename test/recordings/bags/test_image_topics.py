@@ -89,5 +89,5 @@ def test_an_implausible_camera_info_counts_as_none_and_is_noted(tmp_path: Path) 
 def test_why_the_only_image_is_refused(tmp_path: Path) -> None:
     data = _file(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(RecordingError, match="cut.jpg: the image ends early"):
+    with pytest.raises(RecordingError, match=r"cut\.jpg: the image ends early"):
         open_recording(tmp_path / "cut.jpg")

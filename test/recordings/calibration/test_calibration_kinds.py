@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, says: str) -> None:
 
 def test_flags_that_no_camera_has_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((96, 128, 3), np.uint8))
-    with pytest.raises(CalibrationError, match="multiplied by width and height they are 74.24,184.32,64,48"):
+    with pytest.raises(CalibrationError, match=r"multiplied by width and height they are 74\.24,184\.32,64,48"):
         open_recording(tmp_path, camera="0.58,1.92,0.5,0.5")
     with pytest.raises(CalibrationError, match="principal point lies outside the image"):
         open_recording(tmp_path, camera="800,800,640,360")
