@@ -41,7 +41,8 @@ class BagRecording(Recording):
 
     Raises:
         RecordingError: no image topic, several and none named, or a name that is not there.
-        CalibrationError: the CameraInfo is malformed or does not fit the images (and no ``camera`` is given).
+        CalibrationError: the given ``camera`` does not fit the images, or the CameraInfo is malformed. One that no
+            camera has, or of another size, counts as none: `notes` say so.
     """
 
     kind = "bag"
@@ -99,6 +100,11 @@ class BagRecording(Recording):
 
     def _recorded_camera(self, view: TopicView, topic: str) -> CameraModel | None:
         camera, reason = usable_camera(view.info, view.rectified, view.size)
+        try:
+            if camera is not None and view.size is not None:
+                check_size(camera, view.size, topic)
+        except CalibrationError as error:
+            camera, reason = None, str(error)
         if reason:
             self.note(f"the camera_info of {topic} is not used, its images count as uncalibrated: {reason}")
         return camera

@@ -74,16 +74,22 @@ def test_the_zstd_transport_has_its_camera_info_beside(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames[0].image, RGB)
 
 
-def test_an_implausible_camera_info_counts_as_none_and_is_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("camera", "says"),
+    [
+        (CameraModel(64, 48, 400.0, 400.0, 320.0, 240.0), "principal point lies outside"),
+        (CameraModel(128, 96, 80.0, 80.0, 63.5, 47.5), "the calibration is for 128x96"),
+    ],
+)
+def test_an_implausible_camera_info_counts_as_none_and_is_noted(tmp_path: Path, camera: CameraModel, says: str) -> None:
     make = Messages()
-    larger = CameraModel(64, 48, 400.0, 400.0, 320.0, 240.0)
     topics = {
         "/camera/image_raw": lambda header: make.image(header, RGB, "rgb8"),
-        "/camera/camera_info": lambda header: make.camera_info(header, larger),
+        "/camera/camera_info": lambda header: make.camera_info(header, camera),
     }
     recording = open_recording(write_bag(tmp_path / "bag", topics))
     assert recording.camera is None and len(list(recording)) == 3
-    assert any("principal point lies outside" in note for note in recording.notes)
+    assert any(says in note for note in recording.notes)
 
 
 def test_why_the_only_image_is_refused(tmp_path: Path) -> None:
