@@ -77,7 +77,7 @@ def _parsed(text: str, size: tuple[int, int] | None) -> CameraModel:
         return _from_mapping(content, size)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise CalibrationError(f"{path}: the calibration is malformed ({type(error).__name__}: {error})") from error
 
 

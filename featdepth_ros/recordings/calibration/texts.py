@@ -48,6 +48,15 @@ def load_mapping(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"calibration file {path} cannot be read: {error}") from error
+    try:
+        return _mapping(path, text)
+    except yaml.YAMLError as error:
+        raise CalibrationError(f"calibration file {path} is not YAML: {error}") from error
+    except ValueError as error:  # numbers and dates that are none, in ini files and in YAML
+        raise CalibrationError(f"calibration file {path} holds values that are none: {error}") from error
+
+
+def _mapping(path: Path, text: str) -> dict[str, Any]:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", ";"))]
     if lines and all(_COLMAP_LINE.fullmatch(line) for line in lines):
         return dict(_colmap_camera(path, line) for line in lines)
@@ -55,10 +64,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
         return _ini(lines)
     text = re.sub(r"^%YAML:?\s*1\.0\s*$", "", text, flags=re.MULTILINE)  # OpenCV's header is not YAML
     text = text.replace("!!opencv-matrix", "")
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
-    except yaml.YAMLError as error:
-        raise CalibrationError(f"calibration file {path} is not YAML: {error}") from error
+    documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
     if not documents:
         raise CalibrationError(f"calibration file {path} holds no calibration")
     return _nested(documents[0])

@@ -93,7 +93,7 @@ def read_pose_file(path: Path, expected: PoseFormat | None = None, skip_bad: boo
     keys, poses, problems = [], [], []
     for position, (number, fields) in enumerate(table.lines):
         try:
-            if len(fields) < min(width, 8 if kind != "kitti" else width) or (not skip_bad and len(fields) != width):
+            if len(fields) < 8 or (len(fields) != width and (kind == "kitti" or not skip_bad)):
                 raise RecordingError(
                     f"{path}: line {number} has {len(fields)} numbers, line {table.lines[0][0]} has {width}; "
                     "expected the same number on each (is the file cut short?)"

@@ -24,11 +24,12 @@ def scan_mcap(path: Path) -> Iterator[RawTopic | RawMessage]:
 
 def has_chunks(path: Path) -> bool:
     """Tell whether the messages of an MCAP file lie in chunks, which its index is of."""
+    end = path.stat().st_size
     with path.open("rb") as file:
         file.read(len(_MAGIC))
         while len(head := file.read(9)) == 9:
             operation, size = struct.unpack("<BQ", head)
-            if operation in (_MESSAGE, _CHUNK, _DATA_END):
+            if operation in (_MESSAGE, _CHUNK, _DATA_END) or size > end:
                 return bool(operation == _CHUNK)
             file.seek(size, 1)
     return False
