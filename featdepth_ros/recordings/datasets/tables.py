@@ -66,7 +66,7 @@ def stamp_unit(stamps: Sequence[str]) -> Decimal:
     largest = Decimal(0)
     for text in stamps:
         try:
-            value = abs(Decimal(text))
+            value = Decimal(text).copy_abs()
         except InvalidOperation:
             continue
         if value.is_finite():
@@ -106,7 +106,7 @@ def parse_stamp_ns(text: str, path: Path, line: int, unit: Decimal = SECOND_NS) 
     """
     try:
         stamp = round(Decimal(text) * unit)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):  # decimal's Overflow and Python's are both arithmetic errors
         stamp = None
     if stamp is None or abs(stamp) >= 2**63:
         raise RecordingError(f"{path}, line {line}: '{text}' is no stamp; expected a number of {_UNITS[unit]}")
