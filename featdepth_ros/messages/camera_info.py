@@ -31,22 +31,36 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[DistortionModel, tuple[float, ...]]:
-    """Return model and coefficients in the package's words, from any tool's.
+    """Return model and coefficients in the package's words, from any driver's or tool's.
+
+    The one reading of messages and files. Zeros bend nothing: they are no distortion, whatever the name and the count
+    (a fisheye keeps its model). Zeros behind the last coefficient a model takes are left out. Eight numbers or more
+    are the rational model, whose order continues plumb_bob's; names count without regard to case.
 
     Raises:
-        CalibrationError: the model is not known, or does not take that many coefficients.
+        CalibrationError: the model is not known or not named, or takes another number of coefficients.
     """
     name = MODEL_NAMES.get(model.strip().lower().replace(" ", "_"))
     values = tuple(float(v) for v in coefficients)
-    if name is None:
-        raise CalibrationError(f"distortion model '{model}' is not known; expected one of {', '.join(COEFFICIENTS)}")
-    if name == "none" and any(values):
-        name = "plumb_bob"
-    if name == "plumb_bob" and len(values) in COEFFICIENTS["rational_polynomial"]:
-        name = "rational_polynomial"
-    if name in ("none", "plumb_bob", "rational_polynomial") and not any(values):
+    if name == "equidistant" and not values:
+        raise CalibrationError(f"distortion model '{model}' comes without coefficients; expected 4")
+    if name != "equidistant" and not any(values):
         return "none", ()
-    return name, values
+    if name is None:
+        raise CalibrationError(f"distortion model '{model}' is not known{nearest_name(model, MODEL_NAMES)}")
+    if name == "none":
+        raise CalibrationError(
+            f"there are {len(values)} distortion coefficients but no distortion model is named; "
+            "name it (plumb_bob, rational_polynomial, equidistant)"
+        )
+    for kind in (name, "rational_polynomial") if name == "plumb_bob" else (name,):
+        for count in sorted(COEFFICIENTS[kind], reverse=True):
+            if len(values) == count or (len(values) > count and not any(values[count:])):
+                return kind, values[:count]
+    raise CalibrationError(
+        f"distortion model '{model}' has {len(values)} coefficients; "
+        f"expected {' or '.join(map(str, COEFFICIENTS[name]))}"
+    )
 
 
 def is_calibrated(info: Any) -> bool:
@@ -83,7 +97,7 @@ def camera_from_info(
     projection = None if p[0] == 0.0 else (p[0], p[5], p[2], p[6])
     if projection is not None and (projection[0] <= 0 or projection[1] <= 0):
         raise CalibrationError(f"camera_info's p has focal lengths {projection[:2]}; expected both positive, or p zero")
-    model, coefficients = _distortion(str(info.distortion_model), d)
+    model, coefficients = distortion_of(str(info.distortion_model), d)
     rectification = None if not any(r) or r == _IDENTITY else r
     if rectified:
         focal = projection or focal
@@ -138,34 +152,6 @@ def _numbers(info: Any, name: str) -> tuple[float, ...]:
     if not all(math.isfinite(v) for v in numbers):
         raise CalibrationError(f"{name.upper()} of the CameraInfo holds a non-finite value: {numbers}")
     return numbers
-
-
-def _distortion(name: str, coefficients: tuple[float, ...]) -> tuple[DistortionModel, tuple[float, ...]]:
-    """Return a message's model; stricter than `distortion_of`, for drivers have no habits that need guessing."""
-    if not coefficients:
-        if MODEL_NAMES.get(name) == "equidistant":
-            raise CalibrationError(
-                f"distortion model '{name}' comes without coefficients; expected 4 in camera_info's d"
-            )
-        return "none", ()
-    if not name:
-        if any(coefficients):
-            raise CalibrationError(
-                f"camera_info has {len(coefficients)} coefficients in d but no distortion_model; "
-                "the driver must name it (plumb_bob, rational_polynomial, equidistant)"
-            )
-        return "none", ()
-    model = MODEL_NAMES.get(name)
-    if model is None:
-        raise CalibrationError(f"distortion model '{name}' is not known{nearest_name(name, MODEL_NAMES)}")
-    if len(coefficients) not in COEFFICIENTS[model]:
-        raise CalibrationError(
-            f"distortion model '{name}' has {len(coefficients)} coefficients in camera_info's d; "
-            f"expected {' or '.join(map(str, COEFFICIENTS[model]))}"
-        )
-    if model != "equidistant" and not any(coefficients):
-        return "none", ()
-    return model, coefficients
 
 
 def _roi(roi: Any, width: int, height: int) -> tuple[int, int, int, int] | None:

@@ -1,7 +1,8 @@
 """Image and CompressedImage messages of any origin (rclpy's, rosbags', ROS 1's) to arrays.
 
 numpy and OpenCV only: cv_bridge is not on PyPI for numpy 2 and breaks whenever numpy's ABI moves (see
-docs/decisions.md). The result agrees with cv_bridge's ``imgmsg_to_cv2(msg, "rgb8")``.
+docs/decisions.md). The result agrees with cv_bridge's ``imgmsg_to_cv2(msg, "rgb8")``, except where 16 bits are not
+filled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError, nearest_name
-from featdepth_ros.messages.decode import decode_image
+from featdepth_ros.messages.compressed import BAYER_TO_RGB, raw_image, rgb_from_compressed
+from featdepth_ros.messages.sixteen_bits import eight_bits
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class _Encoding:
     to_rgb: int | None
     planes: tuple[int, int] = (1, 1)  # rows in memory per row of image, as a fraction
     even: tuple[bool, bool] = (False, False)  # (width, height) must be even
+    full_chroma: bool = False  # a plane of brightness, then one chroma pair a pixel
 
 
 _ENCODINGS: dict[str, _Encoding] = {
@@ -35,58 +38,71 @@ _ENCODINGS: dict[str, _Encoding] = {
     "rgba": _Encoding(4, 8, cv2.COLOR_RGBA2RGB),
     "bgra": _Encoding(4, 8, cv2.COLOR_BGRA2RGB),
     "mono": _Encoding(1, 8, cv2.COLOR_GRAY2RGB),
-    # OpenCV names Bayer patterns by the second row's second and third pixel, ROS by the first row.
-    "bayer_rggb": _Encoding(1, 8, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr": _Encoding(1, 8, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg": _Encoding(1, 8, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg": _Encoding(1, 8, cv2.COLOR_BayerGB2RGB),
+    **{name: _Encoding(1, 8, to_rgb) for name, to_rgb in BAYER_TO_RGB.items()},
 }
 _BY_NAME: dict[str, _Encoding] = {
     **{f"{name}8": e for name, e in _ENCODINGS.items()},
     **{f"{name}16": _Encoding(e.channels, 16, e.to_rgb) for name, e in _ENCODINGS.items()},
-    "8UC1": _ENCODINGS["mono"],
-    "8UC3": _ENCODINGS["bgr"],  # OpenCV's habit, as cv_bridge takes it
-    "8UC4": _ENCODINGS["bgra"],
+    "8uc1": _ENCODINGS["mono"],
+    "16uc1": _Encoding(1, 16, cv2.COLOR_GRAY2RGB),  # infrared and thermal cameras; depth is told by its topic
+    "8uc3": _ENCODINGS["bgr"],  # OpenCV's habit, as cv_bridge takes it
+    "8uc4": _ENCODINGS["bgra"],
     "uyvy": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
     "yuv422": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
     "yuyv": _Encoding(2, 8, cv2.COLOR_YUV2RGB_YUY2, even=(True, False)),
     "yuv422_yuy2": _Encoding(2, 8, cv2.COLOR_YUV2RGB_YUY2, even=(True, False)),
     "nv12": _Encoding(1, 8, cv2.COLOR_YUV2RGB_NV12, planes=(3, 2), even=(True, True)),
     "nv21": _Encoding(1, 8, cv2.COLOR_YUV2RGB_NV21, planes=(3, 2), even=(True, True)),
+    "nv24": _Encoding(1, 8, None, planes=(3, 1), full_chroma=True),
+    "i420": _Encoding(1, 8, cv2.COLOR_YUV2RGB_I420, planes=(3, 2), even=(True, True)),
+    "yuv420": _Encoding(1, 8, cv2.COLOR_YUV2RGB_I420, planes=(3, 2), even=(True, True)),
+    "yv12": _Encoding(1, 8, cv2.COLOR_YUV2RGB_YV12, planes=(3, 2), even=(True, True)),
 }
-_NOT_PICTURES = re.compile(r"(16|32|64)[USF]C\d+|8SC\d+")
-#: Encodings of depth; infrared and thermal cameras send pictures as 16UC1 too.
-DEPTH_ENCODINGS = ("32FC1", "64FC1", "16UC1")
+_NOT_PICTURES = re.compile(r"(16|32|64)[USF]C\d+|8SC\d+", re.IGNORECASE)
+#: YUV of video range (BT.601) to RGB, as OpenCV converts its other YUV formats: rows R, G, B; columns Y, U, V, 1.
+_YUV_TO_RGB = np.array(
+    [[1.164, 0.0, 1.596, -222.921], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]], np.float32
+)
 
 
-def rgb_from_message(message: Any, grey16: bool = False) -> NDArray[np.uint8]:
+def rgb_from_message(message: Any) -> NDArray[np.uint8]:
     """Return the picture of a sensor_msgs Image or CompressedImage.
+
+    Encodings count without regard to case. 16UC1 is a grey picture here, as infrared and thermal cameras send it:
+    who chooses a topic keeps depth out.
 
     Args:
         message: any object with the message's fields.
-        grey16: take 16UC1 for a grey picture (infrared, thermal); otherwise it is refused as depth.
 
     Returns:
-        (H, W, 3) uint8 RGB. It may share memory with the message: do not write to it. 16-bit pictures are scaled
-        by 255 / 65535 and rounded.
+        (H, W, 3) uint8 RGB. It may share memory with the message: do not write to it. 16 bits become 8 as in
+        `eight_bits`.
 
     Raises:
         ImageError: the encoding is unknown or no picture, or size, step and data do not fit each other.
     """
     if hasattr(message, "format"):
-        return _decompressed(message)
-    encoding = "mono16" if grey16 and message.encoding == "16UC1" else str(message.encoding)
-    layout = _layout(encoding, message.width, message.height)
+        raw = raw_image(message)
+        return rgb_from_compressed(message) if raw is None else rgb_from_message(raw)
+    layout = _layout(str(message.encoding), message.width, message.height)
     rows = message.height * layout.planes[0] // layout.planes[1]
     pixels = _rows(message, message.width * layout.channels * layout.bits // 8, rows)
     if layout.bits == 16:
         words = np.ascontiguousarray(pixels).view(">u2" if message.is_bigendian else "<u2")
-        pixels = ((words.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        pixels = eight_bits(words, grey=layout.to_rgb == cv2.COLOR_GRAY2RGB)
+    if layout.full_chroma:
+        return _from_full_chroma(pixels, message.width, message.height)
     if layout.channels > 1:
         pixels = pixels.reshape(rows, message.width, layout.channels)
     if layout.to_rgb is None:
         return np.ascontiguousarray(pixels)
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), layout.to_rgb), dtype=np.uint8)
+
+
+def _from_full_chroma(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    chroma = np.ascontiguousarray(pixels[height:]).reshape(height, width, 2)
+    yuv = np.concatenate([pixels[:height, :, None], chroma], axis=2)
+    return np.asarray(cv2.transform(yuv, _YUV_TO_RGB), dtype=np.uint8)
 
 
 def depth_from_message(message: Any) -> NDArray[np.float32]:
@@ -95,33 +111,25 @@ def depth_from_message(message: Any) -> NDArray[np.float32]:
     Raises:
         ImageError: another encoding, or data that do not fit the message's own size.
     """
-    if message.encoding not in ("32FC1", "16UC1"):
+    encoding = str(message.encoding).upper()
+    if encoding not in ("32FC1", "16UC1"):
         raise ImageError(f"a depth image has encoding '{message.encoding}'; expected 32FC1 (m) or 16UC1 (mm)")
-    dtype = np.dtype((">" if message.is_bigendian else "<") + ("f4" if message.encoding == "32FC1" else "u2"))
+    dtype = np.dtype((">" if message.is_bigendian else "<") + ("f4" if encoding == "32FC1" else "u2"))
     values = np.ascontiguousarray(_rows(message, message.width * dtype.itemsize, message.height)).view(dtype)
-    if message.encoding == "32FC1":
+    if encoding == "32FC1":
         return values.astype(np.float32)
     return np.where(values == 0, np.float32(np.nan), values.astype(np.float32) / np.float32(1000.0))
 
 
-def _decompressed(message: Any) -> NDArray[np.uint8]:
-    if "compressedDepth" in message.format:
-        raise ImageError(f"compressed image format is '{message.format}'; expected a picture, this is depth")
-    try:
-        return decode_image(np.frombuffer(message.data, np.uint8), upright=False)
-    except ImageError as error:
-        raise ImageError(f"compressed image ('{message.format}') cannot be decoded: {error}") from error
-
-
 def _layout(encoding: str, width: int, height: int) -> _Encoding:
-    layout = _BY_NAME.get(encoding)
+    layout = _BY_NAME.get(encoding.lower())
     if layout is None:
         if _NOT_PICTURES.fullmatch(encoding):
             raise ImageError(
                 f"image encoding '{encoding}' holds measurements (depth?), not a picture; "
                 "expected a colour or grey camera topic"
             )
-        raise ImageError(f"image encoding '{encoding}' is not known{nearest_name(encoding, _BY_NAME)}")
+        raise ImageError(f"image encoding '{encoding}' is not known{nearest_name(encoding.lower(), _BY_NAME)}")
     if (layout.even[0] and width % 2) or (layout.even[1] and height % 2):
         raise ImageError(f"{encoding} image is {width}x{height}; its chroma needs even sides")
     return layout

@@ -145,7 +145,14 @@ def _layers(weights: WeightsFile, part: str) -> int:
 
 def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
     expected: Mapping[str, Tensor] = model.state_dict()
-    missing = [key for key in expected if key not in weights.state]
+    # How many batches a norm has seen: books that old files do not keep, and no forward pass opens.
+    counters = {
+        key: torch.zeros((), dtype=torch.int64)
+        for key in expected
+        if key.endswith(".num_batches_tracked") and key not in weights.state
+    }
+    state = {**weights.state, **counters}
+    missing = [key for key in expected if key not in state]
     unexpected = [key for key in weights.state if key not in expected]
     shapes = [
         f"{key} is {tuple(value.shape)}, expected {tuple(expected[key].shape)}"
@@ -159,4 +166,4 @@ def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
     ]
     if problems:
         raise CheckpointError(f"'{weights.path}' does not fit {model.info.architecture}: {'; '.join(problems)}")
-    model.load_state_dict(weights.state, strict=True, assign=True)
+    model.load_state_dict(state, strict=True, assign=True)

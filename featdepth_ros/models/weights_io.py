@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,8 +25,23 @@ from featdepth_ros.models.info import ModelInfo
 HEADER_KEY = "featdepth"
 #: What the format allows.
 LARGEST_HEADER_BYTES = 100_000_000
-#: Where the tensors lie in published files (mmcv: ``state_dict``) and in training checkpoints (``model``).
-_STATE_KEYS = ("state_dict", "model")
+#: Where the tensors lie in published files (mmcv: ``state_dict``), in training checkpoints (``model``), and in those
+#: of PyTorch's tutorial.
+_STATE_KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
+#: What runs keep beside their tensors in one dictionary: an epoch, an image size.
+_BOOKKEEPING = (bool, int, float, str, type(None), np.generic)
+#: What pickles of numpy's numbers and arrays name: their types, and the functions that make them of bytes. The latter
+#: have two names, before and from numpy 2 on.
+_NUMPY_DATA: list[Any] = [
+    np.dtype,
+    np.ndarray,
+    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdFDSU"},
+    *(
+        (maker, f"{room}.multiarray.{name}")
+        for maker, name in ((np.float64(0).__reduce__()[0], "scalar"), (np.zeros(0).__reduce__()[0], "_reconstruct"))
+        for room in ("numpy.core", "numpy._core")
+    ),
+]
 #: Put before every key by DataParallel and torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
 
@@ -117,11 +135,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelInfo | None]:
 
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with _numpy_allowed():
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"'{path}' was refused: it is damaged, or holds Python objects beyond plain tensors, which could run "
-            f"code ({_first_line(error)}). Save its state_dict alone."
+            f"code ({_what_was_refused(error)}). Save its state_dict alone."
         ) from error
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, UnicodeDecodeError... on damaged files
         raise CheckpointError(
@@ -136,6 +155,10 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             state = content[key]
             dropped = [_describe(name, value) for name, value in content.items() if name != key]
             break
+    beside = [str(key) for key, value in state.items() if isinstance(value, _BOOKKEEPING)]
+    if len(beside) < len(state):
+        state = {key: value for key, value in state.items() if str(key) not in beside}
+        dropped.extend(beside)
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange or not state:
         contents = f"{_some(strange)} are no tensors" if strange else "it is empty"
@@ -156,6 +179,21 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def _numpy_allowed() -> AbstractContextManager[None]:
+    """Let numbers of numpy pass `torch.load`; before PyTorch 2.6 they are refused."""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        return nullcontext()
+    allowed: AbstractContextManager[None] = torch.serialization.safe_globals(_NUMPY_DATA)
+    return allowed
+
+
+def _what_was_refused(error: Exception) -> str:
+    """Return the name of the object that torch refuses, or the first line of what it says, without terminal escapes."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    match = re.search(r"GLOBAL ([\w.]+)", text)
+    return match[1] if match else (text.strip().splitlines() or ["no details"])[0][:160]
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
+from featdepth_ros.recordings.bags.storage.files import is_bag
 from featdepth_ros.recordings.calibration.files import CameraArgument
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest
 from featdepth_ros.recordings.datasets.euroc import euroc_root, open_euroc
@@ -58,8 +59,12 @@ def open_recording(
         raise RecordingError("partner_camera is given without a partner; name the partner, or say auto")
     if not path.exists():
         raise RecordingError(f"there is no recording at '{path}'")
-    from featdepth_ros.recordings.bags.source import is_bag
+    return _open(path, topic, camera, rate_hz, request)
 
+
+def _open(
+    path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, request: PartnerRequest | None
+) -> Recording:
     if is_bag(path):
         from featdepth_ros.recordings.bags.recording import BagRecording
 
@@ -95,10 +100,10 @@ def _open_folder(
         return open_suffixed(path, files, topic, camera, rate_hz, partner)
     if files:
         return open_images("images", path.name, files, camera, rate_hz, partner)
-    below = [p for p in sorted(path.rglob("*")) if p.is_dir() and _is_data_set(p)]
+    below = [p for p in sorted(path.rglob("*")) if p.is_dir() and (_is_data_set(p) or is_bag(p))]
     below = [p for p in below if p.parent not in below]
     if len(below) == 1:
-        return _open_folder(below[0], topic, camera, rate_hz, partner)
+        return _open(below[0], topic, camera, rate_hz, partner)
     if below:
         names = ", ".join(str(p.relative_to(path)) for p in below[:8])
         raise RecordingError(f"folder '{path}' holds {len(below)} recordings; name one: {names}")

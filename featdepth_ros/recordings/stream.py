@@ -102,7 +102,7 @@ class BagStream:
     ) -> None:
         unknown = []
         for name, topic in self._source.topics.items():
-            if not known_type(topic.msgtype) or (self._source.ros1 and not topic.convertible):
+            if not known_type(topic.msgtype) or (topic.ros1 and not topic.convertible):
                 unknown.append(f"{name} ({topic.msgtype})")
             elif not alone or name == chosen or not is_picture(self._source, topic):
                 self._names[name] = name
@@ -232,7 +232,7 @@ def open_stream(path: Path, options: StreamOptions, known_type: Callable[[str], 
     Raises:
         FeatDepthError: it cannot be opened, or the options do not fit it.
     """
-    from featdepth_ros.recordings.bags.source import is_bag
+    from featdepth_ros.recordings.bags.storage.files import is_bag
 
     if path.exists() and is_bag(path):
         if options.compressed:

@@ -87,7 +87,7 @@ def _points(path: Path) -> NDArray[np.float32]:
 
 
 def _frame(words: Sequence[str], split: Path | None) -> tuple[int, str]:
-    if len(words) < 2 or not words[1].isdigit() or (words[2:] and words[2] not in ("l", "r")):
+    if len(words) < 2 or not words[1].isdecimal() or (words[2:] and words[2] not in ("l", "r")):
         raise EvaluationError(f"{split}: '{' '.join(words)}' is no line of the form 'folder frame l|r'")
     return int(words[1]), words[2] if len(words) > 2 else "l"
 
@@ -115,7 +115,7 @@ def _kitti_raw(root: Path, split: Path | None, kind: KittiTruth) -> list[Sample]
         lines = [
             [folder, image.stem, "l"]
             for folder, image in images
-            if image.stem.isdigit() and truth_path(folder, 2, int(image.stem)).is_file()
+            if image.stem.isdecimal() and truth_path(folder, 2, int(image.stem)).is_file()
         ]
     samples = []
     for words in lines:
@@ -144,11 +144,11 @@ def _kitti_odom(root: Path, split: Path | None) -> list[Sample]:
     lines = _lines(split)
     if lines is None:
         clouds = sorted(sequences.glob("*/velodyne/*.bin"))
-        lines = [[p.parents[1].name, p.stem, "l"] for p in clouds if p.stem.isdigit()]
+        lines = [[p.parents[1].name, p.stem, "l"] for p in clouds if p.stem.isdecimal()]
     samples = []
     for words in lines:
         number, side = _frame(words, split)
-        folder = sequences / (f"{int(words[0]):02d}" if words[0].isdigit() else words[0])
+        folder = sequences / (f"{int(words[0]):02d}" if words[0].isdecimal() else words[0])
         image = layouts.kitti_odometry_image(folder, (2, 0) if side == "l" else (3, 1), number)
         truth = layouts.kitti_odometry_laser(folder, number)
         samples.append(_sample(f"{folder.name} {number} {side}", image, truth, read_truth, folder, image))

@@ -99,7 +99,7 @@ def read_trajectory_file(
     label = name or source.name
     if not source.exists():
         raise EvaluationError(f"no trajectory at {source}")
-    from featdepth_ros.recordings.bags.source import is_bag
+    from featdepth_ros.recordings.bags.storage.files import is_bag
 
     if is_bag(source):
         return _from_bag(source, topic, label, with_covariances=with_covariances)

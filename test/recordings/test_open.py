@@ -188,12 +188,14 @@ def test_every_public_name_is_what_it_says() -> None:
         recordings.nothing  # noqa: B018
 
 
-def test_numbered_poses_of_a_kitti_sequence_are_refused(tmp_path: Path) -> None:
+def test_numbered_poses_of_a_kitti_sequence_are_of_their_frames(tmp_path: Path) -> None:
     write_kitti_odometry(tmp_path, frames(3))
     poses = tmp_path / "poses" / "00.txt"
+    whole = [frame.T_world_camera for frame in open_recording(tmp_path)]
     lines = poses.read_text().splitlines()
-    poses.write_text("".join(f"{number} {line}\n" for number, line in zip((0, 1, 2), lines, strict=True)))
-    assert len(open_recording(tmp_path)) == 3
-    poses.write_text("".join(f"{number} {line}\n" for number, line in zip((0, 2, 4), lines, strict=True)))
-    with pytest.raises(RecordingError, match="numbers its frames; expected one line for each frame"):
-        open_recording(tmp_path)
+    poses.write_text(f"2 {lines[2]}\n0 {lines[0]}\n")
+    recording = open_recording(tmp_path)
+    first, second, third = recording
+    np.testing.assert_array_equal(first.T_world_camera, whole[0])
+    np.testing.assert_array_equal(third.T_world_camera, whole[2])
+    assert second.T_world_camera is None and "1 of the 3 frames" in recording.notes[0]

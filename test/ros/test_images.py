@@ -163,7 +163,7 @@ def spoiled(**changes: object) -> Image:
         (spoiled(encoding="rbg8"), "did you mean 'rgb8'"),
         (spoiled(encoding=""), "not known"),
         (spoiled(encoding="32FC1"), "depth"),
-        (spoiled(encoding="16UC1"), "depth"),
+        (spoiled(encoding="64FC1"), "depth"),
         (spoiled(width=0), "0x12"),
         (spoiled(height=0), "16x0"),
         (spoiled(step=47), "step is 47"),

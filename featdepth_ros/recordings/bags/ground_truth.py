@@ -11,7 +11,8 @@ from featdepth_ros.errors import ImageError, RecordingError
 from featdepth_ros.messages.images import depth_from_message
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
-from featdepth_ros.recordings.bags.trajectory import static_transform, trajectory_of
+from featdepth_ros.recordings.bags.trajectory import trajectory_of
+from featdepth_ros.recordings.bags.transforms import static_transform
 from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, IMAGE, ODOMETRY, sibling_topic
 
 

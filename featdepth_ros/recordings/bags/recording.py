@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
-from featdepth_ros.messages.camera_info import camera_from_info
+from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.ground_truth import BagTruth
-from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
+from featdepth_ros.recordings.bags.storage.records import RawMessage
 from featdepth_ros.recordings.bags.topics import choose_pair, choose_topic
 from featdepth_ros.recordings.bags.types import CAMERA_INFO, sibling_topic
 from featdepth_ros.recordings.calibration.extrinsics import make_rig, partner_argument
@@ -40,7 +41,8 @@ class BagRecording(Recording):
 
     Raises:
         RecordingError: no image topic, several and none named, or a name that is not there.
-        CalibrationError: the CameraInfo is malformed or does not fit the images (and no ``camera`` is given).
+        CalibrationError: the given ``camera`` does not fit the images, or the CameraInfo is malformed. One that no
+            camera has, or of another size, counts as none: `notes` say so.
     """
 
     kind = "bag"
@@ -64,7 +66,7 @@ class BagRecording(Recording):
         self.rate_hz = rate_hz or median_rate_hz(stamps)
         self.camera = resolve_camera(camera, view.size)
         if self.camera is None and view.info is not None:
-            self.camera = camera_from_info(view.info, view.rectified, view.size)
+            self.camera = self._recorded_camera(view, self.topic)
         if self.camera is not None and view.size is not None:
             check_size(self.camera, view.size, self.topic)
         pinhole = self.camera is not None and self.camera.is_pinhole
@@ -87,7 +89,7 @@ class BagRecording(Recording):
             )
         recorded = None
         if other.info is not None and partner_argument(camera, request.camera) is None:
-            recorded = camera_from_info(other.info, other.rectified, other.size)
+            recorded = self._recorded_camera(other, name)
         rig = make_rig(
             name, request, camera, self.camera, other.size, recorded,
             lambda *models: bag_extrinsics(self.source, view, other, models, self.note),
@@ -95,6 +97,17 @@ class BagRecording(Recording):
         if other.size is not None:
             check_size(rig.camera, other.size, name)
         return rig
+
+    def _recorded_camera(self, view: TopicView, topic: str) -> CameraModel | None:
+        camera, reason = usable_camera(view.info, view.rectified, view.size)
+        try:
+            if camera is not None and view.size is not None:
+                check_size(camera, view.size, topic)
+        except CalibrationError as error:
+            camera, reason = None, str(error)
+        if reason:
+            self.note(f"the camera_info of {topic} is not used, its images count as uncalibrated: {reason}")
+        return camera
 
     def _view(self, topic: str, with_info: bool = True) -> tuple[TopicView, list[int]]:
         """Return what the first messages of an image topic and its CameraInfo say, and the first stamps (ns)."""
@@ -104,7 +117,7 @@ class BagRecording(Recording):
                 message = self.source.decode(raw)
                 stamps.append(header_stamp_ns(message))
                 if size is None:
-                    rgb = rgb_from_message(message, grey16=True)
+                    rgb = rgb_from_message(message)
                     size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
             except (RecordingError, ImageError):
                 continue
@@ -182,11 +195,13 @@ class BagRecording(Recording):
 
     def _frame(self, raw: RawMessage, name: str) -> Frame:
         message = self.source.decode(raw)
-        image = rgb_from_message(message, grey16=True)
+        image = rgb_from_message(message)
         if not image.flags.writeable:  # the message's own bytes
             image = image.copy()
         if self.camera is not None:
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
         stamp_ns = raw.log_ns if self._log_time_stamps else header_stamp_ns(message)
+        if stamp_ns == 0:  # recording times are of another clock
+            raise RecordingError("its header holds no stamp, those of other images do")
         pose = None if self._truth is None else self._truth.pose(stamp_ns)
         return Frame(image, stamp_ns, name, self.camera, None, pose)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import RecordingError
-from featdepth_ros.recordings.bags.records import BagBackend, RawMessage, RawTopic, is_ros1_bag
+from featdepth_ros.messages.zstandard import ZSTD_MAGIC, decompress_zstd
+from featdepth_ros.recordings.bags.storage.files import bag_files, parts_of
+from featdepth_ros.recordings.bags.storage.records import BagBackend, RawMessage, RawTopic
 from featdepth_ros.recordings.bags.types import require_rosbags, ros2_store, same_layout
-
-BAG_SUFFIXES = (".bag", ".db3", ".mcap")
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class BagTopic:
         transient_local: latched, as ``/tf_static`` is.
         reliable: the recorded publisher's reliability, None when the bag does not say.
         convertible: its messages can be had in ROS 2's serialisation.
+        ros1: they are stored in ROS 1's, and converted on the way.
     """
 
     name: str
@@ -33,17 +33,7 @@ class BagTopic:
     transient_local: bool
     reliable: bool | None
     convertible: bool
-
-
-def is_bag(path: Path) -> bool:
-    """Tell whether a path looks like a bag: by suffix, or a folder that holds a ROS 2 bag's files."""
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
-    return path.suffix.lower() in BAG_SUFFIXES
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix in (".db3", ".mcap") and p.is_file())
+    ros1: bool = False
 
 
 class BagSource:
@@ -51,7 +41,6 @@ class BagSource:
 
     Attributes:
         path: of the bag.
-        ros1: it is a ROS 1 bag; messages are converted on the way.
         topics: by name.
         notes: how it was read, where that is worth knowing (truncated, unindexed, damaged at the end).
 
@@ -63,35 +52,37 @@ class BagSource:
     def __init__(self, path: Path) -> None:
         require_rosbags()
         self.path = path
-        self.ros1 = is_ros1_bag(path)
         self.notes: list[str] = []
+        self._files: list[Path] = []
+        self._complete = False
         self._backend = self._open()
         self.topics: dict[str, BagTopic] = {}
         for raw in self._backend.topics():
             self._add(raw)
 
     def _open(self) -> BagBackend:
-        from featdepth_ros.recordings.bags.rosbags_backend import RosbagsBackend
-        from featdepth_ros.recordings.bags.salvage.backend import salvage
+        from featdepth_ros.recordings.bags.storage.indexed import IndexedBackend
+        from featdepth_ros.recordings.bags.storage.parts import PartsBackend
 
+        reason = ""
+        if self.path.is_dir() and (self.path / "metadata.yaml").is_file():
+            self._files = bag_files(self.path)
+            try:
+                return IndexedBackend(self.path)
+            except Exception as error:  # noqa: BLE001 - damaged files raise anything, assertions included
+                reason = str(error) or type(error).__name__
+                self.notes.append(
+                    f"the bag is damaged ({reason.rstrip('.')}); its files are read without metadata.yaml"
+                )
+        elif self.path.is_dir():
+            self.notes.append("the bag has no metadata.yaml; its files are read in the order of their numbers")
+        self._files = parts_of(self.path)
         try:
-            return RosbagsBackend(self.path)
-        except Exception as error:  # noqa: BLE001 - the reader raises anything from damaged files, assertions included
-            reason = str(error) or type(error).__name__
-        files = [self.path] if self.path.is_file() else _storage_files(self.path)
-        if len(files) == 1 and not (self.path / "metadata.yaml").is_file() and self.path.is_dir():
-            with contextlib.suppress(Exception):  # a recorder that was killed leaves no metadata; the file may be whole
-                backend: BagBackend = RosbagsBackend(files[0])
-                self.notes.append("the bag has no metadata.yaml; its one file is read directly")
-                return backend
-        salvaged = salvage(files)
-        if salvaged is None:
-            raise RecordingError(f"bag '{self.path}' cannot be read: {reason}")
-        self.notes.append(
-            f"the bag is damaged ({reason.rstrip('.')}); its {sum(t.count for t in salvaged.topics())} readable "
-            "messages are used, in the order they were written"
-        )
-        return salvaged
+            backend = PartsBackend(self._files)
+        except RecordingError as error:
+            raise RecordingError(f"bag '{self.path}' cannot be read: {reason or error}") from error
+        self.notes.extend(backend.notes)
+        return backend
 
     def _add(self, raw: RawTopic) -> None:
         if raw.name in self.topics:  # several publishers of one topic
@@ -101,28 +92,54 @@ class BagSource:
             count = raw.count
         store = ros2_store()
         convertible = raw.msgtype in store.fielddefs
-        if convertible and self.ros1:
+        if convertible and raw.ros1:
             convertible = _ros1_layout_equals(raw)
-        self.topics[raw.name] = BagTopic(
-            raw.name, raw.msgtype, count, raw.transient_local or raw.name == "/tf_static", raw.reliable, convertible
-        )
+        latched = raw.transient_local or raw.name == "/tf_static"
+        self.topics[raw.name] = BagTopic(raw.name, raw.msgtype, count, latched, raw.reliable, convertible, raw.ros1)
 
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:
-        """Yield the messages of the named topics, CDR-serialised, until the end or to where the bag is readable."""
-        convert: Callable[[bytes | memoryview, str], bytes | memoryview]
-        convert = ros2_store().ros1_to_cdr if self.ros1 else _unchanged
-        count = 0
+        """Yield the messages of the named topics, CDR-serialised, until the end or to where the bag is readable.
+
+        Where fewer come than the index counts, the files' records are walked through for the rest.
+        """
+        announced = sum(topic.count for topic in self.topics.values() if topic.name in names)
+        count, last_ns, reason = 0, -1, ""
         try:
             for message in self._backend.messages(names):
                 count += 1
-                yield message._replace(data=convert(message.data, self.topics[message.topic].msgtype))
+                last_ns = max(last_ns, message.log_ns)
+                yield self._converted(message)
         except GeneratorExit:
             raise
         except Exception as error:  # noqa: BLE001 - see _open
             reason = str(error) or type(error).__name__
+        if count < announced and not self._complete:
+            for message in self._rest(names, count, last_ns):
+                count += 1
+                yield self._converted(message)
+        if reason or count < announced:
+            reason = reason or f"its index counts {announced}"
             note = f"the bag is readable up to message {count} of the topics asked for: {reason}"
             if note not in self.notes:
                 self.notes.append(note)
+
+    def _rest(self, names: Collection[str], count: int, last_ns: int) -> Iterator[RawMessage]:
+        """Yield what a walk through the files finds behind the last message; the next reading takes its messages."""
+        from featdepth_ros.recordings.bags.salvage.backend import salvage
+
+        self._complete = True
+        walked = salvage(self._files)
+        if walked is not None and sum(t.count for t in walked.topics() if t.name in names) > count:
+            self._backend = walked
+            yield from (message for message in walked.messages(names) if message.log_ns > last_ns)
+
+    def _converted(self, message: RawMessage) -> RawMessage:
+        data, topic = message.data, self.topics[message.topic]
+        if bytes(data[:4]) == ZSTD_MAGIC:  # compressed one by one, and no metadata.yaml that says so
+            data = decompress_zstd(bytes(data))
+        if topic.ros1:
+            data = ros2_store().ros1_to_cdr(data, topic.msgtype)
+        return message._replace(data=data)
 
     def decode(self, message: RawMessage) -> Any:
         """Return the message as an object with its fields.
@@ -135,11 +152,6 @@ class BagSource:
             return ros2_store().deserialize_cdr(message.data, msgtype)
         except Exception as error:
             raise RecordingError(f"a {msgtype} message on {message.topic} is malformed: {error}") from error
-
-
-def _unchanged(data: bytes | memoryview, msgtype: str) -> bytes | memoryview:
-    del msgtype
-    return data
 
 
 def _ros1_layout_equals(raw: RawTopic) -> bool:

@@ -15,9 +15,9 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import camera_from_info, projection_matrix
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import header_stamp_ns
-from featdepth_ros.recordings.bags.records import RawMessage
 from featdepth_ros.recordings.bags.source import BagSource
-from featdepth_ros.recordings.bags.trajectory import static_transform
+from featdepth_ros.recordings.bags.storage.records import RawMessage
+from featdepth_ros.recordings.bags.transforms import static_transform
 from featdepth_ros.recordings.calibration.stereo import (
     Rig,
     as_mounted,
@@ -137,7 +137,7 @@ class BagPairing:
         for _ in range(index + 1):  # what is older than a used one can be nobody's partner any more
             self._partners.popleft()
         try:
-            image = rgb_from_message(message, grey16=True)
+            image = rgb_from_message(message)
             check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._topic)
         except (ImageError, CalibrationError) as error:
             self._note(f"frame {frame.name} comes without a partner, its image of {self._topic} is broken: {error}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from featdepth_ros.errors import RecordingError, nearest_name
-from featdepth_ros.messages.images import DEPTH_ENCODINGS
+from featdepth_ros.messages.compressed import DEPTH_ENCODINGS, is_compressed_picture
 from featdepth_ros.recordings.bags.source import BagSource, BagTopic
-from featdepth_ros.recordings.bags.types import COMPRESSED_IMAGE, IMAGE, IMAGE_TYPES
+from featdepth_ros.recordings.bags.types import COMPRESSED_IMAGE, IMAGE, IMAGE_TYPES, VIDEO_TYPES
 from featdepth_ros.recordings.calibration.stereo import AUTO, choose_partner, counterparts
 
 
@@ -31,22 +31,30 @@ def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -
         return pictures[0].name
     if not pictures:
         others = ", ".join(f"{t.name} ({t.msgtype})" for t in source.topics.values())
-        raise RecordingError(f"'{source.path}' holds no images; its topics: {others or 'none'}")
+        videos = [t.name for t in source.topics.values() if t.msgtype in VIDEO_TYPES]
+        way_out = (
+            f"; {', '.join(videos)} is a video stream: republish it as sensor_msgs/Image or CompressedImage and "
+            "record that"
+        )
+        raise RecordingError(
+            f"'{source.path}' holds no images; its topics: {others or 'none'}{way_out if videos else ''}"
+        )
     raise RecordingError(f"'{source.path}' holds several image topics; name one (--topic): {listing}")
 
 
 def is_picture(source: BagSource, topic: BagTopic) -> bool:
-    """Tell whether a topic holds images of a camera: of an image type, and no depth by its first message's encoding."""
-    if topic.msgtype == COMPRESSED_IMAGE:
-        return not topic.name.endswith("/compressedDepth")
-    if topic.msgtype != IMAGE or not topic.convertible:
+    """Tell whether a topic holds images of a camera: of an image type, and no depth by what its first message says."""
+    if topic.msgtype not in IMAGE_TYPES or not topic.convertible or topic.name.endswith("/compressedDepth"):
         return False
     for raw in source.messages([topic.name]):
         try:
-            return source.decode(raw).encoding not in DEPTH_ENCODINGS
+            message = source.decode(raw)
         except RecordingError:
             continue
-    return False
+        if topic.msgtype == COMPRESSED_IMAGE:
+            return is_compressed_picture(message)
+        return str(message.encoding).upper() not in DEPTH_ENCODINGS
+    return topic.msgtype == COMPRESSED_IMAGE
 
 
 def _pictures(source: BagSource) -> list[BagTopic]:

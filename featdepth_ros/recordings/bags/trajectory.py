@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError, nearest_name
-from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
-from featdepth_ros.recordings.bags.types import (
-    GROUND_TRUTH_TOPIC,
-    ODOMETRY,
-    POSE_STAMPED,
-    TF_MESSAGE,
-)
+from featdepth_ros.recordings.bags.transforms import decoded, pose_of, transforms_between
+from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, ODOMETRY, POSE_STAMPED, TF_MESSAGE
 
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
-_POSE_TYPES = (ODOMETRY, POSE_STAMPED, POSE_WITH_COVARIANCE_STAMPED, TRANSFORM_STAMPED)
+PATH = "nav_msgs/msg/Path"
+_POSE_TYPES = (ODOMETRY, POSE_STAMPED, POSE_WITH_COVARIANCE_STAMPED, TRANSFORM_STAMPED, PATH)
 
 Trajectory = list[tuple[int, NDArray[np.float64]]]
 
@@ -33,9 +28,10 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
 
     Args:
         path: a ROS 1 or ROS 2 bag.
-        topic: of Odometry, PoseStamped, PoseWithCovarianceStamped, TransformStamped or TFMessage messages; one pair of
-            frames of a TFMessage topic is ``/tf:PARENT:CHILD``. None: ``/ground_truth/odom``, else the only topic of
-            the first of these types that is there once (transforms are never guessed).
+        topic: of Odometry, PoseStamped, PoseWithCovarianceStamped, TransformStamped, Path (its last message holds it
+            whole) or TFMessage messages; a pair of frames of a TFMessage topic, linked directly or over others, is
+            ``/tf:PARENT:CHILD``. None: ``/ground_truth/odom``, else the only topic of the first of these types that
+            is there once (transforms are never guessed).
 
     Returns:
         (stamp_ns, T) in ascending order of stamps, T (4, 4) float64: the pose of the moving frame in the fixed one,
@@ -48,9 +44,11 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     name, _, frames = (topic or "").partition(":")
     chosen = _choose(source, name or None)
     if source.topics[chosen].msgtype == TF_MESSAGE:
-        stamped = _transforms(source, chosen, frames)
+        stamped = transforms_between(source, chosen, frames)
+    elif source.topics[chosen].msgtype == PATH:
+        stamped = _last_path(source, chosen)
     else:
-        stamped = ((header_stamp_ns(message), _pose(message)) for message in _messages(source, chosen))
+        stamped = ((header_stamp_ns(message), pose_of(message)) for message in decoded(source, chosen))
     poses: dict[int, NDArray[np.float64]] = {}
     for stamp, pose in stamped:
         if pose is not None:
@@ -78,7 +76,7 @@ def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[i
     chosen = _choose(source, (topic or "").partition(":")[0] or None)
     covariances: dict[int, NDArray[np.float64]] = {}
     if source.topics[chosen].msgtype == ODOMETRY:
-        for message in _messages(source, chosen):
+        for message in decoded(source, chosen):
             covariance = np.array(message.twist.covariance, dtype=np.float64).reshape(6, 6)
             covariances.setdefault(header_stamp_ns(message), covariance)
     return covariances
@@ -88,49 +86,19 @@ def trajectory_of(source: BagSource, topic: str) -> tuple[str, Trajectory]:
     """Return (moving frame, trajectory) of an Odometry topic; as `read_trajectory` otherwise."""
     child = ""
     poses: dict[int, NDArray[np.float64]] = {}
-    for message in _messages(source, topic):
+    for message in decoded(source, topic):
         child = str(message.child_frame_id)
-        pose = _pose(message)
+        pose = pose_of(message)
         if pose is not None:
             poses.setdefault(header_stamp_ns(message), pose)
     return child, sorted(poses.items(), key=lambda item: item[0])
 
 
-def static_transform(source: BagSource, parent: str, child: str) -> NDArray[np.float64] | None:
-    """Return T_parent_child from ``/tf_static`` for any two linked frames, or None when they are not linked."""
-    links: dict[str, tuple[str, NDArray[np.float64]]] = {}
-    if "/tf_static" in source.topics:
-        for message in _messages(source, "/tf_static"):
-            for stamped in message.transforms:
-                above, below = _link(stamped)
-                matrix = _pose(stamped)
-                if matrix is not None:
-                    links[below] = (above, matrix)
-    of_parent, of_child = _ancestors(links, parent.strip("/")), _ancestors(links, child.strip("/"))
-    for frame, T_frame_child in of_child.items():
-        if frame in of_parent:
-            return se3.inverse(of_parent[frame]) @ T_frame_child
-    return None
-
-
-def _ancestors(links: dict[str, tuple[str, NDArray[np.float64]]], frame: str) -> dict[str, NDArray[np.float64]]:
-    """Return T_ancestor_frame of the frame itself and of every frame above it, nearest first."""
-    ancestors, result = {frame: np.eye(4)}, np.eye(4)
-    while frame in links:
-        frame, matrix = links[frame]
-        if frame in ancestors:  # a loop of frames
-            break
-        result = matrix @ result
-        ancestors[frame] = result
-    return ancestors
-
-
-def _messages(source: BagSource, topic: str) -> Iterator[Any]:
-    for raw in source.messages([topic]):
-        try:
-            yield source.decode(raw)
-        except RecordingError:
-            continue
+def _last_path(source: BagSource, topic: str) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
+    last: list[Any] = []
+    for message in decoded(source, topic):
+        last = message.poses or last
+    return ((header_stamp_ns(stamped), pose_of(stamped)) for stamped in last)
 
 
 def _choose(source: BagSource, topic: str | None) -> str:
@@ -154,42 +122,3 @@ def _choose(source: BagSource, topic: str | None) -> str:
         if candidates:
             break
     raise RecordingError(f"'{source.path}' does not hold one obvious trajectory; name the topic: {listing}")
-
-
-def _pose(message: Any) -> NDArray[np.float64] | None:
-    if hasattr(message, "transform"):
-        return _matrix(message.transform.translation, message.transform.rotation)
-    pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
-    return _matrix(pose.position, pose.orientation)
-
-
-def _matrix(p: Any, q: Any) -> NDArray[np.float64] | None:
-    try:
-        pose = se3.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
-    except ValueError:
-        return None
-    return pose if np.isfinite(pose).all() else None
-
-
-def _transforms(source: BagSource, topic: str, frames: str) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
-    links: Counter[tuple[str, str]] = Counter()
-    for message in _messages(source, topic):
-        links.update(_link(t) for t in message.transforms)
-    names = ", ".join(f"{topic}:{parent}:{child} ({count})" for (parent, child), count in links.items())
-    if frames:
-        parent, _, child = frames.partition(":")
-        wanted = (parent.strip("/"), child.strip("/"))
-        if wanted not in links:
-            raise RecordingError(f"{topic} holds no transform from {parent} to {child}; it holds: {names or 'none'}")
-    elif len(links) == 1:
-        wanted = next(iter(links))
-    else:
-        raise RecordingError(f"{topic} holds {len(links)} transforms; name one: {names or 'none'}")
-    for message in _messages(source, topic):
-        for stamped in message.transforms:
-            if _link(stamped) == wanted:
-                yield header_stamp_ns(stamped), _pose(stamped)
-
-
-def _link(stamped: Any) -> tuple[str, str]:
-    return str(stamped.header.frame_id).strip("/"), str(stamped.child_frame_id).strip("/")

@@ -17,6 +17,14 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+#: Video streams in messages: known by name, not decoded.
+VIDEO_TYPES = (
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove_msgs/msg/CompressedVideo",
+    "theora_image_transport/msg/Packet",
+)
+#: What image_transport puts behind the topic of the raw images.
+_TRANSPORTS = ("/compressed", "/compressedDepth", "/theora", "/ffmpeg", "/zstd", "/h264", "/h265", "/hevc", "/foxglove")
 
 #: Where the writer puts the true odometry.
 GROUND_TRUTH_TOPIC = "/ground_truth/odom"
@@ -75,6 +83,6 @@ def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
     ``/a/image_raw`` and ``/a/image_raw/compressed`` both give ``/a/camera_info``.
     """
     base = image_topic
-    for transport in ("/compressed", "/compressedDepth", "/theora", "/ffmpeg"):
+    for transport in _TRANSPORTS:
         base = base[: -len(transport)] if base.endswith(transport) else base
     return f"{base.rsplit('/', 1)[0]}/{name}"

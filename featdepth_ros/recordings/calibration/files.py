@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
-
-import yaml
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.camera_info import distortion_of
+from featdepth_ros.messages.camera_info import camera_from_info, distortion_of
+from featdepth_ros.messages.plausibility import implausible
+from featdepth_ros.recordings.calibration.texts import load_mapping
+
+#: Names of sizes and of distortion coefficients in the files of different tools.
+_WIDTHS, _HEIGHTS = ("width", "image_width", "cols"), ("height", "image_height", "rows")
+_COEFFICIENTS = ("distortion_coefficients", "distortion_coeffs", "distortion", "dist_coeff", "dist_coeffs", "d", "D")
+#: Camera models by the names of ORB-SLAM, stella_vslam and VINS, with the names of their coefficients.
+_NAMED_MODELS = {
+    "pinhole": ("plumb_bob", ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")),
+    "perspective": ("plumb_bob", ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")),
+    "rectified": ("none", ()),
+    "kannalabrandt8": ("equidistant", ("k1", "k2", "k3", "k4")),
+    "kannala_brandt": ("equidistant", ("k2", "k3", "k4", "k5")),
+    "fisheye": ("equidistant", ("k1", "k2", "k3", "k4")),
+}
 
 #: A camera model, or the text of ``--camera``.
 CameraArgument: TypeAlias = "CameraModel | str | None"
@@ -32,15 +45,26 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     """Return the camera named by ``FILE`` or ``fx,fy,cx,cy``.
 
     Args:
-        text: four comma-separated numbers, pixels of the image; or the path of a YAML file: camera_info_manager's
-            (as camera_calibration writes it), OpenCV's, Kalibr's camchain, EuRoC's sensor.yaml, or plain keys
-            ``width height fx fy cx cy distortion_model distortion``. ``FILE#cam1`` picks an entry of a camchain. For a
-            stereo partner, plain keys may add ``T_partner_camera`` (see `extrinsics_of_files`).
+        text: four comma-separated numbers, pixels of the image; or the path of a file: camera_info_manager's YAML or
+            ini (as camera_calibration writes them), an echoed camera_info, OpenCV's, Kalibr's camchain, EuRoC's
+            sensor.yaml, ORB-SLAM's or stella_vslam's settings, VINS', COLMAP's ``cameras.txt``, any of these as ROS 2
+            parameters, or plain keys ``width height fx fy cx cy distortion_model distortion``. ``FILE#cam1`` picks an
+            entry of a camchain or camera 1 of COLMAP's. For a stereo partner, plain keys may add
+            ``T_partner_camera`` (see `extrinsics_of_files`).
         size: (width, height) of the images in pixels; needed for four numbers and for files without a size.
 
     Raises:
-        CalibrationError: neither, or a file that lacks something; the message says what.
+        CalibrationError: neither, a file that lacks something, or a calibration that no camera has (see
+            `implausible`); the message says what.
     """
+    camera = _parsed(text, size)
+    reason = implausible(camera)
+    if reason is not None:
+        raise CalibrationError(f"the calibration '{text}' is refused: {reason}")
+    return camera
+
+
+def _parsed(text: str, size: tuple[int, int] | None) -> CameraModel:
     numbers = [part.strip() for part in text.split(",")]
     if len(numbers) > 1 and not Path(text).exists():
         return _from_numbers(numbers, text, size)
@@ -53,7 +77,7 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
         return _from_mapping(content, size)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise CalibrationError(f"{path}: the calibration is malformed ({type(error).__name__}: {error})") from error
 
 
@@ -67,7 +91,7 @@ def load_entry(text: str) -> tuple[Path | None, str, dict[str, Any]]:
     path = Path(name).expanduser()
     if not path.is_file():
         return None, "", {}
-    content = load_yaml(path)
+    content = load_mapping(path)
     if entry and not isinstance(content.get(entry), Mapping):
         raise CalibrationError(f"{path} has no camera '{entry}'; it has: {', '.join(map(str, content))}")
     return path, entry, content
@@ -90,77 +114,112 @@ def _needed(size: tuple[int, int] | None) -> tuple[int, int]:
     return size
 
 
-def _size(width: Any, height: Any, size: tuple[int, int] | None) -> tuple[int, int]:
+def _size(content: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[int, int]:
+    width, height = (next((content[key] for key in keys if content.get(key)), None) for keys in (_WIDTHS, _HEIGHTS))
     return (int(width), int(height)) if width and height else _needed(size)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a calibration file, OpenCV's flavour of YAML included.
-
-    Raises:
-        CalibrationError: it cannot be read, or is no YAML mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"calibration file {path} cannot be read: {error}") from error
-    text = re.sub(r"^%YAML:?\s*1\.0\s*$", "", text, flags=re.MULTILINE)  # OpenCV's header is not YAML
-    text = text.replace("!!opencv-matrix", "")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CalibrationError(f"calibration file {path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise CalibrationError(f"calibration file {path} holds no calibration")
-    return content
-
-
 def _from_mapping(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
-    if "camera_matrix" in content:
-        return _from_camera_info_file(content, size)
-    if "intrinsics" in content:
-        return _from_kalibr(content, size)
-    if {"fx", "fy", "cx", "cy"} <= set(content):
-        width, height = _size(content.get("width"), content.get("height"), size)
-        fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
-        model, coefficients = distortion_of(str(content.get("distortion_model", "")), content.get("distortion") or ())
-        return CameraModel(width, height, fx, fy, cx, cy, distortion_model=model, distortion=coefficients)
-    chains = [key for key, value in content.items() if isinstance(value, Mapping) and "intrinsics" in value]
-    if chains:
-        return _from_kalibr(content[chains[0]], size)
-    raise CalibrationError(
-        "no calibration found; expected camera_matrix (camera_info_manager), intrinsics (Kalibr, EuRoC) or "
-        f"fx fy cx cy; keys are: {', '.join(map(str, content))}"
-    )
+    found = _find(content)
+    if found is None:
+        raise CalibrationError(
+            "no calibration found; expected camera_matrix (camera_info_manager, OpenCV), k (camera_info), intrinsics "
+            "(Kalibr, EuRoC), projection_parameters (VINS) or fx fy cx cy (also Camera.fx, ...); keys are: "
+            f"{', '.join(map(str, content))}"
+        )
+    if "intrinsics" in found:
+        return _from_kalibr(found, size)
+    if "projection_parameters" in found:
+        return _from_vins(found, size)
+    if "fx" in found:
+        shared = content.get("Camera")  # ORB-SLAM3 keeps what its cameras share apart
+        return _from_plain({**(shared if isinstance(shared, Mapping) else {}), **found}, size)
+    return _from_info_file(found, size)
+
+
+def _find(content: Mapping[str, Any], deepest: int = 4) -> Mapping[str, Any] | None:
+    """Return the first mapping, from the outside in, that holds intrinsics."""
+    matrix = next((content[key] for key in ("camera_matrix", "k", "K") if key in content), None)
+    if matrix is not None and not isinstance(matrix, (int, float, str)):
+        return content
+    if "intrinsics" in content or "projection_parameters" in content or {"fx", "fy", "cx", "cy"} <= set(content):
+        return content
+    inner = [value for value in content.values() if isinstance(value, Mapping)] if deepest else []
+    return next((found for value in inner if (found := _find(value, deepest - 1)) is not None), None)
 
 
 def _data(value: Any) -> list[float]:
-    return [float(v) for v in (value["data"] if isinstance(value, Mapping) else value)]
+    """Return the numbers of a list, of nested lists, or of a mapping with them under ``data``."""
+    if isinstance(value, Mapping):
+        value = value["data"]
+    return [number for part in value for number in (_data(part) if isinstance(part, (list, tuple)) else [float(part)])]
 
 
-def _from_camera_info_file(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
-    k = _data(content["camera_matrix"])
-    if len(k) != 9:
-        raise CalibrationError(f"camera_matrix has {len(k)} numbers; expected 9")
-    d = _data(content.get("distortion_coefficients") or content.get("distortion") or [])
-    model, coefficients = distortion_of(str(content.get("distortion_model", "plumb_bob")), d)
-    r = tuple(_data(content["rectification_matrix"])) if "rectification_matrix" in content else ()
-    p = _data(content["projection_matrix"]) if "projection_matrix" in content else []
-    identity = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-    width, height = _size(content.get("image_width"), content.get("image_height"), size)
-    projection = (p[0], p[5], p[2], p[6]) if len(p) == 12 and p[0] > 0 else None
-    return CameraModel(
-        width,
-        height,
-        fx=k[0],
-        fy=k[4],
-        cx=k[2],
-        cy=k[5],
-        distortion_model=model,
-        distortion=coefficients,
-        rectification=r if r and r != identity else None,
-        projection=None if projection == (k[0], k[4], k[2], k[5]) else projection,
+def _coefficients(content: Mapping[str, Any]) -> list[float]:
+    return next((_data(content[key]) for key in _COEFFICIENTS if content.get(key)), [])
+
+
+def _from_info_file(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
+    """Read the fields of a CameraInfo, under the names of camera_info_manager's files or of the message."""
+
+    def numbers(expected: int, *keys: str) -> list[float]:
+        key = next((key for key in keys if content.get(key)), "")
+        values = _data(content[key]) if key else [0.0] * expected
+        if len(values) != expected:
+            raise CalibrationError(f"{key} has {len(values)} numbers; expected {expected}")
+        return values
+
+    width, height = _size(content, size)
+    roi = {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, **(content.get("roi") or {})}
+    camera = camera_from_info(
+        SimpleNamespace(
+            width=width,
+            height=height,
+            distortion_model=str(content.get("distortion_model") or "plumb_bob"),
+            d=_coefficients(content),
+            k=numbers(9, "camera_matrix", "k", "K"),
+            r=numbers(9, "rectification_matrix", "r", "R"),
+            p=numbers(12, "projection_matrix", "p", "P"),
+            binning_x=content.get("binning_x") or 0,
+            binning_y=content.get("binning_y") or 0,
+            roi=SimpleNamespace(**roi),
+        )
     )
+    if camera is None:
+        raise CalibrationError("the camera matrix is zero: this camera was never calibrated")
+    return camera
+
+
+def _from_plain(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
+    fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
+    name, values = str(content.get("distortion_model") or "plumb_bob"), _coefficients(content)
+    if not values:
+        name, values = _named_distortion(content, content.get("type") or content.get("model"), name)
+    model, coefficients = distortion_of(name, values)
+    return CameraModel(*_size(content, size), fx, fy, cx, cy, distortion_model=model, distortion=coefficients)
+
+
+def _named_distortion(content: Mapping[str, Any], kind: Any, otherwise: str) -> tuple[str, list[float]]:
+    """Return the model and the coefficients that come one a key (``k1``, ``p1``, ...)."""
+    if kind is not None and str(kind).lower() not in _NAMED_MODELS:
+        raise CalibrationError(f"camera model '{kind}' is not known; expected one of {', '.join(_NAMED_MODELS)}")
+    name, keys = _NAMED_MODELS["pinhole" if kind is None else str(kind).lower()]
+    values = [float(content.get(key) or 0.0) for key in keys]
+    if kind is None and not any(values):
+        return otherwise, []
+    return name, values
+
+
+def _from_vins(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
+    parameters = content["projection_parameters"]
+    fisheye = "mu" in parameters
+    fx, fy, cx, cy = (
+        float(parameters[key]) for key in (("mu", "mv", "u0", "v0") if fisheye else ("fx", "fy", "cx", "cy"))
+    )
+    lens = parameters if fisheye else content.get("distortion_parameters") or {}
+    kind = content.get("model_type") or ("kannala_brandt" if fisheye else "pinhole")
+    model, coefficients = distortion_of(*_named_distortion(lens, kind, "none"))
+    return CameraModel(*_size(content, size), fx, fy, cx, cy, distortion_model=model, distortion=coefficients)
 
 
 def _from_kalibr(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
@@ -171,8 +230,7 @@ def _from_kalibr(content: Mapping[str, Any], size: tuple[int, int] | None) -> Ca
     if len(intrinsics) != 4:
         raise CalibrationError(f"intrinsics has {len(intrinsics)} numbers; expected 4: fu fv cu cv")
     resolution = content.get("resolution") or (None, None)
-    width, height = _size(resolution[0], resolution[1], size)
+    width, height = _size({"width": resolution[0], "height": resolution[1]}, size)
     fx, fy, cx, cy = intrinsics
-    d = _data(content.get("distortion_coefficients") or content.get("distortion_coeffs") or [])
-    model, coefficients = distortion_of(str(content.get("distortion_model", "")), d)
+    model, coefficients = distortion_of(str(content.get("distortion_model") or "plumb_bob"), _coefficients(content))
     return CameraModel(width, height, fx, fy, cx, cy, distortion_model=model, distortion=coefficients)

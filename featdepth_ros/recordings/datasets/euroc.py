@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import extrinsics_of_files, make_rig
-from featdepth_ros.recordings.calibration.files import CameraArgument, load_yaml, parse_camera, resolve_camera
+from featdepth_ros.recordings.calibration.files import CameraArgument, parse_camera, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, choose_partner
+from featdepth_ros.recordings.calibration.texts import load_mapping
 from featdepth_ros.recordings.datasets import tables
-from featdepth_ros.recordings.datasets.pose_files import read_pose_file
+from featdepth_ros.recordings.datasets.pose_files import read_truth
 from featdepth_ros.recordings.datasets.poses import interpolate
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
@@ -52,7 +60,7 @@ def open_euroc(
         model = parse_camera(str(sensor), size)
     if model is not None:
         check_size(model, size, folder.name)
-    stamps, poses = _truth(root, sensor)
+    stamps, poses, note = _truth(root, sensor)
     frames = [
         FrameFile(file, stamp, file.stem, None, interpolate(stamps, poses, stamp, _BRIDGED_NS))
         for stamp, file in images
@@ -60,6 +68,8 @@ def open_euroc(
     rate = rate_hz or (median_rate_hz([stamp for stamp, _ in images]) if len(images) > 1 else DEFAULT_RATE_HZ)
     name = root.parent.name if root.name == "mav0" else root.name
     recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
+    if note:
+        recording.note(note)
     if missing:
         recording.note(f"{missing} of the {len(images) + missing} images listed in data.csv are missing")
     if partner is not None:
@@ -89,11 +99,14 @@ def _rig(
 
 def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
     """Return (stamp in ns, file) of the listed images that are there, and how many are not."""
-    listed = []
+    listed: list[tuple[int, Path]] = []
     for line, fields in tables.rows(folder / "data.csv", ","):
-        if len(fields) < 2 or not fields[0].isdigit():
+        if len(fields) < 2 or not fields[0].isdecimal():
+            if not listed and fields[0][:1].isalpha():
+                continue  # a heading without '#'
             raise RecordingError(f"{folder / 'data.csv'}, line {line}: expected 'stamp_ns,file', found {fields}")
         listed.append((int(fields[0]), folder / "data" / fields[1]))
+    listed.sort()
     images = [(stamp, file) for stamp, file in listed if file.is_file()]
     if not images:
         raise RecordingError(f"none of the {len(listed)} images listed in {folder / 'data.csv'} exists")
@@ -101,19 +114,25 @@ def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
 
 
 def _size(folder: Path, images: list[tuple[int, Path]]) -> tuple[int, int]:
-    size = first_size([file for _, file in images])
+    files = [file for _, file in images]
+    size = first_size(files)
     if size is None:
-        raise RecordingError(f"none of the {len(images)} images in '{folder / 'data'}' can be read")
+        raise RecordingError(
+            f"none of the {len(images)} images in '{folder / 'data'}' can be read{why_unreadable(files)}"
+        )
     return size
 
 
-def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]]]:
-    table = root / "state_groundtruth_estimate0" / "data.csv"
-    if not table.is_file():
-        return [], []
-    stamps, body_poses = read_pose_file(table, "euroc").ascending()
+def _truth(root: Path, sensor: Path) -> tuple[list[int], list[NDArray[np.float64]], str]:
+    file = root / "state_groundtruth_estimate0" / "data.csv"
+    if not file.is_file():
+        return [], [], ""
+    table, note = read_truth(file, "euroc")
+    if table is None:
+        return [], [], note
+    stamps, body_poses = table.ascending()
     T_body_camera = sensor_extrinsics(sensor) if sensor.is_file() else np.eye(4)
-    return stamps, [pose @ T_body_camera for pose in body_poses]
+    return stamps, [pose @ T_body_camera for pose in body_poses], note
 
 
 def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
@@ -122,7 +141,7 @@ def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
     Raises:
         CalibrationError, RecordingError: not YAML, or without 16 numbers there.
     """
-    content: dict[str, Any] = load_yaml(sensor)
+    content: dict[str, Any] = load_mapping(sensor)
     try:
         return np.array(content["T_BS"]["data"], dtype=np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:

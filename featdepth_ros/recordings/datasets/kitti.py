@@ -25,8 +25,15 @@ from featdepth_ros.recordings.calibration.stereo import (
     projection_offset,
 )
 from featdepth_ros.recordings.datasets import layouts, tables
-from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_times
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
+from featdepth_ros.recordings.datasets.pose_files import read_times, read_truth
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
 from featdepth_ros.recordings.files.names import image_files
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
@@ -47,10 +54,10 @@ def open_kitti_odometry(
     """Open an odometry sequence (the colour camera ``image_2`` when there, else ``image_0``).
 
     Poses come from ``poses.txt`` inside the sequence or ``poses/<sequence>.txt`` beside ``sequences``; they are moved
-    from camera 0 to the camera opened.
+    from camera 0 to the camera opened. Frames without a valid line there have no pose.
 
     Raises:
-        RecordingError, CalibrationError: a file is malformed, or there are fewer stamps or poses than frames.
+        RecordingError, CalibrationError: a file is malformed, or a frame has no stamp.
     """
     names = [p.name for p in layouts.camera_folders(path, layouts.KITTI_ODOMETRY_CAMERAS)]
     name = choose_camera(path, names, topic, "image_2")
@@ -60,12 +67,11 @@ def open_kitti_odometry(
     model = resolve_camera(camera, size) or camera_from_projection(projection, size)
     check_size(model, size, path.name)
     stamps = _stamps(path / "times.txt", len(files), rate_hz)
-    poses = _poses(path)
+    poses, note = _poses(path)
     T_camera_camera0 = se3.make(np.eye(3), np.linalg.solve(projection[:, :3], projection[:, 3]))
-    indices = [int(f.stem) if f.stem.isdigit() else i for i, f in enumerate(files)]
-    for what, lines in (("times.txt", stamps), ("the poses", poses)):
-        if lines and max(indices) >= len(lines):
-            raise RecordingError(f"'{path}': image {max(indices):06d} has no line in {what} ({len(lines)} lines)")
+    indices = [int(f.stem) if f.stem.isdecimal() else i for i, f in enumerate(files)]
+    if max(indices) >= len(stamps):
+        raise RecordingError(f"'{path}': image {max(indices):06d} has no line in times.txt ({len(stamps)} lines)")
     T_camera0_camera = se3.inverse(T_camera_camera0)
     depth = path / f"depth_{name[-1]}"
     frames = [
@@ -74,12 +80,15 @@ def open_kitti_odometry(
             stamps[index],
             file.stem,
             depth / f"{file.stem}.png" if depth.is_dir() else None,
-            poses[index] @ T_camera0_camera if poses else None,
+            poses[index] @ T_camera0_camera if index in poses else None,
         )
         for file, index in zip(files, indices, strict=True)
     ]
     rate = median_rate_hz(stamps)
     recording = FileRecording("kitti_odometry", f"kitti_{path.name}", frames, model, rate, layouts.KITTI_DEPTH)
+    without = sum(frame.T_world_camera is None for frame in frames)
+    if note or (poses and without):
+        recording.note(note or f"{without} of the {len(frames)} frames have no line in the poses")
     if partner is not None:
         other = choose_partner(str(path), names, name, partner.name.strip("/"))
         other_files = image_files(path / other)
@@ -95,7 +104,7 @@ def open_kitti_odometry(
             recorded,
             lambda *_: projection_offset(projection, partner_projection),
         )
-        numbered = [(int(f.stem) if f.stem.isdigit() else i, f) for i, f in enumerate(other_files)]
+        numbered = [(int(f.stem) if f.stem.isdecimal() else i, f) for i, f in enumerate(other_files)]
         listed = [(stamps[index], file) for index, file in numbered if index < len(stamps)]
         recording.add_partner(rig, paired_files([frame.stamp_ns for frame in frames], listed, rate))
     return recording
@@ -117,26 +126,25 @@ def camera_from_projection(projection: NDArray[np.float64], size: tuple[int, int
 def _size_or_error(folder: Path, files: Sequence[Path]) -> tuple[int, int]:
     size = first_size(files)
     if size is None:
-        raise RecordingError(f"'{folder}' holds {len(files)} image files and none can be read")
+        raise RecordingError(f"'{folder}' holds {len(files)} image files and none can be read{why_unreadable(files)}")
     return size
 
 
 def _stamps(path: Path, count: int, rate_hz: float | None) -> list[int]:
     if rate_hz is not None or not path.is_file():
         period = 1e9 / (rate_hz or DEFAULT_RATE_HZ)
-        first_unlisted = max((int(p.stem) for p in image_files(path.parent) if p.stem.isdigit()), default=0)
+        first_unlisted = max((int(p.stem) for p in image_files(path.parent) if p.stem.isdecimal()), default=0)
         return [round(index * period) for index in range(max(count, first_unlisted + 1))]
     return [int(stamp) for stamp in read_times(path)]
 
 
-def _poses(path: Path) -> list[NDArray[np.float64]]:
+def _poses(path: Path) -> tuple[dict[int, NDArray[np.float64]], str]:
+    """Return the true poses by frame, and in words what is wrong with some."""
     for candidate in (path / "poses.txt", path.parents[1] / "poses" / f"{path.name}.txt"):
         if candidate.is_file():
-            table = read_pose_file(candidate, "kitti")
-            if not np.array_equal(table.keys, np.arange(len(table))):
-                raise RecordingError(f"{candidate} numbers its frames; expected one line for each frame, from 0 on")
-            return list(table.poses)
-    return []
+            table, note = read_truth(candidate, "kitti")
+            return ({} if table is None else dict(zip(table.keys.tolist(), table.poses, strict=True))), note
+    return {}, ""
 
 
 def open_kitti_raw(
@@ -161,6 +169,8 @@ def open_kitti_raw(
     listed = recorded if rate_hz is None else _raw_listing(path / name, files, rate_hz)
     frames = [FrameFile(file, stamp, file.stem) for stamp, file in listed]
     recording = FileRecording("kitti_raw", path.name, frames, model, rate)
+    if len(listed) < len(files):
+        recording.note(f"{len(files) - len(listed)} of the {len(files)} images have no stamp and are left out")
     if partner is not None:
         other = choose_partner(str(path), names, name, partner.name.strip("/"))
         other_files = image_files(layouts.kitti_raw_images(path, other[-2:]))
@@ -175,7 +185,7 @@ def open_kitti_raw(
             lambda *models: _raw_extrinsics(path, name[-2:], other[-2:], *models),
         )
         common_rate = None if _has_stamps(path / name) and _has_stamps(path / other) else rate
-        own_stamps = [stamp for stamp, _ in _raw_listing(path / name, files, common_rate)]
+        own_stamps = [stamp for stamp, _ in _raw_listing(path / name, [f for _, f in listed], common_rate)]
         pairs = paired_files(own_stamps, _raw_listing(path / other, other_files, common_rate), rate)
         recording.add_partner(
             rig,
@@ -192,16 +202,23 @@ def _has_stamps(folder: Path) -> bool:
 
 
 def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> list[tuple[int, Path]]:
-    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is given or there is no such file."""
+    """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is given or there is no such file.
+
+    Line n is of frame n, whose line is empty where it was lost. As many lines as images, of a drive that was cut, are
+    of the images in their order. An image without a stamp is left out: no other time base takes its place.
+    """
     stamps = _raw_stamps(folder / "timestamps.txt") if rate_hz is None else []
-    rate = rate_hz or median_rate_hz(stamps)
-    if stamps and len(stamps) < len(files):
-        raise RecordingError(f"{folder / 'timestamps.txt'} has {len(stamps)} lines for {len(files)} images")
-    listed = []
-    for position, file in enumerate(files):
-        index = int(file.stem) if file.stem.isdigit() else position
-        listed.append((stamps[index] if index < len(stamps) else round(index * 1e9 / rate), file))
-    return listed
+    indices = [int(file.stem) if file.stem.isdecimal() else position for position, file in enumerate(files)]
+    if not stamps:
+        return [(round(index * 1e9 / (rate_hz or DEFAULT_RATE_HZ)), f) for index, f in zip(indices, files, strict=True)]
+    if len(stamps) == len(files):
+        indices = list(range(len(files)))
+    if max(indices) >= len(stamps):
+        raise RecordingError(
+            f"{folder / 'timestamps.txt'} has {len(stamps)} lines for {len(files)} images up to number {max(indices)}"
+        )
+    stamped = [(stamps[index], file) for index, file in zip(indices, files, strict=True)]
+    return [(stamp, file) for stamp, file in stamped if stamp is not None]
 
 
 def _raw_extrinsics(
@@ -242,13 +259,15 @@ def _raw_camera(path: Path, number: str, size: tuple[int, int]) -> CameraModel |
     return camera_from_projection(_projection(file, f"P_rect_{number}"), size)
 
 
-def _raw_stamps(path: Path) -> list[int]:
-    """Read ``2011-09-26 13:02:25.594360375`` a line, taken as UTC, to the nanosecond."""
+def _raw_stamps(path: Path) -> list[int | None]:
+    """Read ``2011-09-26 13:02:25.594360375`` a line, taken as UTC, to the nanosecond; None for an empty line."""
     if not path.is_file():
         return []
-    stamps = []
-    for line, fields in tables.rows(path):
-        text = " ".join(fields)
+    stamps: list[int | None] = []
+    for line, text in tables.numbered(path):
+        if not text:
+            stamps.append(None)
+            continue
         whole, _, fraction = text.partition(".")
         try:
             moment = datetime.datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.timezone.utc)

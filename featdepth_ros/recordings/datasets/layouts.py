@@ -102,8 +102,10 @@ def tum_images(folder: Path, kind: str) -> list[tuple[int, Path]]:
         RecordingError: there is no such list, or a line is malformed.
     """
     path = folder / f"{kind}.txt"
-    listed = []
+    listed: list[tuple[int, Path]] = []
     for line, fields in tables.rows(path):
+        if not listed and fields[0][:1].isalpha():
+            continue  # a heading without '#'
         if len(fields) < 2:
             raise RecordingError(f"{path}, line {line}: expected 'seconds file', found {fields}")
         listed.append((tables.parse_stamp_ns(fields[0], path, line), folder / fields[1]))

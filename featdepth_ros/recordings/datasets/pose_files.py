@@ -1,13 +1,17 @@
 """Pose files of KITTI, TUM and EuRoC: the one place that reads and writes them.
 
 KITTI has 12 numbers a line, row-major [R|t], one line a frame, or a frame number and 12. TUM has ``seconds x y z qx qy
-qz qw``. EuRoC's state table has ``ns,x,y,z,qw,qx,qy,qz,...``. A pose maps the body's coordinates to the world's.
+qz qw``. EuRoC's state table has ``ns,x,y,z,qw,qx,qy,qz,...``. Columns behind these are left out. A pose maps the
+body's coordinates to the world's.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +23,10 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.recordings.datasets import tables
 
 PoseFormat = Literal["kitti", "tum", "euroc"]
+#: Largest entry of R R^T - I that still passes for a rotation.
+_RIGID_TOLERANCE = 1e-2
+#: Farthest that the norm of a quaternion may be from 1.
+_UNIT_TOLERANCE = 0.1
 
 _LINES_OF: dict[PoseFormat, str] = {
     "kitti": "KITTI (12, or 13 with a frame number first)",
@@ -40,11 +48,13 @@ class PoseTable:
         keys: (N,) int64 stamps in nanoseconds, or KITTI's frame numbers.
         poses: (N, 4, 4) float64 T_world_body as they are written; a KITTI rotation is not checked.
         stamped: the keys are stamps.
+        problems: in words, the lines that were left out.
     """
 
     keys: NDArray[np.int64]
     poses: NDArray[np.float64]
     stamped: bool
+    problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -55,37 +65,75 @@ class PoseTable:
         return [int(key) for key in self.keys[order]], list(self.poses[order])
 
 
-def read_pose_file(path: Path, expected: PoseFormat | None = None) -> PoseTable:
+def read_pose_file(path: Path, expected: PoseFormat | None = None, skip_bad: bool = False) -> PoseTable:
     """Read a pose file. A heading, ``#`` comments and empty lines are left out.
+
+    The format is told by the content. Lines of 12 or 13 numbers whose rotations are rotations are KITTI's; others are
+    stamped. The unit of stamps follows from their size; whole numbers between commas are nanoseconds. The order of
+    quaternions follows from the heading where it names ``qw``. Without one it is EuRoC's for nanoseconds between
+    commas, else TUM's.
 
     Args:
         path: of the file.
-        expected: its format; None tells it by commas and the number of columns.
+        expected: its format, when it is known.
+        skip_bad: leave out lines that hold no pose and name them in `PoseTable.problems`, instead of an error.
 
     Raises:
         RecordingError: no text, no pose, lines of another kind or length, or values that are none.
     """
-    lines, numbers, commas = _columns(path)
-    width = len(lines[0])
-    kind = expected or _format(width, commas)
+    table = _table(path)
+    width = len(table.lines[0][1])
+    kind = expected or _format(table, width)
     fits = width in (12, 13) if kind == "kitti" else kind is not None and width >= 8
     if kind is None or not fits:
         wanted = ", ".join(_LINES_OF.values()) if expected is None else _LINES_OF[expected]
         raise RecordingError(f"{path} has {width} numbers a line; expected {wanted}")
-    if kind == "kitti":
-        return _kitti_table(path, _values(path, lines, numbers))
-    unit = tables.NANOSECOND if kind == "euroc" else tables.SECOND_NS
-    stamps = [tables.parse_stamp_ns(fields[0], path, line, unit) for line, fields in zip(numbers, lines, strict=True)]
-    values = _values(path, [fields[1:8] for fields in lines], numbers)
-    bad: NDArray[np.bool_] = np.logical_not(np.isfinite(values).all(axis=1))
-    if bad.any():
-        raise RecordingError(
-            f"{path}: {int(bad.sum())} of {len(bad)} poses hold NaN or infinity, the first in line "
-            f"{numbers[int(np.argmax(bad))]}; remove these lines"
-        )
-    quaternions = values[:, [4, 5, 6, 3]] if kind == "euroc" else values[:, 3:]
-    poses = poses_from_quaternions(path, values[:, :3], quaternions)
-    return PoseTable(np.array(stamps, dtype=np.int64), poses, stamped=True)
+    unit = _unit(table, kind)
+    wxyz = table.wxyz if table.wxyz is not None else kind == "euroc"
+    keys, poses, problems = [], [], []
+    for position, (number, fields) in enumerate(table.lines):
+        try:
+            if len(fields) < 8 or (len(fields) != width and (kind == "kitti" or not skip_bad)):
+                raise RecordingError(
+                    f"{path}: line {number} has {len(fields)} numbers, line {table.lines[0][0]} has {width}; "
+                    "expected the same number on each (is the file cut short?)"
+                )
+            if kind == "kitti":
+                key, pose = _kitti_line(path, number, fields, position, check=skip_bad)
+            else:
+                key = tables.parse_stamp_ns(fields[0], path, number, unit)
+                pose = _position_and_quaternion(path, number, fields[1:8], wxyz)
+        except RecordingError as error:
+            if not skip_bad:
+                raise
+            problems.append(str(error))
+            continue
+        keys.append(key)
+        poses.append(pose)
+    if not poses:
+        raise RecordingError(problems[0])
+    values = np.array(poses, dtype=np.float64)
+    matrices = (
+        values.reshape(-1, 3, 4) if kind == "kitti" else poses_from_quaternions(path, values[:, :3], values[:, 3:])
+    )
+    whole = np.tile(np.eye(4), (len(keys), 1, 1))
+    whole[:, :3] = matrices[:, :3]
+    return PoseTable(np.array(keys, dtype=np.int64), whole, kind != "kitti", tuple(problems))
+
+
+def read_truth(path: Path, expected: PoseFormat) -> tuple[PoseTable | None, str]:
+    """Read a data set's table of true poses, which are worth having and no condition for the images.
+
+    Returns:
+        (table, note): None when there is no pose in it; the note says in words what was left out, empty if nothing.
+    """
+    try:
+        table = read_pose_file(path, expected, skip_bad=True)
+    except RecordingError as error:
+        return None, f"the true poses are not used: {error}"
+    if not table.problems:
+        return table, ""
+    return table, f"{len(table.problems)} lines of true poses are left out, the first: {table.problems[0]}"
 
 
 def read_times(path: Path) -> NDArray[np.int64]:
@@ -108,7 +156,7 @@ def poses_from_quaternions(
     """
     xyz, xyzw = np.asarray(positions, dtype=np.float64), np.asarray(quaternions_xyzw, dtype=np.float64)
     norms = np.linalg.norm(xyzw, axis=1)
-    bad = ~(np.abs(norms - 1) <= 0.1)
+    bad = ~(np.abs(norms - 1) <= _UNIT_TOLERANCE)
     if bad.any():
         first = int(np.argmax(bad))
         raise RecordingError(
@@ -150,56 +198,115 @@ def euroc_text(stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]]) -
     return "".join(lines)
 
 
-def _columns(path: Path) -> tuple[list[list[str]], list[int], bool]:
-    """Return the fields of the data lines, the lines' numbers in the file, and whether commas part the fields."""
-    lines: list[list[str]] = []
-    numbers: list[int] = []
-    commas = False
-    for number, fields in tables.rows(path):
-        if not lines and not _is_number(fields[0].split(",")[0]):
-            continue  # a csv's heading without '#'
-        commas = any("," in field for field in fields)
-        lines.append(" ".join(fields).replace(",", " ").split())
-        numbers.append(number)
-    if not lines:
+@dataclass(frozen=True)
+class _Lines:
+    """Data lines of a file: (line number, fields) each, whether commas part them, the order that the heading states."""
+
+    lines: list[tuple[int, list[str]]]
+    commas: bool
+    wxyz: bool | None
+
+
+def _table(path: Path) -> _Lines:
+    found: list[tuple[int, list[str]]] = []
+    commas, wxyz = False, None
+    for number, text in enumerate(tables.lines(path), start=1):
+        fields = re.split(r"[\s,;]+", text.strip(",; "))
+        if text and not text.startswith("#") and (found or _is_number(fields[0])):
+            commas = commas or "," in text
+            found.append((number, fields))
+        elif text and not found:  # a heading, with or without '#'
+            wxyz = _stated_order(text) if _stated_order(text) is not None else wxyz
+    if not found:
         raise RecordingError(f"{path} holds no pose; expected lines of KITTI (12 numbers), TUM (8) or EuRoC csv")
-    for number, fields in zip(numbers, lines, strict=True):
-        if len(fields) != len(lines[0]):
-            raise RecordingError(
-                f"{path}: line {number} has {len(fields)} numbers, line {numbers[0]} has {len(lines[0])}; "
-                "expected the same number on each (is the file cut short?)"
-            )
-    return lines, numbers, commas
+    return _Lines(found, commas, wxyz)
 
 
-def _format(width: int, commas: bool) -> PoseFormat | None:
-    if width in (12, 13):
+def _stated_order(heading: str) -> bool | None:
+    """Return True where a heading names qw before qx, False where behind; None where it does not name them."""
+    names = re.findall(r"\bq(?:_?[a-z]{2})?[_.]?([wxyz])\b", heading, flags=re.IGNORECASE)
+    letters = "".join(names).lower()
+    return letters.startswith("w") if letters in ("wxyz", "xyzw") else None
+
+
+def _format(table: _Lines, width: int) -> PoseFormat | None:
+    if width in (12, 13) and _mostly_rotations(table, width):
         return "kitti"
-    if commas and width >= 8:
-        return "euroc"
-    return "tum" if width == 8 else None
+    if width < 8:
+        return None
+    return "euroc" if table.commas and _unit(table, "euroc") == tables.NANOSECOND else "tum"
 
 
-def _kitti_table(path: Path, values: NDArray[np.float64]) -> PoseTable:
-    keys = np.arange(len(values), dtype=np.int64)
-    if values.shape[1] == 13:
-        if not np.array_equal(values[:, 0], np.round(values[:, 0])):
+def _mostly_rotations(table: _Lines, width: int) -> bool:
+    """Tell whether lines of 12 or 13 numbers are [R|t]; where hardly any line is, stamps and poses may be."""
+    rows = []
+    for _, fields in table.lines[:200]:
+        try:
+            rows.append([float(field) for field in fields[width - 12 : width]])
+        except ValueError:
+            continue
+    good = sum(_is_rotation(np.reshape(row, (3, 4))[:, :3]) for row in rows if len(row) == 12)
+    return 2 * good >= len(rows) or not _mostly_unit_quaternions(table)
+
+
+def _mostly_unit_quaternions(table: _Lines) -> bool:
+    good = 0
+    for _, fields in table.lines[:200]:
+        try:
+            good += abs(float(np.linalg.norm([float(field) for field in fields[4:8]])) - 1.0) <= _UNIT_TOLERANCE
+        except ValueError:
+            continue
+    return 2 * good > len(table.lines[:200])
+
+
+def _is_rotation(matrix: NDArray[np.float64]) -> bool:
+    close = np.isfinite(matrix).all() and np.allclose(matrix @ matrix.T, np.eye(3), atol=_RIGID_TOLERANCE)
+    return bool(close and np.linalg.det(matrix) > 0)
+
+
+def _unit(table: _Lines, kind: PoseFormat) -> Decimal:
+    stamps = [fields[0] for _, fields in table.lines]
+    unit = tables.stamp_unit(stamps)
+    whole = table.commas and all("." not in text and "e" not in text.lower() for text in stamps)
+    if kind == "euroc" and whole and unit in (tables.SECOND_NS, tables.MILLISECOND_NS):
+        return tables.NANOSECOND  # the format's own unit, counted from the start of a simulation
+    return unit
+
+
+def _kitti_line(path: Path, number: int, fields: Sequence[str], position: int, check: bool) -> tuple[int, list[float]]:
+    """Return (frame, 12 numbers); ``check`` refuses what is no rigid motion."""
+    values = _values(path, number, fields)
+    key = position
+    if len(values) == 13:
+        if values[0] != round(values[0]):
             raise RecordingError(f"{path}: lines of 13 numbers must begin with a whole frame number")
-        keys, values = values[:, 0].astype(np.int64), values[:, 1:]
-    poses = np.tile(np.eye(4), (len(values), 1, 1))
-    poses[:, :3] = values.reshape(-1, 3, 4)
-    return PoseTable(keys, poses, stamped=False)
+        key, values = int(values[0]), values[1:]
+    pose = np.reshape(values, (3, 4))
+    if check and not (np.isfinite(pose).all() and _is_rotation(pose[:, :3])):
+        raise RecordingError(f"{path}, line {number}: the pose is not rigid or not finite")
+    return key, values
 
 
-def _values(path: Path, lines: Sequence[Sequence[str]], numbers: Sequence[int]) -> NDArray[np.float64]:
+def _position_and_quaternion(path: Path, number: int, fields: Sequence[str], wxyz: bool) -> list[float]:
+    """Return x y z qx qy qz qw."""
+    values = _values(path, number, fields)
+    if not all(math.isfinite(value) for value in values):
+        raise RecordingError(f"{path}: the pose in line {number} holds NaN or infinity; remove this line")
+    norm = math.hypot(*values[3:])
+    if abs(norm - 1.0) > _UNIT_TOLERANCE:
+        raise RecordingError(
+            f"{path}: the quaternion in line {number} is far from unit length, its norm is {norm:.3g}; "
+            "expected unit quaternions (TUM: x y z w last; EuRoC: w x y z)"
+        )
+    return [*values[:3], *values[4:], values[3]] if wxyz else values
+
+
+def _values(path: Path, number: int, fields: Sequence[str]) -> list[float]:
     try:
-        return np.array(lines, dtype=np.float64)
+        return [float(field) for field in fields]
     except ValueError as error:
-        for number, fields in zip(numbers, lines, strict=True):
-            wrong = next((field for field in fields if not _is_number(field)), None)
-            if wrong is not None:
-                raise RecordingError(f"{path}, line {number}: '{wrong}' is no number") from error
-        raise
+        wrong = next(field for field in fields if not _is_number(field))
+        raise RecordingError(f"{path}, line {number}: '{wrong}' is no number") from error
 
 
 def _is_number(text: str) -> bool:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.geometry import se3_numpy as se3
@@ -13,7 +14,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import distortion_of
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.datasets import layouts, tables
-from featdepth_ros.recordings.datasets.pose_files import read_pose_file
+from featdepth_ros.recordings.datasets.pose_files import read_truth
 from featdepth_ros.recordings.datasets.poses import interpolate
 from featdepth_ros.recordings.files.images import (
     FileRecording,
@@ -73,7 +74,7 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     frames = []
     for position, image in enumerate(images):
         number, depth = layouts.nyu_number(image), layouts.nyu_depth(image)
-        index = int(number) if number.isdigit() else position
+        index = int(number) if number.isdecimal() else position
         frames.append(FrameFile(image, round(index * 1e9 / rate), image.stem, depth if depth.is_file() else None))
     return FileRecording("nyu", path.name, frames, model, rate, layouts.NYU_DEPTH)
 
@@ -100,18 +101,30 @@ def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None)
     model = resolve_camera(camera, size) or CameraModel(*size, *k)
     check_size(model, size, path.name)
     rate = rate_hz or KINECT_RATE_HZ
-    frames = []
+    frames, bad = [], []
     for index, image in enumerate(images):
         stem, depth = layouts.seven_scenes_stem(image), layouts.seven_scenes_depth(image)
         pose = path / f"{stem}.pose.txt"
         matrix = None
-        if pose.is_file():
-            values = np.array([tables.numbers(pose, line, fields, 4) for line, fields in tables.rows(pose)])
-            if values.shape != (4, 4):
-                raise RecordingError(f"{pose} does not hold 4 lines of 4 numbers")
-            matrix = se3.make(values[:3, :3], values[:3, 3])
+        try:
+            matrix = _stored_pose(pose) if pose.is_file() else None
+        except RecordingError as error:
+            bad.append(str(error))
         frames.append(FrameFile(image, round(index * 1e9 / rate), stem, depth if depth.is_file() else None, matrix))
-    return FileRecording("seven_scenes", path.name, frames, model, rate, layouts.SEVEN_SCENES_DEPTH)
+    recording = FileRecording("seven_scenes", path.name, frames, model, rate, layouts.SEVEN_SCENES_DEPTH)
+    if bad:
+        recording.note(f"{len(bad)} of the {len(frames)} frames have no pose that can be used, the first: {bad[0]}")
+    return recording
+
+
+def _stored_pose(path: Path) -> NDArray[np.float64]:
+    values = np.array([tables.numbers(path, line, fields, 4) for line, fields in tables.rows(path)])
+    if values.shape != (4, 4):
+        raise RecordingError(f"{path} does not hold 4 lines of 4 numbers")
+    rotation = values[:3, :3]
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or np.linalg.det(rotation) < 0:
+        raise RecordingError(f"{path} holds no rotation")
+    return se3.make(rotation, values[:3, 3])
 
 
 def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
@@ -125,7 +138,8 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     colour = layouts.tum_images(path, "rgb")
     depth = layouts.tum_images(path, "depth") if (path / "depth.txt").is_file() else []
     truth = path / "groundtruth.txt"
-    stamps, poses = read_pose_file(truth, "tum").ascending() if truth.is_file() else ([], [])
+    table, note = read_truth(truth, "tum") if truth.is_file() else (None, "")
+    stamps, poses = table.ascending() if table is not None else ([], [])
     size = first_size([file for _, file in colour])
     if size is None:
         raise RecordingError(f"none of the {len(colour)} images listed in {path / 'rgb.txt'} can be read")
@@ -137,7 +151,10 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
         for stamp, file in colour
     ]
     rate = rate_hz or median_rate_hz([stamp for stamp, _ in colour])
-    return FileRecording("tum", path.name, frames, model, rate, layouts.TUM_DEPTH)
+    recording = FileRecording("tum", path.name, frames, model, rate, layouts.TUM_DEPTH)
+    if note:
+        recording.note(note)
+    return recording
 
 
 def _nearest(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:

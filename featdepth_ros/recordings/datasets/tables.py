@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from featdepth_ros.errors import RecordingError
 
 #: Units of stamps, in nanoseconds.
-SECOND_NS, NANOSECOND = Decimal(1_000_000_000), Decimal(1)
-_UNITS = {SECOND_NS: "seconds", NANOSECOND: "nanoseconds"}
+SECOND_NS, MILLISECOND_NS, MICROSECOND_NS = Decimal(10**9), Decimal(10**6), Decimal(10**3)
+NANOSECOND = Decimal(1)
+_UNITS = {
+    SECOND_NS: "seconds",
+    MILLISECOND_NS: "milliseconds",
+    MICROSECOND_NS: "microseconds",
+    NANOSECOND: "nanoseconds",
+}
+#: From these numbers on a stamp of our time is in the unit.
+_UNIT_FROM = ((Decimal(10) ** 17, NANOSECOND), (Decimal(10) ** 14, MICROSECOND_NS), (Decimal(10) ** 11, MILLISECOND_NS))
+
+
+def lines(path: Path) -> list[str]:
+    """Return all lines of a text without the spaces around them, empty ones and comments included.
+
+    Raises:
+        RecordingError: the file cannot be read as text.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordingError(f"{path} cannot be read: {error}") from error
 
 
 def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -20,14 +40,38 @@ def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[s
     Raises:
         RecordingError: the file cannot be read as text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
+    for number, text in enumerate(lines(path), start=1):
         if text and not text.startswith("#"):
             yield number, [field.strip() for field in text.split(separator)]
+
+
+def numbered(path: Path) -> list[tuple[int, str]]:
+    """Return (line number, text) of a table whose n-th line belongs to frame n: empty lines between count.
+
+    Comments, and empty lines before the first and behind the last entry, do not.
+    """
+    entries = [(number, text) for number, text in enumerate(lines(path), start=1) if not text.startswith("#")]
+    while entries and not entries[-1][1]:
+        entries.pop()
+    while entries and not entries[0][1]:
+        entries.pop(0)
+    return entries
+
+
+def stamp_unit(stamps: Sequence[str]) -> Decimal:
+    """Return the unit of a column of stamps, in nanoseconds, by the size of its numbers: seconds when they are small.
+
+    Seconds since 1970 have 10 digits today, milliseconds 13, microseconds 16, nanoseconds 19.
+    """
+    largest = Decimal(0)
+    for text in stamps:
+        try:
+            value = Decimal(text).copy_abs()
+        except InvalidOperation:
+            continue
+        if value.is_finite():
+            largest = max(largest, value)
+    return next((unit for least, unit in _UNIT_FROM if largest >= least), SECOND_NS)
 
 
 def numbers(path: Path, line: int, fields: list[str], expected: int) -> list[float]:
@@ -62,7 +106,7 @@ def parse_stamp_ns(text: str, path: Path, line: int, unit: Decimal = SECOND_NS) 
     """
     try:
         stamp = round(Decimal(text) * unit)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):  # decimal's Overflow and Python's are both arithmetic errors
         stamp = None
     if stamp is None or abs(stamp) >= 2**63:
         raise RecordingError(f"{path}, line {line}: '{text}' is no stamp; expected a number of {_UNITS[unit]}")

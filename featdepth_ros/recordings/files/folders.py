@@ -11,8 +11,15 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.extrinsics import make_rig
 from featdepth_ros.recordings.calibration.files import CameraArgument, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import AUTO, PartnerRequest, choose_partner
-from featdepth_ros.recordings.files.images import FileRecording, FrameFile, check_size, first_size, paired_files
-from featdepth_ros.recordings.files.names import image_files, natural_key
+from featdepth_ros.recordings.files.images import (
+    FileRecording,
+    FrameFile,
+    check_size,
+    first_size,
+    paired_files,
+    why_unreadable,
+)
+from featdepth_ros.recordings.files.names import image_files, natural_key, stamps_in_names
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
 #: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.
@@ -27,19 +34,27 @@ def open_images(
     rate_hz: float | None,
     partner: PartnerRequest | None = None,
 ) -> FileRecording:
-    """Open image files as frames at a given rate; a partner's images are those of the same names in another folder.
+    """Open image files as frames; a partner's images are those of the same names in another folder.
+
+    Stamps are those of the names where all names are stamps and no rate is given, else frames count at the rate.
 
     Raises:
         RecordingError: no file can be read, or there is no such partner.
         CalibrationError: the calibration does not fit, or the partner's is not known.
     """
-    rate = rate_hz or DEFAULT_RATE_HZ
+    stamps = stamps_in_names(files) if rate_hz is None else None
+    if stamps is None:
+        rate = rate_hz or DEFAULT_RATE_HZ
+        stamps = [round(index * 1e9 / rate) for index in range(len(files))]
+    else:
+        stamps, files = map(list, zip(*sorted(zip(stamps, files, strict=True)), strict=True))
+        rate = median_rate_hz(stamps)
     _, model = _sized(name, files, camera)
     stems = [file.stem for file in files]
     unique = len(set(stems)) == len(stems)
     frames = [
-        FrameFile(file, round(index * 1e9 / rate), file.stem if unique else file.name.replace(".", "_"))
-        for index, file in enumerate(files)
+        FrameFile(file, stamp, file.stem if unique else file.name.replace(".", "_"))
+        for stamp, file in zip(stamps, files, strict=True)
     ]
     recording = FileRecording(kind, name, frames, model, rate)
     if partner is not None:
@@ -115,7 +130,7 @@ def open_suffixed(
 def _sized(name: str, files: Sequence[Path], camera: CameraArgument) -> tuple[tuple[int, int], CameraModel | None]:
     size = first_size(files)
     if size is None:
-        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read")
+        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read{why_unreadable(files)}")
     model = resolve_camera(camera, size)
     if model is not None:
         check_size(model, size, name)

@@ -156,6 +156,16 @@ def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
         )
 
 
+def why_unreadable(files: Sequence[Path]) -> str:
+    """Return in words why the first of some files, none of which can be read, cannot; for the end of a message."""
+    for path in files:
+        try:
+            read_image(path)
+        except ImageError as error:
+            return f": {path.name}: {error}"
+    return ""
+
+
 def first_size(files: Sequence[Path]) -> tuple[int, int] | None:
     """Return (width, height) of the first readable image, or None when none is readable."""
     for path in files:

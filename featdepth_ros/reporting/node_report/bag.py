@@ -80,7 +80,8 @@ def open_bag(path: str | Path) -> BagSource:
     Raises:
         FeatDepthError: no bag there, or it cannot be read.
     """
-    from featdepth_ros.recordings.bags.source import BagSource, is_bag
+    from featdepth_ros.recordings.bags.source import BagSource
+    from featdepth_ros.recordings.bags.storage.files import is_bag
 
     source = Path(path).expanduser()
     if not source.exists() or not is_bag(source):

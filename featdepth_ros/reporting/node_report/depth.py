@@ -149,7 +149,7 @@ def _name(frames: Stamps, position: int) -> str:
 def _picture(message: Any) -> NDArray[np.uint8]:
     from featdepth_ros.messages.images import rgb_from_message
 
-    return rgb_from_message(message, grey16=True)
+    return rgb_from_message(message)
 
 
 def _map(message: Any) -> NDArray[np.float64]:

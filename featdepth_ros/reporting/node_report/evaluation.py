@@ -146,7 +146,7 @@ class RecordingResult:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = None) -> RecordingResult:

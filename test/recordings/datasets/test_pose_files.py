@@ -76,10 +76,11 @@ def test_columns_behind_the_pose_are_left_out_and_the_order_of_quaternions_is_ea
         ("1 0 0 0 0 0 0\n", "tum", "has 7 numbers a line; expected TUM"),
         ("1 0 0 0 0 0 0 1\n\n1 0 0\n", "tum", "line 3 has 3 numbers, line 1 has 8"),
         ("1 0 0 0 0 0 0 1\n2 0 zero 0 0 0 0 1\n", None, "line 2: 'zero' is no number"),
-        ("1 0 0 0 0 0 0 1\n2 0 inf 0 0 0 0 1\n", None, "NaN or infinity, the first in line 2"),
+        ("1 0 0 0 0 0 0 1\n2 0 inf 0 0 0 0 1\n", None, "the pose in line 2 holds NaN or infinity"),
         ("1e30 0 0 0 0 0 0 1\n", None, "line 1: '1e30' is no stamp"),
+        ("1E03636579813555584 0 0 0 0 0 0 1\n", None, "is no stamp"),
         ("nan 0 0 0 0 0 0 1\n", None, "line 1: 'nan' is no stamp"),
-        ("1 0 0 0 0 0 0 2\n", None, "far from unit length, first pose 0 with norm 2"),
+        ("1 0 0 0 0 0 0 2\n", None, "quaternion in line 1 is far from unit length, its norm is 2"),
         ("0.5 1 0 0 0 0 1 0 0 0 0 1 0\n", None, "whole frame number"),
     ],
 )

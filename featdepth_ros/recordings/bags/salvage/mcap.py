@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from featdepth_ros.recordings.bags.records import RawMessage, RawTopic
+from featdepth_ros.messages.zstandard import decompress_zstd
+from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
@@ -22,8 +22,21 @@ def scan_mcap(path: Path) -> Iterator[RawTopic | RawMessage]:
             yield from _records(file, path.stat().st_size, {}, {})
 
 
+def has_chunks(path: Path) -> bool:
+    """Tell whether the messages of an MCAP file lie in chunks, which its index is of."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        file.read(len(_MAGIC))
+        while len(head := file.read(9)) == 9:
+            operation, size = struct.unpack("<BQ", head)
+            if operation in (_MESSAGE, _CHUNK, _DATA_END) or size > end:
+                return bool(operation == _CHUNK)
+            file.seek(size, 1)
+    return False
+
+
 def _records(
-    file: BinaryIO, end: int, schemas: dict[int, str], names: dict[int, str]
+    file: BinaryIO, end: int, schemas: dict[int, tuple[str, str]], names: dict[int, str]
 ) -> Iterator[RawTopic | RawMessage]:
     while True:
         head = file.read(9)
@@ -46,7 +59,9 @@ def _records(
             return
         if operation == _SCHEMA:
             (schema,) = struct.unpack_from("<H", data)
-            schemas[schema] = _text(data, 2)[0]
+            name, after = _text(data, 2)
+            _, after = _text(data, after)
+            schemas[schema] = (name, _text(data, after)[0])
         elif operation == _CHANNEL:
             yield from _new_topic(data, schemas, names)
         elif operation == _MESSAGE:
@@ -55,15 +70,18 @@ def _records(
                 yield RawMessage(names[channel], log_ns, data[22:])
 
 
-def _new_topic(data: bytes, schemas: dict[int, str], names: dict[int, str]) -> Iterator[RawTopic]:
+def _new_topic(data: bytes, schemas: dict[int, tuple[str, str]], names: dict[int, str]) -> Iterator[RawTopic]:
     """Yield the topic of a channel record, if no record told of it before; its name goes into ``names``."""
     channel, schema = struct.unpack_from("<HH", data)
     name, after = _text(data, 4)
-    _, after = _text(data, after)
+    encoding, after = _text(data, after)
     if channel not in names:
         names[channel] = name
         latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
-        yield RawTopic(name, schemas.get(schema, ""), 0, "", latched)
+        msgtype, definition = schemas.get(schema, ("", ""))
+        if msgtype.count("/") == 1:  # ROS 1's spelling
+            msgtype = msgtype.replace("/", "/msg/")
+        yield RawTopic(name, msgtype, 0, definition, latched, ros1=encoding == "ros1")
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:
@@ -86,12 +104,7 @@ def _chunk(data: bytes, whole: bool) -> bytes:
 
             return bytes(lz4.frame.decompress(records))
         if whole and compression == "zstd":
-            if sys.version_info >= (3, 14):
-                from compression import zstd
-            else:
-                from backports import zstd
-
-            return bytes(zstd.decompress(records))
+            return decompress_zstd(records)
     except Exception:  # noqa: BLE001 - each codec has errors of its own
         return b""
     return b""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from featdepth_ros.recordings.bags.records import RawMessage, RawTopic
+from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7
 _MAGIC = b"#ROSBAG V2.0\n"
@@ -109,7 +109,7 @@ def _record(header: dict[bytes, bytes], data: bytes, names: dict[int, str]) -> I
         package, _, name = fields.get(b"type", b"").decode(errors="replace").partition("/")
         definition = fields.get(b"message_definition", b"").decode(errors="replace")
         latched = fields.get(b"latching", b"0") == b"1"
-        yield RawTopic(names[connection], f"{package}/msg/{name}", 0, definition, latched)
+        yield RawTopic(names[connection], f"{package}/msg/{name}", 0, definition, latched, ros1=True)
     elif operation == _MESSAGE and connection in names:
         seconds, nanoseconds = struct.unpack("<II", header[b"time"])
         yield RawMessage(names[connection], seconds * 1_000_000_000 + nanoseconds, data)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.recordings.bags.records import RawMessage, RawTopic
+from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 
 _numbers = itertools.count()
 

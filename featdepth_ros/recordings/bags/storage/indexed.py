@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.recordings.bags.records import RawMessage, RawTopic, is_ros1_bag
+from featdepth_ros.recordings.bags.storage.files import kind_of
+from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 
 
-class RosbagsBackend:
+class IndexedBackend:
     """Reads ROS 1 bags and ROS 2 bags (folder, ``.db3``, ``.mcap``) with an intact index.
 
     Opening parses metadata and index, which costs far more than a message: readers are kept open and used again, each
@@ -34,7 +35,7 @@ class RosbagsBackend:
                 reader.close()
 
     def _opened(self) -> Any:
-        if is_ros1_bag(self._path):
+        if not self._path.is_dir() and kind_of(self._path) == "ros1":
             from rosbags.rosbag1 import Reader as Reader1
 
             reader: Any = Reader1(self._path)
@@ -74,12 +75,13 @@ class RosbagsBackend:
 def _raw_topic(connection: Any) -> RawTopic:
     from rosbags.interfaces import ConnectionExtRosbag1, QosDurability, QosReliability
 
-    if isinstance(connection.ext, ConnectionExtRosbag1):
+    ros1 = isinstance(connection.ext, ConnectionExtRosbag1)
+    if ros1:
         latched, reliable = bool(connection.ext.latching), None
     else:
         profiles = connection.ext.offered_qos_profiles
         latched = any(q.durability == QosDurability.TRANSIENT_LOCAL for q in profiles)
         reliable = any(q.reliability == QosReliability.RELIABLE for q in profiles) if profiles else None
     return RawTopic(
-        connection.topic, connection.msgtype, connection.msgcount, connection.msgdef.data, latched, reliable
+        connection.topic, connection.msgtype, connection.msgcount, connection.msgdef.data, latched, reliable, ros1
     )

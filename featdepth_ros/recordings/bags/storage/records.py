@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
 class RawTopic:
-    """A topic as stored: its type's definition text (empty when the bag has none) and the offered QoS, when known."""
+    """A topic as stored.
+
+    Attributes:
+        name, msgtype: of the topic; the type in ROS 2's spelling.
+        count: messages stored.
+        definition: text of the type's definition, empty when the bag has none.
+        transient_local: latched.
+        reliable: of the offered QoS, None when not known.
+        ros1: its messages are in ROS 1's serialisation.
+    """
 
     name: str
     msgtype: str
@@ -18,6 +26,7 @@ class RawTopic:
     definition: str = ""
     transient_local: bool = False
     reliable: bool | None = None
+    ros1: bool = False
 
 
 class RawMessage(NamedTuple):
@@ -38,8 +47,3 @@ class BagBackend(Protocol):
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:
         """Yield the messages of the named topics in order of recording time."""
         ...
-
-
-def is_ros1_bag(path: Path) -> bool:
-    """Tell whether a path is a ROS 1 bag; a ROS 2 bag is a folder, whatever its name ends in."""
-    return path.suffix.lower() == ".bag" and not path.is_dir()

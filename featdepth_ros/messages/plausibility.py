@@ -1,0 +1,84 @@
+"""One rule for calibrations that no camera has: what `CameraModel` can hold and a pixel cannot mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import camera_from_info
+
+#: Shortest and longest focal length of a lens, in image widths.
+FOCAL_WIDTHS = (0.1, 20.0)
+#: How far outside the image the principal point may lie, in image sizes: K of a cropped image lies outside a little.
+OUTSIDE_SHARE = 0.25
+#: The same for P: cameras of a pair that look apart are rectified to a common direction.
+PROJECTION_OUTSIDE_SHARE = 1.0
+#: Most that rectification zooms in or out.
+ZOOM = 5.0
+
+
+def implausible(camera: CameraModel) -> str | None:
+    """Return in words why no camera has this calibration; None when one may.
+
+    Looked at are: K given as fractions of the image, focal length, principal point, P beside K, and a rectification
+    that mirrors or turns over. Sizes against images are checked where the images are.
+    """
+    size = np.array([camera.width, camera.height])
+    focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+    found = f"fx, fy, cx, cy = {_list(focal, centre)} for images of {camera.width}x{camera.height} pixels"
+    if (np.abs(centre) <= 1.0).all() and (focal <= FOCAL_WIDTHS[1]).all() and (size > 16).all():
+        proposed = ",".join(f"{value:.6g}" for value in (*(focal * size), *(centre * size)))
+        return (
+            f"{found} are fractions of the image, it seems, and pixels are expected; multiplied by width and height "
+            f"they are {proposed}"
+        )
+    widths = focal / camera.width
+    if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
+        return f"{found}: a focal length is {FOCAL_WIDTHS[0]:g} to {FOCAL_WIDTHS[1]:g} image widths; give pixels"
+    if _outside(centre, size) > OUTSIDE_SHARE:
+        return f"{found}: the principal point lies outside the image; is this the calibration of larger images?"
+    if camera.projection is not None:
+        p_focal, p_centre = np.array(camera.projection[:2]), np.array(camera.projection[2:])
+        zoom = p_focal / focal
+        if zoom.max() > ZOOM or zoom.min() < 1 / ZOOM or _outside(p_centre, size) > PROJECTION_OUTSIDE_SHARE:
+            return f"{found}, but P has {_list(p_focal, p_centre)}: P contradicts K"
+    if camera.rectification is not None:
+        if np.linalg.det(camera.R) < 0:
+            return f"the rectification R {camera.rectification} mirrors; expected a rotation"
+        if np.trace(camera.R) < 1.0 - 1e-3:  # a turn of more than 90 degrees
+            return f"the rectification R {camera.rectification} turns the camera over; expected a small rotation"
+    return None
+
+
+def usable_camera(
+    info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None
+) -> tuple[CameraModel | None, str]:
+    """Return the camera of a CameraInfo, or None and in words why it counts as uncalibrated.
+
+    Args:
+        info: see `camera_from_info`.
+        rectified: see `camera_from_info`.
+        image_size: see `camera_from_info`.
+
+    Returns:
+        (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none.
+
+    Raises:
+        CalibrationError: the message is malformed, see `camera_from_info`.
+    """
+    camera = camera_from_info(info, rectified, image_size)
+    reason = None if camera is None else implausible(camera)
+    return (camera, "") if reason is None else (None, reason)
+
+
+def _outside(centre: NDArray[np.float64], size: NDArray[np.float64]) -> float:
+    """Return how far a point lies outside the image, in image sizes; 0 inside."""
+    share = (centre + 0.5) / size
+    return float(np.maximum(np.maximum(-share, share - 1.0), 0.0).max())
+
+
+def _list(*pairs: NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.6g}" for value in np.concatenate(pairs))

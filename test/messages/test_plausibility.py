@@ -1,0 +1,52 @@
+"""Calibrations that no camera has: refused in words, and those that some camera has, taken."""
+
+from __future__ import annotations
+
+import pytest
+from message_fields import info_message
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.plausibility import implausible, usable_camera
+
+HALF_TURN = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0)
+MIRROR = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("camera", "says"),
+    [
+        (CameraModel(640, 192, 0.58, 1.92, 0.5, 0.5), "fractions of the image.* are 371.2,368.64,320,96$"),
+        (CameraModel(128, 96, 800, 800, 640, 360), "principal point lies outside"),
+        (CameraModel(640, 480, 500, 500, 320, 700), "principal point lies outside"),
+        (CameraModel(640, 480, 20, 20, 320, 240), "image widths"),
+        (CameraModel(640, 480, 500, 14_000, 320, 240), "image widths"),
+        (CameraModel(640, 480, 500, 500, 320, 240, projection=(50.0, 50.0, 320.0, 240.0)), "P contradicts K"),
+        (CameraModel(640, 480, 500, 500, 320, 240, projection=(500.0, 500.0, 2000.0, 240.0)), "P contradicts K"),
+        (CameraModel(640, 480, 500, 500, 320, 240, rectification=MIRROR), "mirrors"),
+        (CameraModel(640, 480, 500, 500, 320, 240, rectification=HALF_TURN), "turns the camera over"),
+    ],
+)
+def test_implausible_ones_are_told_with_the_reason(camera: CameraModel, says: str) -> None:
+    reason = implausible(camera)
+    assert reason is not None
+    with pytest.raises(ValueError, match=says):
+        raise ValueError(reason)
+    info = info_message(camera)
+    assert usable_camera(info) == (None, reason)  # a driver's message: as one of an uncalibrated camera
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        CameraModel(1242, 375, 721.5, 721.5, 609.6, 172.9),  # KITTI
+        CameraModel(1242, 188, 721.5, 721.5, 609.6, 172.9),  # cut below the horizon
+        CameraModel(848, 800, 286.1, 286.2, 417.3, 404.4, "equidistant", (0.01, -0.02, 0.003, -0.004)),
+        CameraModel(640, 480, 6000.0, 6000.0, 320.0, 240.0),  # a long lens
+        CameraModel(640, 480, 500, 500, 320, 240, projection=(400.0, 400.0, -60.0, 240.0)),
+        CameraModel(8, 8, 5.0, 5.0, 3.5, 3.5),
+        CameraModel(640, 480, 500, 500, 320, 240, roi=(600, 440, 40, 40)),
+    ],
+)
+def test_cameras_that_there_are_pass(camera: CameraModel) -> None:
+    assert implausible(camera) is None
+    assert usable_camera(info_message(camera)) == (camera, "")

@@ -1,0 +1,99 @@
+"""Which topics of a bag are cameras, and what image transports leave beside them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from known_frames import CAMERA, START_NS
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings import open_recording
+from featdepth_ros.recordings.bags.messages import Messages
+from featdepth_ros.recordings.bags.recording import BagRecording
+from featdepth_ros.recordings.bags.writer import BagWriter
+
+COLOUR, DEPTH = "/camera/color/image_raw/compressed", "/camera/depth/image_rect_raw/compressed"
+RGB = np.broadcast_to(np.array([200, 40, 60], np.uint8), (48, 64, 3)).copy()
+
+
+def write_bag(path: Path, topics: dict[str, Any], count: int = 3) -> Path:
+    """Write a bag of one message a topic, ``count`` times, 0.1 s apart; values make a message of a header."""
+    make = Messages()
+    with BagWriter(path) as bag:
+        for name, message in topics.items():
+            bag.add_topic(name, message(make.header(START_NS, "cam")).__msgtype__)
+        for index in range(count):
+            stamp = START_NS + index * 10**8
+            for name, message in topics.items():
+                bag.write_message(name, stamp, message(make.header(stamp, "cam")))
+    return path
+
+
+def _compressed(data: bytes, form: str) -> Any:
+    make = Messages()
+    pixels = np.frombuffer(data, np.uint8)
+    return lambda header: make.sensor_msgs__CompressedImage(header=header, format=form, data=pixels)
+
+
+def _file(suffix: str, pixels: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(suffix, pixels)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (_file(".png", np.full((48, 64), 1500, np.uint16)), "16UC1; png compressed "),
+        (_file(".jpg", np.full((48, 64), 255, np.uint8)), "16UC1; jpeg compressed "),
+    ],
+)
+def test_compressed_depth_is_no_camera(tmp_path: Path, data: bytes, form: str) -> None:
+    colour = _compressed(_file(".jpg", RGB[..., ::-1]), "rgb8; jpeg compressed bgr8")
+    both = open_recording(write_bag(tmp_path / "both", {DEPTH: _compressed(data, form), COLOUR: colour}))
+    assert isinstance(both, BagRecording) and both.topic == COLOUR
+    with pytest.raises(RecordingError, match="holds no images"):
+        open_recording(write_bag(tmp_path / "alone", {DEPTH: _compressed(data, form)}))
+
+
+def test_the_zstd_transport_has_its_camera_info_beside(tmp_path: Path) -> None:
+    zstd = pytest.importorskip("backports.zstd")
+    make = Messages()
+    payload = struct.pack("<IIBII", 48, 64, 0, 192, 4) + b"rgb8" + zstd.compress(RGB.tobytes())
+    topics = {
+        "/camera/image_raw/zstd": _compressed(payload, ""),
+        "/camera/camera_info": lambda header: make.camera_info(header, CAMERA),
+    }
+    recording = open_recording(write_bag(tmp_path / "bag", topics))
+    frames = list(recording)
+    assert len(frames) == 3 and recording.camera == CAMERA
+    np.testing.assert_array_equal(frames[0].image, RGB)
+
+
+@pytest.mark.parametrize(
+    ("camera", "says"),
+    [
+        (CameraModel(64, 48, 400.0, 400.0, 320.0, 240.0), "principal point lies outside"),
+        (CameraModel(128, 96, 80.0, 80.0, 63.5, 47.5), "the calibration is for 128x96"),
+    ],
+)
+def test_an_implausible_camera_info_counts_as_none_and_is_noted(tmp_path: Path, camera: CameraModel, says: str) -> None:
+    make = Messages()
+    topics = {
+        "/camera/image_raw": lambda header: make.image(header, RGB, "rgb8"),
+        "/camera/camera_info": lambda header: make.camera_info(header, camera),
+    }
+    recording = open_recording(write_bag(tmp_path / "bag", topics))
+    assert recording.camera is None and len(list(recording)) == 3
+    assert any(says in note for note in recording.notes)
+
+
+def test_why_the_only_image_is_refused(tmp_path: Path) -> None:
+    data = _file(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(RecordingError, match=r"cut\.jpg: the image ends early"):
+        open_recording(tmp_path / "cut.jpg")
