@@ -13,8 +13,8 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate, MotionState
-from featdepth_ros.messages.camera_info import camera_from_info
 from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.diagnostics import LOST, FrameReport
 from featdepth_ros.ros.inputs import Arrival, ImageInput
@@ -36,17 +36,20 @@ class Calibration:
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
-        self._camera: CameraModel | None = None
+        self._camera: tuple[CameraModel | None, str] = (None, "")
 
-    def camera(self, msg: CameraInfo, rectified: bool) -> CameraModel | None:
-        """Return the camera, None for an uncalibrated one; see `camera_from_info` for errors."""
+    def camera(self, msg: CameraInfo, rectified: bool) -> tuple[CameraModel | None, str]:
+        """Return the camera and an empty string, or None and why there is none; see `usable_camera` for errors.
+
+        The reason is empty where the message itself says that the camera is not calibrated.
+        """
         roi = msg.roi
         key = (
             (msg.width, msg.height, msg.distortion_model, tuple(msg.d), msg.binning_x, msg.binning_y, rectified),
             (bytes(msg.k), bytes(msg.r), bytes(msg.p), roi.x_offset, roi.y_offset, roi.width, roi.height),
         )
         if key != self._key:
-            self._camera = camera_from_info(msg, rectified)  # raises before the key is kept: tried again next time
+            self._camera = usable_camera(msg, rectified)  # raises before the key is kept: tried again next time
             self._key = key
         return self._camera
 
@@ -226,11 +229,12 @@ class Pipeline:
         rectified = settings.rectified_input == "yes" or (
             settings.rectified_input == "auto" and self._input.topics.rectified
         )
-        camera = self._calibration.camera(info, rectified)
+        camera, reason = self._calibration.camera(info, rectified)
         if camera is None:
+            what = f"is not usable ({reason})" if reason else "says uncalibrated (K[0] is 0)"
             self._log.warning(
-                f"{self._input.topics.camera_info} says uncalibrated (K[0] is 0): a depth image only, no cloud, no "
-                "odometry, no TF. Calibrate the camera (camera_calibration).",
+                f"{self._input.topics.camera_info} {what}: a depth image only, no cloud, no odometry, no TF. Calibrate "
+                "the camera (camera_calibration).",
                 throttle_duration_sec=30.0,
             )
         return camera

@@ -304,7 +304,11 @@ def test_compressed_images(ros: Graph) -> None:
     assert fake.cameras[-1] is not None, "camera_info is the sibling of the base topic, not of /compressed"
 
 
-def test_uncalibrated_gives_a_depth_image_only_and_says_so(ros: Graph) -> None:
+@pytest.mark.parametrize(
+    "focal_px",
+    [0.0, 0.7],  # 0.7: fractions of the image, which no camera's pixels are
+)
+def test_uncalibrated_gives_a_depth_image_only_and_says_so(ros: Graph, focal_px: float) -> None:
     probe = Probe(ros)
     depths, infos, clouds = probe.hear(Image, DEPTH), probe.hear(CameraInfo, INFO), probe.hear(PointCloud2, POINTS)
     odoms, tfs = probe.hear(Odometry, "/odom"), probe.hear(TFMessage, "/tf")
@@ -315,7 +319,8 @@ def test_uncalibrated_gives_a_depth_image_only_and_says_so(ros: Graph) -> None:
     def sent() -> bool:
         nonlocal stamp
         stamp += 50_000_000
-        probe.infos.publish(CameraInfo(width=64, height=48))
+        K = [focal_px, 0.0, 0.5 * (focal_px > 0), 0.0, focal_px, 0.5 * (focal_px > 0), 0.0, 0.0, float(focal_px > 0)]
+        probe.infos.publish(CameraInfo(width=64, height=48, k=K))
         probe.images.publish(probe.image(stamp))
         time.sleep(0.03)
         return len(depths) >= 4 and bool(infos)
