@@ -3,7 +3,7 @@
 Pixels of a delivered image follow REP-104: the region of interest is cut from the full sensor image, then binned.
 A binned pixel is a block of sensor pixels and lies at the block's centre:
 ``u_delivered = (u_full - x_offset + 0.5) / binning - 0.5``. image_geometry leaves the two halves out, which puts its
-rays a quarter of a binned pixel off at binning 2; without binning the two agree exactly.
+rays a quarter of a binned pixel off at binning 2. Without binning the two agree exactly.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class CameraModel:
         """Ideal pinhole camera of the rectified full image (before ROI and binning).
 
         P where the calibration has one; otherwise K. A fisheye without P keeps K's focal length, unless the view would
-        then be wider than `FISHEYE_HALF_VIEW_DEG` to any side; then both focal lengths are raised by one factor so
-        that it is not (a pinhole image of 160 degrees is mostly stretched border).
+        then be wider than `FISHEYE_HALF_VIEW_DEG` to any side. Then both focal lengths are raised by one factor so
+        that it is not: a pinhole image of 160 degrees is mostly stretched border.
         """
         fx, fy, cx, cy = self.projection or (self.fx, self.fy, self.cx, self.cy)
         if self.projection is None and self.distortion_model == "equidistant":

@@ -45,8 +45,8 @@ def distort(points: Array, model: str, coefficients: tuple[float, ...]) -> Array
 def distort_rays(rays: Array, model: str, coefficients: tuple[float, ...]) -> Array:
     """Apply the lens to directions, (..., 3) of any length, giving (..., 2) distorted normalised points.
 
-    The equidistant model takes directions beside and behind the camera as well; the others need z > 0, and what they
-    give for z <= 0 is finite but without meaning.
+    The equidistant model takes directions beside and behind the camera as well. The others need z > 0: what they give
+    for z <= 0 is finite but means nothing.
     """
     rays = np.asarray(rays, dtype=np.float64)
     z = rays[..., 2]

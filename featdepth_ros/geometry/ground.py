@@ -2,7 +2,7 @@
 
 Two fits serve two uses. `ground_height` searches by random sampling. It needs no start, so a pitched camera and things
 on the road do not mislead it. `ground_heights` is a batched robust least squares through which gradients flow. It
-starts at a level plane and finds the ground of a camera that is mounted about level; at 5 degrees of upward pitch it
+starts at a level plane and finds the ground of a camera that is mounted about level. At 5 degrees of upward pitch it
 finds none.
 
 Source of the idea: Xue et al., Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous
@@ -40,8 +40,8 @@ SEARCH_MOST_TILT_RAD, FIT_MOST_TILT_RAD = math.radians(25.0), math.radians(12.0)
 def ground_height(depth: NDArray[np.float32], camera: CameraModel) -> float | None:
     """Height of the camera over the ground plane, in units of ``depth``.
 
-    Fits a plane by random sampling (RANSAC, Fischler and Bolles 1981; fixed seed) to the points under the lower middle
-    of the image, then by least squares to its inliers.
+    Fits a plane by random sampling to the points under the lower middle of the image (RANSAC, Fischler and Bolles
+    1981; fixed seed). Least squares on its inliers follow.
 
     Args:
         depth: (h, w) float32 z-depth.

@@ -68,7 +68,7 @@ def project(points: Tensor, K: Tensor, T: Tensor, epsilon: float = 0.0) -> tuple
         K: (B, 3, 3) or (B, 4, 4), pixels of the camera projected into.
         T: (B, 4, 4), maps the points' frame into that camera's frame.
         epsilon: added to z before the division instead of the guard against z near or below zero: the reference's
-            1e-7 (spec section 2). 0 keeps every result finite.
+            1e-7 (docs/reference.md 2). 0 keeps every result finite.
 
     Returns:
         pixels (B, H, W, 2), x then y, and z (B, 1, H, W) in the points' unit.

@@ -1,7 +1,7 @@
 """From the delivered image to the networks' input in one step, and depth maps the way back.
 
-Distortion, rectification, region of interest, binning and the resize to the networks' size are composed into one
-sampling grid, computed once a camera and kept on the device.
+Distortion, rectification, region of interest, binning and the resize to the networks' size become one sampling grid.
+It is computed once a camera and kept on the device.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Rectification:
                 ``nearest`` takes one of them (masks; bool stays bool).
 
         Returns:
-            (H, W) or (B, C, H, W) of the input's type; pixels outside the output's view repeat its border (see
+            (H, W) or (B, C, H, W) of the input's type. Pixels outside the output's view repeat its border (see
             `delivered_in_view`), so a finite positive map stays finite everywhere. Depth stays z-depth of the
             rectified camera.
         """

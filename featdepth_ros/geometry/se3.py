@@ -15,7 +15,7 @@ def make(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) -> Tensor:
-    """Motion of a pose network's output, as the reference builds it (spec section 2).
+    """Motion of a pose network's output, as the reference builds it (docs/reference.md 2).
 
     The axis is ``v / (|v| + 1e-7)``, so the rotation of tiny vectors is smaller than their length.
 
@@ -57,9 +57,9 @@ def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) ->
 def refocused_motion(axisangle: Tensor, translation: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
     """Motion that moves one camera's pixels as a given motion moves those of another, to first order in its angle.
 
-    A pose net that regresses its answer takes every camera for the one it was trained with. With the same depth maps
-    for both cameras and r times the focal length, the flow f t_x / Z needs t_x / r, f x t_z / Z the same t_z, f w_y
-    needs w_y / r; the turn about the optical axis is free of f.
+    A pose net that regresses its answer takes every camera for the one it was trained with. Let both cameras have the
+    same depth maps, and the other one r times the focal length. The flow f t_x / Z then needs t_x / r, f x t_z / Z the
+    same t_z, and f w_y needs w_y / r. The turn about the optical axis is free of f.
 
     Args:
         axisangle: (B, 3) radians, of the camera that the answer is meant for.

@@ -1,6 +1,6 @@
 """Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. For tensors see `se3`.
 
-The order of six numbers, of a twist or of a covariance's rows and columns, is stated here and nowhere else: translation
+This module alone states the order of six numbers, of a twist or of a covariance's rows and columns. Translation comes
 first, then rotation, as in nav_msgs/Odometry. `TRANSLATION` and `ROTATION` name the two halves.
 """
 

@@ -7,9 +7,11 @@ Pixel centres lie at integers. Three conventions have names:
     of a resized image follow its pixel centres: ``cx' = (cx + 0.5) s - 0.5``.
 ``reference_true``
     What the original computes under torch 1.1, its authors' version, where ``align_corners=True`` is the default:
-    coordinates divided by size - 1, corners aligned; intrinsics are scaled without the half pixel; 1e-7 is added to z.
+    coordinates are divided by size - 1, corners aligned. Intrinsics are scaled without the half pixel, and 1e-7 is
+    added to z.
 ``reference_mixed``
-    What the original computes since torch 1.3 (spec section 7, D7): coordinates divided by size - 1 but sampled with
+    What the original computes since torch 1.3 (docs/reference.md, D7): coordinates are divided by size - 1 but sampled
+    with
     ``align_corners=False``: an identity warp stretches the image about its centre by up to half a pixel.
 
 The reference conventions exist to reproduce published weights and numbers; new work uses ``exact``.
@@ -165,8 +167,8 @@ def warp(
         convention: see the module.
 
     Returns:
-        (B, C, H, W) the warped image, border pixels repeated outside, and (B, 1, H, W) bool: True where the point lies
-        in front of the source camera and inside its image (half a pixel of rim included).
+        (B, C, H, W) the warped image, border pixels repeated outside. (B, 1, H, W) bool: true where the point lies in
+        front of the source camera and inside its image. Half a pixel of rim belongs to it.
 
     Raises:
         ConfigError: the convention is not known.

@@ -34,11 +34,11 @@ class ObjectiveConfig:
         convention: of sampling, see `geometry.warp`.
         noise_per_scale: draw new tie-break noise for every scale, as the reference does.
         detach_features: keep the feature-metric term from training the feature net. A net trained along (joint) could
-            make the term small by making the features flat (spec section 7, D11); detached, the term reaches depth and
-            motion only, and the net learns from reconstruction and the regularisers. False is the reference.
-        reconstruction_target: the image that reconstructions of smaller size are compared with: ``area`` averages;
-            ``cascade`` is the reference's autoencoder (bilinear, each from the one before), ``direct`` its joint
-            model (bilinear from the full image, aliased).
+            make the term small by making the features flat (docs/reference.md, D11). Detached, the term reaches depth
+            and motion only. The net then learns from reconstruction and the regularisers. False is the reference.
+        reconstruction_target: the image that reconstructions of smaller size are compared with. ``area`` averages.
+            ``cascade`` is the reference's autoencoder: bilinear, each from the one before. ``direct`` is its joint
+            model: bilinear from the full image, aliased.
         tiny_maps: second differences of maps with a side below 3: ``skip`` or the reference's ``nan``.
     """
 
@@ -111,7 +111,7 @@ class ObjectiveConfig:
     def reference(
         cls, kind: ReferenceKind = "fm", convention: Convention = "reference_mixed", **changes: Any
     ) -> ObjectiveConfig:
-        """The original's objective, with all that is odd about it (spec sections 3 and 7).
+        """The original's objective, with all that is odd about it (docs/reference.md 3 and 7).
 
         Args:
             kind: ``fm``, ``joint``, ``autoencoder`` or ``baseline``, as in its configs.

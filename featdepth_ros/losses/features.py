@@ -19,7 +19,7 @@ def batch_norm_mode(net: nn.Module, mode: BatchNormMode) -> Iterator[None]:
     ``running_statistics``
         evaluation mode: what is stored is used, nothing changes. A frozen net stays the same net.
     ``batch_statistics``
-        what the reference does with its "fixed" extractor (spec section 7, D9): statistics of the batch at hand. The
+        what the reference does with its "fixed" extractor (docs/reference.md, D9): statistics of the batch at hand. The
         stored ones are not touched here; in the reference they drift, unused.
     """
     modes = {module: module.training for module in net.modules()}
@@ -51,8 +51,8 @@ def feature_maps(
         images: frame -> (B, 3, H, W) in [0, 1], without colour augmentation.
         features: the map to compare, usually ``model.features``.
         net: the module whose BatchNorm layers ``features`` runs through.
-        mode: see `batch_norm_mode`. With running statistics all frames go through in one batch; with batch statistics
-            each goes alone, as in the reference, since the batch then changes the result.
+        mode: see `batch_norm_mode`. With running statistics all frames go through in one batch. With batch statistics
+            each goes alone, as in the reference: the batch then changes the result.
         gradients: keep the graph, for an encoder trained along.
 
     Returns:

@@ -36,8 +36,8 @@ class _ForwardGradients(torch.autograd.Function):
 def with_forward_gradients(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
     """``function(*inputs)``, a scalar, with its gradients taken at once.
 
-    The intermediate tensors of a warp and its comparison take far more memory than the gradients of a few maps and
-    motions that remain of them, and backward passes while they are still in the cache.
+    A warp and its comparison hold far more in intermediate tensors than in the gradients of a few maps and motions.
+    The backward pass runs while those tensors are still in the cache.
 
     Args:
         function: of the inputs; first derivatives only. What it needs besides must not want gradients.

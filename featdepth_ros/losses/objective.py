@@ -28,7 +28,7 @@ Tensors = Mapping[Any, Tensor]
 
 
 def depth_from_disparity(disparity: Tensor, min_depth: float, max_depth: float) -> Tensor:
-    """Sigmoid disparity in [0, 1] to depth in [min_depth, max_depth] (spec section 2, disp_to_depth)."""
+    """Sigmoid disparity in [0, 1] to depth in [min_depth, max_depth] (docs/reference.md 2, disp_to_depth)."""
     near, far = 1 / min_depth, 1 / max_depth
     return 1 / (far + (near - far) * at_least_fp32(disparity))
 
@@ -40,7 +40,7 @@ def objective(
     tie_break_noise: Tensor | Mapping[int, Tensor] | None = None,
     pictures: MutableMapping[Any, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Add up the terms of spec section 3.
+    """Add up the terms of docs/reference.md 3.
 
     The keys are the reference's. A key is looked for in ``outputs``, then in ``inputs``; f is a source of
     ``config.frame_ids`` (-1, 1, "s", ...), s a scale, H x W the size of the images.
@@ -66,17 +66,18 @@ def objective(
         inputs: see the table.
         outputs: see the table.
         config: weights and options.
-        tie_break_noise: added to the automask's identity losses so that equal values do not tie: (B, n, H, W) for the
-            n sources in order, or such a tensor for each scale. None draws 1e-5 * randn, one draw for all scales
+        tie_break_noise: added to the automask's identity losses so that equal values do not tie. It is (B, n, H, W)
+            for the n sources in order, or such a tensor for each scale. None draws 1e-5 * randn, one draw for all
+            scales
             unless ``config.noise_per_scale``.
         pictures: filled with detached tensors to display: ("warped", f, s) (B, 3, H, W), ("depth", s) (B, 1, H, W),
-            ("winner", s) (B, H, W), an index into the sources, unwarped ones first when automasking, and
-            ("feature_winner",).
+            ("winner", s) (B, H, W) and ("feature_winner",). A winner is an index into the sources, unwarped ones first
+            when automasking.
 
     Returns:
-        every weighted term, a scalar in fp32 or better, and their sum under "total": ``photometric/s``, ``feature``
-        (the reference counts a quarter of it at each of four scales), ``smoothness/s``, ``reconstruction/s``,
-        ``discriminative/i`` (negative), ``convergent/i``.
+        every weighted term, a scalar in fp32 or better, and their sum under "total". The terms are ``photometric/s``,
+        ``feature``, ``smoothness/s``, ``reconstruction/s``, ``discriminative/i`` (negative) and ``convergent/i``. The
+        reference counts a quarter of ``feature`` at each of four scales.
 
     Raises:
         ConfigError: a tensor that the configuration needs is missing.
@@ -240,7 +241,7 @@ def _smoothness_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdge
 
 
 def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str, Tensor]:
-    """Photometric difference of the autoencoder's images from frame 0 at their size (spec section 7, D20)."""
+    """Photometric difference of the autoencoder's images from frame 0 at their size (docs/reference.md, D20)."""
     original = at_least_fp32(lookup["color", 0, 0])
     terms, target = {}, original
     for scale in config.scales:
@@ -263,7 +264,7 @@ def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str,
 
 
 def _regulariser_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:
-    """Large first and small second differences of the features, wherever the image has no edge (spec section 3)."""
+    """Large first, small second differences of the features where the image has no edge (docs/reference.md 3)."""
     terms = {}
     for level in range(FEATURE_LEVELS):
         first, second = smoothness(lookup["feature", 0, level], edges, 1.0, config.tiny_maps)

@@ -1,4 +1,4 @@
-"""How unlike two images are: SSIM and Charbonnier (spec section 3)."""
+"""How unlike two images are: SSIM and Charbonnier (docs/reference.md 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First and second order edge-aware smoothness, of disparities and of feature maps (spec section 3)."""
+"""First and second order edge-aware smoothness, of disparities and of feature maps (docs/reference.md 3)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def smoothness(values: Tensor, edges: ImageEdges, factor: float, tiny_maps: Tiny
         edges: of the image they belong to.
         factor: in exp(-factor * image difference): 0.5 for disparities, 1 for features.
         tiny_maps: maps with a side below 3 have no second difference along it. ``skip`` counts it as 0; ``nan`` is the
-            reference's mean of nothing (spec section 7, D20).
+            reference's mean of nothing (docs/reference.md, D20).
 
     Returns:
         first (dx + dy) and second (dxx + dxy + dyx + dyy) order terms, scalars.

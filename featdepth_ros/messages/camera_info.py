@@ -76,8 +76,8 @@ def camera_from_info(
     Args:
         info: any object with the message's fields (``k`` or ROS 1's ``K``, and so on). Intrinsics are of the full
             sensor image; ROI and binning are kept apart.
-        rectified: the image that comes with it is rectified already (an ``image_rect`` topic shares the camera_info of
-            ``image_raw``): P is its camera, D and R have been applied.
+        rectified: the image that comes with it is rectified already. An ``image_rect`` topic shares the camera_info of
+            ``image_raw``. P is its camera then, and D and R have been applied.
         image_size: (width, height) in pixels of the image, used when the message leaves its size 0.
 
     Raises:

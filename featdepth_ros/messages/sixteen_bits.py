@@ -21,8 +21,9 @@ def eight_bits(words: NDArray[np.uint16], grey: bool) -> NDArray[np.uint8]:
     """Return a picture of 16 bits with the range that it uses spread over 8.
 
     Infrared and thermal cameras fill 10 to 14 bits, and thermal ones a narrow band far from zero; divided by 257 they
-    would be black. The range goes from the picture's own dark and bright values (half a percent at either end left
-    out) out to a coarse grid of powers of two, so that it stays the same from frame to frame. A picture that uses a
+    would be black. The range starts at the picture's own dark and bright values, with half a percent at either end
+    left out. It goes out to a coarse grid of powers of two. So it stays the same from frame to frame. A picture that
+    uses a
     quarter of the 16 bits, or shows nothing at all, is divided by 257. Colours keep their zero: only the number of
     bits is found (10, 12, 14 or 16).
 

@@ -1,7 +1,7 @@
 """The field's figures for depth and odometry, numpy only: no torch, no files, no plots.
 
 Depth follows Eigen et al. (2014) with Garg's and Eigen's crops, odometry the KITTI benchmark, the TUM benchmark (ATE,
-RPE) and the reference's own variants; spec section 6.
+RPE) and the reference's own variants; docs/reference.md 6.
 """
 
 from featdepth_ros.metrics.depth import (

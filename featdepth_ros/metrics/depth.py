@@ -1,4 +1,4 @@
-"""Depth against truth, by the protocol of Eigen et al. (2014) as the reference runs it (spec section 6). numpy only.
+"""Depth against truth, by Eigen et al. (2014) as the reference runs it (docs/reference.md 6). numpy only.
 
 Every image is judged by itself; the figures of a set are plain means over its images.
 """
@@ -31,8 +31,8 @@ CROPS: dict[str, tuple[float, float, float, float]] = {
 #: Figures that are averaged over images, in the order in which the field prints them.
 DEPTH_METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3")
 
-# Inverse depth of a value at or below zero is taken as that of this depth, so that its neighbours stay finite when a
-# prediction is resized; the clamp to the protocol's minimum follows in any case.
+# A value at or below zero takes the inverse depth of this depth, so that its neighbours stay finite when a prediction
+# is resized. The clamp to the protocol's minimum follows in any case.
 _SMALLEST_DEPTH = 1e-6
 
 
@@ -120,7 +120,7 @@ class DepthSummary:
 
 
 def crop_mask(shape: tuple[int, int], crop: CropName) -> NDArray[np.bool_]:
-    """Return a (H, W) mask of the named rectangle; its borders are truncated to whole pixels (spec section 6)."""
+    """Return a (H, W) mask of the named rectangle; its borders are truncated to whole pixels (docs/reference.md 6)."""
     height, width = shape
     top, bottom, left, right = CROPS[crop]
     mask = np.zeros((height, width), dtype=np.bool_)
@@ -241,8 +241,8 @@ def scaled_prediction(
         protocol: limits, crop and scale.
 
     Returns:
-        (H, W) scaled prediction; (H, W) mask of pixels with truth and a finite prediction; the ratio of medians (None
-        when undefined); the factor that was applied.
+        (H, W) scaled prediction and (H, W) mask of pixels with truth and a finite prediction. The ratio of medians
+        (None when undefined) and the factor that was applied.
 
     Raises:
         EvaluationError: not a map, or median scaling asked for and undefined.
@@ -281,8 +281,8 @@ def evaluate_image(
         truth: (H, W) metres; 0 and non-finite values are unknown.
         protocol: limits, crop, scale.
         name: what messages call the image.
-        sigma: (h, w) standard deviation of the prediction, in its unit: seen under the same mask and scaled by the
-            same factor as the prediction, not clamped.
+        sigma: (h, w) standard deviation of the prediction, in its unit. It is seen under the same mask and scaled by
+            the same factor as the prediction, not clamped.
 
     Raises:
         EvaluationError: predictions, or their standard deviations, that are not finite where truth is known, and

@@ -1,4 +1,4 @@
-"""Odometry against truth: the KITTI segment errors, ATE, RPE and the five-frame ATE (spec section 6). numpy only."""
+"""Odometry against truth: KITTI segment errors, ATE, RPE and the five-frame ATE (docs/reference.md 6). numpy only."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _angles(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotation angles of (N, 4, 4) transforms, radians.
 
     From the clamped trace, as KITTI's development kit has it. Matrices printed with seven digits are rotations to
-    about 1e-7 only, which an angle from the trace shows as up to 3e-4 rad; published figures contain this.
+    about 1e-7 only. An angle from the trace shows this as up to 3e-4 rad, and published figures contain it.
     """
     cosine = (np.trace(transforms[:, :3, :3], axis1=1, axis2=2) - 1) / 2
     angles: NDArray[np.float64] = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -136,9 +136,9 @@ def segment_errors(
     frame_numbers: ArrayLike | None = None,
     seconds: ArrayLike | None = None,
 ) -> Segments:
-    """Return the KITTI odometry errors over segments of the given lengths (Geiger et al., 2012; spec section 6).
+    """Return the KITTI odometry errors over segments of the given lengths (Geiger et al., 2012; docs/reference.md 6).
 
-    A segment starts at every frame whose number is a multiple of ten and ends at the first frame that lies more than
+    A segment starts at every frame whose number is a multiple of ten. It ends at the first frame that lies more than
     its length further along the true path. Its error is inv(estimated motion) @ true motion.
 
     Args:
@@ -200,10 +200,10 @@ def relative_errors(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.f
 
 
 def snippet_ate(truth: ArrayLike, estimate: ArrayLike, frames: int = SNIPPET_FRAMES) -> NDArray[np.float64]:
-    """Return the reference's five-frame ATE of every snippet, (N-1,) metres (SfMLearner's figure; spec section 6).
+    """Return the reference's five-frame ATE of every snippet, (N-1,) metres (SfMLearner's figure; docs/reference.md 6).
 
-    As its eval_pose does: a snippet starts at every frame, those at the end are shorter; both sides chain *inverse*
-    local transforms; the estimate is scaled per snippet by sum(gt . est) / sum(est . est); the error is
+    It does as its eval_pose does. A snippet starts at every frame, and those at the end are shorter. Both sides chain
+    *inverse* local transforms. The estimate is scaled per snippet by sum(gt . est) / sum(est . est). The error is
     sqrt(sum of squares) / number of points, which is not a root mean square. Where the estimate stands still any
     scale gives the same points, so the error is the truth's own.
 

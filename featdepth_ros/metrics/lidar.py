@@ -1,4 +1,4 @@
-"""KITTI's laser points as a depth map: the raw ground truth of the Eigen split (spec section 6). numpy only."""
+"""KITTI's laser points as a depth map: the raw ground truth of the Eigen split (docs/reference.md 6). numpy only."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ def lidar_depth_map(
 ) -> NDArray[np.float32]:
     """Project laser points into an image and keep the nearest return of every pixel.
 
-    As the ground truth of the Eigen split has always been made: points with x < 0 (behind the laser) are dropped,
-    pixel = round(u) - 1 as in KITTI's 1-based development kit, depth is z along the optical axis. The published
-    maps were made with a pixel index that is not unique (row * (width - 1) + column - 1), and for every index
-    that occurs more than once the smallest depth is written to its *first* pixel only; this is reproduced.
+    The ground truth of the Eigen split has always been made so. Points with x < 0, behind the laser, are dropped.
+    Depth is z along the optical axis. The pixel is round(u) - 1, as in KITTI's 1-based development kit. The published
+    maps
+    were made with a pixel index that is not unique: row * (width - 1) + column - 1. Where an index occurs more than
+    once, the smallest depth is written to its *first* pixel only. This is reproduced.
 
     Args:
         points: (N, 3) or (N, 4) laser points, metres, x forward, y left, z up (a fourth column is ignored).

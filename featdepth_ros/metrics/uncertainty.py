@@ -34,8 +34,8 @@ def _sparsification(errors: NDArray[np.float64], order_by: NDArray[np.float64]) 
 def area_under_sparsification_error(errors: ArrayLike, uncertainty: ArrayLike) -> float:
     """Return the area between the errors' own sorting and that of a stated uncertainty, over the mean error.
 
-    As Ilg et al. (ECCV 2018) and Poggi et al. (CVPR 2020) have it: the pixels of greatest uncertainty are taken away
-    hundredth by hundredth, and the mean error of the rest is compared with what the errors' own order gives. 0 is
+    Source: Ilg et al. (ECCV 2018) and Poggi et al. (CVPR 2020). The pixels of greatest uncertainty are taken away
+    hundredth by hundredth. The mean error of the rest is compared with what the errors' own order gives. 0 is
     perfect order. Equal uncertainties count as any order of them does on average.
 
     Args:
@@ -60,7 +60,7 @@ def sigma_figures(truth: ArrayLike, prediction: ArrayLike, sigma: ArrayLike) -> 
 
     Returns:
         ``within_1_sigma`` and ``within_2_sigma``, the shares of pixels whose error is at most one and two standard
-        deviations (0.68 and 0.95 for normal errors); ``ause``, see `area_under_sparsification_error`, of the relative
+        deviations (0.68 and 0.95 for normal errors). ``ause`` is `area_under_sparsification_error` of the relative
         error.
 
     Raises:
@@ -151,8 +151,8 @@ def evaluate_covariances(
     Args:
         truth: (N, 4, 4) poses.
         estimate: (N, 4, 4) poses of the same frames; no scale was put on them.
-        covariances: (N, 6, 6); row i belongs to the motion from pose i-1 to pose i: x y z, then rotation, in the axes
-            of pose i-1, m^2 and rad^2. A row that is not finite, or as large as `UNKNOWN_STD_M` and
+        covariances: (N, 6, 6), m^2 and rad^2. Row i belongs to the motion from pose i-1 to pose i: x y z, then
+            rotation, in the axes of pose i-1. A row that is not finite, or as large as `UNKNOWN_STD_M` and
             `UNKNOWN_STD_RAD`, is an unknown motion; row 0 never counts.
         name: what notes call the estimate.
     """

@@ -34,7 +34,7 @@ class FeatDepthModel(nn.Module):
 
         Returns:
             Four sigmoid maps (B, 1, H / 2^k, W / 2^k), k = 1..4, finest first. Depth in network units is
-            ``1 / (1 / info.max_depth + (1 / info.min_depth - 1 / info.max_depth) * disparity)`` (spec section 2).
+            ``1 / (1 / info.max_depth + (1 / info.min_depth - 1 / info.max_depth) * disparity)`` (docs/reference.md 2).
 
         Raises:
             FeatDepthError: the model has no depth net.
@@ -46,7 +46,7 @@ class FeatDepthModel(nn.Module):
         """Predict the camera motion between two frames.
 
         With ``T = [R(axisangle) | translation]`` (Rodrigues), ``T`` is ``T_later_earlier``: it maps points from the
-        earlier camera's coordinates to the later camera's (spec section 2: the reference's ``cam_T_cam``, not
+        earlier camera's coordinates to the later camera's (docs/reference.md 2: the reference's ``cam_T_cam``, not
         inverted).
 
         Args:

@@ -89,8 +89,8 @@ class CompactDecoder(nn.Module):
 def _initialise(module: nn.Module) -> None:
     """Keep the variance from layer to layer (He et al. 2015, fan-out), so that untrained batch norms do no harm.
 
-    The fan-out of a grouped convolution is that of one group: without the division a depthwise layer's output has the
-    variance of a batch norm's epsilon, and steps of a usual learning rate are as large as its weights.
+    The fan-out of a grouped convolution is that of one group. Without the division a depthwise layer's output has the
+    variance of a batch norm's epsilon, and a usual step is as large as its weights.
     """
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
@@ -163,8 +163,9 @@ class CompactModel(FeatDepthModel):
     ) -> MatchedMotion:
         """As `pose_from_features`, with the flow that the motion explains.
 
-        ``camera`` (B or 1, 4: fx, fy, cx, cy in pixels of the images) is the one that took them: rotations are then its
-        own, and translations in units of the network's depth. None: the canonical camera, centred, with square pixels
+        ``camera`` (B or 1, 4: fx, fy, cx, cy in pixels of the images) is the one that took them. Rotations are then
+        its own, and translations are in units of the network's depth. None: the canonical camera, centred, with square
+        pixels
         and ``info.focal_px``; for frames of another that is a coarse guess in turns.
 
         Gradients reach the depths as well: motion follows their scale, and a loss that saw one of the two alone

@@ -57,9 +57,9 @@ class ModelInfo:
     def focal_ratio(self, fx: Number, fy: Number) -> Number:
         """Return r = f_live / f_train, both as the mean of fx and fy in pixels of the networks' input.
 
-        Pixels count whatever the size of the images: a convolutional network sees how many pixels a thing covers. It
-        therefore sees the picture its training camera would take of a world whose depth axis is shrunk by r: metres
-        are network depth times r.
+        Pixels count whatever the size of the images: a convolutional network sees how many pixels a thing covers. So
+        it sees the picture that its training camera would take of a world whose depth axis is shrunk by r. Metres are
+        network depth times r.
 
         Args:
             fx: focal length of the live camera in pixels of the networks' input; a number or a tensor.

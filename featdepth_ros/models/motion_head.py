@@ -1,7 +1,8 @@
 """Motion from the features and depths of two frames: flow by matching, then the rigid motion that explains it best.
 
-The network says where each cell of one frame lies in the other and how far that can be trusted; six numbers then follow
-by weighted least squares (Gauss-Newton on the reprojection, through which gradients flow). Regressing the six numbers
+The network says where each cell of one frame lies in the other and how far that can be trusted. Six numbers then
+follow by weighted least squares: Gauss-Newton on the reprojection, through which gradients flow. Regressing the six
+numbers
 instead takes many times the training for coarser motions.
 """
 
@@ -36,7 +37,7 @@ STRIDE = 8
 def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
     """Compare each feature of one frame with its surroundings in the other.
 
-    Rows are cut into tiles; a tile's products with its surroundings are one matrix product, whose diagonal band is cut
+    Rows are cut into tiles. A tile's products with its surroundings are one matrix product, whose diagonal band is cut
     out by a change of row length. No custom kernel, and a fifth of the work of whole rows.
 
     Args:
@@ -172,8 +173,8 @@ class MatchedMotion:
 class PoseHead(nn.Module):
     """Motion from the features and depths of two frames.
 
-    Evaluated in both orders and half the difference taken, so that an identical pair gives exactly no motion and
-    exchanged frames give exactly the inverse (the six numbers are a twist, the logarithm of the motion).
+    Both orders are evaluated and half the difference is taken. So an identical pair gives exactly no motion, and
+    exchanged frames give exactly the inverse: the six numbers are a twist, the logarithm of the motion.
     """
 
     def __init__(self, channels8: int, channels16: int) -> None:
@@ -229,8 +230,8 @@ class PoseHead(nn.Module):
 def motion_of_twist(twist: Tensor) -> tuple[Tensor, Tensor]:
     """Exponential map of se(3): (B, 6) (rotation, velocity) -> axisangle (B, 3), translation (B, 3).
 
-    ``translation = V(w) v`` with the left Jacobian V of SO(3) as a power series, which is smooth at no rotation and
-    exact to float32 below one radian (Barfoot, State Estimation for Robotics, 7.1.3).
+    ``translation = V(w) v`` with the left Jacobian V of SO(3) as a power series. It is smooth at no rotation and exact
+    to float32 below one radian. Source: Barfoot, State Estimation for Robotics, 7.1.3.
     """
     rotation, velocity = twist[:, :3], twist[:, 3:]
     square = (rotation * rotation).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What the published checkpoints do not say of themselves: depth range, sizes, scale (spec sections 1, 2 and 5)."""
+"""What the published checkpoints do not say of themselves: depth range, sizes, scale (docs/reference.md 1, 2 and 5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from featdepth_ros.models.info import ModelInfo
 
 _SOURCE = "published with FeatDepth (code under MIT, Shu et al. 2020); the terms of the {} data set apply"
 
-#: All pose nets were trained on images resized to 192x640, whatever the depth net's size (spec section 2).
+#: All pose nets were trained on images resized to 192x640, whatever the depth net's size (docs/reference.md 2).
 PRESETS: dict[str, ModelInfo] = {
     # The stereo baseline was taken as 0.015 for the true 0.54 m, hence 36 metres a unit. One intrinsic matrix was used
     # for all drives: fx = 0.58 width, fy = 1.92 height.

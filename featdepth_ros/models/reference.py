@@ -1,4 +1,4 @@
-"""The networks of FeatDepth (Shu et al., ECCV 2020), module for module and key for key (spec section 2).
+"""The networks of FeatDepth (Shu et al., ECCV 2020), module for module and key for key (docs/reference.md 2).
 
 With equal weights the outputs equal those of the published code; the attribute names (``DepthEncoder``, ``crp4``...)
 are the keys of the published checkpoints.

@@ -39,15 +39,15 @@ def open_recording(
         topic: image topic of a bag; camera of a data set with several (``image_2``, ``image_02``, ``cam1``).
         camera: calibration that overrides the recording's own: a model, or text as `parse_camera` takes it.
         rate_hz: frames per second, for recordings without stamps (default 10).
-        partner: the other camera of a stereo pair, named like ``topic`` (for a folder of images: the other folder), or
-            ``auto`` for the one whose name says so (left/right, cam0/cam1, image_02/image_03, infra1/infra2). Frames
+        partner: the other camera of a stereo pair, named like ``topic`` (for a folder of images: the other folder).
+            ``auto`` takes the one whose name says so: left/right, cam0/cam1, image_02/image_03, infra1/infra2. Frames
             then bring its image of the same time (`Frame.partner`); frames without one come too, counted in `notes`.
         partner_camera: calibration of the partner that overrides the recording's own. With files for both cameras
             the partner's pose comes from them (see `extrinsics_of_files`), else from the recording.
 
     Raises:
         RecordingError: nothing there, not understood, empty, or ambiguous; the message lists what can be chosen.
-        CalibrationError: the calibration is malformed or is for another image size, or a partner was asked for and
+        CalibrationError: the calibration is malformed or is for another image size. Or a partner was asked for, and
             calibration or pose of one of the two cameras is not known.
         MissingDependencyError: reading it needs a package that is not installed.
     """

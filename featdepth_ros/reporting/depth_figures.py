@@ -59,8 +59,8 @@ def depth_row(
 ) -> Figure:
     """Draw image, tracks, depth, truth, error and sigma side by side; what is missing is left out.
 
-    Depth and truth share logarithmic colours from the 2nd to the 98th percentile of what is known (of the truth, where
-    there is any); error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Sigma ends at 50 %.
+    Depth and truth share logarithmic colours from the 2nd to the 98th percentile of the truth, or of the depth without
+    truth. Error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Sigma ends at 50 %.
     Grey is unknown.
 
     Args:

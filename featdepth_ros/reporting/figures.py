@@ -76,8 +76,8 @@ def _plain(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 def _views(positions: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[str, ...]]:
     """Axes of the top and side view as (horizontal, vertical, sign of vertical), and their labels.
 
-    The axis along which the path extends least counts as the vertical one, when it is y (camera: y down) or
-    z (base link: z up).
+    The axis along which the path extends least is the vertical one, where it is y (camera: y down) or z (base link: z
+    up).
     """
     extent = np.ptp(positions, axis=0)
     if extent[1] < extent[2]:

@@ -3,9 +3,10 @@
 python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [--set K=V ...]
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, of which
-``caches``, ``rendered_more`` and ``rendered_car`` are read; runs go below ``RUNS/ablation``, and what is there is
-only measured. Every run is the recipe ``compact_nc_more`` with pseudo-depth and the renderings of a car's camera, small
-images only, from the weights ``compact-open``, which have seen none of the three recordings that are measured. Runs
+``caches``, ``rendered_more`` and ``rendered_car`` are read. Runs go below ``RUNS/ablation``, and what is there is
+only measured. Every run is the recipe ``compact_nc_more`` with pseudo-depth and the renderings of a car's camera, on
+small images only. It starts from the weights ``compact-open``, which have seen none of the three recordings that are
+measured. Runs
 train on the first three fifths of each recording and are measured on the fourth: the last stays out of every choice.
 The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or beside.
 """

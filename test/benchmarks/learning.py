@@ -1,8 +1,8 @@
 """Does training without truth learn depth, and what does the feature-metric term add where there is no texture?
 
 python test/benchmarks/learning.py [--seeds 0,1,2] [--output DIR] [--json FILE]
-    trains the recipe ``learning`` from random weights and compares held-out depth with one flat map; exit code 1 when
-    the error of any seed is above 0.6 times that of the flat map.
+    trains the recipe ``learning`` from random weights and compares held-out depth with one flat map. The exit code is
+    1 when the error of any seed is above 0.6 times that of the flat map.
 python test/benchmarks/learning.py --textureless [--seeds 0] ...
     trains twice a seed on rooms of nearly one colour, from ImageNet, with and without the feature-metric term.
 

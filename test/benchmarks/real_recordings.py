@@ -8,7 +8,7 @@ weights that ship have been trained on it.
 DATA holds ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, ``kitti_odometry/sequences/00`` (with ``poses.txt``) and
 ``seven_scenes_kitchen`` in their own layouts; what is absent is left out. Truth for drive 0001 is semi-global matching
 of the stereo pair, where left-to-right and right-to-left agree (`stereo_depth`). The picture shows image, estimate and
-truth of the best and the worst frame of the two with true depth, and image and estimate of KITTI 00.
+truth of the best and the worst frame of the two with true depth. Of KITTI 00 it shows image and estimate.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 python test/benchmarks/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
 
 Runs network, window and fusion over rendered recordings (`RECORDINGS`: other seeds than those of any published figure)
-and, where given, over the fifth of a 7-Scenes recording before the last (`VALIDATION`). Prints the heights to put into
+and, where given, over a 7-Scenes recording's fifth before the last (`VALIDATION`). Prints the heights to put into
 `inference/sigma.py`, and how many errors of each recording they put below one and two standard deviations.
 """
 
@@ -98,8 +98,8 @@ def design(samples: Floats) -> Floats:
 def fit(samples: Floats, steps: int = 600) -> list[Floats]:
     """Return the heights at the knots of each term.
 
-    They minimise the sum of the pinball losses (Koenker and Bassett, 1978) whose minima are the wanted shares below
-    one and below two standard deviations, smoothed a little, by Adam. Every recording weighs the same; what is
+    They minimise the sum of two pinball losses (Koenker and Bassett, 1978), smoothed a little, by Adam. Their minima
+    are the wanted shares below one and below two standard deviations. Every recording weighs the same; what is
     network's alone half as much as what is fused.
     """
     shares, log_error = design(samples), np.log(np.maximum(samples[:, ERROR], 1e-4))

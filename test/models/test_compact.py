@@ -298,8 +298,8 @@ def test_all_methods_can_be_exported(model: CompactModel) -> None:
         torch.testing.assert_close(exported(*pair), Whole()(*pair), atol=1e-5, rtol=1e-4)
 
 
-#: Shape, mean, standard deviation and six samples of each map, recorded from the package efficientnet-lite-pytorch in
-#: eval mode with the formula weights below and the image as (255 x - 127) / 128.
+#: Shape, mean, standard deviation and six samples of each map. They were recorded from the package
+#: efficientnet-lite-pytorch in eval mode, with the formula weights below and the image as (255 x - 127) / 128.
 LITE0_GOLDEN = (
     ((1, 16, 32, 48), -0.074244, 0.800988, (0.207378, -0.545911, -0.258878, 0.26668, 0.871263, -1.18596)),
     ((1, 24, 16, 24), -0.151314, 2.971519, (-3.82466, -0.446566, 2.375146, 1.508872, -0.519702, -0.121634)),

@@ -30,8 +30,8 @@ RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor":
 def warp_errors(target: Frame, source: Frame) -> tuple[float, float, float]:
     """Warp source onto target by the true depth and motion: (warped error, unwarped error, share of co-visible pixels).
 
-    Errors are mean absolute differences of 0 to 1 colours over the co-visible pixels: those that land in the source at
-    the depth the source itself has there.
+    Errors are mean absolute differences of 0 to 1 colours over the co-visible pixels. Those land in the source at the
+    depth that the source itself has there.
     """
     assert target.depth is not None and source.depth is not None and target.camera is not None
     assert target.T_world_camera is not None and source.T_world_camera is not None

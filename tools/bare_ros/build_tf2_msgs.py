@@ -1,7 +1,7 @@
 """Compile ``tf2_msgs/msg/TFMessage`` into the virtual environment that runs this file.
 
 The ROS 2 wheels on PyPI hold everything a node needs except ``tf2_msgs``. This builds the one message from
-``tf2_msgs/`` beside this file with CMake, Ninja and g++, against the wheels' own headers and generators, and installs
+``tf2_msgs/`` beside this file with CMake, Ninja and g++, against the wheels' own headers and generators. It installs
 it into the environment, which is a merged ament prefix. Running it again when the message imports does nothing.
 
 usage: .venv/bin/python tools/bare_ros/build_tf2_msgs.py [--force]

@@ -31,11 +31,15 @@ def write_ros2_bag(
 ) -> int:
     """Write frames into a new ROS 2 bag, one at a time.
 
-    Topics: ``image_topic`` (rgb8) and its sibling ``camera_info``; with depth ``depth/image_rect`` (32FC1, metres,
-    REP-118) and ``depth/camera_info`` beside it; with poses ``/ground_truth/odom`` (nav_msgs/Odometry, ``map_frame`` to
-    ``base_frame``, twist in ``base_frame``) and ``/tf`` (``map_frame`` to ``base_link_ground_truth``); always
-    ``/tf_static`` (``base_frame`` to ``frame_id``; with poses also ``map_frame`` to ``odom_frame``, the identity),
-    transient local.
+    Topics are:
+
+    - ``image_topic`` (rgb8) and its sibling ``camera_info``.
+    - With depth ``depth/image_rect`` (32FC1, metres, REP-118) and ``depth/camera_info`` beside it.
+    - With poses ``/ground_truth/odom``: nav_msgs/Odometry, ``map_frame`` to ``base_frame``, twist in ``base_frame``.
+    - With poses ``/tf``: ``map_frame`` to ``base_link_ground_truth``.
+    - ``/tf_static``, transient local: ``base_frame`` to ``frame_id``.
+      With poses also ``map_frame`` to ``odom_frame``, the identity.
+
     The map has its origin at the base's first pose, x forward (REP-103, REP-105). Messages carry the frames' stamps.
 
     Args:

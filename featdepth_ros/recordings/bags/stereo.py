@@ -59,8 +59,8 @@ def bag_extrinsics(
 ) -> NDArray[np.float64] | None:
     """Return T_partner_camera (4, 4) between the rectified frames of ``models``, metres, or None when not recorded.
 
-    From the P of both CameraInfos (a rectified pair, ``P[3] = -fx * baseline`` on the right), else from ``/tf_static``
-    between the two frame_ids, which are optical frames by convention (REP-103, sensor_msgs/Image).
+    It comes from the P of both CameraInfos of a rectified pair: ``P[3] = -fx * baseline`` on the right. Else it comes
+    from ``/tf_static`` between the two frame_ids, which are optical frames by convention (REP-103, sensor_msgs/Image).
     """
     recorded = (camera.before_rectification(models[0]), partner.before_rectification(models[1]))
     rectified = camera.rectified and partner.rectified

@@ -29,7 +29,7 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     Args:
         path: a ROS 1 or ROS 2 bag.
         topic: of Odometry, PoseStamped, PoseWithCovarianceStamped, TransformStamped, Path (its last message holds it
-            whole) or TFMessage messages; a pair of frames of a TFMessage topic, linked directly or over others, is
+            whole) or TFMessage messages. A pair of frames of a TFMessage topic, linked directly or over others, is
             ``/tf:PARENT:CHILD``. None: ``/ground_truth/odom``, else the only topic of the first of these types that
             is there once (transforms are never guessed).
 

@@ -16,8 +16,8 @@ from featdepth_ros.recordings.calibration.files import CameraArgument
 
 #: The partner a caller does not want to name.
 AUTO = "auto"
-#: Farthest apart in time two images of one pair may be, nanoseconds, however slow the recording: beyond half a period
-#: of the usual 10 frames per second a moving camera or object has moved too far for a pair.
+#: How far apart in time two images of one pair may be, nanoseconds, however slow the recording. Beyond half a period
+#: of the usual 10 frames per second a moving camera or object has moved too far.
 LONGEST_GAP_NS = 50_000_000
 #: What the names of the first and the second camera of a pair differ by, all else being equal.
 _COUNTERPARTS = (
@@ -131,7 +131,7 @@ def longest_gap_ns(rate_hz: float) -> int:
 def pair_by_stamp(stamps_ns: Sequence[int], partner_stamps_ns: Sequence[int], most_ns: int) -> list[int | None]:
     """Return, for each stamp, the index of its partner stamp, or None.
 
-    Two stamps are a pair when each is the nearest to the other (the earlier one at a tie) and at most ``most_ns`` lie
+    Two stamps are a pair when each is the nearest to the other, the earlier one at a tie. At most ``most_ns`` lie
     between them; so no partner is used twice. Neither list needs to be sorted or regular.
     """
     nearest_partner = _nearest(stamps_ns, partner_stamps_ns)

@@ -28,8 +28,8 @@ _MODELS = {"none": "radial-tangential", "plumb_bob": "radial-tangential", "equid
 def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Iterable[Frame] | None = None) -> int:
     """Write frames into ``folder/mav0``: ``cam0`` (and ``cam1``) with sensor.yaml, data.csv and images by stamp.
 
-    When all frames have poses, ``state_groundtruth_estimate0/data.csv`` holds the body's (x forward, z up, at the left
-    camera) in a world with its origin at the first one; biases are zero, velocities are differences. Images keep their
+    When all frames have poses, ``state_groundtruth_estimate0/data.csv`` holds the body's: x forward, z up, at the left
+    camera. Its world has its origin at the first one. Biases are zero, velocities are differences. Images keep their
     colour. Depth has no place in the layout and is not written. Frames are written one at a time.
 
     Returns:

@@ -1,7 +1,7 @@
 """KITTI folders: odometry sequences and raw drives.
 
-Layouts as the benchmark's development kits describe them: the projection matrices ``P0..P3`` (``P_rect_00..03``) are of
-the rectified cameras, poses are of camera 0 in the frame of its first image, one line of 12 numbers a frame.
+Layouts are as the benchmark's development kits describe them. The projection matrices ``P0..P3`` (``P_rect_00..03``)
+are of the rectified cameras. Poses are of camera 0 in the frame of its first image, one line of 12 numbers a frame.
 """
 
 from __future__ import annotations

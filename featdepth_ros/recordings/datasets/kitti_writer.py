@@ -30,7 +30,7 @@ def write_kitti_odometry(
 ) -> int:
     """Write frames into ``folder/sequences/<sequence>`` and, when all have poses, ``folder/poses/<sequence>.txt``.
 
-    The left camera is ``image_2``, the right one ``image_3`` (KITTI's colour cameras); ``P0 = P2`` and ``P1 = P3`` in
+    The left camera is ``image_2``, the right one ``image_3`` (KITTI's colour cameras). ``P0 = P2`` and ``P1 = P3`` in
     ``calib.txt``, so poses of camera 0 are those of the left camera, re-based to its first frame. ``times.txt`` counts
     seconds from the first frame. Depth, where frames have it, goes beside as ``depth_2`` (16-bit PNG, metres * 256, 0
     unknown), which the benchmark itself does not have. Frames are written one at a time.

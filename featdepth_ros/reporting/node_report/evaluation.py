@@ -85,8 +85,8 @@ class RecordingResult:
         missed: of these, images between the node's first and last frame that have none of its frames.
         duration_s, rate_hz: from the first to the last of the node's frames, by recording time.
         latency_ms: (N,) of each frame, see ``latency_source``.
-        latency_source: ``stamp`` (recording time minus header stamp) or ``image`` (recording time of the frame minus
-            that of its image, where stamps and the recorder's clock differ); empty when neither is possible.
+        latency_source: ``stamp`` is recording time minus header stamp. ``image`` is recording time of the frame minus
+            that of its image, where stamps and the recorder's clock differ. Empty when neither is possible.
         diagnosis: what the node said of itself.
         relative: the node said that its scale is relative.
         depth: against truth.

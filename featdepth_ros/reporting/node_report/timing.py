@@ -24,7 +24,8 @@ def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64
     """Return (N,) milliseconds and how they were measured.
 
     ``stamp``: recording time minus header stamp. ``image``: recording time minus that of the image with the same
-    stamp, for recordings whose stamps come from another clock than the recorder's. Empty when neither is possible.
+    stamp. It serves recordings whose stamps come from another clock than the recorder's. Empty when neither is
+    possible.
     """
     if not len(frames):
         return np.zeros(0), ""

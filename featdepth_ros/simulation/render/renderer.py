@@ -65,7 +65,7 @@ class Renderer:
 
         Returns:
             image (H, W, 3) uint8 RGB, and depth (H, W) float32, metres along the optical axis through the pixel's
-            centre; NaN where the ray meets nothing (the sky).
+            centre. NaN where the ray meets nothing (the sky).
         """
         image, depth, _ = self.render_surfaces(T_world_camera)
         return image, depth
@@ -76,8 +76,8 @@ class Renderer:
         """Render one view, and tell what each pixel's centre shows.
 
         Returns:
-            image and depth as `render`, and surfaces (H, W) int32: four times the primitive's number plus the axis of
-            its face; negative for ground and sky.
+            image and depth as `render`, and surfaces (H, W) int32. A surface is four times the primitive's number plus
+            the axis of its face, or negative for ground and sky.
         """
         data, pose = self.scene.data, np.ascontiguousarray(T_world_camera, np.float64)
         height, width = self._rays.shape[:2]

@@ -35,8 +35,8 @@ class RollingRenderer(Renderer):
 
         Args:
             poses: (H, 4, 4) ``T_world_camera`` of each row.
-            moved: the last rows of the scene's ``shapes`` and ``axes`` as the first and the last row of the picture see
-                them; between these they move evenly. None: nothing moves.
+            moved: the last rows of the scene's ``shapes`` and ``axes`` as the first and the last row of the picture
+                see them. Between these they move evenly. None: nothing moves.
 
         Returns:
             As `Renderer.render_surfaces`. The depth of a pixel lies along the optical axis of its own row's pose.

@@ -102,9 +102,9 @@ def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
 class SceneBuilder:
     """Collects primitives; `build` turns them into a `Scene`.
 
-    ``texture`` is an index of the atlas, or three of them, one per face axis; ``tile`` is metres per texture tile: one
-    number, (u, v), (3, 2) of them per face axis, or "fit" to lay one tile over each face. ``tint`` is one colour or
-    three.
+    ``texture`` is an index of the atlas, or three of them, one per face axis. ``tint`` is one colour or three.
+    ``tile`` is metres per texture tile: one number, (u, v), or (3, 2) of them per face axis. "fit" lays one tile over
+    each face.
     """
 
     def __init__(self, kind: str, seed: int, atlas: Atlas | None = None) -> None:

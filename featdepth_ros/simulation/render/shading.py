@@ -1,6 +1,6 @@
 """What colour a ray's hit has: textures, paint, light and sky.
 
-Light does not depend on the viewer (Lambert sun with a shadow map, hemispheric ambient light), so that a surface point
+Light does not depend on the viewer: a Lambert sun with a shadow map and hemispheric ambient light. So a surface point
 has one colour in every frame but for texture filtering.
 """
 

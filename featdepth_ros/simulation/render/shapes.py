@@ -3,7 +3,7 @@
 All is written in plain scalars: views of arrays would cost more here than the arithmetic.
 
 Every primitive is a unit shape under an affine map, ``local = inverse @ (world - centre)``; a ray keeps its parameter
-under such a map, and camera rays have z = 1 on the optical axis, so that the parameter of a hit *is* its z-depth.
+under such a map. Camera rays have z = 1 on the optical axis, so that the parameter of a hit *is* its z-depth.
 """
 
 from __future__ import annotations
@@ -34,11 +34,18 @@ C_BOUNDS, C_ORIGIN, C_INVERSE, C_TAPER, C_KIND, C_INDEX, C_COLUMNS = 0, 5, 8, 17
 class SceneData(NamedTuple):
     """The arrays of a scene; N primitives, A arcs of the road's centreline, K textures. World axes, metres.
 
-    ``shapes`` holds per primitive: centre (3), inverse map (9), lengths of the half axes (3), taper along x and y (2),
-    metres per texture tile as (u, v) of the faces across axis 0, 1, 2 (6), texture offset (2), colour factors of these
-    faces (9), glow (1: shines by itself). ``numbers`` holds the scene's light (towards the sun 3, its colour 3,
-    ambient from above 3 and below 3), the shadow map's frame (two axes 6, first cell 2, cell size 1), the sky (zenith
-    3, horizon 3, cloud texture, cover, size, brightness), the ground (see `scene.Ground`) and its four tints.
+    ``shapes`` holds per primitive, in this order:
+
+    - centre (3), inverse map (9), lengths of the half axes (3), taper along x and y (2);
+    - metres per texture tile as (u, v) of the faces across axis 0, 1, 2 (6), texture offset (2);
+    - colour factors of these faces (9), glow (1: shines by itself).
+
+    ``numbers`` holds, in this order:
+
+    - light: towards the sun (3), its colour (3), ambient from above (3) and below (3);
+    - the shadow map's frame: two axes (6), first cell (2), cell size (1);
+    - the sky: zenith (3), horizon (3), cloud texture, cover, size, brightness;
+    - the ground (see `scene.Ground`) and its four tints.
     """
 
     kind: Any  # (N, 4) int32: BOX, ELLIPSOID, CONE, FRUSTUM or LEAVES; texture of the faces across axis 0, 1, 2

@@ -1,7 +1,7 @@
 """Furniture: what stands along a room's walls and hangs on them, and what lies about.
 
-A piece takes the lower left corner of its place on the wall, a rotation (x along the wall, y into the room), the width
-that is left (m) and the height of the ceiling (m), and returns the width it took (m).
+A piece takes the lower left corner of its place on the wall and a rotation (x along the wall, y into the room). It
+also takes the width that is left (m) and the height of the ceiling (m). It returns the width it took (m).
 """
 
 from __future__ import annotations

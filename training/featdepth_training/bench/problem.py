@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from featdepth_ros.errors import ConfigError
 
-#: The reference's training (spec section 1): mono and stereo, Adam 1e-4, gradient clipped at 35.
+#: The reference's training (docs/reference.md 1): mono and stereo, Adam 1e-4, gradient clipped at 35.
 FRAMES: tuple[int | str, ...] = (0, -1, 1, "s")
 LEARNING_RATE = 1e-4
 CLIP_NORM = 35.0

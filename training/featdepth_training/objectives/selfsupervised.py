@@ -1,7 +1,7 @@
 """The objective without truth: neighbouring frames and the stereo partner, warped by predicted depth and motion,
 shall look alike.
 
-Source: spec section 3 (Shu et al., ECCV 2020), by way of `featdepth_ros.losses.objective`.
+Source: docs/reference.md 3 (Shu et al., ECCV 2020), by way of `featdepth_ros.losses.objective`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from featdepth_training.refine.gate import GateLimits
 
 #: A target and its two neighbours.
 FRAMES = 3
-#: What the reference changes of a frame: mild colours and mirroring, no geometry (spec section 1).
+#: What the reference changes of a frame: mild colours and mirroring, no geometry (docs/reference.md 1).
 AUGMENT = AugmentConfig(
     zoom=(1.0, 1.0), shift=0.0, flip=0.5, stretch=0.0, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1,
     gamma=0.0, grey=0.0, blur=0.0, haze=0.0, noise=0.0, pair_jitter=0.0,

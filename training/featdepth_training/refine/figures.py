@@ -43,8 +43,8 @@ def measure(
 ) -> tuple[HeldOutFigures, list[Tensor]]:
     """Return the figures, and (1, h, w) log depth in network units of each clip's target frame, on the CPU.
 
-    Depth is compared at the target frame (spec section 6's limits, no crop: the cameras differ), motion between each
-    clip's first two frames, in metres as `inference.scale` has them.
+    Depth is compared at the target frame, within the limits of docs/reference.md 6 and without a crop: the cameras
+    differ. Motion is compared between each clip's first two frames, in metres as `inference.scale` has them.
 
     Args:
         model: put into evaluation mode and left there.

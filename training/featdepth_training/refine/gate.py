@@ -12,7 +12,7 @@ class HeldOutFigures:
 
     Attributes:
         clips: clips measured.
-        photometric: mean photometric term, the objective's own (spec section 3).
+        photometric: mean photometric term, the objective's own (docs/reference.md 3).
         features: mean feature-metric term, weighted; None: the weights hold no feature net.
         depth_frames: frames with true depth.
         abs_rel, a1, rmse_m: of depth as it is; None also for weights of relative scale.

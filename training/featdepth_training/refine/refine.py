@@ -1,8 +1,8 @@
 """`featdepth refine`: weights learn a new place from its recording, and are only taken when they got better.
 
-The reference's online refinement (spec section 4): the ordinary losses on the place's own frames, their neighbours and
-the stereo partner, depth and pose nets trained, feature net fixed. Other than there, the figures that decide come from
-frames that no step saw.
+It is the reference's online refinement (docs/reference.md 4): the ordinary losses on the place's own frames, their
+neighbours and the stereo partner. Depth and pose nets are trained, the feature net is fixed. Other than there, the
+figures that decide come from frames that no step saw.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 class IndexedBackend:
     """Reads ROS 1 bags and ROS 2 bags (folder, ``.db3``, ``.mcap``) with an intact index.
 
-    Opening parses metadata and index, which costs far more than a message: readers are kept open and used again, each
-    by one iteration at a time.
+    Opening parses metadata and index, which costs far more than a message. So readers are kept open and used again,
+    each by one iteration at a time.
 
     Raises:
         Exception: whatever the library raises on a bag without index, or a damaged one.
