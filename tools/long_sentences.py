@@ -23,7 +23,7 @@ FOLDERS = ("featdepth_ros", "training", "launch", "config", "tools", "test", "do
 #: What ends a sentence: a stop, a question mark, an empty line, a colon at the end of a line.
 #: Or what comes next: an item of a list, a named argument, a row of a drawn table.
 ENDS = re.compile(
-    r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bFig)(?<!\bvs)[.!?](?=[\s\"')\]]|$)(?!\s+[a-z(])"
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bFig)(?<!\bvs)(?<!\bal)[.!?](?=[\s\"')\]]|$)(?!\s+\()"
     r"|\n\s*\n|:\n|\n(?=\s*[-*] )|\n(?=\s*\d+\. )|\n(?=\s*[\w, /]{1,60}: )"
     r"|\n(?======|\(?\")"
 )
