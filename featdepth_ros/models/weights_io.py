@@ -226,7 +226,8 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, 
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
-        save_file(tensors, temporary, metadata={HEADER_KEY: info.to_json(), "format": "pt"})
+        # One entry only: several are written in an order of chance, and equal weights shall give equal files.
+        save_file(tensors, temporary, metadata={HEADER_KEY: info.to_json()})
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         mask = os.umask(0)  # mkstemp makes files private; weights get the rights any new file would

@@ -162,7 +162,7 @@ def test_depth_and_translation_in_network_units_move_the_pixels_as_metres_do() -
         moved = (rays * depth) @ T[0, :3, :3].T + T[0, :3, 3]
         return moved[:, :2] / moved[:, 2:]
 
-    in_units = seen(depth_in_network_units(depth_m[None], ratio)[0], pose_matrix(axisangle, translation))
+    in_units = seen(depth_in_network_units(depth_m[None], ratio, INFO)[0], pose_matrix(axisangle, translation))
     torch.testing.assert_close(in_units, seen(depth_m, motions[:, 0]), atol=1e-5, rtol=1e-4)
 
 
@@ -224,6 +224,16 @@ def test_the_truth_costs_nothing_and_a_factor_costs_its_logarithm() -> None:
     assert float(twice["depth"]) == pytest.approx(math.log(2.0), rel=1e-3)
     assert float(twice["gradient"]) < 1e-4
     assert float(twice["total"]) == pytest.approx(sum(float(v) for k, v in twice.items() if k != "total"))
+
+
+def test_truth_in_metres_is_compared_in_the_unit_of_the_network() -> None:
+    """36 metres in a unit, as the published stereo weights have them: a network that says metres / 36 is right."""
+    batch = _batch()
+    info = dataclasses.replace(INFO, min_depth=INFO.min_depth / 36, max_depth=INFO.max_depth / 36, scale_factor=36.0)
+    prediction = _prediction(batch, 1.0)  # the same share of the depth range
+    prediction = dataclasses.replace(prediction, translation=prediction.translation / 36)
+    terms = supervised_terms(prediction, batch, info, SUPERVISED)
+    assert all(abs(float(v)) < 1e-4 for v in terms.values())
 
 
 def test_unknown_pixels_do_not_count_and_the_sky_is_far() -> None:

@@ -194,7 +194,7 @@ def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
     config = TermsConfig(photometric=1.0, pseudo_depth=1.0)
 
     def term(factor: float, metric: bool, found: Tensor = depth) -> Tensor:
-        return pseudo_depth_term(guessed(depth, factor), seen_batch(found, metric), INFO, config, 1.0)
+        return pseudo_depth_term(guessed(depth, factor), seen_batch(found, metric), INFO, config)
 
     assert term(1.0, True).item() < 1e-4 and term(1.0, False).item() < 1e-4
     assert term(2.0, True).item() == pytest.approx(math.log(2), rel=1e-3)
@@ -202,7 +202,7 @@ def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
     assert float(term(1.0, False, depth.flip(4))) > 0.3  # another shape
     nothing = guessed(depth, 1.0)
     unknown = seen_batch(torch.full_like(depth, float("nan")), False)
-    value = pseudo_depth_term(nothing, unknown, INFO, config, 1.0)
+    value = pseudo_depth_term(nothing, unknown, INFO, config)
     (gradient,) = torch.autograd.grad(value, nothing.disparities[0])
     assert float(value) == 0.0 and bool((gradient == 0).all())
 

@@ -12,6 +12,14 @@ def focal_ratio(camera: Tensor, info: ModelInfo) -> Tensor:
     return info.focal_ratio(camera[:, 0], camera[:, 1])
 
 
-def depth_in_network_units(depth_m: Tensor, ratio: Tensor) -> Tensor:
-    """A thing seen at r times the canonical focal length looks r times nearer: network depth = metres / r."""
-    return depth_m / ratio.view(-1, *[1] * (depth_m.ndim - 1))
+def depth_in_network_units(depth_m: Tensor, ratio: Tensor, info: ModelInfo) -> Tensor:
+    """Return depth or translation in the network's own unit, of the shape of ``depth_m``.
+
+    A thing seen at r times the canonical focal length looks r times nearer: network depth = metres / (r metres a unit).
+
+    Args:
+        depth_m: (B, ...) metres.
+        ratio: (B,) `focal_ratio`.
+        info: its ``scale_factor`` is the number of metres in a unit.
+    """
+    return depth_m / (info.scale_factor * ratio.view(-1, *[1] * (depth_m.ndim - 1)))

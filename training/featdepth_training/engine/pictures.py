@@ -38,7 +38,7 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
     first = prediction.disparities[0][:: len(prediction.targets)][:count]
     maps = torch.nn.functional.interpolate(first.detach().float(), size, mode="bilinear", align_corners=False)
     predicted = log_depth(maps, info)[:, 0].cpu().numpy()
-    truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.intrinsics, info))[:count, 0]
+    truth_units = depth_in_network_units(batch.depth[:, 0], focal_ratio(batch.intrinsics, info), info)[:count, 0]
     truth = truth_units.clamp(info.min_depth, info.max_depth).log().cpu().numpy()
     images = (batch.images[:count, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     panels: list[NDArray[np.uint8]] = []

@@ -16,7 +16,7 @@ from featdepth_training.objectives.supervised import gradient_term, log_depth_re
 
 
 def pseudo_depth_term(
-    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig, metres_per_unit: float
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig
 ) -> Tensor:
     """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
 
@@ -24,7 +24,7 @@ def pseudo_depth_term(
     """
     matched = batch.pseudo_depth[:, list(prediction.targets)]
     known = ~torch.isnan(matched).flatten(0, 1)
-    units = depth_in_network_units(matched, focal_ratio(batch.intrinsics, info)).flatten(0, 1) / metres_per_unit
+    units = depth_in_network_units(matched, focal_ratio(batch.intrinsics, info), info).flatten(0, 1)
     log = torch.where(known, units, 1.0).clamp(min=1e-6).log()
     metric = torch.isfinite(batch.T_partner_camera).flatten(1).all(1).repeat_interleave(len(prediction.targets))
     log = torch.where(metric.view(-1, 1, 1, 1), log.clamp(math.log(info.min_depth), math.log(info.max_depth)), log)

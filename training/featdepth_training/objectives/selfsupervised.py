@@ -106,7 +106,7 @@ def selfsupervised_terms(
     outputs.update(_features(model, inputs, config))
     terms = named_terms(objective(inputs, outputs, settings, pictures=pictures))
     if weights.pseudo_depth > 0:
-        difference = pseudo_depth_term(prediction, batch, model.info, weights, config.model.metres_per_unit)
+        difference = pseudo_depth_term(prediction, batch, model.info, weights)
         terms["pseudo_depth"] = weights.pseudo_depth * difference
         terms["total"] = terms["total"] + terms["pseudo_depth"]
     if weights.ground > 0:

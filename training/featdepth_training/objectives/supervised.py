@@ -32,7 +32,7 @@ def depth_target(
 ) -> tuple[Tensor, Tensor]:
     """Return log depth (B T, 1, H, W) of the T targets in network units, clamped to the model's range, and weights."""
     known_m = batch.depth[:, list(targets)]
-    depth = depth_in_network_units(known_m, focal_ratio(batch.intrinsics, info)).flatten(0, 1)
+    depth = depth_in_network_units(known_m, focal_ratio(batch.intrinsics, info), info).flatten(0, 1)
     known = ~torch.isnan(depth)
     weight = known.float() * torch.where(depth >= info.max_depth, far_weight, 1.0)
     depth = torch.where(known, depth, torch.ones_like(depth))
@@ -90,7 +90,8 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
     axisangle, translation = motion_target(batch, info)
     turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
     shift = (prediction.translation.flatten(0, 1) - translation).norm(dim=1)
-    depth = depth_in_network_units(batch.depth[:, :-1], focal_ratio(batch.intrinsics, info)).flatten(0, 1).flatten(1)
+    ratio = focal_ratio(batch.intrinsics, info)
+    depth = depth_in_network_units(batch.depth[:, :-1], ratio, info).flatten(0, 1).flatten(1)
     distance = depth.clamp(info.min_depth, info.max_depth).nanmedian(dim=1).values
     return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
 
@@ -123,7 +124,7 @@ def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
     """True motions between neighbours: axisangle, and translation in the network's depth units, (B (F - 1), 3) each."""
     motions = batch.T_next_frame.flatten(0, 1)
     ratio = focal_ratio(batch.intrinsics, info).repeat_interleave(batch.frames - 1)
-    return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio)
+    return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio, info)
 
 
 def supervised_terms(
