@@ -127,7 +127,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelInfo | None]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
-            raw = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
+            # Copied: in the file a tensor begins anywhere, and what kernels compute depends on the alignment.
+            raw = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is damaged or truncated: {error}") from error
     return raw, ModelInfo.from_json(header[HEADER_KEY]) if HEADER_KEY in header else None
