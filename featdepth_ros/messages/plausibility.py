@@ -24,7 +24,7 @@ def implausible(camera: CameraModel) -> str | None:
     """Return in words why no camera has this calibration; None when one may.
 
     Looked at are: K given as fractions of the image, focal length, principal point, P beside K, and a rectification
-    that mirrors or turns over. Sizes against images are checked where the images are.
+    that mirrors or turns over. For sizes of images see `of_another_size`.
     """
     size = np.array([camera.width, camera.height])
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
@@ -53,6 +53,14 @@ def implausible(camera: CameraModel) -> str | None:
     return None
 
 
+def of_another_size(camera: CameraModel, image_size: tuple[int, int]) -> str | None:
+    """Return in words that a calibration is not of images of this (width, height); None when it is."""
+    if camera.delivered_size == image_size:
+        return None
+    found, expected = ("x".join(map(str, size)) for size in (image_size, camera.delivered_size))
+    return f"the images are {found} pixels, the calibration is for {expected}"
+
+
 def usable_camera(
     info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None
 ) -> tuple[CameraModel | None, str]:
@@ -61,7 +69,8 @@ def usable_camera(
     Args:
         info: see `camera_from_info`.
         rectified: see `camera_from_info`.
-        image_size: see `camera_from_info`.
+        image_size: (width, height) of the image it comes with: that of the message when it leaves its own 0, and the
+            one its calibration must be for.
 
     Returns:
         (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none.
@@ -71,6 +80,8 @@ def usable_camera(
     """
     camera = camera_from_info(info, rectified, image_size)
     reason = None if camera is None else implausible(camera)
+    if camera is not None and reason is None and image_size is not None:
+        reason = of_another_size(camera, image_size)
     return (camera, "") if reason is None else (None, reason)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "event_callbacks",
     "given_parameters",
     "keep_last",
+    "latches",
     "publisher_reliabilities",
     "resolved_topic",
 ]
@@ -48,3 +49,9 @@ def resolved_topic(node: Node, name: str) -> tuple[str, bool]:
 def publisher_reliabilities(node: Node, topic: str) -> list[ReliabilityPolicy]:
     """Return what each publisher of a fully qualified topic offers."""
     return [info.qos_profile.reliability for info in node.get_publishers_info_by_topic(topic)]
+
+
+def latches(node: Node, topic: str) -> bool:
+    """Return whether every publisher of a fully qualified topic keeps its last messages for those who come later."""
+    infos = node.get_publishers_info_by_topic(topic)
+    return bool(infos) and all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos)

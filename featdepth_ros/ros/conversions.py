@@ -1,4 +1,4 @@
-"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, tracks, clouds, odometry, TF.
+"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, tracks, clouds, odometry.
 
 The content of images and clouds is made in the room `messages`; rotations are in `transforms`.
 """
@@ -9,19 +9,17 @@ from functools import cache
 
 import cv2
 import numpy as np
-from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.messages.encode import DepthEncoding, depth_fields, marked_depth
 from featdepth_ros.messages.point_cloud import POINT_FIELDS, OrganisedCloud
 from featdepth_ros.ros.images import filled, header_message, image_message
-from featdepth_ros.ros.transforms import fill_pose, transform_message
+from featdepth_ros.ros.transforms import fill_pose
 
 
 def masked_depth(estimate: Estimate) -> NDArray[np.float32]:
@@ -121,12 +119,3 @@ def odometry_message(state: OdometryState, odom_frame: str, base_frame: str) -> 
     angular.x, angular.y, angular.z = (float(v) for v in state.angular)
     msg.twist.covariance = [float(v) for v in np.asarray(state.twist_covariance).ravel()]
     return msg
-
-
-def odometry_transform(
-    state: OdometryState, odom_frame: str, base_frame: str, invert: bool = False
-) -> TransformStamped:
-    """Return odom -> base (parent -> child), or the other way round for trees whose base has a parent already."""
-    if invert:
-        return transform_message(se3.inverse(state.T_odom_base), state.stamp_ns, base_frame, odom_frame)
-    return transform_message(state.T_odom_base, state.stamp_ns, odom_frame, base_frame)

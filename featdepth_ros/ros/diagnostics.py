@@ -65,7 +65,7 @@ class Health:
         device: where the networks run; empty before configure.
         frame: the last one that was processed, None before the first.
         base: frame whose motion is reported; empty while undecided.
-        conflict: a second publisher of the node's transform, in words; empty: none.
+        conflict: why the node's transform is held back, in words; empty: it is not.
         topics: (name, value) pairs about the inputs.
     """
 
@@ -99,7 +99,7 @@ def assess(health: Health) -> tuple[bytes, str]:
     if figures.last_error:
         return error, f"images are rejected: {figures.last_error}"
     if health.conflict:
-        return warn, health.conflict
+        return error, health.conflict
     if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
     if frame.uncalibrated:

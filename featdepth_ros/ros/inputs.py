@@ -14,7 +14,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from featdepth_ros.messages.stamps import header_stamp_ns
-from featdepth_ros.ros.compat import event_callbacks, keep_last, publisher_reliabilities, resolved_topic
+from featdepth_ros.ros.compat import event_callbacks, keep_last, latches, publisher_reliabilities, resolved_topic
 from featdepth_ros.ros.parameters.settings import Settings
 
 _COMPRESSED = "/compressed"
@@ -75,9 +75,9 @@ class ImageInput:
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         self.incompatible = 0
         self._infos: deque[tuple[int, CameraInfo]] = deque(maxlen=8)
-        self._info_reliability = ReliabilityPolicy.BEST_EFFORT
+        self._info_qos = (ReliabilityPolicy.BEST_EFFORT, False)
         self._info_subscription: Subscription[Any] | None = None
-        self._subscribe_info(self._choice(self.topics.camera_info))
+        self._subscribe_info(self._info_choice())
         self._subscribe_images(self._choice(self.topics.image))
 
     def destroy(self) -> None:
@@ -106,9 +106,8 @@ class ImageInput:
         if choice != self.reliability:
             self._node.get_logger().info(f"{self.topics.image}: subscribing {choice.name.lower()} now")
             self._subscribe_images(choice)
-        choice = self._choice(self.topics.camera_info)
-        if choice != self._info_reliability:
-            self._subscribe_info(choice)
+        if self._info_choice() != self._info_qos:
+            self._subscribe_info(self._info_choice())
 
     def silence(self) -> str:
         """Return the likely cause why no images come, in words."""
@@ -158,15 +157,21 @@ class ImageInput:
             event_callbacks=event_callbacks(self._incompatible),
         )
 
-    def _subscribe_info(self, reliability: ReliabilityPolicy) -> None:
+    def _info_choice(self) -> tuple[ReliabilityPolicy, bool]:
+        """Return reliability and whether to ask for what was published before: some drivers latch camera_info."""
+        if latches(self._node, self.topics.camera_info):
+            return ReliabilityPolicy.RELIABLE, True
+        return self._choice(self.topics.camera_info), False
+
+    def _subscribe_info(self, choice: tuple[ReliabilityPolicy, bool]) -> None:
         if self._info_subscription is not None:
             self._node.destroy_subscription(self._info_subscription)
-        self._info_reliability = reliability
+        self._info_qos = choice
         self._info_subscription = self._node.create_subscription(
             CameraInfo,
             self.topics.camera_info,
             lambda msg: self._infos.append((header_stamp_ns(msg), msg)),
-            keep_last(5, reliability),
+            keep_last(5, *choice),
             event_callbacks=event_callbacks(self._incompatible),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -23,6 +24,8 @@ from std_srvs.srv import SetBool, Trigger
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
+from featdepth_ros.ros.frames.listener import TransformListener
+from featdepth_ros.ros.frames.pose_message import given_pose
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, load_networks
 from featdepth_ros.ros.middleware import use_shared_memory_profile
@@ -37,7 +40,6 @@ from featdepth_ros.ros.parameters.settings import (
 from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.statistics import Statistics
-from featdepth_ros.ros.transforms import TransformListener
 from featdepth_ros.ros.worker import NewestItemWorker
 
 #: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
@@ -67,7 +69,6 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._settings = read_settings(self)
         self._state = "unconfigured"
         self._enabled = True
-        self._conflict = ""
         self._loaded: LoadedModel | None = None
         self._listener: TransformListener | None = None
         self._outputs: Outputs | None = None
@@ -80,6 +81,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_service(Trigger, "~/reset_odometry", self._on_reset_odometry)
         self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_subscription(PoseWithCovarianceStamped, "~/set_pose", self._on_set_pose, 1)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
@@ -145,7 +147,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         wrong = invalid_values(self._settings)
         if wrong:
             raise StartError("; ".join(wrong))
-        self._listener = TransformListener(self, self._on_tf_conflict)  # first: it hears while the networks load
+        self._listener = TransformListener(self)  # first: it hears while the networks load
         self._outputs = Outputs(self, self._settings, self._listener)
         self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
         started = time.monotonic()
@@ -183,7 +185,6 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._listener.destroy()
         had_model = self._loaded is not None
         self._outputs = self._listener = self._pipeline = self._loaded = None
-        self._conflict = ""
         if had_model:
             free_memory()
 
@@ -220,11 +221,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._statistics.time_jumped()
             self._pipeline.forget_pair()
 
-    def _on_tf_conflict(self, text: str) -> None:
-        self._conflict = text
-        self.get_logger().warning(text, throttle_duration_sec=10.0)
-
     def _on_graph_check(self) -> None:
+        if self._listener is not None:
+            self._listener.follow_publishers()
         if self._input is None:
             return
         self._input.follow_publishers()
@@ -259,7 +258,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             device=loaded.device if loaded else "",
             frame=pipeline.last_frame if pipeline else None,
             base=extrinsics.base if extrinsics else "",
-            conflict=self._conflict,
+            conflict=(self._listener.conflict if self._listener else "") or (pipeline.base.refusal if pipeline else ""),
             topics=topics,
         )
         name = f"{self.get_fully_qualified_name().lstrip('/')}: pipeline"
@@ -272,6 +271,18 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._pipeline.restart_odometry()
         response.success, response.message = True, "odometry starts at the origin with the next image"
         return response
+
+    def _on_set_pose(self, msg: PoseWithCovarianceStamped) -> None:
+        try:
+            pose = given_pose(msg, self._settings.odom_frame)
+        except ValueError as error:
+            self.get_logger().error(f"~/set_pose is refused: {error}")
+            return
+        if self._pipeline is None:
+            self.get_logger().error("~/set_pose is refused: the node is not configured, there is no pose to set")
+            return
+        self._pipeline.base.set_pose(pose)
+        self.get_logger().info("the pose goes on from ~/set_pose with the next image")
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = bool(request.data)

@@ -7,100 +7,27 @@ import traceback
 from collections.abc import Callable
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.inference.types import Estimate, MotionState
 from featdepth_ros.messages.images import rgb_from_message
-from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import stamp_ns
+from featdepth_ros.ros.calibration import Calibration
 from featdepth_ros.ros.diagnostics import LOST, FrameReport
+from featdepth_ros.ros.frames.base import BaseFrame
+from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival, ImageInput
-from featdepth_ros.ros.loading import LoadedModel, OdometryLike
+from featdepth_ros.ros.loading import LoadedModel
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.publishers import Outputs
 from featdepth_ros.ros.statistics import Statistics
-from featdepth_ros.ros.transforms import Extrinsics, FrameTree
 
 _UNNAMED_FRAME = "camera_optical_frame"
 
 
 class _Wait:
     """Mark of an image that came before its camera_info."""
-
-
-class Calibration:
-    """Turns camera_info into a camera, once for every different calibration."""
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] | None = None
-        self._camera: tuple[CameraModel | None, str] = (None, "")
-
-    def camera(self, msg: CameraInfo, rectified: bool) -> tuple[CameraModel | None, str]:
-        """Return the camera and an empty string, or None and why there is none; see `usable_camera` for errors.
-
-        The reason is empty where the message itself says that the camera is not calibrated.
-        """
-        roi = msg.roi
-        key = (
-            (msg.width, msg.height, msg.distortion_model, tuple(msg.d), msg.binning_x, msg.binning_y, rectified),
-            (bytes(msg.k), bytes(msg.r), bytes(msg.p), roi.x_offset, roi.y_offset, roi.width, roi.height),
-        )
-        if key != self._key:
-            self._camera = usable_camera(msg, rectified)  # raises before the key is kept: tried again next time
-            self._key = key
-        return self._camera
-
-
-class BaseFrame:
-    """Decides which frame's motion is reported, and integrates it."""
-
-    def __init__(self, loaded: LoadedModel, tree: FrameTree, log: Callable[[str], None]) -> None:
-        self._loaded = loaded
-        self._tree = tree
-        self._log = log
-        self._odometry: OdometryLike | None = None
-        self._waiting_since = time.monotonic()
-        self._camera_frame = ""
-        self.extrinsics: Extrinsics | None = None
-
-    def reset(self) -> None:
-        """Start the pose again at the identity."""
-        if self._odometry is not None:
-            self._odometry.reset()
-
-    def update(self, estimate: Estimate, camera_frame: str, settings: Settings) -> OdometryState | None:
-        """Add a frame. Returns None while extrinsics may still arrive."""
-        if camera_frame != self._camera_frame:
-            self._camera_frame, self._odometry, self.extrinsics = camera_frame, None, None
-            self._waiting_since = time.monotonic()
-        if self.extrinsics is None or self.extrinsics.base != settings.base_frame:
-            self._decide(camera_frame, settings)
-        return None if self._odometry is None else self._odometry.update(estimate)
-
-    def _decide(self, camera_frame: str, settings: Settings) -> None:
-        connection = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame)
-        complete = connection is not None and connection.base == settings.base_frame
-        if not complete and time.monotonic() - self._waiting_since < settings.extrinsics_timeout_s:
-            return
-        chosen = connection or Extrinsics(camera_frame, None)
-        if self.extrinsics is not None and chosen.base == self.extrinsics.base:
-            return
-        if complete:
-            self._log(f"extrinsics: {chosen.base} <- {camera_frame} from /tf_static")
-        else:
-            self._log(
-                f"no transform {settings.base_frame} <- {camera_frame} on /tf_static; '{chosen.base}' is the base of "
-                "odometry. Publish the camera's mounting (static_transform_publisher) or set base_frame."
-            )
-        if self.extrinsics is not None:
-            self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry starts again")
-        if chosen.moving:
-            self._log(f"{', '.join(chosen.moving)} moves on /tf; its present transform is taken as fixed")
-        self._odometry = self._loaded.new_odometry(chosen.T_base_camera)
-        self.extrinsics = chosen
 
 
 class Pipeline:
@@ -170,15 +97,15 @@ class Pipeline:
             stamp = self._node.get_clock().now().nanoseconds
         if not self._prepare(stamp):
             return
-        camera = self._camera(arrival, stamp, settings)
+        started = time.perf_counter()
+        image = rgb_from_message(arrival.msg)
+        decode_ms = (time.perf_counter() - started) * 1e3
+        camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
         if isinstance(camera, _Wait):
             self._statistics.image_skipped()
             return
         # A leading slash is ROS 1's; tf2 refuses it.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
-        started = time.perf_counter()
-        image = rgb_from_message(arrival.msg)
-        decode_ms = (time.perf_counter() - started) * 1e3
         estimate = self._loaded.estimator.step(image, camera, stamp)
         self._last_stamp = stamp
         started = time.perf_counter()
@@ -211,7 +138,9 @@ class Pipeline:
             self._loaded.estimator.reset()
         return True
 
-    def _camera(self, arrival: Arrival, stamp: int, settings: Settings) -> CameraModel | _Wait | None:
+    def _camera(
+        self, arrival: Arrival, stamp: int, size: tuple[int, int], settings: Settings
+    ) -> CameraModel | _Wait | None:
         """Return the camera, None without calibration, or `_Wait` while camera_info may still come."""
         if self._input is None:
             return None
@@ -229,7 +158,7 @@ class Pipeline:
         rectified = settings.rectified_input == "yes" or (
             settings.rectified_input == "auto" and self._input.topics.rectified
         )
-        camera, reason = self._calibration.camera(info, rectified)
+        camera, reason = self._calibration.camera(info, rectified, size)
         if camera is None:
             what = f"is not usable ({reason})" if reason else "says uncalibrated (K[0] is 0)"
             self._log.warning(

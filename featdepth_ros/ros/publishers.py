@@ -21,13 +21,12 @@ from featdepth_ros.ros.conversions import (
     CloudMaker,
     depth_image,
     odometry_message,
-    odometry_transform,
     sigma_image,
     tracks_image,
 )
+from featdepth_ros.ros.frames.listener import TransformListener
 from featdepth_ros.ros.images import header_message, image_message
 from featdepth_ros.ros.parameters.settings import Settings
-from featdepth_ros.ros.transforms import TransformListener
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,13 @@ class Outputs:
     def publish_motion(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
         """Publish odometry and, when wanted, the transform: once a frame, with its stamp."""
         self._odometry.publish(odometry_message(state, settings.odom_frame, base_frame))
-        if settings.publish_tf:
-            transform = odometry_transform(state, settings.odom_frame, base_frame, settings.invert_tf)
-            self._listener.note_own(transform)
+        if not settings.publish_tf:
+            self._listener.publishes_nothing()
+            return
+        frames = (settings.odom_frame, base_frame)
+        transform = self._listener.own_transform(state.T_odom_base, state.stamp_ns, frames, settings.invert_tf)
+        if transform is not None:
             self._tf.publish(TFMessage(transforms=[transform]))
-        else:
-            self._listener.forget_own()
 
 
 def _depth_info(estimate: Estimate, frame_id: str) -> CameraInfo:

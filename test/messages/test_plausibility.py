@@ -50,3 +50,10 @@ def test_implausible_ones_are_told_with_the_reason(camera: CameraModel, says: st
 def test_cameras_that_there_are_pass(camera: CameraModel) -> None:
     assert implausible(camera) is None
     assert usable_camera(info_message(camera)) == (camera, "")
+
+
+def test_the_calibration_of_other_images_counts_as_none() -> None:
+    camera = CameraModel(640, 480, 500, 500, 320, 240, binning=(2, 2))
+    assert usable_camera(info_message(camera), image_size=(320, 240)) == (camera, "")
+    found, reason = usable_camera(info_message(camera), image_size=(640, 480))
+    assert found is None and reason == "the images are 640x480 pixels, the calibration is for 320x240"

@@ -16,11 +16,9 @@ from featdepth_ros.ros.conversions import (
     depth_image,
     masked_depth,
     odometry_message,
-    odometry_transform,
     sigma_image,
     tracks_image,
 )
-from featdepth_ros.ros.transforms import matrix_from_transform
 
 CAMERA = CameraModel(64, 48, 50.0, 55.0, 30.0, 25.0)
 
@@ -146,13 +144,3 @@ def test_odometry_has_pose_in_odom_and_twist_in_the_child_frame() -> None:
     np.testing.assert_array_equal(np.reshape(msg.pose.covariance, (6, 6)), state.pose_covariance)
     np.testing.assert_array_equal(np.reshape(msg.twist.covariance, (6, 6)), state.twist_covariance)
     assert not np.array_equal(state.pose_covariance, state.twist_covariance)
-
-
-def test_transform_and_its_inverse() -> None:
-    state = two_frames(MOUNTED)
-    forward = odometry_transform(state, "odom", "base_link")
-    back = odometry_transform(state, "odom", "base_link", invert=True)
-    assert (forward.header.frame_id, forward.child_frame_id) == ("odom", "base_link")
-    assert (back.header.frame_id, back.child_frame_id) == ("base_link", "odom")
-    np.testing.assert_allclose(matrix_from_transform(forward), state.T_odom_base, atol=1e-12)
-    np.testing.assert_allclose(matrix_from_transform(forward) @ matrix_from_transform(back), np.eye(4), atol=1e-12)

@@ -36,7 +36,7 @@ LOST = replace(FRAME, motion_state=MotionState.LOST)
         (replace(GOOD, frame=RELATIVE), DiagnosticStatus.WARN, "not metres"),
         (replace(GOOD, frame=LOST), DiagnosticStatus.WARN, "lost"),
         (replace(GOOD, frame=replace(FRAME, uncalibrated=True)), DiagnosticStatus.WARN, "uncalibrated"),
-        (replace(GOOD, conflict="someone else publishes"), DiagnosticStatus.WARN, "someone else"),
+        (replace(GOOD, conflict="someone else publishes"), DiagnosticStatus.ERROR, "someone else"),
         (replace(GOOD, silence="nobody publishes /x", frame=LOST), DiagnosticStatus.ERROR, "nobody publishes"),
         (replace(GOOD, figures=Snapshot(last_error="bad step")), DiagnosticStatus.ERROR, "bad step"),
         (replace(GOOD, figures=Snapshot()), DiagnosticStatus.OK, "waiting"),

@@ -536,25 +536,6 @@ def test_a_lost_motion_warns_and_holds_the_pose(ros: Graph) -> None:
     assert odoms[-1].pose.covariance[0] > odoms[3].pose.covariance[0]
 
 
-def test_a_second_publisher_of_the_transform_is_told(ros: Graph) -> None:
-    probe = Probe(ros)
-    reports, tfs = probe.hear(DiagnosticArray, "/diagnostics"), probe.hear(TFMessage, "/tf")
-    other = probe.node.create_publisher(TFMessage, "/tf", 10)
-    start(ros)
-    stamp = probe.send_until(lambda: tfs, "transforms", START)
-    time.sleep(0.3)
-    assert "someone else" not in status(reports)["message"], "its own transforms come back too"
-
-    def rival() -> bool:
-        nonlocal stamp
-        other.publish(TFMessage(transforms=[transform_message(np.eye(4), stamp, "odom", "camera_optical")]))
-        probe.send(stamp := stamp + 50_000_000)
-        time.sleep(0.03)
-        return "someone else publishes odom -> camera_optical" in status(reports)["message"]
-
-    wait(rival, "the warning")
-
-
 def test_whoever_else_may_publish_the_transform_once_this_node_does_not(ros: Graph) -> None:
     probe = Probe(ros)
     reports, odoms = probe.hear(DiagnosticArray, "/diagnostics"), probe.hear(Odometry, "/odom")

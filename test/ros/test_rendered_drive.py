@@ -106,7 +106,11 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
             parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()],
         )
     )
-    wait(lambda: node._listener is not None and node._listener.tree.parent("camera_optical"), "extrinsics", 60.0)
+    wait(
+        lambda: node._listener is not None and node._listener.tree.extrinsics("camera_optical", "base_link", "odom"),
+        "extrinsics",
+        60.0,
+    )
     wait(lambda: probe.images.get_subscription_count() and probe.infos.get_subscription_count(), "the node", 60.0)
     topics = ("/odom", *(f"/depth_node/{name}" for name in ("points", "depth/image_rect", "depth/sigma", "tracks")))
     wait(lambda: all(node.count_subscribers(topic) for topic in topics), "the listeners")

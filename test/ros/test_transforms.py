@@ -5,12 +5,7 @@ import pytest
 from geometry_msgs.msg import TransformStamped
 from scipy.spatial.transform import Rotation
 
-from featdepth_ros.ros.transforms import (
-    Edge,
-    FrameTree,
-    matrix_from_transform,
-    transform_message,
-)
+from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 
 
 def rotations() -> list[np.ndarray]:
@@ -68,43 +63,3 @@ def test_malformed_transforms_are_refused() -> None:
     msg.transform.translation.x = float("inf")
     with pytest.raises(ValueError, match="not finite"):
         matrix_from_transform(msg)
-
-
-def tree(*edges: tuple[str, str, np.ndarray, bool]) -> FrameTree:
-    made = FrameTree()
-    for child, parent, T, static in edges:
-        made.set(child, Edge(parent, T, static))
-    return made
-
-
-def test_extrinsics_chain_transforms_in_order() -> None:
-    frames = tree(("optical", "mount", pose(0.1, 90.0), True), ("mount", "base_link", pose(1.0, 90.0), True))
-    found = frames.extrinsics("optical", "base_link", "odom")
-    assert found is not None and found.base == "base_link" and found.moving == ()
-    np.testing.assert_allclose(found.T_base_camera, pose(1.0, 90.0) @ pose(0.1, 90.0), atol=1e-12)
-
-
-def test_extrinsics_name_what_moves() -> None:
-    frames = tree(("optical", "tilt", pose(0.1), True), ("tilt", "base_link", pose(1.0), False))
-    found = frames.extrinsics("optical", "base_link", "odom")
-    assert found is not None and found.moving == ("tilt",)
-
-
-def test_without_base_the_root_of_the_cameras_tree_stands_in() -> None:
-    found = tree(("optical", "camera_link", pose(0.1), True)).extrinsics("optical", "base_link", "odom")
-    assert found is not None and found.base == "camera_link"
-    np.testing.assert_allclose(found.T_base_camera, pose(0.1))
-
-
-def test_camera_without_parent_has_no_extrinsics() -> None:
-    assert tree(("other", "base_link", pose(0.1), True)).extrinsics("optical", "base_link", "odom") is None
-    itself = tree().extrinsics("base_link", "base_link", "odom")
-    assert itself is not None and itself.T_base_camera is None
-
-
-def test_odometry_of_others_and_loops_end_the_way_up() -> None:
-    frames = tree(("optical", "camera_link", pose(0.1), True), ("camera_link", "odom", pose(3.0), False))
-    found = frames.extrinsics("optical", "base_link", "odom")
-    assert found is not None and found.base == "camera_link"
-    loop = tree(("a", "b", pose(1.0), True), ("b", "a", pose(1.0), True)).extrinsics("a", "base_link", "odom")
-    assert loop is not None and loop.base == "b"

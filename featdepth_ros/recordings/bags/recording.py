@@ -100,11 +100,6 @@ class BagRecording(Recording):
 
     def _recorded_camera(self, view: TopicView, topic: str) -> CameraModel | None:
         camera, reason = usable_camera(view.info, view.rectified, view.size)
-        try:
-            if camera is not None and view.size is not None:
-                check_size(camera, view.size, topic)
-        except CalibrationError as error:
-            camera, reason = None, str(error)
         if reason:
             self.note(f"the camera_info of {topic} is not used, its images count as uncalibrated: {reason}")
         return camera

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.decode import decode_image
+from featdepth_ros.messages.plausibility import of_another_size
 from featdepth_ros.recordings.calibration.stereo import Rig, longest_gap_ns, pair_by_stamp, unpaired_note, within
 from featdepth_ros.recordings.files.depth_images import DepthUnit, read_depth
 from featdepth_ros.recordings.frame import Frame, Partner
@@ -148,11 +149,10 @@ def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
     Raises:
         CalibrationError: the delivered size of ``camera`` is not ``size`` (width, height).
     """
-    if camera.delivered_size != size:
-        expected = "x".join(map(str, camera.delivered_size))
+    reason = of_another_size(camera, size)
+    if reason is not None:
         raise CalibrationError(
-            f"the images of '{what}' are {size[0]}x{size[1]} pixels, the calibration is for {expected}; "
-            "give the calibration of these images (--camera FILE or fx,fy,cx,cy in their pixels)"
+            f"'{what}': {reason}; give the calibration of these images (--camera FILE or fx,fy,cx,cy in their pixels)"
         )
 
 

@@ -82,7 +82,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "base_frame",
                 "base_link",
-                "Frame whose motion is reported, connected to the camera by /tf_static.",
+                "Frame whose motion is reported, connected to the camera by /tf_static, or by joints on /tf. The transform "
+                "joins the root above it (base_footprint), so that no frame gets two parents.",
                 "Without a connection the root of the camera's tree, or the camera itself, is taken.",
             ),
             Option("odom_frame", "odom", "Frame the motion is reported in (REP-105).", "Rarely changed."),
@@ -100,7 +101,13 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 low=0.0,
                 high=60.0,
             ),
-            Option("publish_tf", True, "Publish odom_frame -> base_frame on /tf.", "One publisher only.", live=True),
+            Option(
+                "publish_tf",
+                True,
+                "Publish odom_frame -> base_frame on /tf. It is held back, with an error, while somebody else does.",
+                "One publisher only.",
+                live=True,
+            ),
             Option(
                 "invert_tf",
                 False,

@@ -1,0 +1,145 @@
+"""Follows /tf and /tf_static, and says where this node's own transform joins the tree and when it must not."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from tf2_msgs.msg import TFMessage
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.messages.stamps import header_stamp_ns
+from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.frames.tree import Edge, FrameTree, Matrix
+from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
+
+#: Publishers of /tf_static repeat themselves to a new subscription within this time, s.
+_REPEATED_S = 2.0
+
+
+class TransformListener:
+    """Hears the robot's transforms, tells its own from others', and keeps a frame from getting two parents.
+
+    Attributes:
+        tree: what the others publish.
+        conflict: in words, why this node's transform is held back; empty: it is not. Clears when the reason goes.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.tree = FrameTree()
+        self.conflict = ""
+        self._node = node
+        self._log = node.get_logger()
+        self._own: deque[tuple[str, str, int, float, float, float]] = deque(maxlen=256)
+        self._root = ""
+        self._odom_frame = ""
+        self._fixed_publishers = 0
+        self._renewed_s: float | None = None
+        self._moving = node.create_subscription(
+            TFMessage,
+            "/tf",
+            lambda msg: self._receive(msg, static=False),
+            keep_last(100, ReliabilityPolicy.BEST_EFFORT),
+        )
+        self._fixed = self._subscribe_fixed()
+
+    def destroy(self) -> None:
+        """Stop listening."""
+        for subscription in (self._moving, self._fixed):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._moving = self._fixed = None
+
+    def follow_publishers(self) -> None:
+        """Ask the publishers of /tf_static again after one of them has gone: it may have been a rival. Executor thread.
+
+        Whoever latches a fixed transform cannot take it back; only the end of its publisher tells.
+        """
+        if self._fixed is None:
+            return
+        count = self._node.count_publishers("/tf_static")
+        if count < self._fixed_publishers:
+            self._node.destroy_subscription(self._fixed)
+            self.tree.new_round()
+            self._fixed = self._subscribe_fixed()
+            self._renewed_s = time.monotonic()
+        self._fixed_publishers = count
+        if self._renewed_s is not None and time.monotonic() - self._renewed_s > _REPEATED_S:
+            self.tree.drop_unrepeated(self._odom_frame)
+            self._renewed_s = None
+
+    def own_transform(
+        self, T_odom_base: Matrix, stamp_ns: int, frames: tuple[str, str], invert: bool
+    ) -> TransformStamped | None:
+        """Return odom -> root of the robot's tree, or base -> odom, to be published; None when somebody else does.
+
+        Args:
+            T_odom_base: (4, 4) pose of the base.
+            stamp_ns: of the image.
+            frames: (odom, base).
+            invert: for trees in which the base has a parent already.
+        """
+        odom, base = frames
+        self._odom_frame = odom
+        if invert:
+            root, T_root_base, rival = odom, np.eye(4), self.tree.other_parent(odom)
+        else:
+            attachment = self.tree.attachment(base, odom)
+            root, T_root_base, rival = attachment.root, attachment.T_root_base, attachment.rival
+        if rival:
+            self.conflict = (
+                f"someone else publishes {rival}: a frame has one parent, so this node's transform is held back. Set "
+                "publish_tf to false here, or stop the other one"
+            )
+            self._log.error(self.conflict, throttle_duration_sec=10.0)
+            return None
+        if self.conflict:
+            self._log.info("the other publisher of the transform is gone; this node's is published again")
+        self.conflict = ""
+        if root != self._root:
+            above = "" if invert or root == base else f", the root of the tree above {base}"
+            self._log.info(f"publishing {base if invert else odom} -> {root}{above}")
+            self._root = root
+        if invert:
+            msg = transform_message(se3.inverse(T_odom_base), stamp_ns, base, odom)
+        else:
+            msg = transform_message(T_odom_base @ se3.inverse(T_root_base), stamp_ns, odom, root)
+        self._own.append(_fingerprint(msg))
+        return msg
+
+    def publishes_nothing(self) -> None:
+        """This node publishes no transform (any more): whoever else does may."""
+        self.conflict = ""
+
+    def _subscribe_fixed(self) -> Subscription[TFMessage]:
+        return self._node.create_subscription(
+            TFMessage,
+            "/tf_static",
+            lambda msg: self._receive(msg, static=True),
+            keep_last(100, ReliabilityPolicy.RELIABLE, transient_local=True),
+        )
+
+    def _receive(self, msg: TFMessage, static: bool) -> None:
+        for transform in msg.transforms:
+            if _fingerprint(transform) in self._own:
+                continue
+            # A leading slash is ROS 1's; tf2 refuses it.
+            child, parent = transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/")
+            try:
+                edge = Edge(parent, matrix_from_transform(transform), static, header_stamp_ns(transform))
+            except ValueError as error:
+                self._log.warning(
+                    f"transform {parent} -> {child} is malformed and ignored: {error}", throttle_duration_sec=10.0
+                )
+                continue
+            self.tree.set(child, edge)
+
+
+def _fingerprint(msg: TransformStamped) -> tuple[str, str, int, float, float, float]:
+    t = msg.transform.translation
+    return msg.header.frame_id, msg.child_frame_id, header_stamp_ns(msg), t.x, t.y, t.z

@@ -1,0 +1,86 @@
+"""camera_info in a live graph: latched by its driver, or of another camera than the images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from fake_model import FakeEstimator, fake_loaded_model
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
+from ros_graph import Graph, Probe, graph, wait
+from sensor_msgs.msg import CameraInfo, Image
+
+from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.inputs import ImageInput
+from featdepth_ros.ros.node import DepthNode
+
+pytestmark = pytest.mark.ros
+
+START = 1_700_000_000_000_000_000
+LATCHED = keep_last(1, ReliabilityPolicy.RELIABLE, transient_local=True)
+
+
+@pytest.fixture
+def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+    monkeypatch.setattr(ImageInput, "GRAPH_CHECK_S", 0.1)
+    with graph() as made:
+        yield made
+        assert made.failure is None, made.failure
+
+
+def start(ros: Graph, fake: FakeEstimator, **parameters: Any) -> Any:
+    settings = {"extrinsics_timeout_s": 0.0, "diagnostics_period_s": 0.1, **parameters}
+    return ros.add(
+        DepthNode(
+            load=lambda _: fake_loaded_model(fake),
+            context=ros.context,
+            cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
+            parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()],
+        )
+    )
+
+
+def images_until(probe: Probe, condition: Any, what: str) -> None:
+    stamp = START
+
+    def once() -> Any:
+        nonlocal stamp
+        probe.images.publish(probe.image(stamp := stamp + 50_000_000))
+        time.sleep(0.03)
+        return condition()
+
+    wait(once, what)
+
+
+@pytest.mark.parametrize("reliability", ["auto", "best_effort"])
+def test_a_latched_camera_info_is_received_however_early_it_was(ros: Graph, reliability: str) -> None:
+    probe, fake = Probe(ros), FakeEstimator()
+    probe.node.destroy_publisher(probe.infos)
+    latched = probe.node.create_publisher(CameraInfo, "/camera/camera_info", LATCHED)
+    latched.publish(probe.info(START))
+    time.sleep(0.3)
+    start(ros, fake, reliability=reliability)
+    images_until(probe, lambda: fake.cameras and fake.cameras[-1] is not None, "a calibrated frame")
+
+
+def test_a_camera_info_of_another_size_is_none_and_the_images_go_on(ros: Graph) -> None:
+    probe, fake = Probe(ros, reliable=True), FakeEstimator()
+    depths = probe.hear(Image, "/depth_node/depth/image_rect")
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, fake)
+    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    probe.infos.publish(probe.info(START, width=128, height=96))
+    images_until(probe, lambda: len(depths) >= 3, "depth")
+    assert set(fake.cameras) == {None}
+
+    def told() -> bool:
+        newest = [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"][-1:]
+        return bool(newest) and newest[0].level == b"\x01" and "uncalibrated" in newest[0].message
+
+    images_until(probe, told, "the word about it")
+    probe.infos.publish(probe.info(START + 1))
+    images_until(probe, lambda: fake.cameras[-1] is not None, "the right calibration")
