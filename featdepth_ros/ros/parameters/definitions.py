@@ -82,8 +82,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "base_frame",
                 "base_link",
-                "Frame whose motion is reported, connected to the camera by /tf_static, or by joints on /tf. The transform "
-                "joins the root above it (base_footprint), so that no frame gets two parents.",
+                "Frame whose motion is reported, connected to the camera by /tf_static or by joints on /tf. The "
+                "transform joins the root above it (base_footprint), so that no frame gets two parents.",
                 "Without a connection the root of the camera's tree, or the camera itself, is taken.",
             ),
             Option("odom_frame", "odom", "Frame the motion is reported in (REP-105).", "Rarely changed."),
