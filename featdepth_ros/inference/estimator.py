@@ -17,10 +17,11 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.inference.frame import RectifiedFrame, RectifiedViews, Rectifier, to_bytes
+from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame, RectifiedViews, Rectifier, to_bytes
 from featdepth_ros.inference.fused_depth import PublishedDepth, fused_by_window
-from featdepth_ros.inference.motion import MeasuredMotion
+from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator
 from featdepth_ros.inference.networks import Networks, fitting_size
+from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.inference.validity import valid_mask
@@ -35,9 +36,10 @@ class Estimator:
     between them. Depth of the network never depends on earlier frames; fused depth is corrected by what they measured.
 
     Args:
-        model: from `load_model`; put into eval mode, otherwise left alone.
+        model: from `load_model`; put into eval mode, otherwise left alone. Or networks that other cameras use too.
         config: see `EstimatorConfig`.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``. Networks that are given have theirs.
+        motion: measures the motion; None: what the configuration names.
 
     Attributes:
         notes: what a user should know of how this estimator runs, such as a package that is missing.
@@ -48,17 +50,25 @@ class Estimator:
     """
 
     def __init__(
-        self, model: FeatDepthModel, config: EstimatorConfig | None = None, *, device: str | None = None
+        self,
+        model: FeatDepthModel | Networks,
+        config: EstimatorConfig | None = None,
+        *,
+        device: str | None = None,
+        motion: MotionEstimator | None = None,
     ) -> None:
-        if not isinstance(model, FeatDepthModel):
+        if not isinstance(model, (FeatDepthModel, Networks)):
             raise FeatDepthError(f"model is a {type(model).__name__}; expected what load_model returns")
         self.config = config or EstimatorConfig()
-        self.device = resolve_device(device)
         self.info = model.info
-        self._networks = Networks(model, self.device, self.config.precision)
+        if isinstance(model, Networks):
+            self._networks = model
+        else:
+            self._networks = Networks(model, resolve_device(device), self.config.precision)
+        self.device = self._networks.device
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
-        self._motion = make_motion_estimator(self._networks, self._scale, self.config)
+        self._motion = motion or make_motion_estimator(self._networks, self._scale, self.config)
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
         self._depth_range = (self.config.min_depth, self.config.max_depth)
@@ -67,9 +77,11 @@ class Estimator:
 
     @property
     def motion_source(self) -> str:
-        """Where motion comes from: ``window``, ``network``, or ``none``."""
+        """Where motion comes from: ``window``, ``network``, ``given`` by another camera, or ``none``."""
         if not self.config.estimate_motion:
             return "none"
+        if isinstance(self._motion, GivenMotion):
+            return "given"
         if isinstance(self._motion, WindowMotion) and (self._views is None or self._views.network.camera is not None):
             return "window"
         return "network" if self._networks.has_pose else "none"
@@ -77,7 +89,9 @@ class Estimator:
     @property
     def depth_source(self) -> str:
         """Which depth is given: ``fused`` or ``network``."""
-        return "fused" if self.config.depth != "network" and self.motion_source == "window" else "network"
+        given = isinstance(self._motion, GivenMotion) and self._motion.has_points
+        has_points = given or self.motion_source == "window"
+        return "fused" if self.config.depth != "network" and has_points else "network"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,7 +119,6 @@ class Estimator:
         self.reset()
         self._scale.reset()
 
-    @torch.inference_mode()
     def step(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> Estimate:
         """Take one frame.
 
@@ -121,11 +134,28 @@ class Estimator:
             ImageError: not an (H, W, 3) uint8 array.
             CalibrationError: the calibration is for images of another size.
         """
-        stages = StageTimes(self.device)
-        with stages.timed("rectify"):
-            rectified = self._rectify(image, camera, stamp_ns)
+        rectified, stages = self.begin(image, camera, stamp_ns)
         with stages.timed("depth"):
             frame = self._networks.encode(rectified)
+        return self.complete(frame, stages)
+
+    @torch.inference_mode()
+    def begin(
+        self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int
+    ) -> tuple[RectifiedFrame, StageTimes]:
+        """Do the part of `step` that comes before the networks, which several cameras may run together.
+
+        Returns:
+            The frame for `Networks.encode`, and the times that `complete` goes on with.
+        """
+        stages = StageTimes(self.device)
+        with stages.timed("rectify"):
+            return self._rectify(image, camera, stamp_ns), stages
+
+    @torch.inference_mode()
+    def complete(self, frame: EncodedFrame, stages: StageTimes) -> Estimate:
+        """Do the part of `step` that comes after the networks; frames in the order of `begin`."""
+        rectified = frame.rectified
         scale = self._scale.update(frame.network_depth, rectified.camera)
         with stages.timed("motion"):
             measured = self._motion.update(frame, scale)

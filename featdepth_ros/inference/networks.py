@@ -6,6 +6,7 @@ Networks may run in half precision; what leaves this module is fp32.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -95,11 +96,26 @@ class Networks:
 
     def encode(self, frame: RectifiedFrame) -> EncodedFrame:
         """Return a frame with what the networks say of it alone."""
-        observation = self.observe(frame.image)
-        return EncodedFrame(frame, observation, self.depth(observation))
+        return self.encode_all([frame])[0]
+
+    @torch.inference_mode()
+    def encode_all(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
+        """Return frames, of one camera or several, with what the networks say of each.
+
+        Frames of one size go through in one forward pass.
+        """
+        encoded: dict[int, EncodedFrame] = {}
+        sizes = [frame.size for frame in frames]
+        for size in dict.fromkeys(sizes):
+            places = [place for place, other in enumerate(sizes) if other == size]
+            observation = self.observe(torch.cat([frames[place].image for place in places]))
+            depth = self.depth(observation)
+            for row, place in enumerate(places):
+                encoded[place] = EncodedFrame(frames[place], _row(observation, row), depth[row : row + 1])
+        return [encoded[place] for place in range(len(frames))]
 
     def observe(self, image: Tensor) -> Any:
-        """Encode (1, 3, h, w) float32 RGB in [0, 1], on the device."""
+        """Encode (B, 3, h, w) float32 RGB in [0, 1], on the device."""
         if self._shared:
             with self._autocast():
                 maps = self._model.encode(image.contiguous(memory_format=torch.channels_last))
@@ -107,7 +123,7 @@ class Networks:
         return image
 
     def depth(self, observation: Any) -> Tensor:
-        """Depth in network units at the finest scale, (1, 1, h / 2, w / 2) fp32."""
+        """Depth in network units at the finest scale, (B, 1, h / 2, w / 2) fp32."""
         with self._autocast():
             if self._shared:
                 disparity = self._model.depth_from_features(*observation, all_scales=False)[0]
@@ -145,3 +161,11 @@ class Networks:
                 motion = refocused_motion(axisangle, translation, torch.tensor([ratio], device=self.device))
         axisangle, translation = (x[0].float().cpu() for x in motion)
         return axisangle, translation
+
+
+def _row(observation: Any, row: int) -> Any:
+    """Return what `Networks.observe` says of one image of a batch, as a batch of one."""
+    if isinstance(observation, Tensor):
+        return observation[row : row + 1]
+    maps, coarse = observation
+    return [m[row : row + 1] for m in maps], coarse.select(lambda m: m[row : row + 1])

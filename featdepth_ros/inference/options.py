@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Value = bool | int | float | str
+Value = bool | int | float | str | list[str]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 OutputSize = Literal["network", "input"]
 ScaleChoice = Literal["auto", "relative", "factor", "camera_height"]
 MotionChoice = Literal["auto", "network", "window"]
 DepthChoice = Literal["auto", "network", "fused"]
 
-_TYPE_NAMES: dict[type, str] = {bool: "bool", int: "int", float: "double", str: "string"}
+_TYPE_NAMES: dict[type, str] = {bool: "bool", int: "int", float: "double", str: "string", list: "string_array"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """``bool``, ``int``, ``double`` or ``string``."""
+        """``bool``, ``int``, ``double``, ``string`` or ``string_array``."""
         return _TYPE_NAMES[type(self.default)]
 
     @property

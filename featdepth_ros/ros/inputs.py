@@ -45,12 +45,19 @@ class Topics:
     rectified: bool
 
 
-def input_topics(node: Node, transport: str) -> Topics:
-    """Return the names the node listens on, as image_transport and image_pipeline would choose them."""
-    image, _ = resolved_topic(node, "image_raw")
+def input_topics(node: Node, transport: str, camera: str = "") -> Topics:
+    """Return the names the node listens on, as image_transport and image_pipeline would choose them.
+
+    Args:
+        node: whose namespace and remappings apply.
+        transport: ``raw`` or ``compressed``.
+        camera: name of one of several cameras, which comes before its topics.
+    """
+    before = f"{camera}/" if camera else ""
+    image, _ = resolved_topic(node, f"{before}image_raw")
     compressed = transport == "compressed" or image.endswith(_COMPRESSED)
     base = image[: -len(_COMPRESSED)] if image.endswith(_COMPRESSED) else image
-    info, remapped = resolved_topic(node, "camera_info")
+    info, remapped = resolved_topic(node, f"{before}camera_info")
     if not remapped:
         info = base.rsplit("/", 1)[0] + "/camera_info"
     return Topics(
@@ -66,8 +73,8 @@ class ImageInput:
 
     GRAPH_CHECK_S = 1.0
 
-    def __init__(self, node: Node, settings: Settings, on_image: Callable[[Arrival], None]) -> None:
-        self.topics = input_topics(node, settings.image_transport)
+    def __init__(self, node: Node, settings: Settings, on_image: Callable[[Arrival], None], camera: str = "") -> None:
+        self.topics = input_topics(node, settings.image_transport, camera)
         self._node = node
         self._on_image = on_image
         self._wanted = settings.reliability
@@ -123,7 +130,7 @@ class ImageInput:
                 and name != topic
             )
             hint = f"; images are published on {', '.join(others[:4])}" if others else ""
-            return f"nobody publishes {topic}: is the camera running, is image_raw remapped?{hint}"
+            return f"nobody publishes {topic}: is the camera running, is its image_raw remapped?{hint}"
         types = sorted({info.topic_type for info in infos})
         if expected not in types:
             return f"{topic} carries {', '.join(types)}; expected {expected}: set image_transport or the remapping"

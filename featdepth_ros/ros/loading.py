@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,28 +14,35 @@ from numpy.typing import NDArray
 
 from featdepth_ros import resources
 from featdepth_ros.errors import MissingDependencyError
-from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.odometry import Odometry, OdometryState
+from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.parameters.settings import Settings
 
 
-class EstimatorLike(Protocol):
-    """What the node needs of `inference.estimator.Estimator`."""
+class RigLike(Protocol):
+    """What the node needs of `inference.rig.rig.Rig`."""
 
     @property
-    def depth_source(self) -> str:
-        """Which depth is given: ``fused`` or ``network``."""
+    def odometry_camera(self) -> str:
+        """Name of the camera whose motion counts."""
 
-    def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None) -> None:
-        """Run once on an empty image of (width, height), so that the first real one is not slow."""
+    @property
+    def mounted_cameras(self) -> frozenset[str]:
+        """The cameras that take its motion, for which `mount` must be called."""
 
-    def step(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> Estimate:
-        """Return what one frame gives."""
+    def mount(self, camera: str, T_odometry_camera: NDArray[np.float64] | None, *, moves: bool = False) -> None:
+        """Say where such a camera is, (4, 4), and whether that changes on purpose; None: not known."""
 
-    def reset(self) -> None:
-        """Forget the earlier frame."""
+    def depth_source(self, camera: str) -> str:
+        """Which depth a camera gives: ``fused`` or ``network``."""
+
+    def steps(self, shots: Sequence[Shot]) -> Iterable[tuple[Shot, Estimate | Exception]]:
+        """Return what the images that are there give, each as soon as it is done, or what it raised."""
+
+    def reset(self, camera: str) -> None:
+        """Forget the earlier frame of a camera."""
 
 
 class OdometryLike(Protocol):
@@ -53,14 +60,14 @@ class LoadedModel:
     """A loaded model, ready to run.
 
     Attributes:
-        estimator: image in, estimate out.
+        rig: images of the cameras in, estimates out.
         new_odometry: makes an integrator for given extrinsics T_base_camera ((4, 4), or None).
         info: of the weights.
         device: where it runs, for diagnostics.
         notes: what a user should know of how it runs; the node logs them as warnings.
     """
 
-    estimator: EstimatorLike
+    rig: RigLike
     new_odometry: Callable[[NDArray[np.float64] | None], OdometryLike]
     info: ModelInfo
     device: str
@@ -76,12 +83,13 @@ def load_networks(settings: Settings) -> LoadedModel:
     Raises:
         FeatDepthError: weights, device or settings do not work; the message says what to do.
     """
-    config = settings.estimator_config()
+    names = settings.camera_names
+    configs = {name: settings.estimator_config() for name in names}
     path = resources.weights_file(settings.weights)
     try:
         import torch
 
-        from featdepth_ros.inference.estimator import Estimator
+        from featdepth_ros.inference.rig.rig import Rig
         from featdepth_ros.models.checkpoints import load_model
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -89,10 +97,11 @@ def load_networks(settings: Settings) -> LoadedModel:
         ) from error
     torch.set_num_threads(settings.cpu_threads or max(len(os.sched_getaffinity(0)) - 1, 1))
     model = load_model(path, preset=settings.preset or None)
-    estimator = Estimator(model, config, device=settings.device)
-    height, width = config.input_size or model.info.input_size
-    estimator.warm_up((width, height), None)
-    return LoadedModel(estimator, Odometry, model.info, str(estimator.device), estimator.notes)
+    rig = Rig(model, configs, settings.first_camera, settings.own_windows, device=settings.device)
+    for name, config in configs.items():
+        height, width = config.input_size or model.info.input_size
+        rig.cameras[name].warm_up((width, height))
+    return LoadedModel(rig, Odometry, model.info, str(rig.device), rig.notes)
 
 
 def free_memory() -> None:

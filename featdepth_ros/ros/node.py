@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -22,6 +23,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.ros.cameras.channel import CameraChannel
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
 from featdepth_ros.ros.frames.listener import TransformListener
@@ -38,9 +40,9 @@ from featdepth_ros.ros.parameters.settings import (
     unknown_names,
 )
 from featdepth_ros.ros.pipeline import Pipeline
-from featdepth_ros.ros.publishers import Outputs
-from featdepth_ros.ros.statistics import Statistics
-from featdepth_ros.ros.worker import NewestItemWorker
+from featdepth_ros.ros.publishers import MotionOutputs
+from featdepth_ros.ros.statistics import Snapshot
+from featdepth_ros.ros.worker import NewestItemsWorker
 
 #: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
 _STOP_TIMEOUT_S = 20.0
@@ -53,7 +55,7 @@ class StartError(FeatDepthError):
 
 
 class DepthNode(LifecycleNode):  # type: ignore[misc]
-    """Depth, odometry and TF from one camera.
+    """Depth from one camera or several; odometry and TF from one of them.
 
     Args:
         load: loads the model that the settings name; tests bring their own.
@@ -71,12 +73,10 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._enabled = True
         self._loaded: LoadedModel | None = None
         self._listener: TransformListener | None = None
-        self._outputs: Outputs | None = None
+        self._outputs: MotionOutputs | None = None
         self._pipeline: Pipeline | None = None
-        self._input: ImageInput | None = None
-        self._worker: NewestItemWorker[Arrival] | None = None
-        self._statistics = Statistics()
-        self._silence = ""
+        self._worker: NewestItemsWorker[Arrival] | None = None
+        self._channels = self._make_channels()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_service(Trigger, "~/reset_odometry", self._on_reset_odometry)
@@ -147,8 +147,10 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         wrong = invalid_values(self._settings)
         if wrong:
             raise StartError("; ".join(wrong))
+        if self._settings.camera_names != tuple(self._channels):
+            self._channels = self._make_channels()
         self._listener = TransformListener(self)  # first: it hears while the networks load
-        self._outputs = Outputs(self, self._settings, self._listener)
+        self._outputs = MotionOutputs(self, self._settings, self._listener)
         self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
         started = time.monotonic()
         self._loaded = self._load(self._settings)
@@ -159,14 +161,14 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         )
         for note in self._loaded.notes:
             self.get_logger().warning(note)
-        self._pipeline = Pipeline(
-            self, self._loaded, self._outputs, self._listener.tree, self._statistics, lambda: self._settings
-        )
+        for channel in self._channels.values():
+            channel.open(partial(self._loaded.rig.reset, channel.name))
+        self._pipeline = Pipeline(self, self._loaded, self._channels, self._outputs, self._listener.tree)
 
     def _activate(self) -> None:
         if self._pipeline is None:
             raise StartError("activate needs configure first")
-        self._worker = NewestItemWorker(self._pipeline.process, "featdepth")
+        self._worker = NewestItemsWorker(self._pipeline.process, "featdepth")
         self._worker.start()
         if self._enabled:
             self._listen()
@@ -179,6 +181,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._worker = None
 
     def _clean_up(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
         if self._outputs is not None:
             self._outputs.destroy()
         if self._listener is not None:
@@ -193,76 +197,59 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._deactivate()
         self._clean_up()
 
+    def _make_channels(self) -> dict[str, CameraChannel]:
+        return {name: CameraChannel(self, name, lambda: self._settings) for name in self._settings.camera_names}
+
     def _listen(self) -> None:
-        if self._pipeline is None or self._input is not None:
-            return
-        self._statistics.watch_from_now()
-        self._input = ImageInput(self, self._settings, self._on_image)
-        self._pipeline.attach(self._input)
-        topics = self._input.topics
-        self.get_logger().info(
-            f"listening on {topics.image} ({self._input.reliability.name.lower()}) and {topics.camera_info}"
-        )
+        for channel in self._channels.values():
+            channel.listen(self._on_image)
 
     def _stop_listening(self) -> None:
-        if self._input is not None:
-            self._input.destroy()
-            self._input = None
+        for channel in self._channels.values():
+            channel.stop_listening()
 
     # ---- callbacks ----
 
-    def _on_image(self, arrival: Arrival) -> None:
+    def _on_image(self, camera: str, arrival: Arrival) -> None:
         if self._worker is not None:
-            self._statistics.image_arrived(replaced=self._worker.offer(arrival))
+            replaced = self._worker.offer(camera, arrival)
+            self._channels[camera].statistics.image_arrived(replaced)
 
     def _on_clock_jump(self, jump: Any) -> None:
         if self._pipeline is not None:
             self.get_logger().info("the clock jumped back; motion starts again at the next image")
-            self._statistics.time_jumped()
-            self._pipeline.forget_pair()
+            for channel in self._channels.values():
+                channel.statistics.time_jumped()
+                channel.forget_pair()
 
     def _on_graph_check(self) -> None:
         if self._listener is not None:
             self._listener.follow_publishers()
-        if self._input is None:
-            return
-        self._input.follow_publishers()
-        limit = self._settings.watchdog_s
-        figures = self._statistics.snapshot()
-        self._silence = ""
-        if limit > 0 and figures.silent_s > limit:
-            self._silence = f"no image for {figures.silent_s:.0f} s: {self._input.silence()}"
-        elif limit > 0 and figures.busy_s > limit:
-            self._silence = f"the image in work has been in work for {figures.busy_s:.0f} s: is the device overloaded?"
-        if self._silence:
-            self.get_logger().warning(self._silence, throttle_duration_sec=10.0)
+        for channel in self._channels.values():
+            channel.check_graph()
 
     def _on_diagnostics(self) -> None:
-        pipeline, loaded, image_input = self._pipeline, self._loaded, self._input
+        pipeline, loaded = self._pipeline, self._loaded
         extrinsics = pipeline.base.extrinsics if pipeline else None
-        topics: tuple[tuple[str, str], ...] = ()
-        if image_input is not None:
-            topics = (
-                ("image_topic", image_input.topics.image),
-                ("camera_info_topic", image_input.topics.camera_info),
-                ("reliability", image_input.reliability.name.lower()),
-                ("incompatible_publishers", str(image_input.incompatible)),
-            )
-        health = Health(
+        conflict = (self._listener.conflict if self._listener else "") or (pipeline.base.refusal if pipeline else "")
+        common = Health(
             state=self._state,
             enabled=self._enabled,
-            figures=self._statistics.snapshot(),
-            silence=self._silence if image_input is not None else "",
+            figures=Snapshot(),
             info=loaded.info if loaded else None,
             weights=self._settings.weights,
             device=loaded.device if loaded else "",
-            frame=pipeline.last_frame if pipeline else None,
-            base=extrinsics.base if extrinsics else "",
-            conflict=(self._listener.conflict if self._listener else "") or (pipeline.base.refusal if pipeline else ""),
-            topics=topics,
         )
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: pipeline"
-        self._diagnostics.publish(diagnostic_message(name, self.get_clock().now().nanoseconds, health))
+        array = DiagnosticArray()
+        for name, channel in self._channels.items():
+            health = channel.health(common)
+            if name == self._settings.first_camera:
+                health = replace(health, base=extrinsics.base if extrinsics else "", conflict=conflict)
+            title = f"{self.get_fully_qualified_name().lstrip('/')}: {name or 'pipeline'}"
+            message = diagnostic_message(title, self.get_clock().now().nanoseconds, health)
+            array.header = message.header
+            array.status = [*array.status, *message.status]
+        self._diagnostics.publish(array)
 
     def _on_reset_odometry(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._pipeline is None:
@@ -302,8 +289,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         live = changed_live(self._settings, changes)
         if live:
             self._settings = replace(self._settings, **live)
-            if "reliability" in live and self._input is not None:
-                self._input.set_reliability(str(live["reliability"]))
+            for channel in self._channels.values():
+                if "reliability" in live and channel.input is not None:
+                    channel.input.set_reliability(str(live["reliability"]))
         return SetParametersResult(successful=True)
 
 

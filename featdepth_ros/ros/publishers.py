@@ -1,8 +1,7 @@
-"""The node's outgoing topics. Nothing is converted that nobody asked for."""
+"""The node's outgoing topics: those of each camera, and those of motion. Nothing is converted that nobody asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from nav_msgs.msg import Odometry
@@ -29,54 +28,35 @@ from featdepth_ros.ros.images import header_message, image_message
 from featdepth_ros.ros.parameters.settings import Settings
 
 
-@dataclass(frozen=True)
-class Names:
-    """Topics of one camera; a second camera would have its own."""
-
-    depth: str = "~/depth/image_rect"
-    depth_info: str = "~/depth/camera_info"
-    sigma: str = "~/depth/sigma"
-    points: str = "~/points"
-    image: str = "~/image_rect"
-    tracks: str = "~/tracks"
+def _reliability(settings: Settings) -> ReliabilityPolicy:
+    reliable = settings.publisher_reliability == "reliable"
+    return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
 
-class Outputs:
-    """Publishers of one camera's results, of odometry and of TF. Publishes from one thread at a time."""
+class CameraOutputs:
+    """Publishers of one camera's results. Publishes from one thread at a time.
 
-    def __init__(self, node: Node, settings: Settings, listener: TransformListener, names: Names | None = None) -> None:
-        names = names or Names()
-        reliability = (
-            ReliabilityPolicy.RELIABLE
-            if settings.publisher_reliability == "reliable"
-            else ReliabilityPolicy.BEST_EFFORT
-        )
+    Args:
+        node: whose private topics they are.
+        settings: the parameters.
+        camera: name of one of several cameras, which comes before its topics; empty: the only one.
+    """
+
+    def __init__(self, node: Node, settings: Settings, camera: str = "") -> None:
         self._node = node
-        self._listener = listener
         self._cloud = CloudMaker()
-        newest = keep_last(1, reliability)
-        self._depth = node.create_publisher(Image, names.depth, newest)
-        self._depth_info = node.create_publisher(CameraInfo, names.depth_info, newest)
-        self._sigma = node.create_publisher(Image, names.sigma, newest)
-        self._points = node.create_publisher(PointCloud2, names.points, newest)
-        self._image = node.create_publisher(Image, names.image, newest)
-        self._tracks = node.create_publisher(Image, names.tracks, newest)
-        # Filters integrate every odometry message; a few may wait.
-        self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, reliability))
-        self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
+        newest = keep_last(1, _reliability(settings))
+        before = f"~/{camera}/" if camera else "~/"
+        self._depth = node.create_publisher(Image, f"{before}depth/image_rect", newest)
+        self._depth_info = node.create_publisher(CameraInfo, f"{before}depth/camera_info", newest)
+        self._sigma = node.create_publisher(Image, f"{before}depth/sigma", newest)
+        self._points = node.create_publisher(PointCloud2, f"{before}points", newest)
+        self._image = node.create_publisher(Image, f"{before}image_rect", newest)
+        self._tracks = node.create_publisher(Image, f"{before}tracks", newest)
 
     def destroy(self) -> None:
         """Take the topics down."""
-        for publisher in (
-            self._depth,
-            self._depth_info,
-            self._sigma,
-            self._points,
-            self._image,
-            self._tracks,
-            self._odometry,
-            self._tf,
-        ):
+        for publisher in (self._depth, self._depth_info, self._sigma, self._points, self._image, self._tracks):
             self._node.destroy_publisher(publisher)
 
     def publish_frame(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
@@ -104,7 +84,23 @@ class Outputs:
         if tracked and estimate.camera is not None and wanted(self._tracks):
             self._tracks.publish(tracks_image(estimate, frame_id))
 
-    def publish_motion(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
+
+class MotionOutputs:
+    """Publishers of odometry and TF, of which a robot has one. Publishes from one thread at a time."""
+
+    def __init__(self, node: Node, settings: Settings, listener: TransformListener) -> None:
+        self._node = node
+        self._listener = listener
+        # Filters integrate every odometry message; a few may wait.
+        self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, _reliability(settings)))
+        self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in (self._odometry, self._tf):
+            self._node.destroy_publisher(publisher)
+
+    def publish(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
         """Publish odometry and, when wanted, the transform: once a frame, with its stamp."""
         self._odometry.publish(odometry_message(state, settings.odom_frame, base_frame))
         if not settings.publish_tf:

@@ -167,7 +167,7 @@ def test_auto_takes_either_reliability_and_follows_a_change(ros: Graph, reliable
     depths = camera.hear(Image, DEPTH)
     camera.send_until(lambda: depths, "depth", START)
     wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    wait(lambda: node._input.reliability == wanted, "the publisher's reliability")
+    wait(lambda: node._channels[""].input.reliability == wanted, "the publisher's reliability")
     camera.node.destroy_publisher(camera.images)
     other = Probe(ros, reliable=not reliable, name="other")
     seen = len(depths)
@@ -340,7 +340,7 @@ def test_an_image_gets_the_calibration_of_its_stamp_else_the_newest(ros: Graph) 
         probe.infos.publish(probe.info(START + 10 * index, focal=focal))
 
     def newest() -> Any:
-        info = node._input.camera_info(0)
+        info = node._channels[""].input.camera_info(0)
         return info is not None and info.k[0] == 70.0
 
     wait(newest, "three calibrations")

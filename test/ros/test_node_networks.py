@@ -118,6 +118,6 @@ def test_without_numba_the_node_warns_and_goes_on_with_the_pose_network(
         node = start(ros, values)
         probe.send_until(lambda: len(odoms) >= 3, "odometry", START, 60.0)
         assert ros.failure is None
-        assert node._loaded.estimator.motion_source == "network"
+        assert node._loaded.rig.cameras[""].motion_source == "network"
     (warning,) = [log.msg for log in logs if log.level == LoggingSeverity.WARN and "numba" in log.msg]
     assert "pip install numba" in warning and "pose network" in warning

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_model import FakeRig
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
@@ -136,9 +137,9 @@ def send_drive(ros: Graph, frames: list[Frame], load: Any, **parameters: Any) ->
 
 
 def test_truth_in_truth_out(drive: list[Frame]) -> None:
-    info = ModelInfo(name="truth")
+    loaded = LoadedModel(FakeRig({"": TrueEstimator(drive)}), OdometryIntegrator, ModelInfo(name="truth"), "cpu")
     with graph() as ros:
-        heard = send_drive(ros, drive, lambda _: LoadedModel(TrueEstimator(drive), OdometryIntegrator, info, "cpu"))
+        heard = send_drive(ros, drive, lambda _: loaded)
     first = drive[0].T_world_camera
     for frame in drive:
         expected = T_BASE_CAMERA @ np.linalg.inv(first) @ frame.T_world_camera @ np.linalg.inv(T_BASE_CAMERA)

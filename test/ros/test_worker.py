@@ -6,47 +6,68 @@ import time
 import pytest
 
 from featdepth_ros.ros.statistics import Statistics
-from featdepth_ros.ros.worker import NewestItemWorker
+from featdepth_ros.ros.worker import NewestItemsWorker
 
 
 def test_only_the_newest_waits() -> None:
     started, go, seen = threading.Event(), threading.Event(), []
 
-    def process(item: int) -> None:
-        seen.append(item)
+    def process(items: dict[str, int]) -> None:
+        seen.append(items)
         started.set()
         go.wait(5.0)
 
-    worker: NewestItemWorker[int] = NewestItemWorker(process, "test")
+    worker: NewestItemsWorker[int] = NewestItemsWorker(process, "test")
     worker.start()
-    assert worker.offer(0) is False
+    assert worker.offer("a", 0) is False
     assert started.wait(5.0)
-    dropped = [worker.offer(i) for i in range(1, 6)]
+    dropped = [worker.offer("a", i) for i in range(1, 6)]
     assert dropped == [False, True, True, True, True]
     started.clear()
     go.set()
     assert started.wait(5.0)
     assert worker.stop(5.0)
-    assert seen == [0, 5]
+    assert seen == [{"a": 0}, {"a": 5}]
+
+
+def test_a_batch_is_the_newest_of_whoever_has_one() -> None:
+    started, go, seen = threading.Event(), threading.Event(), []
+
+    def process(items: dict[str, int]) -> None:
+        seen.append(items)
+        started.set()
+        go.wait(5.0)
+
+    worker: NewestItemsWorker[int] = NewestItemsWorker(process, "test")
+    worker.start()
+    assert not worker.offer("front", 0)
+    assert started.wait(5.0)
+    dropped = [worker.offer(source, i) for i, source in enumerate(("left", "front", "left", "right"))]
+    assert dropped == [False, False, True, False]
+    started.clear()
+    go.set()
+    assert started.wait(5.0)
+    assert worker.stop(5.0)
+    assert seen == [{"front": 0}, {"left": 2, "front": 1, "right": 3}]
 
 
 def test_stop_forgets_what_waits_and_reports_a_hang() -> None:
     started, go, seen = threading.Event(), threading.Event(), []
 
-    def process(item: int) -> None:
-        seen.append(item)
+    def process(items: dict[str, int]) -> None:
+        seen.append(items)
         started.set()
         go.wait(5.0)
 
-    worker: NewestItemWorker[int] = NewestItemWorker(process, "test")
+    worker: NewestItemsWorker[int] = NewestItemsWorker(process, "test")
     worker.start()
-    worker.offer(1)
+    worker.offer("a", 1)
     assert started.wait(5.0)
-    worker.offer(2)
+    worker.offer("a", 2)
     assert worker.stop(0.05) is False
     go.set()
     assert worker.stop(5.0) is True
-    assert seen == [1]
+    assert seen == [{"a": 1}]
 
 
 def test_statistics_count_and_measure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.inference.odometry import Odometry
+from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 from featdepth_ros.inference.window.types import ScaleOrigin, WindowPoints, WindowResult, WindowState
 from featdepth_ros.models.info import ModelInfo
@@ -109,6 +111,43 @@ class FakeEstimator:
         )
 
 
-def fake_loaded_model(estimator: FakeEstimator) -> LoadedModel:
-    """Return a loaded model around it, with the real odometry."""
-    return LoadedModel(estimator, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")
+class FakeRig:
+    """Cameras whose answers do not depend on each other; the first one is the odometry camera."""
+
+    mounted_cameras = frozenset[str]()
+
+    def __init__(self, cameras: dict[str, Any]) -> None:
+        self.cameras = cameras
+        self.odometry_camera = next(iter(cameras))
+        self.batches: list[list[str]] = []
+
+    def mount(self, camera: str, T_odometry_camera: Any, *, moves: bool = False) -> None:
+        """Nothing is mounted."""
+
+    def depth_source(self, camera: str) -> str:
+        """Return what the camera's estimator says."""
+        return str(self.cameras[camera].depth_source)
+
+    def reset(self, camera: str) -> None:
+        """Forget the earlier frame of a camera."""
+        self.cameras[camera].reset()
+
+    def steps(self, shots: Sequence[Shot]) -> Iterator[tuple[Shot, Estimate | Exception]]:
+        """Yield the estimates one by one."""
+        self.batches.append([shot.camera for shot in shots])
+        for shot in sorted(shots, key=lambda shot: shot.camera != self.odometry_camera):
+            try:
+                yield shot, self.cameras[shot.camera].step(shot.image, shot.calibration, shot.stamp_ns)
+            except Exception as error:  # noqa: BLE001 - as the real one does
+                yield shot, error
+
+
+def fake_loaded_model(estimator: Any, **others: Any) -> LoadedModel:
+    """Return a loaded model around the estimator of the only camera, or around one of each of several.
+
+    Args:
+        estimator: of the only camera; None: there are several.
+        others: name of each of several cameras and its estimator.
+    """
+    rig = FakeRig(others or {"": estimator})
+    return LoadedModel(rig, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")

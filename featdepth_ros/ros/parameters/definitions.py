@@ -46,6 +46,31 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "cameras",
+        (
+            Option(
+                "cameras",
+                [""],
+                "Names of several cameras: each has <name>/image_raw in and ~/<name>/depth/image_rect and so on out; "
+                'none: one camera on image_raw. ROS 2 has no empty list, so [""] is none.',
+                "One process for all of them runs the networks once for all images that wait.",
+            ),
+            Option(
+                "odometry_camera",
+                "",
+                "The one of cameras that odometry and TF come from; empty: the first.",
+                "A robot has one odometry; take the camera that looks where it goes.",
+            ),
+            Option(
+                "window_cameras",
+                [""],
+                "The ones of cameras that track and solve their own motion; none: the odometry camera alone, and the "
+                "others take its motion through /tf_static and solve points only.",
+                "A camera's own window costs more, and one motion gives all cameras one scale.",
+            ),
+        ),
+    ),
+    (
         "networks",
         (
             *options("weights", "preset", "device"),

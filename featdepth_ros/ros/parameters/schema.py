@@ -16,6 +16,7 @@ _TYPES: dict[type, RclParameter.Type] = {
     int: RclParameter.Type.INTEGER,
     float: RclParameter.Type.DOUBLE,
     str: RclParameter.Type.STRING,
+    list: RclParameter.Type.STRING_ARRAY,
 }
 
 
@@ -50,6 +51,8 @@ def yaml_value(value: Value) -> str:
     if isinstance(value, float):
         text = repr(value)
         return text if "." in text or "e" in text else f"{text}.0"
+    if isinstance(value, list):
+        return f"[{', '.join(yaml_value(entry) for entry in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +15,9 @@ from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.schema import declare
 
+#: What may stand in the name of a topic.
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,6 +26,9 @@ class Settings:
     autostart: bool
     watchdog_s: float
     diagnostics_period_s: float
+    cameras: list[str]
+    odometry_camera: str
+    window_cameras: list[str]
     weights: str
     preset: str
     device: str
@@ -56,6 +63,21 @@ class Settings:
     publisher_reliability: str
     lazy: bool
 
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras; one that is empty where there is only one camera."""
+        return tuple(name for name in self.cameras if name) or ("",)
+
+    @property
+    def first_camera(self) -> str:
+        """Name of the camera that odometry comes from."""
+        return self.odometry_camera or self.camera_names[0]
+
+    @property
+    def own_windows(self) -> tuple[str, ...]:
+        """Names of the cameras that measure their own motion beside the odometry camera."""
+        return tuple(name for name in self.window_cameras if name and name != self.first_camera)
+
     def estimator_config(self) -> EstimatorConfig:
         """Return the estimator's part.
 
@@ -75,7 +97,10 @@ def declare_parameters(node: Node) -> None:
 
 def read_settings(node: Node) -> Settings:
     """Return the node's present values."""
-    return Settings(**{name: node.get_parameter(name).value for name in SCHEMA})
+    given: dict[str, Any] = {name: node.get_parameter(name).value for name in SCHEMA}
+    # A list without entries in a parameter file arrives as no value at all.
+    missing = {name: SCHEMA[name].default for name, value in given.items() if value is None}
+    return Settings(**{**given, **missing})
 
 
 def rejection_reason(changes: Sequence[RclParameter], state: str) -> str:
@@ -110,7 +135,23 @@ def unknown_names(given: Iterable[str]) -> list[str]:
 def invalid_values(settings: Settings) -> list[str]:
     """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
     reasons = [SCHEMA[f.name].invalid_reason(getattr(settings, f.name)) for f in fields(settings)]
-    return [reason for reason in reasons if reason]
+    return [reason for reason in (*reasons, *_wrong_cameras(settings)) if reason]
+
+
+def _wrong_cameras(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the names of cameras."""
+    names = settings.camera_names
+    for name in names:
+        if name and not _CAMERA_NAME.fullmatch(name):
+            yield f"'cameras' names '{name}'; expected letters, digits and underscores, a letter first"
+        if names.count(name) > 1:
+            yield f"'cameras' names '{name}' more than once"
+    wanted = {"odometry_camera": [settings.odometry_camera], "window_cameras": settings.window_cameras}
+    for parameter, chosen in wanted.items():
+        for name in chosen:
+            if name and name not in names:
+                has = f"cameras has {', '.join(names)}" if names[0] else "cameras is empty"
+                yield f"'{parameter}' names '{name}', and {has}{nearest_name(name, names)}"
 
 
 def changed_live(settings: Settings, changes: Sequence[RclParameter]) -> dict[str, Any]:

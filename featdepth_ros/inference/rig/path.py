@@ -1,0 +1,83 @@
+"""Where one camera was at any time, as far as its measured motions say."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.types import Motion, MotionState
+
+Matrix = NDArray[np.float64]
+
+#: Poses that are kept. Other cameras ask for stamps a frame or two old.
+KEPT = 64
+#: A pose is carried on at constant velocity for so many of the newest frame's intervals, and no longer than so long.
+INTERVALS_AHEAD, MOST_AHEAD_NS = 2.0, 300_000_000
+
+
+@dataclass(frozen=True)
+class PathPose:
+    """A pose on the path.
+
+    Attributes:
+        stretch: poses of one stretch are connected by measured motion; those of two are not.
+        T_path_camera: (4, 4); its unit is that of the motions.
+    """
+
+    stretch: int
+    T_path_camera: Matrix
+
+
+class MotionPath:
+    """Chains the motions of one camera, and tells its pose between and shortly after its frames.
+
+    A frame whose motion was not measured begins a new stretch, to which nothing older is connected.
+    """
+
+    def __init__(self) -> None:
+        self._stretch = 0
+        self._stamps: deque[int] = deque(maxlen=KEPT)
+        self._poses: deque[Matrix] = deque(maxlen=KEPT)
+        self._newest: Motion | None = None
+
+    def append(self, stamp_ns: int, motion: Motion) -> None:
+        """Add a frame and the motion since the one before."""
+        measured = motion.state in (MotionState.TRACKED, MotionState.STANDING)
+        if measured and self._stamps and stamp_ns > self._stamps[-1]:
+            pose = se3.orthonormalised(self._poses[-1] @ motion.T_previous_current)
+            if motion.state is MotionState.STANDING:
+                pose = self._poses[-1]
+            self._newest = motion
+        else:
+            self._stretch += 1
+            self._stamps.clear()
+            self._poses.clear()
+            pose, self._newest = np.eye(4), None
+        self._stamps.append(stamp_ns)
+        self._poses.append(pose)
+
+    def at(self, stamp_ns: int) -> PathPose | None:
+        """Return the pose at a time, interpolated or carried on; None where the path does not reach."""
+        if not self._stamps or stamp_ns < self._stamps[0]:
+            return None
+        later = min(bisect_right(self._stamps, stamp_ns), len(self._stamps) - 1)
+        if later == 0:
+            return PathPose(self._stretch, self._poses[0]) if stamp_ns == self._stamps[0] else None
+        start, end = self._stamps[later - 1], self._stamps[later]
+        ahead_ns = stamp_ns - end
+        if ahead_ns > min(INTERVALS_AHEAD * (end - start), MOST_AHEAD_NS):
+            return None
+        earlier, newer = self._poses[later - 1], self._poses[later]
+        if newer is earlier:  # it stood: exactly the same pose
+            return PathPose(self._stretch, newer)
+        return PathPose(self._stretch, se3.interpolate(earlier, newer, (stamp_ns - start) / (end - start)))
+
+    def covariance(self, dt_ns: int) -> Matrix:
+        """Covariance (6, 6) of a motion that takes ``dt_ns``, as good as the newest measured one; see `Motion`."""
+        assert self._newest is not None, "the path has no motion yet"
+        return np.asarray(self._newest.covariance * max(dt_ns / max(self._newest.dt_ns, 1), 1.0))

@@ -1,0 +1,176 @@
+"""One camera of the node: its input, its outputs, its figures, and what is known of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rclpy.node import Node
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.inference.types import Estimate, MotionState
+from featdepth_ros.ros.cameras.intake import Intake, Taken
+from featdepth_ros.ros.diagnostics import LOST, FrameReport, Health
+from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.parameters.settings import Settings
+from featdepth_ros.ros.publishers import CameraOutputs
+from featdepth_ros.ros.statistics import Statistics
+
+
+class CameraChannel:
+    """Everything of the node that there is once for every camera.
+
+    `open` and `close` make and remove the outputs, `listen` and `stop_listening` the input; both run on the executor's
+    thread. `take` and `publish` run on the worker's.
+
+    Args:
+        node: the node.
+        name: of the camera; empty for the only one.
+        settings: gives the camera's parameters of the moment.
+
+    Attributes:
+        name: as given.
+        statistics: what is counted of this camera.
+        frame_id: optical frame of the newest image; empty before the first.
+        last_frame: what diagnostics say of the newest estimate; None before the first.
+        mounting: what diagnostics say of the way to the odometry camera; empty where it plays no part.
+    """
+
+    def __init__(self, node: Node, name: str, settings: Callable[[], Settings]) -> None:
+        self.name = name
+        self.statistics = Statistics()
+        self.frame_id = ""
+        self.last_frame: FrameReport | None = None
+        self.mounting = ""
+        self._node = node
+        # A logger of its own: throttling one camera's warnings must not hide another's.
+        self.log = node.get_logger().get_child(name.replace("/", ".")) if name else node.get_logger()
+        self._settings = settings
+        self._input: ImageInput | None = None
+        self._outputs: CameraOutputs | None = None
+        self._intake: Intake | None = None
+        self._silence = ""
+
+    @property
+    def settings(self) -> Settings:
+        """The camera's parameters of the moment."""
+        return self._settings()
+
+    @property
+    def input(self) -> ImageInput | None:
+        """The subscriptions; None while the camera is not listened to."""
+        return self._input
+
+    # ---- the executor's thread ----
+
+    def open(self, reset: Callable[[], None]) -> None:
+        """Make the outputs. ``reset`` makes the estimator forget the camera's earlier frame."""
+        self._outputs = CameraOutputs(self._node, self.settings, self.name)
+        self._intake = Intake(self._node, self.name, self.log, self.statistics, reset)
+
+    def close(self) -> None:
+        """Take the outputs down."""
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._intake = self.last_frame = None
+        self.frame_id = self.mounting = ""
+
+    def listen(self, on_image: Callable[[str, Arrival], None]) -> None:
+        """Subscribe; ``on_image`` gets the camera's name and every image."""
+        if self._intake is None or self._input is not None:
+            return
+        self.statistics.watch_from_now()
+        self._input = ImageInput(self._node, self.settings, lambda arrival: on_image(self.name, arrival), self.name)
+        self._intake.attach(self._input)
+        topics = self._input.topics
+        self.log.info(f"listening on {topics.image} ({self._input.reliability.name.lower()}) and {topics.camera_info}")
+
+    def stop_listening(self) -> None:
+        """Unsubscribe."""
+        if self._input is not None:
+            self._input.destroy()
+            self._input = None
+
+    def check_graph(self) -> None:
+        """Follow changes of the publishers, and say what is wrong when no images come."""
+        if self._input is None:
+            return
+        self._input.follow_publishers()
+        limit = self.settings.watchdog_s
+        figures = self.statistics.snapshot()
+        self._silence = ""
+        if limit > 0 and figures.silent_s > limit:
+            self._silence = f"no image for {figures.silent_s:.0f} s: {self._input.silence()}"
+        elif limit > 0 and figures.busy_s > limit:
+            self._silence = f"the image in work has been in work for {figures.busy_s:.0f} s: is the device overloaded?"
+        if self._silence:
+            self.log.warning(self._silence, throttle_duration_sec=10.0)
+
+    def health(self, common: Health) -> Health:
+        """Return what diagnostics say of this camera, on top of what they say of the node."""
+        topics: tuple[tuple[str, str], ...] = ()
+        if self._input is not None:
+            topics = (
+                ("image_topic", self._input.topics.image),
+                ("camera_info_topic", self._input.topics.camera_info),
+                ("reliability", self._input.reliability.name.lower()),
+                ("incompatible_publishers", str(self._input.incompatible)),
+            )
+        if self.mounting:
+            topics += (("mounting", self.mounting),)
+        return replace(
+            common,
+            figures=self.statistics.snapshot(),
+            silence=self._silence if self._input is not None else "",
+            frame=self.last_frame,
+            topics=topics,
+        )
+
+    def forget_pair(self) -> None:
+        """Before the next image, forget the earlier frame. Any thread."""
+        if self._intake is not None:
+            self._intake.forget_pair()
+
+    # ---- the worker's thread ----
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Count and log whatever comes of an image inside; nothing leaves."""
+        try:
+            yield
+        except FeatDepthError as error:
+            self.statistics.image_rejected(str(error))
+            self.log.warning(f"image rejected: {error}", throttle_duration_sec=5.0)
+        except Exception as error:  # noqa: BLE001 - whatever one image does, the next one gets its chance
+            if not self._node.context.ok():
+                return  # a signal ended ROS under this image
+            self.statistics.image_rejected(f"{type(error).__name__}: {error}")
+            self.log.error(f"image failed: {traceback.format_exc()}", throttle_duration_sec=5.0)
+            self.forget_pair()
+
+    def take(self, arrival: Arrival) -> Taken | None:
+        """Make an image ready for the estimator; see `Intake.take`."""
+        assert self._intake is not None, "open comes first"
+        taken = self._intake.take(arrival, self.settings)
+        if taken is not None:
+            self.frame_id = taken.frame_id
+        return taken
+
+    def publish(self, taken: Taken, estimate: Estimate, publish_more: Callable[[], None], depth_source: str) -> None:
+        """Publish what one image gave, ``publish_more`` after it, and count it."""
+        assert self._outputs is not None and self._intake is not None, "open comes first"
+        self._intake.done(taken)
+        started = time.perf_counter()
+        self._outputs.publish_frame(estimate, taken.frame_id, taken.settings)
+        publish_more()
+        publish_ms = (time.perf_counter() - started) * 1e3
+        self.last_frame = FrameReport.of(estimate, depth_source)
+        if estimate.motion.state is MotionState.LOST:
+            self.log.warning(LOST, throttle_duration_sec=5.0)
+        age_ms = (self._node.get_clock().now().nanoseconds - taken.shot.stamp_ns) / 1e6
+        latency_ms = (time.monotonic_ns() - taken.arrived_ns) / 1e6
+        stages = {"decode": taken.decode_ms, **estimate.stage_ms, "publish": publish_ms}
+        self.statistics.image_processed(latency_ms, age_ms, stages)

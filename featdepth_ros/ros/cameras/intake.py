@@ -1,0 +1,152 @@
+"""From an image that arrived to what the estimator takes: stamp, calibration, pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
+
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.rig.shot import Shot
+from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.stamps import stamp_ns
+from featdepth_ros.ros.calibration import Calibration
+from featdepth_ros.ros.inputs import Arrival, ImageInput
+from featdepth_ros.ros.parameters.settings import Settings
+from featdepth_ros.ros.statistics import Statistics
+
+_UNNAMED_FRAME = "camera_optical_frame"
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """An image that is ready for the estimator.
+
+    Attributes:
+        shot: what the estimator takes.
+        frame_id: optical frame of the camera.
+        arrived_ns: time of arrival (``time.monotonic_ns``).
+        decode_ms: how long the message took to decode.
+        settings: the parameters when it was taken.
+    """
+
+    shot: Shot
+    frame_id: str
+    arrived_ns: int
+    decode_ms: float
+    settings: Settings
+
+
+class _Wait:
+    """Mark of an image that came before its camera_info."""
+
+
+class Intake:
+    """Makes the images of one camera ready, one after the other, on the worker's thread.
+
+    Args:
+        node: gives the clock.
+        camera: name of the camera.
+        log: of the camera.
+        statistics: where images that are left out are counted.
+        reset: makes the estimator forget the camera's earlier frame.
+    """
+
+    def __init__(
+        self, node: Node, camera: str, log: RcutilsLogger, statistics: Statistics, reset: Callable[[], None]
+    ) -> None:
+        self._node = node
+        self._name = camera
+        self._log = log
+        self._statistics = statistics
+        self._reset = reset
+        self._calibration = Calibration()
+        self._source: ImageInput | None = None
+        self._first_arrival_ns = 0
+        self._last_stamp: int | None = None
+        self._forget = False
+
+    def attach(self, source: ImageInput) -> None:
+        """Take camera_info from this input from now on; the earlier frame, if any, is forgotten."""
+        self._source = source
+        self._first_arrival_ns = 0
+        self.forget_pair()
+
+    def forget_pair(self) -> None:
+        """Before the next image, forget the earlier frame. Any thread."""
+        self._forget = True
+
+    def take(self, arrival: Arrival, settings: Settings) -> Taken | None:
+        """Make an image ready. Returns None for one that is left out on purpose.
+
+        Raises:
+            FeatDepthError: the message or its calibration is malformed.
+        """
+        header = arrival.msg.header
+        stamp = stamp_ns(header.stamp)
+        if stamp == 0:
+            self._log.warning("images have no stamp; the node's clock is used", once=True)
+            stamp = self._node.get_clock().now().nanoseconds
+        if not self._prepare(stamp):
+            return None
+        started = time.perf_counter()
+        image = rgb_from_message(arrival.msg)
+        decode_ms = (time.perf_counter() - started) * 1e3
+        camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
+        if isinstance(camera, _Wait):
+            self._statistics.image_skipped()
+            return None
+        # A leading slash is ROS 1's; tf2 refuses it.
+        frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
+        return Taken(Shot(self._name, image, camera, stamp), frame_id, arrival.arrived_ns, decode_ms, settings)
+
+    def done(self, taken: Taken) -> None:
+        """Note that an image became an estimate: the next one must be newer."""
+        self._last_stamp = taken.shot.stamp_ns
+
+    def _prepare(self, stamp: int) -> bool:
+        """Handle resets and steps in time. Returns False for an image that was seen already."""
+        if self._last_stamp is not None and stamp < self._last_stamp:
+            self._statistics.time_jumped()
+            self._log.info(f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s; motion starts again here")
+            self._forget = True
+        elif stamp == self._last_stamp and not self._forget:
+            self._statistics.image_skipped()
+            return False
+        if self._forget:
+            self._forget = False
+            self._reset()
+        return True
+
+    def _camera(
+        self, arrival: Arrival, stamp: int, size: tuple[int, int], settings: Settings
+    ) -> CameraModel | _Wait | None:
+        """Return the camera, None without calibration, or `_Wait` while camera_info may still come."""
+        if self._source is None:
+            return None
+        self._first_arrival_ns = self._first_arrival_ns or arrival.arrived_ns
+        info = self._source.camera_info(stamp)
+        if info is None:
+            if arrival.arrived_ns - self._first_arrival_ns < settings.camera_info_timeout_s * 1e9:
+                return _Wait()
+            self._log.warning(
+                f"nothing on {self._source.topics.camera_info}: uncalibrated, so a depth image only, no cloud, no "
+                "odometry, no TF",
+                throttle_duration_sec=30.0,
+            )
+            return None
+        rectified = settings.rectified_input == "yes" or (
+            settings.rectified_input == "auto" and self._source.topics.rectified
+        )
+        camera, reason = self._calibration.camera(info, rectified, size)
+        if camera is None:
+            what = f"is not usable ({reason})" if reason else "says uncalibrated (K[0] is 0)"
+            self._log.warning(
+                f"{self._source.topics.camera_info} {what}: a depth image only, no cloud, no odometry, no TF. "
+                "Calibrate the camera (camera_calibration).",
+                throttle_duration_sec=30.0,
+            )
+        return camera
