@@ -17,7 +17,7 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, cloud_arrays, graph, wait
+from ros_graph import Graph, Probe, call, cloud_arrays, graph, wait
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
@@ -58,13 +58,6 @@ def start(ros: Graph, fake: FakeEstimator | None = None, *remaps: str, **paramet
             parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()],
         )
     )
-
-
-def call(probe: Probe, kind: type, name: str, request: Any) -> Any:
-    client = probe.node.create_client(kind, name)
-    assert client.wait_for_service(timeout_sec=20.0), name
-    future = client.call_async(request)
-    return wait(lambda: future.result() if future.done() else None, f"an answer of {name}")
 
 
 def state_of(probe: Probe) -> str:

@@ -74,10 +74,25 @@ def wait(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> An
     raise AssertionError(f"timed out after {timeout_s} s: {what}")
 
 
-class Probe:
-    """Plays the camera, hears what the node says."""
+def call(probe: Probe, kind: type, name: str, request: Any) -> Any:
+    """Return the answer of a service."""
+    client = probe.node.create_client(kind, name)
+    assert client.wait_for_service(timeout_sec=20.0), name
+    future = client.call_async(request)
+    return wait(lambda: future.result() if future.done() else None, f"an answer of {name}")
 
-    def __init__(self, graph: Graph, reliable: bool = False, name: str = "probe") -> None:
+
+class Probe:
+    """Plays a camera, hears what the node says.
+
+    Args:
+        graph: where it lives.
+        reliable: whether it publishes reliably.
+        name: of its node.
+        camera: the namespace of its topics, and the start of its frame's name.
+    """
+
+    def __init__(self, graph: Graph, reliable: bool = False, name: str = "probe", camera: str = "camera") -> None:
         import rclpy
         from rclpy.qos import ReliabilityPolicy
         from sensor_msgs.msg import CameraInfo, Image
@@ -86,8 +101,9 @@ class Probe:
 
         self.node = graph.add(rclpy.create_node(name, context=graph.context))
         qos = keep_last(5, ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
-        self.images = self.node.create_publisher(Image, "/camera/image_raw", qos)
-        self.infos = self.node.create_publisher(CameraInfo, "/camera/camera_info", qos)
+        self.images = self.node.create_publisher(Image, f"/{camera}/image_raw", qos)
+        self.infos = self.node.create_publisher(CameraInfo, f"/{camera}/camera_info", qos)
+        self.frame_id = f"{camera}_optical"
         self.heard: dict[str, list[Any]] = {}
 
     def hear(self, kind: type, topic: str) -> list[Any]:
@@ -107,7 +123,7 @@ class Probe:
         from featdepth_ros.ros.calibration import info_from_camera
 
         camera = CameraModel(width, height, focal, focal, width / 2 - 0.5, height / 2 - 0.5)
-        return info_from_camera(camera, stamp_ns, "camera_optical")
+        return info_from_camera(camera, stamp_ns, self.frame_id)
 
     def image(self, stamp_ns: int, width: int = 64, height: int = 48) -> Any:
         """Return a picture with a colour ramp."""
@@ -117,12 +133,12 @@ class Probe:
         pixels[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)[None]
         pixels[..., 1] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
         pixels[..., 2] = 200
-        return image_message(pixels, "rgb8", stamp_ns, "camera_optical")
+        return image_message(pixels, "rgb8", stamp_ns, self.frame_id)
 
-    def send(self, stamp_ns: int) -> None:
-        """Publish camera_info and image of one stamp."""
-        self.infos.publish(self.info(stamp_ns))
-        self.images.publish(self.image(stamp_ns))
+    def send(self, stamp_ns: int, *size: int) -> None:
+        """Publish camera_info and image of one stamp; ``size`` is width and height, unless they are the usual ones."""
+        self.infos.publish(self.info(stamp_ns, *size))
+        self.images.publish(self.image(stamp_ns, *size))
 
     def send_until(self, condition: Callable[[], Any], what: str, start_ns: int, timeout_s: float = 20.0) -> int:
         """Publish frames until a condition holds. Returns the next stamp."""

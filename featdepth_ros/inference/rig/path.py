@@ -75,7 +75,8 @@ class MotionPath:
         earlier, newer = self._poses[later - 1], self._poses[later]
         if newer is earlier:  # it stood: exactly the same pose
             return PathPose(self._stretch, newer)
-        return PathPose(self._stretch, se3.interpolate(earlier, newer, (stamp_ns - start) / (end - start)))
+        twist = se3.log(se3.inverse(earlier) @ newer) * ((stamp_ns - start) / (end - start))
+        return PathPose(self._stretch, np.asarray(earlier @ se3.exp(twist)))
 
     def covariance(self, dt_ns: int) -> Matrix:
         """Covariance (6, 6) of a motion that takes ``dt_ns``, as good as the newest measured one; see `Motion`."""

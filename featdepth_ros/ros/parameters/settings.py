@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RclParameter
 
@@ -97,10 +98,14 @@ def declare_parameters(node: Node) -> None:
 
 def read_settings(node: Node) -> Settings:
     """Return the node's present values."""
-    given: dict[str, Any] = {name: node.get_parameter(name).value for name in SCHEMA}
-    # A list without entries in a parameter file arrives as no value at all.
-    missing = {name: SCHEMA[name].default for name, value in given.items() if value is None}
-    return Settings(**{**given, **missing})
+    return Settings(**{name: _value(node, name) for name in SCHEMA})
+
+
+def _value(node: Node, name: str) -> Any:
+    try:
+        return node.get_parameter(name).value
+    except ParameterUninitializedException:
+        return SCHEMA[name].default  # an empty list in a parameter file arrives as no value at all
 
 
 def rejection_reason(changes: Sequence[RclParameter], state: str) -> str:
