@@ -30,7 +30,8 @@ def mounting(tree: FrameTree, reference: str, camera: str, frames: tuple[str, st
 
     Args:
         tree: what /tf and /tf_static say.
-        reference, camera: optical frames.
+        reference: optical frame of the camera from which it is seen.
+        camera: optical frame of the camera.
         frames: (odom, base); moving joints count below the base.
         stamp_ns: when.
     """
