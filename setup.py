@@ -27,6 +27,9 @@ EXTRAS = {
     "recordings": ["rosbags>=0.11", "rosbags-image>=0.10", "tqdm>=4.60"],
     "simulation": ["scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
+    # torch's exporter writes ONNX, which OpenVINO reads.
+    "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
+    "openvino": ["onnx>=1.16", "onnxscript>=0.5", "openvino>=2024.4"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60", "webdataset>=1.0", "fsspec>=2023.1"],
     "test": [
         "pytest>=7.0",

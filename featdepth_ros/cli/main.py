@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "train": "train the networks from a recipe",
     "refine": "refine weights on a recording of a new place; refused when they got worse",
     "eval": "depth, odometry and recordings against truth, by the field's protocols",
+    "export": "weights as a file for ONNX Runtime, OpenVINO or torch.export",
     "bench": "seconds, memory and operations of training, alone or beside the original",
     "weights": "look into weights, import published ones",
 }

@@ -128,7 +128,7 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, s
     w = weight.flatten(1)
     # Translation in units of the distance of what is seen: rotation and translation then weigh alike.
     unit = 1 / ((w / z).sum(1) / w.sum(1).clamp_min(1e-6)).clamp_min(1e-6).detach()
-    twist = torch.zeros(len(depth), 6, device=depth.device, dtype=depth.dtype)
+    twist = torch.zeros(depth.shape[0], 6, device=depth.device, dtype=depth.dtype)
     for _ in range(ITERATIONS):
         axisangle, translation = motion_of_twist(twist)
         T = pose_matrix(axisangle, translation)
@@ -196,17 +196,19 @@ class PoseHead(nn.Module):
         flow, weight = self.flow(earlier, later)
         with torch.autocast(flow.device.type, enabled=False):
             flow_px = flow * STRIDE
-            both = camera.expand(len(depths[0]), 4).repeat(2, 1)
+            both = camera.expand(depths[0].shape[0], 4).repeat(2, 1)
             twist = fit_motion(flow_px, torch.cat(depths).float(), weight, both)
-            forward_twist, backward_twist = twist.chunk(2)
+            forward_twist, backward_twist = twist.unflatten(0, (2, depths[0].shape[0])).unbind()
             axisangle, translation = motion_of_twist(0.5 * (forward_twist - backward_twist))
-            return MatchedMotion(axisangle, translation, flow_px.chunk(2)[0])
+            return MatchedMotion(axisangle, translation, flow_px[: depths[0].shape[0]])
 
     def flow(self, earlier: Sequence[Tensor], later: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Flow (2 B, 2, h, w) at stride 8, in its pixels, and its weight (2 B, 1, h, w): there, then back. Float32."""
-        both8 = self.reduce8(torch.cat((earlier[0], later[0])))
-        both16 = self.reduce16(torch.cat((earlier[1], later[1])))
-        swapped8, swapped16 = (torch.cat(both.chunk(2)[::-1]) for both in (both8, both16))
+        # Each frame by itself, not a batch cut in two: exported graphs then take any number of pairs.
+        there8, back8 = self.reduce8(earlier[0]), self.reduce8(later[0])
+        there16, back16 = self.reduce16(earlier[1]), self.reduce16(later[1])
+        both8, swapped8 = torch.cat((there8, back8)), torch.cat((back8, there8))
+        both16, swapped16 = torch.cat((there16, back16)), torch.cat((back16, there16))
         volume, shift = self._match(both16, swapped16, self.sharpness[0])
         hidden = self.match16(torch.cat((volume, both16), 1))
         coarse = shift + self.shift16(hidden).float()

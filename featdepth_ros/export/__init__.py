@@ -1,0 +1,1 @@
+"""Models as files for other run times. A file is compared with PyTorch before it is kept."""

@@ -1,0 +1,203 @@
+"""A model as one function of tensors, which is what exported files hold and what the back ends run.
+
+A frame is encoded once: the graph gives the features of its frame, and takes those of the earlier frame.
+
+=========================  =======  ==================================================================================
+input                      shape    meaning
+=========================  =======  ==================================================================================
+``image``                  B3HW     RGB in [0, 1], float32
+``previous_features_<i>``  B...     what ``features_<i>`` were for the earlier frame (weights with a pose net)
+``intrinsics``             B4       fx, fy, cx, cy in pixels of ``image`` (the compact model)
+=========================  =======  ==================================================================================
+
+=========================  =======  ==================================================================================
+output                     shape    meaning
+=========================  =======  ==================================================================================
+``disparity``              B1hw     sigmoid map of the finest scale, h = H / 2, w = W / 2
+``features_<i>``           B...     what the next frame's motion needs of this frame
+``axisangle``              B3       radians, rotation of T_later_earlier
+``translation``            B3       network units, translation of T_later_earlier
+=========================  =======  ==================================================================================
+
+All are float32. For the published architectures the features are the frame itself at the pose net's size. Their pose
+net takes no intrinsics, and its motion is that of the training camera (`geometry.se3.refocused_motion` converts it).
+Motion is worked out from the outputs ``features_<i>`` alone, so that the graph can be cut there: one part for each
+frame, one for a motion.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.batch_norms import fuse_batch_norms
+from featdepth_ros.models.compact import Coarse, CompactModel
+
+PREVIOUS = "previous_"
+MOTION_OUTPUTS = ("axisangle", "translation")
+
+
+class ModelGraph(nn.Module):
+    """Base of the graphs. Call it with tensors in the order of ``input_names``.
+
+    Attributes:
+        feature_strides: pixels of ``image`` that one cell of each feature map covers; 0: the pose net's own size.
+        feature_channels: channels of each feature map.
+        takes_intrinsics: whether ``intrinsics`` is an input.
+        half: the networks compute in float16.
+    """
+
+    feature_strides: tuple[int, ...] = ()
+    feature_channels: tuple[int, ...] = ()
+    takes_intrinsics = False
+
+    def __init__(self, model: FeatDepthModel, half: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.half_precision = half
+
+    @property
+    def has_pose(self) -> bool:
+        """Whether the graph gives motion."""
+        return bool(self.feature_strides)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features that a frame hands to the next one."""
+        return [f"features_{i}" for i in range(len(self.feature_strides))]
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        intrinsics = ["intrinsics"] if self.takes_intrinsics else []
+        return ["image", *(PREVIOUS + name for name in self.feature_names), *intrinsics]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return ["disparity", *self.feature_names, *(MOTION_OUTPUTS if self.has_pose else ())]
+
+    def feature_shape(self, index: int, batch: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return (B, C, h, w) of one feature map for images of ``size`` (height, width)."""
+        stride = self.feature_strides[index]
+        height, width = (side // stride for side in size) if stride else self.model.info.pose_input_size
+        return batch, self.feature_channels[index], height, width
+
+    def _computed(self, x: Tensor) -> Tensor:
+        return x.half() if self.half_precision else x
+
+
+class DepthGraph(ModelGraph):
+    """Depth alone, of any model."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``image`` to ``disparity``."""
+        return (self.model.depth(self._computed(image))[0].float(),)
+
+
+class CompactGraph(ModelGraph):
+    """Depth and motion of the compact model, which share an encoder.
+
+    The features are the encoder's maps at strides 8 and 16, and the disparity at stride 8.
+    """
+
+    feature_strides = (8, 16, 8)
+    feature_channels = (40, 112, 1)
+    takes_intrinsics = True
+
+    def forward(
+        self, image: Tensor, previous8: Tensor, previous16: Tensor, previous_disparity: Tensor, intrinsics: Tensor
+    ) -> tuple[Tensor, ...]:
+        """See the module's tables."""
+        model = self.model
+        assert isinstance(model, CompactModel)
+        maps = model.encode(self._computed(image))
+        coarse = model.coarse_depth(maps)
+        disparity = model.depth_from_features(maps, coarse, all_scales=False)[0]
+        now = (maps[2].float(), maps[3].float(), coarse.disparities[0].float())
+        axisangle, translation = model.pose_from_features(
+            self._pyramid(previous8, previous16),
+            self._pyramid(*now[:2]),
+            Coarse(previous_disparity, [previous_disparity]),
+            Coarse(now[2], [now[2]]),
+            intrinsics,
+        )
+        return disparity.float(), *now, axisangle, translation
+
+    def _pyramid(self, map8: Tensor, map16: Tensor) -> list[Tensor]:
+        """The five maps of a frame, of which motion looks at the third and the fourth alone."""
+        return [map8, map8, self._computed(map8), self._computed(map16), map16]
+
+
+class PublishedGraph(ModelGraph):
+    """Depth and motion of a published architecture, which has an encoder for each."""
+
+    feature_strides = (0,)
+    feature_channels = (3,)
+
+    def forward(self, image: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
+        """See the module's tables."""
+        later = F.interpolate(image, size=self.model.info.pose_input_size, mode="bilinear", align_corners=False)
+        axisangle, translation = self.model.pose(self._computed(previous), self._computed(later))
+        disparity = self.model.depth(self._computed(image))[0]
+        return disparity.float(), later, axisangle.float(), translation.float()
+
+
+class _InFloat32(nn.Module):
+    """Runs a layer in float32 whatever it is given, for layers whose last digits matter."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer, float32 out."""
+        result: Tensor = self.layer(x.float())
+        return result
+
+
+def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
+    """Return the graph of a model: depth and motion, or depth alone where the weights hold no pose net.
+
+    Args:
+        model: as `load_model` returns it, in eval mode; it stays as it is.
+        half: compute the networks in float16. Disparity heads and the solution of motion stay float32: a disparity of
+            a hundredth of the range has few digits left in float16.
+
+    Raises:
+        FeatDepthError: the weights hold no depth net.
+    """
+    if "depth" not in model.nets:
+        raise FeatDepthError(f"the weights '{model.info.name}' hold no depth net; they cannot be exported")
+    kind: type[ModelGraph] = DepthGraph
+    if "pose" in model.nets:
+        kind = CompactGraph if isinstance(model, CompactModel) else PublishedGraph
+    fused = fuse_batch_norms(model)
+    if half:
+        fused = fused.half()
+        _keep_heads_precise(fused)
+    return kind(fused, half).eval().requires_grad_(False)
+
+
+def _keep_heads_precise(model: FeatDepthModel) -> None:
+    """Put the layers that end in a disparity, a flow or its weight back into float32."""
+    if isinstance(model, CompactModel):
+        for i, head in enumerate(model.decoder.head):
+            model.decoder.head[i] = _InFloat32(head)  # type: ignore[arg-type]
+        for name in ("shift16", "shift8", "trust"):
+            setattr(model.pose_head, name, _InFloat32(getattr(model.pose_head, name)))
+
+
+def example_inputs(graph: ModelGraph, batch: int, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return inputs of the right names and shapes: a grey image, even features, a camera of 58 degrees."""
+    height, width = size
+    inputs = {"image": torch.full((batch, 3, height, width), 0.5)}
+    for i, name in enumerate(graph.feature_names):
+        inputs[PREVIOUS + name] = torch.full(graph.feature_shape(i, batch, size), 0.5)
+    if graph.takes_intrinsics:
+        focal = 0.9 * width
+        inputs["intrinsics"] = torch.tensor([[focal, focal, (width - 1) / 2, (height - 1) / 2]]).repeat(batch, 1)
+    return inputs

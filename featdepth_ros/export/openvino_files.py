@@ -1,0 +1,126 @@
+"""OpenVINO files: converted from ONNX, read back, cut in two, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featdepth_ros.errors import CheckpointError
+from featdepth_ros.export.facts import GraphFacts
+from featdepth_ros.export.graph import MOTION_OUTPUTS
+from featdepth_ros.export.packages import needed
+from featdepth_ros.export.parity import Array, Runner
+
+EXTRA = "openvino"
+#: Where the facts lie in the file's ``rt_info``.
+_SECTION = "featdepth"
+#: OpenVINO's names of the arithmetic.
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+def write_openvino(onnx_file: Path, facts: GraphFacts, path: Path, half: bool) -> None:
+    """Write FILE.xml and FILE.bin from an ONNX file.
+
+    Args:
+        onnx_file: what to convert.
+        facts: stored in the file's ``rt_info``.
+        path: ends in ``.xml``.
+        half: store weights as float16; the device that runs them chooses the arithmetic.
+
+    Raises:
+        MissingDependencyError: openvino is not installed.
+    """
+    openvino = needed("openvino", EXTRA)
+    model = openvino.convert_model(str(onnx_file))
+    for port, name in zip(model.outputs, facts.outputs, strict=True):
+        port.get_tensor().set_names({name})
+    for key, value in facts.entries().items():
+        model.set_rt_info(value, [_SECTION, key])
+    openvino.save_model(model, str(path), compress_to_fp16=half)
+
+
+def read_openvino(path: Path) -> tuple[Any, GraphFacts | None]:
+    """Return the model of an .xml file, and its facts when this package exported it.
+
+    Raises:
+        MissingDependencyError: openvino is not installed.
+        CheckpointError: not an OpenVINO file, or its .bin is missing.
+    """
+    openvino = needed("openvino", EXTRA)
+    try:
+        model = openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"'{path}' is no OpenVINO file, or its .bin is missing beside it: {_first(error)}"
+        ) from error
+    if not model.has_rt_info([_SECTION]):
+        return model, None
+    entries = {str(key): str(value) for key, value in model.get_rt_info([_SECTION]).value.items()}
+    return model, GraphFacts.from_entries(entries)
+
+
+def _first(error: Exception) -> str:
+    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+
+
+def cut_openvino(path: Path, facts: GraphFacts) -> tuple[Any, Any | None]:
+    """Cut an exported graph at its features, as `onnx_files.cut_onnx` does.
+
+    Returns:
+        The part of a frame, and the part of a motion; the latter None for depth alone.
+    """
+    openvino = needed("openvino", EXTRA)
+    features = [name for name in facts.outputs if name.startswith("features_")]
+
+    def nodes() -> tuple[dict[str, Any], dict[str, Any]]:
+        model, _ = read_openvino(path)
+        results = {name: port.get_node() for name, port in zip(facts.outputs, model.outputs, strict=True)}
+        return {port.get_any_name(): port.get_node() for port in model.inputs}, results
+
+    inputs, results = nodes()
+    frame = openvino.Model([results[name] for name in ("disparity", *features)], [inputs["image"]], "frame")
+    if not features:
+        return frame, None
+    # A fresh copy, in which everything that a feature feeds is fed by an input instead.
+    inputs, results = nodes()
+    parameters = [node for name, node in inputs.items() if name != "image"]
+    for name in features:
+        source = results[name].input_value(0)
+        parameter = openvino.opset8.parameter(source.get_partial_shape(), source.get_element_type(), name)
+        parameter.output(0).get_tensor().set_names({name})
+        for target in list(source.get_target_inputs()):
+            target.replace_source_output(parameter.output(0))
+        parameters.append(parameter)
+    return frame, openvino.Model([results[name] for name in MOTION_OUTPUTS], parameters, "motion")
+
+
+def compile_openvino(model: Any, precision: str = "fp32", threads: int = 0, outputs: Sequence[str] = ()) -> Runner:
+    """Compile a model (or the path of an .xml file) for the processor, in the arithmetic asked for and no other.
+
+    Args:
+        model: what `read_openvino` or `cut_openvino` returned, or a path.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        threads: at work; 0: one for each core.
+        outputs: their names, in order; empty: as the model has them.
+    """
+    openvino = needed("openvino", EXTRA)
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(str(model) if isinstance(model, str | Path) else model, "CPU", settings)
+    names = list(outputs) or [port.get_any_name() for port in compiled.outputs]
+    wanted = {port.get_any_name() for port in compiled.inputs}
+    request = compiled.create_infer_request()
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        request.infer({name: value for name, value in inputs.items() if name in wanted}, share_inputs=True)
+        return {name: np.array(request.get_output_tensor(i).data) for i, name in enumerate(names)}
+
+    return run
