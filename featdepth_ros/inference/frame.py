@@ -113,6 +113,11 @@ class EncodedFrame:
     observation: Any
     network_depth: Tensor
 
+    @cached_property
+    def host_depth(self) -> NDArray[np.float32]:
+        """(h / 2, w / 2) float32, `network_depth` as an array, fetched from the device once."""
+        return np.asarray(self.network_depth[0, 0].cpu().numpy())
+
     @property
     def depth_camera(self) -> CameraModel | None:
         """Pinhole camera of ``network_depth``; None when the input was uncalibrated."""

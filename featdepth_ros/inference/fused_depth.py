@@ -64,7 +64,7 @@ def fused_by_window(
         window: what the window gave of the frame; its points are in the picture that `tracked_picture` returned.
         wanted: False: leave the depth as it is.
     """
-    network = np.asarray((frame.network_depth[0, 0] * scale.factor).cpu().numpy())
+    network = np.asarray(frame.host_depth * np.float32(scale.factor))
     if not wanted or window is None or window.camera is None:
         return PublishedDepth(frame, scale.factor, None, depth_sigma(network))
     fused = fuse(network, window.points, window.camera)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +69,7 @@ class WindowMotion(PairedMotion):
 
     def _measure(self, earlier: EncodedFrame, frame: EncodedFrame, dt_ns: int, scale: ScaleState) -> MeasuredMotion:
         result = self._step(frame, scale, earlier)
-        if result.state is WindowState.FIRST:
+        if result.state in (WindowState.FIRST, WindowState.STARTING):
             return MeasuredMotion(unmeasured(MotionState.FIRST, dt_ns), window=result)
         if result.state is WindowState.LOST:
             return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns), window=result)
@@ -80,7 +78,7 @@ class WindowMotion(PairedMotion):
 
     def _step(self, frame: EncodedFrame, scale: ScaleState, earlier: EncodedFrame | None) -> WindowResult:
         def depth() -> NDArray[np.float32]:
-            return np.asarray((frame.network_depth[0, 0] * scale.factor).cpu().numpy())
+            return np.asarray(frame.host_depth * np.float32(scale.factor))
 
         def by_network() -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
             if self._pose is None or earlier is None:
@@ -89,9 +87,7 @@ class WindowMotion(PairedMotion):
             return motion.T_previous_current, motion.covariance
 
         grey, camera = tracked_picture(frame)
-        return replace(
-            self._window.step(grey, camera, frame.rectified.stamp_ns, depth, None, by_network), camera=camera
-        )
+        return self._window.step(grey, camera, frame.rectified.stamp_ns, depth, None, by_network)
 
 
 def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel]:

@@ -26,7 +26,10 @@ class WindowConfig:
         huber_px, outlier_px: reprojection errors beyond these count less, and hardly.
         sigma_prior, huber_prior: of the network's log depth at a point, its keyframe's scale taken out; and the error
             beyond which it counts less.
-        sigma_scale: of a keyframe's log scale around what the points that it saw again said.
+        prior: what the network's depth is right up to: ``scale`` (z-depth, one factor a keyframe) or
+            ``scale_and_shift`` (inverse depth, a factor and an offset a keyframe; see `prior`).
+        sigma_scale, sigma_shift: of a keyframe's log scale, and of its shift over the picture's median inverse depth,
+            around what the points that it saw again said.
         iterations: Gauss-Newton steps a frame; the start is the last frame's answer, so few are needed.
         keyframe_parallax: median parallax of the tracks, rotation taken out, that makes a keyframe; share of the width.
         keyframe_tracks: share of the last keyframe's tracks below which one is made.
@@ -52,7 +55,9 @@ class WindowConfig:
     outlier_px: float = 5.0
     sigma_prior: float = 1.0
     huber_prior: float = 0.3
+    prior: Literal["scale", "scale_and_shift"] = "scale"
     sigma_scale: float = 0.03
+    sigma_shift: float = 0.1
     iterations: int = 2
     keyframe_parallax: float = 0.04
     keyframe_tracks: float = 0.6
@@ -75,6 +80,11 @@ class WindowConfig:
             raise ConfigError(
                 f"window of {self.keyframes} + {self.older_keyframes} keyframes, {self.points} points, "
                 f"{self.iterations} iterations; expected at least 2 + 0, 20 and 1"
+            )
+        if self.prior == "scale_and_shift" and self.scale == "network":
+            raise ConfigError(
+                "scale is 'network' and the network's depth is known up to a scale and a shift, so it tells no unit; "
+                "set scale to 'relative' or 'camera_height'"
             )
         if not 0 < self.min_depth < self.max_depth:
             raise ConfigError(

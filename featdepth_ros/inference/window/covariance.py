@@ -20,6 +20,9 @@ _UNKNOWN, _UNKNOWN_RAD = 30.0, 1.0
 #: Least standard deviations: errors that no residual shows (calibration, moments of exposure), units and radians.
 _FLOOR, _FLOOR_RAD = 1e-4, 2e-5
 
+#: Of a motion that was given.
+KNOWN_COVARIANCE = np.diag([_FLOOR**2] * 3 + [_FLOOR_RAD**2] * 3)
+
 
 def motion_covariance(
     T_previous_current: Floats,

@@ -23,6 +23,11 @@ class Frame:
         stamp_ns: time of exposure, nanoseconds.
         depth: (h, w) float32 z-depth of the same view at any size, or what gives it, or None.
         trusted: (h, w) bool where the depth is trusted; None: everywhere.
+        is_inverse: ``depth`` is an inverse depth up to a scale and a shift, see `prior`.
+
+    Attributes:
+        unit: of the network's inverse depth as `inverse_depth_at` gives it: the median over the picture where a shift
+            is unknown, else 1.
     """
 
     def __init__(
@@ -32,15 +37,22 @@ class Frame:
         stamp_ns: int,
         depth: DepthSource = None,
         trusted: NDArray[np.bool_] | None = None,
+        is_inverse: bool = False,
     ) -> None:
         self.camera, self.stamp_ns = camera, stamp_ns
         self.pyramid = tracks.pyramid(grey)
-        self._depth, self._trusted = depth, trusted
+        self._depth, self._trusted, self._is_inverse = depth, trusted, is_inverse
+        self.unit = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width), pixels."""
         return self.pyramid[0].shape[0], self.pyramid[0].shape[1]
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether the network's depth is there, as far as that is known: what gives it may still give None."""
+        return self._depth is not None
 
     def depth_at(self, pixels: Floats, nearest: float, farthest: float) -> tuple[Floats, NDArray[np.bool_]] | None:
         """The network's depth at pixels (n, 2) of the picture.
@@ -48,15 +60,36 @@ class Frame:
         Returns:
             (n,) depths, clipped to the range, and (n,) whether each is believed; None when there is no depth.
         """
+        looked_up = None if self._is_inverse else self._look_up(pixels)
+        if looked_up is None:
+            return None
+        found, told = looked_up
+        told &= (found > nearest) & (found < farthest)  # False for NaN
+        return np.clip(np.where(np.isnan(found), farthest, found), nearest, farthest), told
+
+    def inverse_depth_at(
+        self, pixels: Floats, nearest: float, farthest: float
+    ) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """The same as inverse depth, in `unit`; the range is one of z-depth and means nothing to a relative network."""
+        if not self._is_inverse:
+            depth = self.depth_at(pixels, nearest, farthest)
+            return None if depth is None else (1.0 / depth[0], depth[1])
+        looked_up = self._look_up(pixels)
+        if looked_up is None:
+            return None
+        found, told = looked_up
+        told &= np.isfinite(found) & (found >= 0)
+        return np.where(told, found, self.unit) / self.unit, told
+
+    def _look_up(self, pixels: Floats) -> tuple[Floats, NDArray[np.bool_]] | None:
         depth = self._depth() if callable(self._depth) else self._depth
+        self._depth = depth
         if depth is None:
             return None
-        self._depth = depth
+        if self._is_inverse:
+            self.unit = max(float(np.nanmedian(depth)), 1e-12)
         scale = np.array(depth.shape[::-1]) / np.array(self.size[::-1])
         where = np.rint((pixels + 0.5) * scale - 0.5).astype(np.int64)
         columns, rows = np.clip(where, 0, np.array(depth.shape[::-1]) - 1).T
-        found = depth[rows, columns].astype(np.float64)
-        told = (found > nearest) & (found < farthest)  # False for NaN
-        if self._trusted is not None:
-            told &= self._trusted[rows, columns]
-        return np.clip(np.where(np.isnan(found), farthest, found), nearest, farthest), told
+        trusted = np.ones(len(rows), dtype=bool) if self._trusted is None else self._trusted[rows, columns].copy()
+        return depth[rows, columns].astype(np.float64), trusted

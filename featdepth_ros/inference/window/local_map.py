@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 from featdepth_ros.inference.window.compiled import solver
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.lens import Lens
+from featdepth_ros.inference.window.prior import network_scale
+from featdepth_ros.inference.window.two_views.geometry import triangulated
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+#: Log scale and shift of a network's depth, see `Keyframe`.
+NetworkScale = tuple[float, float]
 
 #: Arrays of `LocalMap` with a row for each point.
-_ROWS = ("ids", "host", "found", "rays", "log_rho", "prior", "prior_weight", "bad", "variance", "information")
+_ROWS = ("ids", "host", "found", "rays", "log_rho", "prior", "prior_weight", "bad", "guess", "measured")
 #: Standard deviation of the log depth of a point of which no network told anything.
 _UNTOLD_SIGMA = 2.0
+#: Parallax from which on it is better measured than guessed, pixels.
+_TELLING_PX = 2.0
 
 
 @dataclass
@@ -30,8 +36,8 @@ class Keyframe:
 
     Attributes:
         pose: (4, 4) T_camera_map.
-        log_scale: logarithm of map units per unit of the network's depth.
-        scale_mean: the same before solving: what the points that it saw again said.
+        log_scale, shift: of the network: inverse depth in the map is ``exp(-log_scale) (told + shift)``.
+        scale_mean, shift_mean: the same before solving: what the points that it saw again said.
         places: (n,) points it saw.
         pixels: (n, 2) where, ideal pixels (`LocalMap.to_ideal`).
         found: (n, 2) where, pixels of the picture.
@@ -43,6 +49,8 @@ class Keyframe:
     places: Places
     pixels: Floats
     found: Floats
+    shift: float = 0.0
+    shift_mean: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,14 +127,24 @@ class LocalMap:
         self.prior = np.zeros(0)
         self.prior_weight = np.zeros(0)
         self.bad = np.zeros(0, dtype=bool)
-        self.variance = np.zeros(0)
-        self.information = np.zeros(0)
+        self.guess = np.zeros(0, dtype=bool)
+        self.measured = np.zeros((0, 5))
         self.next_id = next_id
         self._start = np.zeros(1, dtype=np.int64)
         self._frames = np.zeros(0, dtype=np.int64)
         self._pixels = np.zeros((0, 2))
 
     # -- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def variance(self) -> Floats:
+        """(N,) variance of each log inverse depth."""
+        return self.measured[:, 0]
+
+    @property
+    def information(self) -> Floats:
+        """(N,) the part of its inverse that images gave."""
+        return self.measured[:, 1]
 
     def rays_of(self, pixels: Floats) -> Floats:
         """(n, 2) rays x/z, y/z of (n, 2) pixels."""
@@ -164,19 +182,20 @@ class LocalMap:
 
     # -- growing --------------------------------------------------------------------------------------------------
 
-    def add_keyframe(self, pose: Floats, log_scale: float, seen: Sight) -> None:
-        """Append a keyframe that sees points of the map."""
-        self.keyframes.append(
-            Keyframe(pose.copy(), log_scale, log_scale, seen.places, seen.pixels, self.to_image(seen.pixels))
-        )
+    def add_keyframe(self, pose: Floats, network: NetworkScale, seen: Sight) -> None:
+        """Append a keyframe that sees points of the map; ``network`` says what its depth is worth."""
+        scale, shift = network
+        found = self.to_image(seen.pixels)
+        self.keyframes.append(Keyframe(pose.copy(), scale, scale, seen.places, seen.pixels, found, shift, shift))
 
-    def add_points(self, pixels: Floats, log_rho: Floats, told: NDArray[np.bool_]) -> Places:
+    def add_points(self, pixels: Floats, prior: Floats, told: NDArray[np.bool_], guess: bool = False) -> Places:
         """Add points that the newest keyframe sees first.
 
         Args:
             pixels: (n, 2).
-            log_rho: (n,) log inverse depth by the network, in its own unit.
-            told: (n,) whether the network told it; else it is a mere guess.
+            prior: (n,) inverse depth by the network, in its own unit.
+            told: (n,) whether that is believed.
+            guess: what is not believed says nothing at all; else it says "far", say.
 
         Returns:
             (n,) places.
@@ -187,17 +206,61 @@ class LocalMap:
             "host": np.full(n, len(self.keyframes) - 1),
             "found": self.to_image(pixels),
             "rays": self.rays_of(pixels),
-            "log_rho": log_rho - self.keyframes[-1].log_scale,
-            "prior": log_rho,
+            "log_rho": self._expected_log_rho(prior),
+            "prior": prior,
             "prior_weight": np.where(told, self.config.sigma_prior, _UNTOLD_SIGMA) ** -2.0,
             "bad": np.zeros(n, dtype=bool),
-            "variance": np.full(n, self.config.sigma_prior**2),
-            "information": np.zeros(n),
+            "guess": ~told & guess,
+            "measured": np.tile([self.config.sigma_prior**2, 0.0, 0.0, 0.0, 0.0], (n, 1)),
         }
         for name in _ROWS:
             setattr(self, name, np.concatenate([getattr(self, name), added[name]]))
         self.next_id += n
         return np.arange(count, count + n)
+
+    def begin_with(self, places: Places, depth: Floats) -> None:
+        """Give points of the first keyframe the depths (n,) that its motion shows; drop its other points."""
+        keyframe = self.keyframes[-1]
+        self.bad[:] = True
+        self.bad[places] = False
+        self.log_rho[places] = -np.log(depth)
+        told = places[~self.guess[places]]
+        scale = network_scale(self.prior[told], np.exp(self.log_rho[told]), True) if len(told) else None
+        if scale is not None:
+            keyframe.log_scale, keyframe.shift = keyframe.scale_mean, keyframe.shift_mean = scale
+        else:  # the parallax holds the unit
+            self.prior[places] = np.exp(self.log_rho[places] + keyframe.log_scale)
+            self.guess[places] = True
+            self.prior_weight[places] = _UNTOLD_SIGMA**-2.0
+        # They are no guesses any longer.
+        self.measured[places, 1] = self.config.known_information
+
+    def triangulate(self, pose: Floats, sight: Sight) -> None:
+        """Give points that no network told, and that are hardly known, the depth that one camera's sight says.
+
+        Args:
+            pose: (4, 4) of the camera.
+            sight: what it sees.
+        """
+        sight = sight.chosen(self.is_guess(sight.places))
+        if not len(sight):
+            return
+        motions = pose @ np.linalg.inv(np.stack([k.pose for k in self.keyframes])[self.host[sight.places]])
+        rays = np.concatenate([self.rays[sight.places], np.ones((len(sight), 1))], axis=1)
+        turned, seen = np.einsum("nij,nj->ni", motions[:, :3, :3], rays), self.rays_of(sight.pixels)
+        rho = triangulated(turned, seen, motions[:, :3, 3])
+        parallax = np.linalg.norm(seen - turned[:, :2] / np.maximum(turned[:, 2:], 1e-6), axis=1) * self.camera[0]
+        good = (parallax > _TELLING_PX) & (rho > 0)
+        self.log_rho[sight.places[good]] = np.log(rho[good])
+
+    def is_guess(self, places: Places) -> NDArray[np.bool_]:
+        """(n,) whether each depth is still a mere guess: no network told it, and images hardly did."""
+        return self.guess[places] & (self.information[places] < self.config.known_information)
+
+    def _expected_log_rho(self, prior: Floats) -> Floats:
+        """Log inverse depths in the map of what the network told of the newest keyframe."""
+        keyframe = self.keyframes[-1]
+        return np.asarray(np.log(np.maximum(prior + keyframe.shift, 0.02 * prior + 1e-9)) - keyframe.log_scale)
 
     def finish_keyframe(self) -> Places:
         """Drop what is too old, then index what was seen where.
@@ -271,19 +334,25 @@ class LocalMap:
         variable[free] = np.arange(len(free))
         scales = np.array([k.log_scale for k in self.keyframes] + [0.0] * len(recent))
         means = np.array([k.scale_mean for k in self.keyframes] + [0.0] * len(recent))
-        scale_variable = np.full(len(poses), -1)
+        shifts = np.array([k.shift for k in self.keyframes] + [0.0] * len(recent))
+        shift_means = np.array([k.shift_mean for k in self.keyframes] + [0.0] * len(recent))
+        scale_variable, shift_variable = np.full(len(poses), -1), np.full(len(poses), -1)
         scale_variable[first:count] = 6 * len(free) + np.arange(count - first)
+        unknowns = 6 * len(free) + count - first
+        if config.prior == "scale_and_shift":
+            shift_variable[first:count] = unknowns + np.arange(count - first)
+            unknowns += count - first
         seen = np.full((len(recent), len(self.ids), 2), np.nan)
         for row, (_, sight) in enumerate(recent):
             seen[row, sight.places] = sight.pixels
         settings = np.array([
             config.sigma_px, config.huber_px, config.outlier_px, config.huber_prior, config.sigma_scale,
+            config.sigma_shift,
         ])  # fmt: skip
-        unknowns = 6 * len(free) + count - first
         lens_place = unknowns if config.calibrate and not hold else -1
         covariance = np.empty((unknowns + (lens_place >= 0),) * 2)
         cost = solver.adjust(
-            (poses, variable, scales, scale_variable, means),
+            (poses, variable, scales, scale_variable, means, shifts, shift_variable, shift_means),
             (self.host, self.rays, self.log_rho, self.prior, self.prior_weight, active),
             (
                 self._start, self._frames, self._pixels, np.arange(count, len(poses)), seen,
@@ -292,14 +361,14 @@ class LocalMap:
             ),
             settings,
             (self.camera, self.lens.error, self.lens.mean, self.lens.information, lens_place),
-            config.iterations, covariance, self.variance, self.information,
+            config.iterations, covariance, self.measured,
         )  # fmt: skip
         if cost < 0 or not np.isfinite(poses).all():
             return None
         square = np.zeros((len(poses), 4, 4))
         square[:, :3], square[:, 3, 3] = poses, 1.0
         for k, keyframe in enumerate(self.keyframes):
-            keyframe.pose, keyframe.log_scale = square[k], float(scales[k])
+            keyframe.pose, keyframe.log_scale, keyframe.shift = square[k], float(scales[k]), float(shifts[k])
         if lens_place >= 0:
             self.lens.variance = float(covariance[-1, -1])
         return Solution(list(square[count:]), self._last_two(covariance, variable))

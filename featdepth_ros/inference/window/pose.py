@@ -32,11 +32,14 @@ def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -
         least: supporters that make an answer.
 
     Returns:
-        (4, 4) pose T_camera_map, and (n,) which tracks fit it.
+        (4, 4) pose T_camera_map, and (n,) which tracks fit it. Depths that are mere guesses are measured with it.
     """
-    pose = expected
-    if len(sight) < least:
-        return pose, np.zeros(len(sight), dtype=bool)
+    pose, seen = expected, sight
+    if len(seen) < least:
+        return pose, np.zeros(len(seen), dtype=bool)
+    guessed = local_map.is_guess(seen.places)
+    if len(seen) - guessed.sum() >= least:
+        sight = seen.chosen(~guessed)
     points, K = local_map.world(sight.places), camera_matrix(local_map.camera)
     fits = local_map.errors(pose, sight) < FIRST_PX
     cv2.setRNGSeed(0)
@@ -50,4 +53,5 @@ def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -
         )
         if np.isfinite(rotation).all() and np.isfinite(translation).all():
             pose = se3.make(cv2.Rodrigues(rotation)[0], translation.ravel())
-    return pose, local_map.errors(pose, sight) < KEEP_PX
+    local_map.triangulate(pose, seen)
+    return pose, local_map.errors(pose, seen) < KEEP_PX

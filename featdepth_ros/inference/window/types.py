@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.window.prior import InverseDepthFit
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +22,7 @@ class WindowState(str, Enum):
     """Where the motion of a frame comes from."""
 
     FIRST = "first"  # nothing to compare with: the first frame, or the first after `reset`
+    STARTING = "starting"  # no depth is known yet, and the camera has not moved enough to measure it; motion unknown
     TRACKED = "tracked"  # solved from the tracks
     NETWORK = "network"  # tracks failed; the pose network's motion explains the picture and is taken
     LOST = "lost"  # neither; the motion is unknown and the window starts anew from this frame
@@ -71,9 +73,9 @@ class WindowResult:
     Attributes:
         state: see `WindowState`.
         T_previous_current: (4, 4) float64; pose of the newest camera in the previous frame's camera, published
-            units. The identity when ``state`` is FIRST or LOST.
+            units. The identity when ``state`` is FIRST, STARTING or LOST.
         covariance: (6, 6) float64 of (x y z, rotation about x y z) of that motion in the previous camera's axes, unit^2
-            and rad^2; the uncertainty of the common scale is included. Huge when ``state`` is FIRST or LOST.
+            and rad^2; the uncertainty of the common scale is included. Huge when ``state`` is FIRST, STARTING or LOST.
         residual_px: median reprojection error of the tracks that agree, pixels; NaN without any.
         tracks: number of tracks that agree with the motion.
         is_keyframe: whether the frame became a keyframe.
@@ -81,7 +83,9 @@ class WindowResult:
         scale_log_variance: variance of the natural logarithm of ``scale``.
         scale_origin: see `ScaleOrigin`.
         points: see `WindowPoints`.
-        camera: pinhole camera of the picture that the points lie in; whoever calls `Window.step` may note it here.
+        camera: pinhole camera of the picture that the points lie in.
+        network: what the network's inverse depth at the last keyframe is worth in published units, as given to
+            `Window.step`; None without a network's depth.
     """
 
     state: WindowState
@@ -95,3 +99,4 @@ class WindowResult:
     scale_origin: ScaleOrigin
     points: WindowPoints
     camera: CameraModel | None = None
+    network: InverseDepthFit | None = None

@@ -18,14 +18,22 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.window import keyframing, tracks
 from featdepth_ros.inference.window.config import WindowConfig
-from featdepth_ros.inference.window.covariance import motion_covariance, published_covariance, unknown_covariance
-from featdepth_ros.inference.window.fallback import explains
+from featdepth_ros.inference.window.covariance import (
+    KNOWN_COVARIANCE,
+    motion_covariance,
+    published_covariance,
+    unknown_covariance,
+)
 from featdepth_ros.inference.window.frame import DepthSource, Frame
 from featdepth_ros.inference.window.lens import Lens
-from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight, Solution
+from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, NetworkScale, Sight, Solution
 from featdepth_ros.inference.window.pose import find_pose
+from featdepth_ros.inference.window.prior import InverseDepthFit, network_scale
 from featdepth_ros.inference.window.road import RoadFinder
 from featdepth_ros.inference.window.scale import ScaleFilter
+from featdepth_ros.inference.window.two_views.fallback import explains
+from featdepth_ros.inference.window.two_views.matching import matched_poses
+from featdepth_ros.inference.window.two_views.start import Start
 from featdepth_ros.inference.window.types import WindowPoints, WindowResult, WindowState
 
 Floats = NDArray[np.float64]
@@ -36,6 +44,10 @@ GyroRotation = tuple[Floats, Floats] | None
 
 #: Share of the newest frame in the running mean of squared residuals.
 RESIDUAL_SHARE = 0.05
+#: Share of the last keyframe's points below which features are matched to find the motion.
+SURE_TRACKS = 0.1
+#: Known points next to a new one that say how far it may be.
+NEIGHBOURS = 3
 
 
 class Window:
@@ -53,13 +65,15 @@ class Window:
     _sight: Sight  # what that frame sees
     _is_keyframe: bool  # whether that frame is the last keyframe
     _template: tracks.Template
+    _opening: Start | None  # while no depth is known
 
     def __init__(self, config: WindowConfig) -> None:
         self.config = config
         self._scale = ScaleFilter(config)
         self._lens: Lens | None = None
-        self._log_scale, self._next_id = 0.0, 0
+        self._network, self._next_id = (0.0, 0.0), 0
         self._mean_square_px: float | None = None
+        self._usual_depth = 1.0  # median of what was seen last, map units: the unit of a start without depth
         self._started = False
 
     def reset(self) -> None:
@@ -84,25 +98,39 @@ class Window:
             grey: (H, W) uint8, rectified, full size: tracks are the better the larger the picture.
             camera: pinhole camera of ``grey``.
             stamp_ns: time of exposure, nanoseconds.
-            depth: (h, w) float32 z-depth by the network, any size, same view, published units; or a function that
-                gives it (called at keyframes only); or None.
+            depth: (h, w) float32 z-depth by the network, any size, same view, published units (with the prior
+                ``scale_and_shift`` its inverse depth, in its own unit, not below 0); or a function that gives it
+                (called at keyframes only); or None: the window then starts from the parallax of its first frames, and
+                its unit is the median depth there.
             trusted: (h, w) bool, where that depth is trusted.
             network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6);
                 or a function that gives it (called where tracks fail); or None.
-            known_motion: T_previous_current (4, 4), published units, taken as given: only points are solved.
+            known_motion: T_previous_current (4, 4), published units, taken as given: only points are solved, and the
+                result carries it whatever the state.
             gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
             speed: metres per second and its variance.
 
         Returns:
             What the frame gave.
         """
-        frame = Frame(grey, camera, stamp_ns, depth, trusted)
+        frame = Frame(grey, camera, stamp_ns, depth, trusted, self.config.prior == "scale_and_shift")
         if not self._started or camera != self._frame.camera or stamp_ns <= self._frame.stamp_ns:
             self._begin(frame)
             return self._without_motion(WindowState.FIRST)
+        hold = known_motion is not None
         expected = self._expected(frame, known_motion, gyro_rotation)
-        pose, sight = self._locate(frame, expected, known_motion is not None)
-        solution = self._solve(pose, sight, expected, known_motion is not None, gyro_rotation)
+        if self._opening is not None:
+            opened = self._open(frame, expected if hold else None)
+            if isinstance(opened, WindowState):
+                return self._without_motion(opened, known_motion)
+            pose, sight = opened
+            expected = pose
+        else:
+            pose, sight = self._locate(frame, expected, hold)
+        solution = self._solve(pose, sight, expected, hold, gyro_rotation)
+        if solution is None and hold:
+            self._begin(frame)
+            return self._without_motion(WindowState.LOST, known_motion)
         if solution is None:
             return self._without_tracks(frame, network_motion)
         pose = solution.poses[-1]
@@ -128,7 +156,28 @@ class Window:
         self._carried = np.zeros((6, 6))
         self._failures = 0
         self._started = True
-        self._add_keyframe(frame, Sight.none(), self._log_scale)
+        self._opening = None
+        self._add_keyframe(frame, Sight.none(), self._network)
+        if self.config.prior == "scale_and_shift" or not frame.has_depth:
+            self._opening = Start(self._map, self._template)
+
+    def _open(self, frame: Frame, known: Floats | None) -> WindowState | tuple[Floats, Sight]:
+        """Pose and sight of the newest frame once it shows enough parallax to begin without depth; the state before."""
+        assert self._opening is not None
+        if not self._opening.follow(frame.pyramid):
+            self._begin(frame)
+            return WindowState.LOST
+        key = self._map.keyframes[-1].pose
+        opened = self._opening.open(self._usual_depth, None if known is None else known @ se3.inverse(key))
+        if opened is None:
+            self._pose = self._pose if known is None else known
+            self._follow_on(frame, Sight.none())
+            return WindowState.STARTING
+        if not self._is_keyframe and known is None:
+            self._pose, self._sight = opened.before
+            self._pose_in_keyframe = self._pose @ se3.inverse(key)
+        self._opening = None
+        return opened.newest
 
     def _expected(self, frame: Frame, known: Floats | None, gyro: GyroRotation) -> Floats:
         """Pose of the newest frame at constant velocity, or as the motion is known."""
@@ -154,7 +203,16 @@ class Window:
         if hold:
             return expected, sight
         pose, fits = find_pose(self._map, sight, expected, self.config.least_tracks)
-        return pose, sight.chosen(fits)
+        if fits.sum() >= SURE_TRACKS * len(self._template.sight):
+            return pose, sight.chosen(fits)
+        # The camera moved otherwise than expected: look over the whole picture.
+        best = pose, sight.chosen(fits)
+        for matched in matched_poses(self._map, self._template, frame.pyramid[0]):
+            sight = tracks.follow_points(self._map, self._template, frame.pyramid, matched)
+            pose, fits = find_pose(self._map, sight, matched, self.config.least_tracks)
+            if fits.sum() > len(best[1]):
+                best = pose, sight.chosen(fits)
+        return best
 
     def _solve(self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: GyroRotation) -> Solution | None:
         if len(sight) < self.config.least_tracks:
@@ -203,7 +261,8 @@ class Window:
         self._pose = pose
         if keyframing.is_due(self._map, self._template.sight, sight, pose, self._age, frame.size[1]):
             self._add_keyframe(frame, sight, self._network_scale(frame, sight))
-            self._scale.network([k.log_scale for k in self._map.keyframes])
+            if self.config.prior == "scale":
+                self._scale.network([k.log_scale for k in self._map.keyframes])
         else:
             self._follow_on(frame, sight)
 
@@ -211,18 +270,17 @@ class Window:
         self._frame, self._sight, self._is_keyframe = frame, sight, False
         self._pose_in_keyframe = self._pose @ se3.inverse(self._map.keyframes[-1].pose)
 
-    def _add_keyframe(self, frame: Frame, sight: Sight, log_scale: float) -> None:
+    def _add_keyframe(self, frame: Frame, sight: Sight, network: NetworkScale) -> None:
         """Make the frame a keyframe, with new points where there is room for them."""
         local_map, config = self._map, self.config
-        local_map.add_keyframe(self._pose, log_scale, sight)
+        local_map.add_keyframe(self._pose, network, sight)
         seen = local_map.to_image(sight.pixels)
         new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight))
-        told = frame.depth_at(new, config.min_depth, config.max_depth)
+        told = frame.inverse_depth_at(new, config.min_depth, config.max_depth)
         if told is None:
-            z = local_map.depths(self._pose, sight)
-            depth = np.full(len(new), (float(np.median(z)) if len(z) else 1.0) * math.exp(-log_scale))
-            told = depth, np.zeros(len(new), dtype=bool)
-        places = local_map.add_points(local_map.to_ideal(new), -np.log(told[0]), told[1])
+            told = self._guessed(sight, seen, new), np.zeros(len(new), dtype=bool)
+        guess = not frame.has_depth or config.prior == "scale_and_shift"
+        places = local_map.add_points(local_map.to_ideal(new), *told, guess)
         moved = local_map.finish_keyframe()
         sight = Sight(np.append(sight.places, places), local_map.to_ideal(np.append(seen, new, axis=0))).moved(moved)
         if self._road is not None:
@@ -230,17 +288,29 @@ class Window:
         self._frame, self._sight, self._is_keyframe = frame, sight, True
         self._template = tracks.Template(frame.pyramid, sight)
         self._pose_in_keyframe, self._age = np.eye(4), 0
-        self._log_scale = float(np.median([k.log_scale for k in local_map.keyframes[-5:]]))
+        self._network_unit = frame.unit
+        last = local_map.keyframes[-5:]
+        self._network = float(np.median([k.log_scale for k in last])), float(np.median([k.shift for k in last]))
 
-    def _network_scale(self, frame: Frame, sight: Sight) -> float:
-        """Log scale of this frame's network depth, from the points that the map knows well."""
-        last = float(np.mean([k.log_scale for k in self._map.keyframes[-5:]]))
+    def _guessed(self, sight: Sight, seen: Floats, new: Floats) -> Floats:
+        """Inverse depths of new points (n, 2) of which no network tells: those of the points next to them."""
+        z = self._map.depths(self._pose, sight)
+        seen, z = seen[z > 1e-6], z[z > 1e-6]
+        if not len(z):
+            return np.full(len(new), math.exp(self._network[0]) / self._usual_depth)
+        nearest = np.argsort(np.linalg.norm(new[:, None] - seen[None], axis=2), axis=1)[:, :NEIGHBOURS]
+        return np.asarray(math.exp(self._network[0]) / np.median(z[nearest], axis=1))
+
+    def _network_scale(self, frame: Frame, sight: Sight) -> NetworkScale:
+        """What this frame's network depth is worth, from the points that the map knows well."""
         known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
-        told = frame.depth_at(self._map.to_image(known.pixels), self.config.min_depth, self.config.max_depth)
+        told = frame.inverse_depth_at(self._map.to_image(known.pixels), self.config.min_depth, self.config.max_depth)
+        last = self._map.keyframes[-5:]
+        usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
         if told is None or told[1].sum() < self.config.least_tracks:
-            return last
-        ratio = np.log(np.maximum(self._map.depths(self._pose, known), 1e-6) / told[0])
-        return float(np.median(ratio[told[1]]))
+            return usual
+        measured = 1.0 / np.maximum(self._map.depths(self._pose, known), 1e-6)
+        return network_scale(told[0][told[1]], measured[told[1]], self.config.prior == "scale_and_shift") or usual
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -264,33 +334,42 @@ class Window:
             self._age += 1
             self._follow_on(frame, Sight.none())
         self._velocity = se3.log(motion) / seconds
+        return self._untracked(WindowState.NETWORK, *found, is_keyframe)
+
+    def _without_motion(self, state: WindowState, known: Floats | None = None) -> WindowResult:
+        motion, covariance = (np.eye(4), unknown_covariance()) if known is None else (known, KNOWN_COVARIANCE)
+        return self._untracked(state, motion, covariance, state is not WindowState.STARTING)
+
+    def _untracked(self, state: WindowState, motion: Floats, covariance: Floats, is_keyframe: bool) -> WindowResult:
         scale = self._scale
         return WindowResult(
-            WindowState.NETWORK, found[0], found[1], math.nan, 0, is_keyframe, scale.factor, scale.log_variance,
-            scale.origin, WindowPoints.none(),
+            state, motion, covariance, math.nan, 0, is_keyframe, scale.factor, scale.log_variance, scale.origin,
+            WindowPoints.none(), self._frame.camera, self._network_fit(),
         )  # fmt: skip
 
-    def _without_motion(self, state: WindowState) -> WindowResult:
-        scale = self._scale
-        return WindowResult(
-            state, np.eye(4), unknown_covariance(), math.nan, 0, True, scale.factor, scale.log_variance, scale.origin,
-            WindowPoints.none(),
-        )  # fmt: skip
+    def _network_fit(self) -> InverseDepthFit | None:
+        """What the network's inverse depth at the last keyframe is worth."""
+        keyframe = self._map.keyframes[-1]
+        if self._opening is not None or self._map.guess.all():
+            return None
+        scale = math.exp(-keyframe.log_scale) / self._scale.factor
+        return InverseDepthFit(scale / self._network_unit, scale * keyframe.shift)
 
     def _result(self, moved: Floats, solution: Solution, residual_px: float) -> WindowResult:
         scale = self._scale
         published = moved.copy()
         published[:3, 3] *= scale.factor
         z = self._map.depths(self._pose, self._sight)
+        self._usual_depth = float(np.median(z)) if len(z) else self._usual_depth
         covariance = motion_covariance(
             moved, solution.covariance, self._usual_residual(residual_px), self.config.sigma_px, self._map.camera[0],
-            float(np.median(z)) if len(z) else 1.0, len(self._map.keyframes),
+            self._usual_depth, len(self._map.keyframes),
         )  # fmt: skip
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
         return WindowResult(
             WindowState.TRACKED, published, covariance, residual_px, len(self._sight), self._is_keyframe, scale.factor,
-            scale.log_variance, scale.origin, self._points(),
+            scale.log_variance, scale.origin, self._points(), self._frame.camera, self._network_fit(),
         )  # fmt: skip
 
     def _usual_residual(self, residual_px: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.window.compiled import linear, solver
+from featdepth_ros.inference.window.compiled import factors, linear
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight
 
@@ -55,12 +55,12 @@ def make_map(cloud: Cloud, config: WindowConfig, pixels: list[Floats] | None = N
     random = np.random.default_rng(seed)
     pixels = pixels or [cloud.pixels(pose) for pose in cloud.poses]
     local_map = LocalMap(config, CAMERA)
-    local_map.add_keyframe(cloud.poses[0], 0.0, Sight.none())
+    local_map.add_keyframe(cloud.poses[0], (0.0, 0.0), Sight.none())
     depth = cloud.points[:, 2] * np.exp(depth_error * random.normal(size=len(cloud.points)))
-    places = local_map.add_points(pixels[0], -np.log(depth), np.ones(len(depth), dtype=bool))
+    places = local_map.add_points(pixels[0], 1.0 / depth, np.ones(len(depth), dtype=bool))
     local_map.finish_keyframe()
     for pose, seen in zip(cloud.poses[1:-1], pixels[1:-1], strict=True):
-        local_map.add_keyframe(pose, 0.0, Sight(places, seen))
+        local_map.add_keyframe(pose, (0.0, 0.0), Sight(places, seen))
         local_map.finish_keyframe()
     return local_map, Sight(places, pixels[-1])
 
@@ -76,7 +76,7 @@ def observation(pose, host_pose, log_rho, radial):
     point = host_pose[:, :3].T @ (host_point - host_pose[:, 3])
     jj, jh, jr, jc, out = np.zeros((2, 6)), np.zeros((2, 6)), np.zeros(2), np.zeros((2, 1)), np.zeros(4)
     lens = (CAMERA, np.array([radial]), 0.0, 1.0, 0)
-    solver.observe(
+    factors.observe(
         pose, host_pose, lens, np.array([ray[0] * shrink, ray[1] * shrink, ray[2]]), np.exp(log_rho), point, 400.0,
         100.0, SETTINGS, jj, jh, jr, jc, out,
     )  # fmt: skip
@@ -123,10 +123,10 @@ def test_known_motion_has_the_gradient_of_its_cost():
     variable = np.array([0, 1])
 
     def cost(changed):
-        return solver.add_motion(np.zeros((12, 12)), np.zeros(12), changed, variable, measured, weight)
+        return factors.add_motion(np.zeros((12, 12)), np.zeros(12), changed, variable, measured, weight)
 
     g = np.zeros(12)
-    solver.add_motion(np.zeros((12, 12)), g, poses, variable, measured, weight)
+    factors.add_motion(np.zeros((12, 12)), g, poses, variable, measured, weight)
     for k in range(12):
         values = []
         for h in (1e-6, -1e-6):

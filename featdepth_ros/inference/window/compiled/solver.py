@@ -3,12 +3,13 @@
 Gauss-Newton with Levenberg's damping; points are eliminated first (Schur complement; Triggs et al. 2000, "Bundle
 adjustment: a modern synthesis"). A point is the logarithm of its inverse depth along the ray of the keyframe that saw
 it first. Residuals are reprojection errors with Huber's weights, the network's log depth with one log scale a
-keyframe, priors of those scales and of the calibration, and what else is known of the newest motion. Frames with
+keyframe (and one shift of inverse depth, for networks that know it up to both), priors of those and of the
+calibration, and what else is known of the newest motion. Frames with
 variable -1 are held fixed: they carry on what the past knew.
 
 Pose perturbations are on the left: ``X = T X_map`` becomes ``X + d[:3] + d[3:] x X``. Frames are in order of time, so
 that a host comes before those that saw its points later, and the lower triangle of the equations is enough: poses,
-then scales, then the calibration's radial error (`LocalMap.to_image`).
+then scales, then shifts, then the calibration's radial error (`LocalMap.to_image`).
 """
 
 from __future__ import annotations
@@ -19,146 +20,24 @@ from collections.abc import Callable
 import numpy as np
 
 from featdepth_ros.inference.window.compiled._jit import FINGERPRINT, jit_called, jit_entry
+from featdepth_ros.inference.window.compiled.factors import (
+    HUBER_PRIOR,
+    add_block,
+    add_motion,
+    add_priors,
+    observe,
+    told_depth,
+)
 from featdepth_ros.inference.window.compiled.linear import factorise, invert, move, substitute
 
-#: Order of the numbers in ``settings``.
-SIGMA_PX, HUBER_PX, OUTLIER_PX, HUBER_PRIOR, SIGMA_SCALE = range(5)
-
-#: Least z-depth in front of a camera, map units: a point behind it must not divide by zero.
-_NEAREST = 1e-3
-#: Weight of a residual beyond the outlier limit, next to Huber's.
-_OUTLIER_SHARE = 0.05
 #: A point's log inverse depth moves by no more than this in one step.
 _POINT_STEP = 0.7
 
 
 @jit_called
-def add_block(H, a, b, ja, jb, w):  # type: ignore[no-untyped-def]
-    """H[a:, b:] += w ja^T jb for two Jacobians with two rows."""
-    for i in range(ja.shape[1]):
-        u0, u1 = w * ja[0, i], w * ja[1, i]
-        for j in range(jb.shape[1]):
-            H[a + i, b + j] += u0 * jb[0, j] + u1 * jb[1, j]
-
-
-@jit_called
-def observe(pose, host_pose, lens, ray, rho, point, u, v, settings, jj, jh, jr, jc, out):  # type: ignore[no-untyped-def]
-    """One observation: residual, and Jacobians by pose, host's pose, log inverse depth and calibration.
-
-    ``ray`` is (x, y, its squared length before correction), ``point`` the point in the map's coordinates. ``out``
-    receives (residual u, residual v, weight, cost).
-    """
-    camera, error = lens[0], lens[1]
-    fx, fy = camera[0], camera[1]
-    x = pose[0, 0] * point[0] + pose[0, 1] * point[1] + pose[0, 2] * point[2] + pose[0, 3]
-    y = pose[1, 0] * point[0] + pose[1, 1] * point[1] + pose[1, 2] * point[2] + pose[1, 3]
-    z = max(pose[2, 0] * point[0] + pose[2, 1] * point[1] + pose[2, 2] * point[2] + pose[2, 3], _NEAREST)
-    nx, ny = (u - camera[2]) / fx, (v - camera[3]) / fy
-    square = nx * nx + ny * ny
-    shrink = 1.0 / (1.0 + error[0] * square)
-    out[0] = fx * (x / z - nx * shrink)
-    out[1] = fy * (y / z - ny * shrink)
-    huber, outlier, inverse_variance = settings[HUBER_PX], settings[OUTLIER_PX], 1.0 / settings[SIGMA_PX] ** 2
-    size = math.sqrt(out[0] * out[0] + out[1] * out[1])
-    weight, cost = 1.0, 0.5 * size * size
-    if size > huber:
-        weight, cost = huber / size, huber * (size - 0.5 * huber)
-    if size > outlier:
-        weight *= _OUTLIER_SHARE
-        cost = huber * (outlier - 0.5 * huber) + _OUTLIER_SHARE * huber * (size - outlier)
-    out[2], out[3] = weight * inverse_variance, cost * inverse_variance
-    jj[0, 0], jj[0, 1], jj[0, 2] = fx / z, 0.0, -fx * x / (z * z)
-    jj[1, 0], jj[1, 1], jj[1, 2] = 0.0, fy / z, -fy * y / (z * z)
-    hx, hy, hz = ray[0] / rho, ray[1] / rho, 1.0 / rho
-    jc[0, 0], jc[1, 0] = fx * nx * square, fy * ny * square
-    for r in range(2):
-        a, b, c = jj[r, 0], jj[r, 1], jj[r, 2]
-        jj[r, 3], jj[r, 4], jj[r, 5] = c * y - b * z, a * z - c * x, b * x - a * y  # D (-hat(X)) row by row
-        p = a * pose[0, 0] + b * pose[1, 0] + c * pose[2, 0]
-        q = a * pose[0, 1] + b * pose[1, 1] + c * pose[2, 1]
-        s = a * pose[0, 2] + b * pose[1, 2] + c * pose[2, 2]
-        a = -(p * host_pose[0, 0] + q * host_pose[0, 1] + s * host_pose[0, 2])
-        b = -(p * host_pose[1, 0] + q * host_pose[1, 1] + s * host_pose[1, 2])
-        c = -(p * host_pose[2, 0] + q * host_pose[2, 1] + s * host_pose[2, 2])
-        jh[r, 0], jh[r, 1], jh[r, 2] = a, b, c
-        jh[r, 3], jh[r, 4], jh[r, 5] = c * hy - b * hz, a * hz - c * hx, b * hx - a * hy
-        jr[r] = a * hx + b * hy + c * hz
-        jc[r, 0] += (a * hx + b * hy) * ray[2]
-
-
-@jit_called
-def add_priors(H, g, window, settings, lens):  # type: ignore[no-untyped-def]
-    """Priors of the network's log scales (what the points seen again said) and of the calibration; the cost."""
-    log_scales, scale_variable, scale_mean = window[2], window[3], window[4]
-    near = 1.0 / settings[SIGMA_SCALE] ** 2
-    cost = 0.0
-    for k in range(len(log_scales)):
-        i = scale_variable[k]
-        if i >= 0:
-            error = log_scales[k] - scale_mean[k]
-            H[i, i] += near
-            g[i] += near * error
-            cost += 0.5 * near * error * error
-    place = lens[4]
-    if place >= 0:
-        error = lens[1][0] - lens[2]
-        H[place, place] += lens[3]
-        g[place] += lens[3] * error
-        cost += 0.5 * lens[3] * error * error
-    return cost
-
-
-@jit_called
-def add_motion(H, g, poses, variable, measured, weight):  # type: ignore[no-untyped-def]
-    """What else is known of the newest motion: ``measured`` (3, 4) T_newest_previous, ``weight`` (6, 6); the cost."""
-    newest, previous = poses[-1], poses[-2]
-    by_newest, by_previous = np.zeros((6, 6)), np.zeros((6, 6))
-    left, error = np.zeros((3, 3)), np.empty(6)
-    for i in range(3):
-        for j in range(3):
-            for k in range(3):
-                by_previous[i, j] -= newest[i, k] * previous[j, k]
-    moved = np.empty(3)
-    for i in range(3):
-        moved[i] = newest[i, 3]
-        by_newest[i, i] = by_newest[3 + i, 3 + i] = 1.0
-        for j in range(3):
-            by_previous[3 + i, 3 + j] = by_previous[i, j]
-            moved[i] += by_previous[i, j] * previous[j, 3]
-            for k in range(3):
-                left[i, j] -= by_previous[i, k] * measured[j, k]
-    for i in range(3):
-        error[i] = moved[i] - measured[i, 3]
-        j, k = (i + 1) % 3, (i + 2) % 3
-        error[3 + i] = 0.5 * (left[k, j] - left[j, k])  # rotation that is left over, near the identity
-        by_newest[j, 3 + k], by_newest[k, 3 + j] = -moved[i], moved[i]
-    cost = 0.0
-    a, b = 6 * variable[-1], 6 * variable[-2]
-    for i in range(6):
-        for j in range(6):
-            w = weight[i, j]
-            if w == 0.0:
-                continue
-            cost += 0.5 * w * error[i] * error[j]
-            for k in range(6):
-                if a >= 0:
-                    g[a + k] += by_newest[i, k] * w * error[j]
-                if b >= 0:
-                    g[b + k] += by_previous[i, k] * w * error[j]
-                for m in range(6):
-                    if a >= 0:
-                        H[a + k, a + m] += by_newest[i, k] * w * by_newest[j, m]
-                    if b >= 0:
-                        H[b + k, b + m] += by_previous[i, k] * w * by_previous[j, m]
-                    if a >= 0 and b >= 0:
-                        H[a + k, b + m] += by_newest[i, k] * w * by_previous[j, m]
-    return cost
-
-
-@jit_called
-def eliminate(H, g, n, s, first, work):  # type: ignore[no-untyped-def]
+def eliminate(H, g, n, s, t, first, work):  # type: ignore[no-untyped-def]
     """Take point n out of the equations."""
-    touched, counts, coupling, diagonal, gradient, by_scale, by_lens = work[:7]
+    touched, counts, coupling, diagonal, gradient, by_scale, by_shift, by_lens = work[:8]
     inverse = 1.0 / diagonal[n]
     for i in range(counts[n]):
         a = 6 * touched[n, i]
@@ -171,27 +50,36 @@ def eliminate(H, g, n, s, first, work):  # type: ignore[no-untyped-def]
                     H[a + k, b + m] -= c * coupling[n, j, m]
             if s >= 0:
                 H[s, a + k] -= c * by_scale[n]
+            if t >= 0:
+                H[t, a + k] -= c * by_shift[n]
             if first >= 0:
                 H[first, a + k] -= c * by_lens[n]
     if s >= 0:
         c = by_scale[n] * inverse
         H[s, s] -= c * by_scale[n]
         g[s] -= c * gradient[n]
+    if t >= 0:
+        c = by_shift[n] * inverse
+        H[t, t] -= c * by_shift[n]
+        H[t, s] -= c * by_scale[n]
+        g[t] -= c * gradient[n]
     if first >= 0:
         c = by_lens[n] * inverse
         H[first, first] -= c * by_lens[n]
         g[first] -= c * gradient[n]
         if s >= 0:
             H[first, s] -= c * by_scale[n]
+        if t >= 0:
+            H[first, t] -= c * by_shift[n]
 
 
 @jit_called
 def linearise(H, g, window, points, sights, settings, lens, work):  # type: ignore[no-untyped-def]
     """Build the reduced normal equations H d = -g and what the points' own steps need; returns the cost."""
-    poses, variable, log_scales, scale_variable = window[:4]
+    poses, variable, log_scales, scale_variable, _, shifts, shift_variable = window[:7]
     host, rays, log_rho, prior, prior_weight, active = points
     start, frames, pixels, recent_frames, recent, measured, measured_weight = sights
-    touched, counts, coupling, diagonal, gradient, by_scale, by_lens, image_part = work
+    touched, counts, coupling, diagonal, gradient, by_scale, by_shift, by_lens, image_part, seen = work
     error, first = lens[1], lens[4]
     jj, jh, jr, jc, out = np.empty((2, 6)), np.empty((2, 6)), np.empty(2), np.empty((2, 1)), np.empty(4)
     ray, point = np.empty(3), np.empty(3)
@@ -214,6 +102,7 @@ def linearise(H, g, window, points, sights, settings, lens, work):  # type: igno
         coupling[n, 0] = 0.0
         by_lens[n] = 0.0
         hpp, gp = 0.0, 0.0
+        seen[n] = 0.0
         kept = start[p + 1] - start[p]
         for o in range(kept + len(recent_frames)):
             if o < kept:
@@ -225,6 +114,11 @@ def linearise(H, g, window, points, sights, settings, lens, work):  # type: igno
             observe(poses[f], hp, lens, ray, rho, point, u, v, settings, jj, jh, jr, jc, out)
             w, a = out[2], variable[f]
             cost += out[3]
+            # how far the point's depth moves it in the picture; residuals, each as far as it counts
+            slope = jr[0] * jr[0] + jr[1] * jr[1]
+            seen[n, 0] = max(seen[n, 0], slope)
+            seen[n, 1] += out[2] * (out[0] * out[0] + out[1] * out[1])
+            seen[n, 2] += 1.0
             hpp += w * (jr[0] * jr[0] + jr[1] * jr[1])
             gp += w * (jr[0] * out[0] + jr[1] * out[1])
             if a >= 0:
@@ -250,28 +144,31 @@ def linearise(H, g, window, points, sights, settings, lens, work):  # type: igno
                 g[first] += w * (jc[0, 0] * out[0] + jc[1, 0] * out[1])
                 by_lens[n] += w * (jc[0, 0] * jr[0] + jc[1, 0] * jr[1])
         image_part[n] = hpp
-        s = scale_variable[host[p]]
-        off = log_rho[p] - prior[p] + log_scales[host[p]]
-        w = prior_weight[p]
-        if abs(off) > settings[HUBER_PRIOR]:
-            cost += w * settings[HUBER_PRIOR] * (abs(off) - 0.5 * settings[HUBER_PRIOR])
-            w *= settings[HUBER_PRIOR] / abs(off)
-        else:
-            cost += 0.5 * w * off * off
+        s, t = scale_variable[host[p]], shift_variable[host[p]]
+        told_depth(
+            prior[p], shifts[host[p]], log_scales[host[p]], log_rho[p], prior_weight[p], settings[HUBER_PRIOR], out
+        )
+        off, w, by_value = out[0], out[1], out[3]
+        cost += out[2]
         by_scale[n] = w if s >= 0 else 0.0
+        by_shift[n] = w * by_value if t >= 0 else 0.0
         if s >= 0:
             H[s, s] += w
             g[s] += w * off
+        if t >= 0:
+            H[t, t] += w * by_value * by_value
+            H[t, s] += w * by_value
+            g[t] += w * by_value * off
         counts[n], diagonal[n], gradient[n] = count, hpp + w + 1e-6, gp + w * off
-        eliminate(H, g, n, s, first, work)
+        eliminate(H, g, n, s, t, first, work)
     return cost
 
 
 @jit_called
-def step_points(points, scale_variable, first, work, d):  # type: ignore[no-untyped-def]
+def step_points(points, scale_variable, shift_variable, first, work, d):  # type: ignore[no-untyped-def]
     """Move the points by what the step ``d`` of everything else leaves to them."""
     host, log_rho, active = points[0], points[2], points[5]
-    touched, counts, coupling, diagonal, gradient, by_scale, by_lens = work[:7]
+    touched, counts, coupling, diagonal, gradient, by_scale, by_shift, by_lens = work[:8]
     for n in range(len(active)):
         total = gradient[n]
         for i in range(counts[n]):
@@ -280,41 +177,45 @@ def step_points(points, scale_variable, first, work, d):  # type: ignore[no-unty
         s = scale_variable[host[active[n]]]
         if s >= 0:
             total += by_scale[n] * d[s]
+        t = shift_variable[host[active[n]]]
+        if t >= 0:
+            total += by_shift[n] * d[t]
         if first >= 0:
             total += by_lens[n] * d[first]
         log_rho[active[n]] -= min(max(total / diagonal[n], -_POINT_STEP), _POINT_STEP)
 
 
 @jit_called
-def point_variances(variance, information, points, scale_variable, first, work, covariance):  # type: ignore[no-untyped-def]
-    """Marginal variance of each log inverse depth, and the part of its inverse that images gave."""
+def point_variances(found, points, scale_variable, shift_variable, first, work, covariance):  # type: ignore[no-untyped-def]
+    """Fill ``found``; see `adjust`."""
     host, active = points[0], points[5]
-    touched, counts, coupling, diagonal, gradient, by_scale, by_lens, image_part = work
-    row, place = np.empty(6 * touched.shape[1] + 2), np.empty(6 * touched.shape[1] + 2, np.int64)
+    touched, counts, coupling, diagonal, _, by_scale, by_shift, by_lens, image_part, seen = work
+    row, place = np.empty(6 * touched.shape[1] + 3), np.empty(6 * touched.shape[1] + 3, np.int64)
     for n in range(len(active)):
-        size = 0
+        size, p = 0, active[n]
         for i in range(counts[n]):
             for k in range(6):
                 row[size], place[size] = coupling[n, i, k], 6 * touched[n, i] + k
                 size += 1
-        s = scale_variable[host[active[n]]]
-        if s >= 0:
-            row[size], place[size] = by_scale[n], s
-            size += 1
-        if first >= 0:
-            row[size], place[size] = by_lens[n], first
-            size += 1
+        own = ((scale_variable[host[p]], by_scale[n]), (shift_variable[host[p]], by_shift[n]), (first, by_lens[n]))
+        for where, value in own:
+            if where >= 0:
+                row[size], place[size] = value, where
+                size += 1
         spread = 0.0
         for i in range(size):
             for j in range(i):
                 spread += 2.0 * row[i] * row[j] * covariance[place[i], place[j]]
             spread += row[i] * row[i] * covariance[place[i], place[i]]
-        p = active[n]
-        variance[p] = 1.0 / diagonal[n] + max(spread, 0.0) / (diagonal[n] * diagonal[n])
-        information[p] = max(1.0 / variance[p] - (diagonal[n] - image_part[n]), 0.0)
+        found[p, 0] = 1.0 / diagonal[n] + max(spread, 0.0) / (diagonal[n] * diagonal[n])
+        found[p, 1] = max(1.0 / found[p, 0] - (diagonal[n] - image_part[n]), 0.0)
+        found[p, 2], found[p, 3], found[p, 4] = math.sqrt(seen[n, 0]), seen[n, 1], seen[n, 2]
 
 
-_WINDOW = "Tuple((float64[:,:,::1], int64[::1], float64[::1], int64[::1], float64[::1]))"
+_WINDOW = (
+    "Tuple((float64[:,:,::1], int64[::1], float64[::1], int64[::1], float64[::1], float64[::1], int64[::1],"
+    "float64[::1]))"
+)
 _POINTS = "Tuple((int64[::1], float64[:,::1], float64[::1], float64[::1], float64[::1], int64[::1]))"
 _SIGHTS = (
     "Tuple((int64[::1], int64[::1], float64[:,::1], int64[::1], float64[:,:,::1], float64[:,::1], float64[:,::1]))"
@@ -324,17 +225,17 @@ _LENS = "Tuple((float64[::1], float64[::1], float64, float64, int64))"
 
 def _entry_point(fingerprint: str) -> Callable[..., float]:
     @jit_entry(
-        f"float64({_WINDOW}, {_POINTS}, {_SIGHTS}, float64[::1], {_LENS}, int64, float64[:,::1], float64[::1],"
-        "float64[::1])"
+        f"float64({_WINDOW}, {_POINTS}, {_SIGHTS}, float64[::1], {_LENS}, int64, float64[:,::1], float64[:,::1])"
     )
-    def adjust(window, points, sights, settings, lens, iterations, covariance, variance, information):  # type: ignore[no-untyped-def]
+    def adjust(window, points, sights, settings, lens, iterations, covariance, found):  # type: ignore[no-untyped-def]
         """Solve, in place. F frames, S of them solved for; N points.
 
         Args:
             window: poses (F, 3, 4) T_camera_map; index of each among those solved for (F,), -1 for fixed; log scales
-                (F,); their place among the unknowns (F,), -1 for none; their prior means (F,).
-            points: host frame (N,); rays (N, 2); log inverse depths (N,); the network's log inverse depths (N,) and
-                their weights (N,); which points to solve for (A,).
+                (F,); their place among the unknowns (F,), -1 for none; their prior means (F,); and the same three of
+                the shifts of the network's inverse depth.
+            points: host frame (N,); rays (N, 2); log inverse depths (N,); the network's inverse depths (N,) and their
+                weights (N,); which points to solve for (A,).
             sights: what keyframes saw, sorted by point: starts (N + 1,), frames (M,), pixels (M, 2); frames (R,) that
                 are no keyframes, and what they saw (R, N, 2), NaN for nothing; the newest motion as otherwise known
                 (3, 4) T_newest_previous and its information (6, 6).
@@ -343,27 +244,31 @@ def _entry_point(fingerprint: str) -> Callable[..., float]:
                 unknowns, -1 for none.
             iterations: steps.
             covariance: (U, U) of all unknowns but the points, filled.
-            variance: (N,), filled where points were solved for; see `WindowPoints`.
-            information: the same.
+            found: (N, 5), filled where points were solved for: variance of the log inverse depth; the part of its
+                inverse that images gave; the farthest that a unit of log depth moves the point in a picture, pixels;
+                the sum of its squared residuals over their assumed variance, outliers counted less; and how often it
+                was seen.
 
         Returns:
             The last cost, or -1 when the equations could not be solved.
         """
         _ = fingerprint
-        poses, variable, log_scales, scale_variable = window[:4]
+        poses, variable, log_scales, scale_variable, _, shifts, shift_variable = window[:7]
         log_rho, error, first = points[2], lens[1], lens[4]
         n, size, width = len(covariance), len(points[5]), len(variable) + 1
         H, g = np.empty((n, n)), np.empty(n)
         work = (
             np.empty((size, width), np.int64), np.empty(size, np.int64), np.empty((size, width, 6)), np.empty(size),
-            np.empty(size), np.empty(size), np.empty(size), np.empty(size),
+            np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty((size, 3)),
         )  # fmt: skip
         old_poses, old_scales, old_rho, old_error = poses.copy(), log_scales.copy(), log_rho.copy(), error.copy()
+        old_shifts = shifts.copy()
         damping, before, step = 1e-5, np.inf, 0
         for attempt in range(2 * iterations + 1):
             cost = linearise(H, g, window, points, sights, settings, lens, work)
             if not cost <= before * (1.0 + 1e-9) and attempt > 0:  # take the step back, make the next one shorter
                 poses[:], log_scales[:], log_rho[:], error[:] = old_poses, old_scales, old_rho, old_error
+                shifts[:] = old_shifts
                 damping, before = damping * 100.0, np.inf
                 continue
             for i in range(n):
@@ -372,11 +277,12 @@ def _entry_point(fingerprint: str) -> Callable[..., float]:
                 return -1.0
             if step >= iterations or attempt == 2 * iterations:
                 invert(H, covariance)
-                point_variances(variance, information, points, scale_variable, first, work, covariance)
+                point_variances(found, points, scale_variable, shift_variable, first, work, covariance)
                 return cost
             step += 1
             before = cost
             old_poses[:], old_scales[:], old_rho[:], old_error[:] = poses, log_scales, log_rho, error
+            old_shifts[:] = shifts
             substitute(H, g)
             for i in range(n):
                 g[i] = -g[i]
@@ -385,9 +291,11 @@ def _entry_point(fingerprint: str) -> Callable[..., float]:
                     move(poses[f], g[6 * variable[f] : 6 * variable[f] + 6])
                 if scale_variable[f] >= 0:
                     log_scales[f] += g[scale_variable[f]]
+                if shift_variable[f] >= 0:
+                    shifts[f] += g[shift_variable[f]]
             if first >= 0:
                 error[0] += g[first]
-            step_points(points, scale_variable, first, work, g)
+            step_points(points, scale_variable, shift_variable, first, work, g)
         return -1.0
 
     return adjust

@@ -41,7 +41,7 @@ def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: 
     if ahead.sum() < LEAST:
         return False
     start, expected = start[ahead], expected[ahead]
-    warp = np.ascontiguousarray(np.broadcast_to(np.eye(2), (len(start), 2, 2)))
+    warp = np.tile(np.eye(2), (len(start), 1, 1))
     found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp)
     allowed = np.maximum(NEAR_PX, NEAR_SHARE * np.linalg.norm(expected - start, axis=1))
     near = good & (np.linalg.norm(found - expected, axis=1) < allowed)
