@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "eval": "depth, odometry and recordings against truth, by the field's protocols",
     "export": "weights as a file for ONNX Runtime, OpenVINO or torch.export",
     "bench": "seconds, memory and operations of training, alone or beside the original",
+    "doctor": "what is wrong with the running graph and this machine, and what to do",
     "weights": "look into weights, import published ones",
 }
 
