@@ -7,6 +7,7 @@ import random
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -27,6 +28,12 @@ os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 # numba and the BLAS below numpy read these when they are first imported.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+
+#: Property tests: 25 examples each make a thousand in all, always the same; 250 each at night, new ones every time.
+hypothesis.settings.register_profile("every change", max_examples=25, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("nightly", max_examples=250, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("nightly" if os.environ.get("FEATDEPTH_NIGHTLY") else "every change")
 
 
 @pytest.fixture(scope="session")

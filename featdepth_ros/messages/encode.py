@@ -104,6 +104,7 @@ def depth_fields(depth: NDArray[np.float32], encoding: DepthEncoding) -> dict[st
     """
     if encoding == "32FC1":
         return image_fields(depth, encoding)
-    millimetres = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(1000.0))
+    known = (depth > 0) & (depth < _MILLIMETRES_MAX)  # False for NaN; metres, so that no product overflows
+    millimetres = np.rint(np.where(known, depth, np.float32(0.0)) * np.float32(1000.0))
     millimetres[millimetres > _MILLIMETRES_MAX] = 0
     return image_fields(millimetres.astype("<u2"), encoding)

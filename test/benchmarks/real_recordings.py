@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from stereo_depth import matched_depth
 
 from featdepth_ros import Estimator, load_model
-from featdepth_ros.cli.support.infer_output import depth_colours
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.messages.colours import depth_colours
 from featdepth_ros.metrics.depth import DepthProtocol, evaluate_image, resize_inverse_depth, summarise_depth
 from featdepth_ros.metrics.kitti_odometry import evaluate_odometry
 from featdepth_ros.metrics.trajectory import make_trajectory

@@ -12,12 +12,12 @@ import torch
 
 from featdepth_ros import Estimator
 from featdepth_ros.cli.main import main
-from featdepth_ros.cli.support.infer_output import depth_colours
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference import estimator as estimator_module
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.messages.colours import depth_colours
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
 from featdepth_ros.models.checkpoints import load_model, save_model

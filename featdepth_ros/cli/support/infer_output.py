@@ -17,6 +17,7 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.estimator import Estimator
 from featdepth_ros.inference.types import Estimate
+from featdepth_ros.messages.colours import depth_colours
 from featdepth_ros.recordings import Frame, Recording
 from featdepth_ros.recordings.datasets.pose_files import kitti_text, tum_text
 from featdepth_ros.reporting.tables import write_json
@@ -29,13 +30,6 @@ _FILES = ("trajectory.kitti.txt", "trajectory.tum.txt", COVARIANCE_FILE, "summar
 
 #: Encoders at work, and frames that may wait for them (bounds the memory).
 _WORKERS, _WAITING = 2, 8
-
-
-def depth_colours(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
-    """Colour a depth map for the eye: (h, w, 3) uint8 RGB, near bright, linear in inverse depth."""
-    inverse = (1.0 / np.clip(depth, near, far) - 1.0 / far) / (1.0 / near - 1.0 / far)
-    bgr: NDArray[np.uint8] = cv2.applyColorMap((inverse * 255).astype(np.uint8), cv2.COLORMAP_MAGMA)
-    return bgr[:, :, ::-1]
 
 
 class InferOutput:

@@ -38,6 +38,7 @@ class BaseFrame:
     Attributes:
         extrinsics: in use; None while undecided.
         refusal: in words; empty while motion is reported.
+        starts: how often the pose began anew: at first, after a reset, a given pose, a change of the base.
     """
 
     def __init__(self, loaded: LoadedModel, tree: FrameTree, log: Callable[[str], None]) -> None:
@@ -53,12 +54,14 @@ class BaseFrame:
         self._given: GivenPose | None = None
         self.extrinsics: Extrinsics | None = None
         self.refusal = ""
+        self.starts = 0
 
     def reset(self) -> None:
         """Start the pose again at the identity."""
         self._given = self._asked = None
         if self._odometry is not None:
             self._odometry.reset()
+        self.starts += 1
 
     def set_pose(self, pose: GivenPose) -> None:
         """Go on from this pose of the base with the next frame. Any thread."""
@@ -101,6 +104,7 @@ class BaseFrame:
         self._odometry = self._loaded.new_odometry(chosen.T_base_camera)
         self._reference = self._mount = np.eye(4) if chosen.T_base_camera is None else chosen.T_base_camera
         self._given = None
+        self.starts += 1
         self.extrinsics = chosen
 
     def _mounted(self, motion: Motion, chosen: Extrinsics) -> Motion:
@@ -127,6 +131,7 @@ class BaseFrame:
         if self._asked is not None:
             self._given, self._asked = self._asked, None
             self._odometry.reset()
+            self.starts += 1
         return self._odometry.update(estimate)
 
     def _placed(self, state: OdometryState, chosen: Extrinsics) -> OdometryState:

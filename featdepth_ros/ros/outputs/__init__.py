@@ -1,0 +1,1 @@
+"""Outgoing topics beside depth, cloud and odometry: for people, for networks, for costmaps."""

@@ -1,0 +1,117 @@
+"""Topics of one camera beside its depth: coloured and compressed pictures, and the cloud for costmaps."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.types import Estimate
+from featdepth_ros.messages.cloud_filter import CloudFilter
+from featdepth_ros.messages.colours import SceneRange, depth_colours
+from featdepth_ros.messages.compressed_depth import compressed_depth_fields
+from featdepth_ros.messages.encode import DepthEncoding, byte_array, jpeg_fields
+from featdepth_ros.messages.point_cloud import POINT_FIELDS, OrganisedCloud
+from featdepth_ros.ros.conversions import masked_depth
+from featdepth_ros.ros.frames.tree import FrameTree
+from featdepth_ros.ros.images import filled, header_message, image_message
+from featdepth_ros.ros.parameters.settings import Settings
+
+
+class ExtraOutputs:
+    """Publishers of one camera's further topics; nothing is made that nobody hears.
+
+    Args:
+        node: whose private topics they are.
+        before: of the topics' names: ``~/`` or ``~/<camera>/``.
+        qos: of all of them.
+        tree: says where the camera sits, for heights over the base.
+    """
+
+    def __init__(self, node: Node, before: str, qos: QoSProfile, tree: FrameTree | None) -> None:
+        self._node = node
+        self._tree = tree
+        self._range = SceneRange()
+        self._cloud: OrganisedCloud | None = None
+        self._info = node.create_publisher(CameraInfo, f"{before}camera_info", qos)
+        self._jpeg = node.create_publisher(CompressedImage, f"{before}image_rect/compressed", qos)
+        self._colour = node.create_publisher(Image, f"{before}depth/color", qos)
+        self._colour_jpeg = node.create_publisher(CompressedImage, f"{before}depth/color/compressed", qos)
+        self._png = node.create_publisher(CompressedImage, f"{before}depth/image_rect/compressedDepth", qos)
+        self._filtered = node.create_publisher(PointCloud2, f"{before}points_filtered", qos)
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in (self._info, self._jpeg, self._colour, self._colour_jpeg, self._png, self._filtered):
+            self._node.destroy_publisher(publisher)
+
+    def publish(self, estimate: Estimate, info: CameraInfo, frame_id: str, settings: Settings) -> None:
+        """Publish what somebody hears of one frame; ``info`` is the camera_info of its depth and picture."""
+
+        def wanted(publisher: Publisher[Any]) -> bool:
+            return not settings.lazy or publisher.get_subscription_count() > 0
+
+        header = info.header
+        if wanted(self._info):
+            self._info.publish(info)
+        if wanted(self._jpeg):
+            self._jpeg.publish(filled(CompressedImage(header=header), jpeg_fields(estimate.image)))
+        colour, colour_jpeg = wanted(self._colour), wanted(self._colour_jpeg)
+        if colour or colour_jpeg:
+            depth = masked_depth(estimate)
+            shown = np.where(np.isneginf(depth), np.float32(estimate.min_depth), depth)
+            picture = np.ascontiguousarray(depth_colours(shown, *self._range.update(depth)))
+            if colour:
+                self._colour.publish(image_message(picture, "rgb8", estimate.stamp_ns, frame_id))
+            if colour_jpeg:
+                self._colour_jpeg.publish(filled(CompressedImage(header=header), jpeg_fields(picture)))
+        if wanted(self._png):
+            encoding = cast("DepthEncoding", settings.depth_encoding)
+            fields = compressed_depth_fields(masked_depth(estimate), encoding, estimate.max_depth)
+            self._png.publish(filled(CompressedImage(header=header), fields))
+        if estimate.camera is not None and wanted(self._filtered):
+            self._filtered.publish(self._filtered_cloud(estimate, frame_id, settings))
+
+    def _filtered_cloud(self, estimate: Estimate, frame_id: str, settings: Settings) -> PointCloud2:
+        assert estimate.camera is not None
+        if self._cloud is None or self._cloud.camera != estimate.camera:
+            self._cloud = OrganisedCloud(estimate.camera)
+        self._cloud.fill(masked_depth(estimate), estimate.image)
+        points = np.frombuffer(self._cloud.data, np.float32).reshape(-1, 4)
+        stay = cloud_filter(settings).kept(points, self._pose(frame_id, estimate.stamp_ns, settings))
+        fields = self._cloud.fields()
+        if settings.cloud_dense:
+            points = points[stay]
+            row = fields["point_step"] * len(points)
+            fields |= {"height": 1, "width": len(points), "row_step": row, "is_dense": True}
+        else:
+            points = np.where(stay[:, None], points, np.float32(np.nan))
+        fields["data"] = byte_array(points)
+        message = PointCloud2(header=header_message(estimate.stamp_ns, frame_id))
+        message.fields = [PointField(**field) for field in POINT_FIELDS]
+        return filled(message, fields)
+
+    def _pose(self, frame_id: str, stamp_ns: int, settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return T_base_camera; without extrinsics the camera itself, upright, is the base."""
+        found = None
+        if self._tree is not None:
+            found = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
+        if found is None or found.T_base_camera is None or found.missing:
+            return _UPRIGHT
+        return found.T_base_camera
+
+
+#: An optical frame that looks ahead: its -y axis points up.
+_UPRIGHT = se3.T_BODY_OPTICAL
+
+
+def cloud_filter(settings: Settings) -> CloudFilter:
+    """Return the filter that the parameters ask for."""
+    return CloudFilter(
+        settings.cloud_min_height_m, settings.cloud_max_height_m, settings.cloud_max_range_m, settings.cloud_voxel_m
+    )
