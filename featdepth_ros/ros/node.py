@@ -162,7 +162,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         for note in self._loaded.notes:
             self.get_logger().warning(note)
         for channel in self._channels.values():
-            channel.open(partial(self._loaded.rig.reset, channel.name))
+            channel.open(partial(self._loaded.rig.reset, channel.name), self._listener.tree)
         self._pipeline = Pipeline(self, self._loaded, self._channels, self._outputs, self._listener.tree)
 
     def _activate(self) -> None:

@@ -101,7 +101,7 @@ class Pipeline:
         relative = estimate.scale.kind == "relative"
         if state is None or self.base.extrinsics is None or (relative and not settings.publish_relative_odometry):
             return
-        self._outputs.publish(state, self.base.extrinsics.base, settings)
+        self._outputs.publish(state, self.base.extrinsics.base, settings, self.base.starts)
 
     def _mount(self, taken: Mapping[str, Taken]) -> None:
         """Tell the rig where the cameras are that take the odometry camera's motion."""

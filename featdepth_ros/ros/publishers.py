@@ -24,7 +24,10 @@ from featdepth_ros.ros.conversions import (
     tracks_image,
 )
 from featdepth_ros.ros.frames.listener import TransformListener
+from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.images import header_message, image_message
+from featdepth_ros.ros.outputs.extras import ExtraOutputs
+from featdepth_ros.ros.outputs.path import PathOutput
 from featdepth_ros.ros.parameters.settings import Settings
 
 
@@ -39,10 +42,11 @@ class CameraOutputs:
     Args:
         node: whose private topics they are.
         settings: the parameters.
+        tree: where the camera sits.
         camera: name of one of several cameras, which comes before its topics; empty: the only one.
     """
 
-    def __init__(self, node: Node, settings: Settings, camera: str = "") -> None:
+    def __init__(self, node: Node, settings: Settings, tree: FrameTree, camera: str = "") -> None:
         self._node = node
         self._cloud = CloudMaker()
         newest = keep_last(1, _reliability(settings))
@@ -53,11 +57,13 @@ class CameraOutputs:
         self._points = node.create_publisher(PointCloud2, f"{before}points", newest)
         self._image = node.create_publisher(Image, f"{before}image_rect", newest)
         self._tracks = node.create_publisher(Image, f"{before}tracks", newest)
+        self._extras = ExtraOutputs(node, before, newest, tree)
 
     def destroy(self) -> None:
         """Take the topics down."""
         for publisher in (self._depth, self._depth_info, self._sigma, self._points, self._image, self._tracks):
             self._node.destroy_publisher(publisher)
+        self._extras.destroy()
 
     def publish_frame(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
         """Publish depth with its camera_info, sigma, cloud, image and tracks of one frame, only what someone hears.
@@ -83,6 +89,7 @@ class CameraOutputs:
         tracked = estimate.window is not None or estimate.motion.state is MotionState.STANDING
         if tracked and estimate.camera is not None and wanted(self._tracks):
             self._tracks.publish(tracks_image(estimate, frame_id))
+        self._extras.publish(estimate, frame_id, settings, lambda: _depth_info(estimate, frame_id))
 
 
 class MotionOutputs:
@@ -93,16 +100,26 @@ class MotionOutputs:
         self._listener = listener
         # Filters integrate every odometry message; a few may wait.
         self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, _reliability(settings)))
+        self._path = PathOutput(node, "~/path", keep_last(1, _reliability(settings)))
         self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
 
     def destroy(self) -> None:
         """Take the topics down."""
         for publisher in (self._odometry, self._tf):
             self._node.destroy_publisher(publisher)
+        self._path.destroy()
 
-    def publish(self, state: OdometryState, base_frame: str, settings: Settings) -> None:
-        """Publish odometry and, when wanted, the transform: once a frame, with its stamp."""
+    def publish(self, state: OdometryState, base_frame: str, settings: Settings, starts: int) -> None:
+        """Publish odometry and, when wanted, path and transform: once a frame, with its stamp.
+
+        Args:
+            state: after the frame.
+            base_frame: whose pose it is.
+            settings: the parameters.
+            starts: how often the pose began anew; see `BaseFrame.starts`.
+        """
         self._odometry.publish(odometry_message(state, settings.odom_frame, base_frame))
+        self._path.add(state, settings.odom_frame, starts, settings.lazy)
         if not settings.publish_tf:
             self._listener.publishes_nothing()
             return

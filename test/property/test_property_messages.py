@@ -25,8 +25,8 @@ from featdepth_ros.messages.images import depth_from_message, rgb_from_message
 from featdepth_ros.messages.plausibility import implausible, usable_camera
 
 ENCODINGS = (
-    "rgb8 bgr8 rgba8 bgra8 mono8 mono16 rgb16 bayer_rggb8 bayer_grbg16 8UC1 8UC3 16UC1 32FC1 yuv422 yuyv uyvy nv12 nv21 nv24 "
-    "i420 YV12 yuv422_yuy2 64FC1 RGB8 rgb 8UC2"
+    "rgb8 bgr8 rgba8 bgra8 mono8 mono16 rgb16 bayer_rggb8 bayer_grbg16 8UC1 8UC3 16UC1 32FC1 yuv422 yuyv uyvy nv12 "
+    "nv21 nv24 i420 YV12 yuv422_yuy2 64FC1 RGB8 rgb 8UC2"
 ).split() + [""]
 FORMATS = [
     *(

@@ -14,6 +14,7 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.inference.types import Estimate, MotionState
 from featdepth_ros.ros.cameras.intake import Intake, Taken
 from featdepth_ros.ros.diagnostics import LOST, FrameReport, Health
+from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.publishers import CameraOutputs
@@ -66,9 +67,14 @@ class CameraChannel:
 
     # ---- the executor's thread ----
 
-    def open(self, reset: Callable[[], None]) -> None:
-        """Make the outputs. ``reset`` makes the estimator forget the camera's earlier frame."""
-        self._outputs = CameraOutputs(self._node, self.settings, self.name)
+    def open(self, reset: Callable[[], None], tree: FrameTree) -> None:
+        """Make the outputs.
+
+        Args:
+            reset: makes the estimator forget the camera's earlier frame.
+            tree: where the camera sits.
+        """
+        self._outputs = CameraOutputs(self._node, self.settings, tree, self.name)
         self._intake = Intake(self._node, self.name, self.log, self.statistics, reset)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.calibration import Calibration
+from featdepth_ros.ros.cameras.pace import Pace
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.statistics import Statistics
@@ -64,6 +65,7 @@ class Intake:
         self._statistics = statistics
         self._reset = reset
         self._calibration = Calibration()
+        self._pace = Pace()
         self._source: ImageInput | None = None
         self._first_arrival_ns = 0
         self._last_stamp: int | None = None
@@ -91,6 +93,9 @@ class Intake:
             self._log.warning("images have no stamp; the node's clock is used", once=True)
             stamp = self._node.get_clock().now().nanoseconds
         if not self._prepare(stamp):
+            return None
+        if not self._pace.is_due(stamp, settings.max_rate_hz):
+            self._statistics.image_skipped()
             return None
         started = time.perf_counter()
         image = rgb_from_message(arrival.msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.types import Estimate
@@ -33,7 +35,7 @@ class ExtraOutputs:
         tree: says where the camera sits, for heights over the base.
     """
 
-    def __init__(self, node: Node, before: str, qos: QoSProfile, tree: FrameTree | None) -> None:
+    def __init__(self, node: Node, before: str, qos: QoSProfile, tree: FrameTree) -> None:
         self._node = node
         self._tree = tree
         self._range = SceneRange()
@@ -50,15 +52,24 @@ class ExtraOutputs:
         for publisher in (self._info, self._jpeg, self._colour, self._colour_jpeg, self._png, self._filtered):
             self._node.destroy_publisher(publisher)
 
-    def publish(self, estimate: Estimate, info: CameraInfo, frame_id: str, settings: Settings) -> None:
-        """Publish what somebody hears of one frame; ``info`` is the camera_info of its depth and picture."""
+    def publish(
+        self, estimate: Estimate, frame_id: str, settings: Settings, make_info: Callable[[], CameraInfo]
+    ) -> None:
+        """Publish what somebody hears of one frame.
+
+        Args:
+            estimate: of the frame.
+            frame_id: optical frame of the camera.
+            settings: the parameters.
+            make_info: returns the camera_info of depth and picture.
+        """
 
         def wanted(publisher: Publisher[Any]) -> bool:
             return not settings.lazy or publisher.get_subscription_count() > 0
 
-        header = info.header
+        header = header_message(estimate.stamp_ns, frame_id)
         if wanted(self._info):
-            self._info.publish(info)
+            self._info.publish(make_info())
         if wanted(self._jpeg):
             self._jpeg.publish(filled(CompressedImage(header=header), jpeg_fields(estimate.image)))
         colour, colour_jpeg = wanted(self._colour), wanted(self._colour_jpeg)
@@ -75,15 +86,15 @@ class ExtraOutputs:
             fields = compressed_depth_fields(masked_depth(estimate), encoding, estimate.max_depth)
             self._png.publish(filled(CompressedImage(header=header), fields))
         if estimate.camera is not None and wanted(self._filtered):
-            self._filtered.publish(self._filtered_cloud(estimate, frame_id, settings))
+            self._filtered.publish(self._filtered_cloud(estimate, header, settings))
 
-    def _filtered_cloud(self, estimate: Estimate, frame_id: str, settings: Settings) -> PointCloud2:
+    def _filtered_cloud(self, estimate: Estimate, header: Header, settings: Settings) -> PointCloud2:
         assert estimate.camera is not None
         if self._cloud is None or self._cloud.camera != estimate.camera:
             self._cloud = OrganisedCloud(estimate.camera)
         self._cloud.fill(masked_depth(estimate), estimate.image)
         points = np.frombuffer(self._cloud.data, np.float32).reshape(-1, 4)
-        stay = cloud_filter(settings).kept(points, self._pose(frame_id, estimate.stamp_ns, settings))
+        stay = cloud_filter(settings).kept(points, self._pose(header.frame_id, estimate.stamp_ns, settings))
         fields = self._cloud.fields()
         if settings.cloud_dense:
             points = points[stay]
@@ -92,15 +103,13 @@ class ExtraOutputs:
         else:
             points = np.where(stay[:, None], points, np.float32(np.nan))
         fields["data"] = byte_array(points)
-        message = PointCloud2(header=header_message(estimate.stamp_ns, frame_id))
+        message = PointCloud2(header=header)
         message.fields = [PointField(**field) for field in POINT_FIELDS]
         return filled(message, fields)
 
     def _pose(self, frame_id: str, stamp_ns: int, settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return T_base_camera; without extrinsics the camera itself, upright, is the base."""
-        found = None
-        if self._tree is not None:
-            found = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
+        found = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
         if found is None or found.T_base_camera is None or found.missing:
             return _UPRIGHT
         return found.T_base_camera

@@ -10,6 +10,7 @@ from rclpy.qos import QoSProfile
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.odometry import OdometryState
+from featdepth_ros.ros.frames.tree import Matrix
 from featdepth_ros.ros.images import header_message
 from featdepth_ros.ros.transforms import fill_pose
 
@@ -29,7 +30,7 @@ class PathOutput:
         self._node = node
         self._publisher = node.create_publisher(Path, topic, qos)
         self._poses: list[PoseStamped] = []
-        self._last: np.ndarray | None = None
+        self._last: Matrix | None = None
         self._starts = 0
         self._coarser = 1
 
@@ -48,7 +49,7 @@ class PathOutput:
         """
         if starts != self._starts:
             self._poses, self._last, self._starts, self._coarser = [], None, starts, 1
-        if self._last is None or self._is_apart(state.T_odom_base):
+        if self._last is None or self._is_apart(self._last, state.T_odom_base):
             self._last = state.T_odom_base
             self._poses.append(PoseStamped(header=header_message(state.stamp_ns, odom_frame)))
             fill_pose(self._poses[-1].pose, state.T_odom_base)
@@ -57,7 +58,7 @@ class PathOutput:
         if not lazy or self._publisher.get_subscription_count() > 0:
             self._publisher.publish(Path(header=header_message(state.stamp_ns, odom_frame), poses=self._poses))
 
-    def _is_apart(self, pose: np.ndarray) -> bool:
-        step = se3.log(se3.inverse(self._last) @ pose)
+    def _is_apart(self, last: Matrix, pose: Matrix) -> bool:
+        step = se3.log(se3.inverse(last) @ pose)
         distance, turn = np.linalg.norm(step[se3.TRANSLATION]), np.linalg.norm(step[se3.ROTATION])
         return bool(distance > _STEP * self._coarser or turn > _TURN * self._coarser)

@@ -61,8 +61,14 @@ class Settings:
     reliability: str
     rectified_input: str
     camera_info_timeout_s: float
+    max_rate_hz: float
     publisher_reliability: str
     lazy: bool
+    cloud_min_height_m: float
+    cloud_max_height_m: float
+    cloud_max_range_m: float
+    cloud_voxel_m: float
+    cloud_dense: bool
 
     @property
     def camera_names(self) -> tuple[str, ...]:

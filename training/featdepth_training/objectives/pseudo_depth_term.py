@@ -15,9 +15,7 @@ from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.supervised import gradient_term, log_depth_residuals, weighted_mean
 
 
-def pseudo_depth_term(
-    prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig
-) -> Tensor:
+def pseudo_depth_term(prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig) -> Tensor:
     """Mean absolute error of log depth over the four scales, and half of `gradient_term`, against `pseudo_depth`.
 
     Where the sample has no stereo partner the depths of a frame are compared up to their median ratio.
