@@ -29,7 +29,10 @@ INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI
   summary.json            what ran, how fast, and what the numbers mean"""
 
 #: Options that are flags here; the node has more.
-_ESTIMATOR_FLAGS = ("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth")
+_ESTIMATOR_FLAGS = (
+    *("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth"),
+    *("max_speed_mps", "max_turn_rps", "noise_free_camera"),
+)
 _METAVARS = {"weights": "W", "camera_height_m": "M"}
 
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"
@@ -65,6 +68,9 @@ def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
     metavar = _METAVARS.get(option.name)
     if option.choices:
         parser.add_argument(flag, dest=option.name, default=option.default, choices=option.choices, help=text)
+    elif isinstance(option.default, bool):
+        assert not option.default, "a flag can only switch something on"
+        parser.add_argument(flag, dest=option.name, action="store_true", help=text)
     elif isinstance(option.default, float):
         text = f"{text} ({option.range_text}, default {option.default:g})"
         parser.add_argument(

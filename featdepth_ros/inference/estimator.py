@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +21,9 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame, RectifiedViews, Rectifier, to_bytes
 from featdepth_ros.inference.fused_depth import PublishedDepth, fused_by_window
-from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator
+from featdepth_ros.inference.gates.plausible import absurdity
+from featdepth_ros.inference.gates.sight import Sight, SightGate
+from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator, unmeasured
 from featdepth_ros.inference.networks import Networks, fitting_size
 from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.scale import ScaleEstimator
@@ -72,6 +76,8 @@ class Estimator:
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
         self._depth_range = (self.config.min_depth, self.config.max_depth)
+        self._sight = SightGate(self.config.noise_free_camera, round(self.config.max_gap_s * 1e9))
+        self._last_stamp_ns: int | None = None
         self._views: RectifiedViews | None = None
         self._before: PublishedDepth | None = None
 
@@ -106,16 +112,17 @@ class Estimator:
     def reset(self) -> None:
         """Forget the earlier frame: the next one is a first frame. The scale stays."""
         self._motion.reset()
+        self._sight.reset()
+        self._last_stamp_ns = None
         self._before = None
 
     def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None = None) -> None:
-        """Run twice on grey images of (width, height), so that the first real frame is as fast as the others."""
-        grey = np.full((delivered_size[1], delivered_size[0], 3), 127, dtype=np.uint8)
-        grey[::2] = 90
+        """Run twice on chequered images of (width, height), so that the first real frame is as fast as the others."""
+        rows, columns = np.indices((delivered_size[1], delivered_size[0])) // 12
+        grey = np.repeat(np.where((rows + columns) % 2, 127, 90).astype(np.uint8)[..., None], 3, axis=2)
         for stamp_ns in (1, 2):
             self.step(grey, camera, stamp_ns)
             grey = np.roll(grey, 8, axis=1)
-            grey[:, ::3] = 60
         self.reset()
         self._scale.reset()
 
@@ -155,18 +162,18 @@ class Estimator:
     @torch.inference_mode()
     def complete(self, frame: EncodedFrame, stages: StageTimes) -> Estimate:
         """Do the part of `step` that comes after the networks; frames in the order of `begin`."""
-        rectified = frame.rectified
-        scale = self._scale.update(frame.network_depth, rectified.camera)
+        with stages.timed("sight"):
+            sight = self._sight.look(frame.rectified)
         with stages.timed("motion"):
-            measured = self._motion.update(frame, scale)
+            scale, measured = self._move(frame, sight)
         with stages.timed("fusion"):
             depth = fused_by_window(frame, scale, measured.window, self.depth_source == "fused")
         with stages.timed("validity"):
             valid = valid_mask(depth, measured, self._before, self._depth_range)
-        if measured.motion.state is not MotionState.STANDING:
+        if sight.state is None and measured.motion.state is not MotionState.STANDING:
             self._before = depth
         with stages.timed("output"):
-            return self._estimate(depth, valid, measured, scale, stages)
+            return self._estimate(depth, valid, sight, measured, scale, stages)
 
     def to_delivered(self, values: NDArray[Any]) -> NDArray[Any]:
         """Resample a map of the last estimate onto the raw pixels of the delivered image.
@@ -198,8 +205,33 @@ class Estimator:
             self.reset()
         return frame
 
+    def _move(self, frame: EncodedFrame, sight: Sight) -> tuple[ScaleState, MeasuredMotion]:
+        """Measure scale and motion of a picture that shows something; only such ones are ever compared."""
+        stamp_ns, last = frame.rectified.stamp_ns, self._last_stamp_ns
+        self._last_stamp_ns = stamp_ns
+        if sight.state is not None:
+            state = MotionState.UNAVAILABLE if self.motion_source == "none" else sight.state
+            motion = unmeasured(state, max(stamp_ns - last, 0) if last is not None else 0)
+            return self._scale.state(frame.rectified.camera), MeasuredMotion(replace(motion, reason=sight.reason))
+        scale = self._scale.update(frame.network_depth, frame.rectified.camera)
+        measured = self._motion.update(frame, scale)
+        reason = absurdity(measured.motion, scale, self.config)
+        if not reason or self.motion_source == "given":  # what is given was judged where it was measured
+            return scale, measured
+        # What led there is not to be trusted either: everything starts anew from this frame.
+        self._motion.reset()
+        window = self._motion.update(frame, scale).window
+        motion = replace(unmeasured(MotionState.LOST, measured.motion.dt_ns), reason=reason, refused=True)
+        return scale, MeasuredMotion(motion, window=window)
+
     def _estimate(
-        self, depth: PublishedDepth, valid: Tensor, measured: MeasuredMotion, scale: ScaleState, stages: StageTimes
+        self,
+        depth: PublishedDepth,
+        valid: Tensor,
+        sight: Sight,
+        measured: MeasuredMotion,
+        scale: ScaleState,
+        stages: StageTimes,
     ) -> Estimate:
         """Bring everything to the size that is asked for; ``valid`` is (1, 1, h, w) bool at the networks' size."""
         rectified = depth.frame.rectified
@@ -211,12 +243,14 @@ class Estimator:
             image, camera, in_image = to_bytes(rectified.image), rectified.camera, rectified.in_image
             height, width = rectified.size
         values, sigma = depth.resized(height, width)
+        seen = cv2.resize(sight.seen.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        seen |= ~in_image.cpu().numpy()  # outside the picture there is no value by `in_image`
         return Estimate(
             stamp_ns=rectified.stamp_ns,
             image=image,
             camera=camera,
-            depth=values,
-            valid=valid[0, 0].cpu().numpy() & in_image.cpu().numpy(),
+            depth=np.where(seen, values, np.float32(np.nan)),
+            valid=valid[0, 0].cpu().numpy() & in_image.cpu().numpy() & seen,
             in_image=in_image.cpu().numpy(),
             min_depth=self.config.min_depth,
             max_depth=self.config.max_depth,
@@ -225,6 +259,7 @@ class Estimator:
             scale=scale,
             stage_ms=stages.ms,
             window=measured.window,
+            guessed_depth=None if seen.all() else values,
         )
 
 

@@ -15,9 +15,9 @@ from featdepth_ros.geometry import se3_numpy
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import EncodedFrame
+from featdepth_ros.inference.gates.standing import StandingGate
 from featdepth_ros.inference.networks import Networks
 from featdepth_ros.inference.scale import ScaleEstimator
-from featdepth_ros.inference.standing import StandingGate
 from featdepth_ros.inference.types import Motion, MotionState, ScaleState
 from featdepth_ros.inference.window.types import WindowResult
 

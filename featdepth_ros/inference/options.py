@@ -200,6 +200,28 @@ _OPTIONS = (
         low=0.01,
         high=60.0,
     ),
+    Option(
+        "max_speed_mps",
+        60.0,
+        "Metres per second above which a measured motion is refused: the state is lost, and the pose holds.",
+        "No car on a road goes faster; lower it to what the robot can do. It counts while the scale is metric.",
+        low=0.01,
+        high=1000.0,
+    ),
+    Option(
+        "max_turn_rps",
+        10.0,
+        "Radians per second above which a measured turn is refused: the state is lost, and the pose holds.",
+        "Neighbouring pictures of so fast a turn share nothing; lower it to what the robot can do.",
+        low=0.01,
+        high=100.0,
+    ),
+    Option(
+        "noise_free_camera",
+        False,
+        "Take identical pictures under new stamps for a camera that stands, not for a driver that is frozen.",
+        "A real sensor has noise. Set it to true for a simulator whose camera has none.",
+    ),
 )
 
 OPTIONS: dict[str, Option] = {option.name: option for option in _OPTIONS}

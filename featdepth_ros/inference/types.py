@@ -44,7 +44,9 @@ class MotionState(str, Enum):
     FIRST = "first"  # nothing to compare with: start, reset, time jump
     TRACKED = "tracked"  # measured: by the window, or by the pose network
     STANDING = "standing"  # the zero-motion gate holds the camera still: exactly the identity
-    LOST = "lost"  # neither tracks nor the pose network explain the picture; motion unknown
+    LOST = "lost"  # neither tracks nor the pose network explain the picture, or the motion is absurd; motion unknown
+    BLIND = "blind"  # the picture shows nothing: dark, overexposed, out of focus; motion unknown
+    FROZEN = "frozen"  # the driver repeats a picture under new stamps; motion unknown
     GAP = "gap"  # the earlier frame is too old; motion unknown
     UNAVAILABLE = "unavailable"  # no pose network, or no calibration
 
@@ -59,12 +61,16 @@ class Motion:
             The identity unless ``state`` is TRACKED.
         dt_ns: stamp difference of the pair, nanoseconds; 0 for FIRST.
         covariance: (6, 6) of (x y z, rotation about x y z) in the previous camera's frame; m^2 and rad^2. Never zero.
+        reason: why no motion is claimed, in words, where something is wrong; else empty.
+        refused: a motion was measured and is not believed, because the vehicle cannot move so fast.
     """
 
     state: MotionState
     T_previous_current: NDArray[np.float64]
     dt_ns: int
     covariance: NDArray[np.float64]
+    reason: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class Estimate:
         stamp_ns: the input image's stamp.
         image: (h, w, 3) uint8 RGB, rectified: the very pixels the depth belongs to.
         camera: ideal pinhole camera of ``image`` and ``depth``; None when the input was uncalibrated.
-        depth: (h, w) float32, z-depth, finite everywhere; metres when ``scale.kind`` is metric.
+        depth: (h, w) float32, z-depth; metres when ``scale.kind`` is metric. NaN where the picture shows nothing (see
+            `inference.gates.sight`); finite everywhere else.
         valid: (h, w) bool; see `inference.validity` for the rule.
         in_image: (h, w) bool; False where rectification reached outside the delivered image.
         min_depth, max_depth: the range the values are trusted in, same unit as ``depth``.
@@ -84,6 +91,8 @@ class Estimate:
         scale: how the unit came about.
         stage_ms: wall time of each stage, milliseconds, in order.
         window: residual, tracks, keyframe and points of this frame; None where no window ran.
+        guessed_depth: (h, w) float32 ``depth`` with the network's guess where nothing is seen: finite everywhere. None
+            where ``depth`` itself is.
     """
 
     stamp_ns: int
@@ -99,3 +108,9 @@ class Estimate:
     scale: ScaleState
     stage_ms: dict[str, float] = field(default_factory=dict)
     window: WindowResult | None = None
+    guessed_depth: NDArray[np.float32] | None = None
+
+    @property
+    def finite_depth(self) -> NDArray[np.float32]:
+        """(h, w) float32 ``depth``, guessed where nothing is seen; finite everywhere."""
+        return self.depth if self.guessed_depth is None else self.guessed_depth

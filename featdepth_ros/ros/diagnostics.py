@@ -25,6 +25,7 @@ class FrameReport:
         uncalibrated: it had no calibration.
         tracks: points that agree with the motion; None where no window ran.
         residual_px: their median reprojection error in pixels; None without any.
+        reason: what is wrong with the picture or its motion, in words; empty: nothing.
     """
 
     scale: ScaleState
@@ -34,6 +35,12 @@ class FrameReport:
     uncalibrated: bool
     tracks: int | None
     residual_px: float | None
+    reason: str = ""
+
+    @property
+    def unusable(self) -> bool:
+        """The picture itself shows nothing, or nothing new."""
+        return bool(self.reason) and self.motion_state is not MotionState.LOST
 
     @classmethod
     def of(cls, estimate: Estimate, depth: str) -> FrameReport:
@@ -48,6 +55,7 @@ class FrameReport:
             uncalibrated=estimate.camera is None,
             tracks=window.tracks if window else None,
             residual_px=window.residual_px if window and math.isfinite(window.residual_px) else None,
+            reason=estimate.motion.reason,
         )
 
 
@@ -98,6 +106,8 @@ def assess(health: Health) -> tuple[bytes, str]:
         return error, health.silence
     if figures.last_error:
         return error, f"images are rejected: {figures.last_error}"
+    if frame is not None and frame.unusable:
+        return error, frame.reason
     if health.conflict:
         return error, health.conflict
     if figures.processed == 0 or frame is None:
@@ -105,7 +115,7 @@ def assess(health: Health) -> tuple[bytes, str]:
     if frame.uncalibrated:
         return warn, "uncalibrated: a depth image only, no cloud, no odometry, no TF"
     if frame.motion_state is MotionState.LOST:
-        return warn, LOST
+        return warn, f"motion is lost: {frame.reason}, and the pose holds" if frame.reason else LOST
     if frame.scale.kind == "relative":
         return warn, "scale is relative: depth and odometry are in model units, not metres"
     return ok, f"{figures.rate_hz:.1f} frames/s"

@@ -28,6 +28,8 @@ from featdepth_ros.simulation.traffic.traffic import Traffic
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle
 
 NANOSECONDS = 1_000_000_000
+#: Deviation of a sensor's read noise, of 1: one grey level of 255, as of a good camera by day.
+READ_NOISE = 1.0 / 255.0
 
 SCENES: dict[str, Callable[[int, float], Scene]] = {
     "street": make_street,
@@ -70,7 +72,8 @@ class SimulationConfig:
         start_ns: stamp of the first frame.
         driving, holding: the motion, for scenes with a road and for the others.
         smooth: average rays on outlines.
-        effects: effects of a real camera on the images; None leaves them as rendered. Truth does not change.
+        effects: effects of a real camera on the images; None leaves them as rendered, but for a sensor's read noise
+            while the camera stands: no camera takes the same picture twice. Truth does not change.
         traffic: vehicles that drive, in scenes with a road; None: none.
         motion: how the camera's motion differs from the scene's own: a turn on the spot, stretches of standing still.
         rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0 exposes all at once. Stamp
@@ -149,6 +152,7 @@ class Simulation:
         if config.traffic is not None:
             traffic = Traffic(self.scene, config.traffic, config.seed, self.path.along_m, duration_s)
             self.scene = traffic.scene
+        self._at_rest = CameraEffects(noise=READ_NOISE, seed=config.seed)
         self._shutter = Shutter(self.scene, config.camera, traffic, threads, config.smooth)
         self._shutter.open(self.path, self.seconds, config.rolling_shutter_s)
 
@@ -166,8 +170,9 @@ class Simulation:
         number = config.faults.shown(index)
         taken = truth if number == index else self._expose(number, offset_m)
         image = taken.image
-        if config.effects is not None:
-            image = config.effects.apply(image, taken.depth, number, view)
+        effects = config.effects or (self._at_rest if self._stands(number) else None)
+        if effects is not None:
+            image = effects.apply(image, taken.depth, number, view)
         image = config.faults.apply(image, number, view)
         name = f"{index:06d}"
         return Frame(
@@ -176,6 +181,10 @@ class Simulation:
 
     def _expose(self, index: int, offset_m: float) -> Exposure:
         return self._shutter.expose(index, self.poses[index], float(self.seconds[index]), offset_m)
+
+    def _stands(self, index: int) -> bool:
+        """Tell whether the camera has not moved since the frame before."""
+        return index > 0 and np.array_equal(self.poses[index], self.poses[index - 1])
 
     def row_poses(self, index: int) -> NDArray[np.float64]:
         """Return (H, 4, 4) the ``T_world_camera`` at which each row of a frame was exposed."""

@@ -72,7 +72,7 @@ def depth_figures(
         estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
         truth = matched_depth(frame) if frame.depth is None else np.asarray(frame.depth, np.float64)
         density.append(float((np.nan_to_num(truth) > 0).mean()))
-        guess = resize_inverse_depth(estimate.depth, truth.shape)
+        guess = resize_inverse_depth(estimate.finite_depth, truth.shape)
         for into, scale in ((scaled, "median"), (plain, "none")):
             protocol = DepthProtocol(crop=crop, max_depth=cap, scale=scale)  # type: ignore[arg-type]
             into.append(evaluate_image(guess, truth, protocol, frame.name))
@@ -171,7 +171,7 @@ def measure(
         if rows is not None:
             estimator = Estimator(model, EstimatorConfig(estimate_motion=False))
             for frame in (frames[0], frames[len(frames) // 2]):
-                depth = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+                depth = estimator.step(frame.image, frame.camera, frame.stamp_ns).finite_depth
                 rows.append(beside(frame.image, [depth], (3.0, 80.0)))
     return figures
 

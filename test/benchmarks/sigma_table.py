@@ -71,7 +71,7 @@ def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
     rows = []
     for index, frame in enumerate(frames):
         assert frame.camera is not None
-        full = estimator.step(frame.image, frame.camera, frame.stamp_ns).depth
+        full = estimator.step(frame.image, frame.camera, frame.stamp_ns).finite_depth
         # The networks' own output is half the size of what they look at, and fusion works there.
         depth = resize_inverse_depth(full, (full.shape[0] // 2, full.shape[1] // 2)).astype(np.float32)
         grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)

@@ -50,7 +50,7 @@ def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compa
             estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
             assert frame.depth is not None
             known = (frame.depth > config.min_depth) & (frame.depth < config.max_depth)
-            ratios.append(estimate.depth[known] / frame.depth[known])
+            ratios.append(estimate.finite_depth[known] / frame.depth[known])
             valids.append(estimate.valid[known])
         ratio = np.concatenate(ratios)
         ratio /= np.median(ratio)  # the rule is about shape; the scale has a variance of its own

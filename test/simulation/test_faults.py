@@ -84,3 +84,17 @@ def test_wrong_faults_are_refused() -> None:
     for wrong in ({"dark": (5, 4)}, {"blur": (1, 2, 1)}, {"exposure": (1, 2, 0.0)}, {"cut": (0, 1.0)}, {"fade": 0}):
         with pytest.raises(ConfigError, match="expected"):
             Faults(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_camera_at_rest_never_takes_the_same_picture_twice_and_a_frozen_one_does() -> None:
+    from featdepth_ros.simulation import Motion
+
+    stands = Motion(stands=((0.0, 2.0),))
+    rest = Simulation(replace(CONFIG, frames=8, motion=stands), threads=1)
+    np.testing.assert_array_equal(rest.poses[4], rest.poses[5])
+    a, b = rest.frame(4), rest.frame(5)
+    difference = np.abs(a.image.astype(int) - b.image.astype(int))
+    assert 0.3 < difference.mean() < 3.0 and difference.max() <= 12
+    assert rest.frame(4).image.tobytes() == a.image.tobytes(), "noise is seeded"
+    frozen = Simulation(replace(CONFIG, frames=8, motion=stands, faults=Faults(frozen=(5, 6))), threads=1)
+    assert frozen.frame(4).image.tobytes() == frozen.frame(5).image.tobytes() == frozen.frame(6).image.tobytes()

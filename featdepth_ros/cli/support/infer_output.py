@@ -88,7 +88,7 @@ class InferOutput:
         self._states[estimate.motion.state.value] += 1
         self._calibrated += frame.camera is not None
         self._last = estimate
-        depth = estimator.to_delivered(estimate.depth)
+        depth = estimator.to_delivered(estimate.finite_depth)
         valid = estimator.to_delivered(estimate.valid)
         sigma = _delivered_sigma(estimator, estimate, depth)
         self._pending.append(self._pool.submit(self._write, frame, depth, valid, sigma, estimate))
@@ -175,7 +175,7 @@ def _delivered_sigma(
     """
     if estimate.sigma is None:
         return None
-    of_inverse = estimator.to_delivered(np.square(estimate.depth) / estimate.sigma)
+    of_inverse = estimator.to_delivered(np.square(estimate.finite_depth) / estimate.sigma)
     return np.asarray(np.square(depth) / of_inverse, dtype=np.float32)
 
 

@@ -174,8 +174,8 @@ class CameraChannel:
         publish_more()
         publish_ms = (time.perf_counter() - started) * 1e3
         self.last_frame = FrameReport.of(estimate, depth_source)
-        if estimate.motion.state is MotionState.LOST:
-            self.log.warning(LOST, throttle_duration_sec=5.0)
+        if estimate.motion.reason or estimate.motion.state is MotionState.LOST:
+            self.log.warning(estimate.motion.reason or LOST, throttle_duration_sec=5.0)
         age_ms = (self._node.get_clock().now().nanoseconds - taken.shot.stamp_ns) / 1e6
         latency_ms = (time.monotonic_ns() - taken.arrived_ns) / 1e6
         stages = {"decode": taken.decode_ms, **estimate.stage_ms, "publish": publish_ms}

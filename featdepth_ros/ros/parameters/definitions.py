@@ -100,7 +100,18 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     ("scale", options("scale", "scale_factor", "camera_height_m", "focal_compensation")),
-    ("motion", options("estimate_motion", "motion", "standing_gate", "max_gap_s")),
+    (
+        "motion",
+        options(
+            "estimate_motion",
+            "motion",
+            "standing_gate",
+            "max_gap_s",
+            "max_speed_mps",
+            "max_turn_rps",
+            "noise_free_camera",
+        ),
+    ),
     (
         "frames",
         (

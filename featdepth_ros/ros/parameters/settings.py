@@ -50,6 +50,9 @@ class Settings:
     motion: str
     standing_gate: bool
     max_gap_s: float
+    max_speed_mps: float
+    max_turn_rps: float
+    noise_free_camera: bool
     base_frame: str
     odom_frame: str
     camera_frame: str

@@ -108,9 +108,9 @@ def test_the_odometry_cameras_motion_comes_through_the_extrinsics() -> None:
     np.testing.assert_allclose(here.covariance, turn @ there.covariance @ turn.T)
     # A camera that is mounted elsewhere begins anew; one that is not mounted has no motion.
     rig.mount("right", np.eye(4))
-    assert answers(rig, Shot("right", picture(3), CAMERA, STEP_NS + 1))["right"].motion.state is MotionState.FIRST
+    assert answers(rig, Shot("right", picture(8), CAMERA, STEP_NS + 1))["right"].motion.state is MotionState.FIRST
     rig.mount("right", None)
-    assert answers(rig, Shot("right", picture(3), CAMERA, STEP_NS + 2))["right"].motion.state is MotionState.UNAVAILABLE
+    assert answers(rig, Shot("right", picture(9), CAMERA, STEP_NS + 2))["right"].motion.state is MotionState.UNAVAILABLE
 
 
 def test_a_silent_odometry_camera_leaves_the_others_without_motion_but_with_depth() -> None:

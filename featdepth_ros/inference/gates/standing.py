@@ -6,11 +6,16 @@ offset are fitted to their difference by robust least squares on the optical-flo
 ``I_later - I_earlier = -grad(I) . flow + gain * I + offset`` (Lucas and Kanade, 1981). If the fitted flow is a small
 fraction of a pixel and little difference is left over, the camera stood.
 
+Only blocks with texture count: the others look the same whether the camera moves or not. Where they are too few, or all
+edges run one way, the fit does not know the flow, and the camera is not said to stand.
+
 The earlier image of the test is an anchor that stays while the camera stands. Creeping motion therefore adds up
 until it opens the gate, and the pose network then sees the whole of it: nothing is lost.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,6 +30,16 @@ OPEN_PX = 0.24
 #: Median absolute difference left by the fit, of the [0, 1] range: above it something other than noise changed.
 RESIDUAL = 4.0 / 255.0
 
+#: Change of brightness from block to block, of the [0, 1] range, from which a block has texture: one grey level, five
+#: times what sensor noise of 3 levels leaves of a block's mean.
+TEXTURE = 1.0 / 255.0
+#: Least share of textured blocks, as of textured cells in `sight`.
+LEAST_TEXTURE = 0.02
+#: Standard deviation of the fitted flow above which it is not known, network pixels: half of what counts as standing.
+UNKNOWN_PX = CLOSE_PX / 2.0
+#: Noise of a block's mean, of the [0, 1] range, which a picture without noise must not fall below in that deviation.
+LEAST_NOISE = 0.1 / 255.0
+
 _ROUNDS = 4
 
 
@@ -35,38 +50,61 @@ def thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def fitted_flow(earlier: NDArray[np.float32], later: NDArray[np.float32]) -> tuple[float, float]:
-    """Fit an affine motion and a brightness change between two thumbnails.
+@dataclass(frozen=True)
+class Flow:
+    """The motion between two thumbnails.
+
+    Attributes:
+        rms_px: root mean square of the fitted flow over the image, network pixels.
+        deviation_px: standard deviation of its mean in the direction that is known worst, network pixels.
+        residual: median absolute difference that the fit leaves in blocks with texture, of the [0, 1] range.
+    """
+
+    rms_px: float
+    deviation_px: float
+    residual: float
+
+
+def fitted_flow(earlier: NDArray[np.float32], later: NDArray[np.float32]) -> Flow | None:
+    """Fit an affine motion and a brightness change to the textured blocks of two thumbnails.
+
+    Args:
+        earlier: (rows, columns) float32 from `thumbnail`.
+        later: the same of the other image.
 
     Returns:
-        (flow, residual): root-mean-square fitted flow in network pixels, and the median absolute difference
-        that the fit leaves, of the [0, 1] range.
+        The flow; None where too few blocks have texture.
     """
     mean = (earlier + later) / 2.0
     gradient_y, gradient_x = np.gradient(mean)
     height, width = mean.shape
     y, x = np.mgrid[0:height, 0:width]
-    x = (x / (width - 1) - 0.5).ravel()
-    y = (y / (height - 1) - 0.5).ravel()
-    gx, gy = gradient_x.ravel(), gradient_y.ravel()
-    one = np.ones_like(x)
-    design = np.stack([-gx, -gx * x, -gx * y, -gy, -gy * x, -gy * y, mean.ravel() - mean.mean(), one], axis=1)
-    difference = (later - earlier).ravel().astype(np.float64)
-    # A picture without texture says nothing about motion; the ridge then answers "no motion".
-    ridge = np.diag([1e-4] * 6 + [1e-6] * 2) * difference.size * 1e-2
+    textured = np.hypot(gradient_x, gradient_y) > TEXTURE
+    if textured.mean() < LEAST_TEXTURE:
+        return None
+    x, y = x / (width - 1) - 0.5, y / (height - 1) - 0.5
+    gx, gy, at_x, at_y = (values[textured] for values in (gradient_x, gradient_y, x, y))
+    light = mean[textured] - mean.mean()
+    columns = [-gx, -gx * at_x, -gx * at_y, -gy, -gy * at_x, -gy * at_y, light, np.ones_like(gx)]
+    design = np.stack(columns, axis=1).astype(np.float64)
+    difference = (later - earlier)[textured].astype(np.float64)
+    ridge = np.diag([1e-6] * 6 + [1e-8] * 2) * mean.size
     weight = np.ones_like(difference)
-    solution = np.zeros(8)
     for _ in range(_ROUNDS):
-        weighted = design * weight[:, None]
-        solution = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ difference)
+        normal = (design * weight[:, None]).T @ design + ridge
+        solution = np.linalg.solve(normal, (design * weight[:, None]).T @ difference)
         left = np.abs(difference - design @ solution)
         # Cauchy weights: a car driving by is an outlier, not the camera's motion.
-        scale = max(1.4826 * float(np.median(left)), 1e-4)
-        weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
+        noise = max(1.4826 * float(np.median(left)), LEAST_NOISE)
+        weight = 1.0 / (1.0 + (left / (2.0 * noise)) ** 2)
     flow_x = solution[0] + solution[1] * x + solution[2] * y
     flow_y = solution[3] + solution[4] * x + solution[5] * y
-    rms = float(np.sqrt(np.mean(flow_x**2 + flow_y**2))) * BLOCK_PX
-    return rms, float(np.median(np.abs(difference - design @ solution)))
+    shift = np.linalg.inv(normal)[np.ix_([0, 3], [0, 3])]
+    return Flow(
+        rms_px=float(np.sqrt(np.mean(flow_x**2 + flow_y**2))) * BLOCK_PX,
+        deviation_px=noise * float(np.sqrt(np.linalg.eigvalsh(shift)[-1])) * BLOCK_PX,
+        residual=float(np.median(left)),
+    )
 
 
 class StandingGate:
@@ -92,8 +130,13 @@ class StandingGate:
         if anchor is None or anchor.shape != current.shape:
             self._anchor, self._standing = current, False
             return False
-        flow_px, residual = fitted_flow(anchor, current)
-        self._standing = residual < RESIDUAL and flow_px < (OPEN_PX if self._standing else CLOSE_PX)
+        flow = fitted_flow(anchor, current)
+        self._standing = (
+            flow is not None
+            and flow.residual < RESIDUAL
+            and flow.deviation_px < UNKNOWN_PX
+            and flow.rms_px < (OPEN_PX if self._standing else CLOSE_PX)
+        )
         if not self._standing:
             self._anchor = current
         return self._standing

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featdepth_ros.inference.standing import StandingGate, fitted_flow, thumbnail
+from featdepth_ros.inference.gates.standing import StandingGate, fitted_flow, thumbnail
 
 HEIGHT, WIDTH = 192, 640
 
@@ -83,16 +83,34 @@ def test_another_picture_opens_it() -> None:
     assert not gate.stands(view(picture(5)))
 
 
-def test_a_uniform_picture_counts_as_standing() -> None:
+@pytest.mark.parametrize("kind", ["uniform", "bars"])
+def test_a_picture_that_does_not_tell_the_motion_never_counts_as_standing(kind: str) -> None:
     gate = StandingGate()
-    grey = np.full((HEIGHT, WIDTH, 3), 0.5, dtype=np.float32)
-    gate.stands(grey)
-    assert gate.stands(grey)
+    image = np.full((HEIGHT, WIDTH, 3), 0.5, dtype=np.float32)
+    if kind == "bars":  # a motion along them changes nothing
+        image += 0.3 * np.sin(np.arange(WIDTH, dtype=np.float32) / 20.0)[None, :, None]
+    gate.stands(image)
+    assert not gate.stands(image)
+
+
+def test_a_picture_that_is_mostly_dark_moves_with_the_rest_of_it() -> None:
+    random = np.random.default_rng(5)
+    scene, gate = picture(), StandingGate()
+
+    def covered(x: float) -> NDArray[np.float32]:
+        image = view(scene, x=x)
+        image[:, : 3 * WIDTH // 4] *= 0.01
+        return noisy(image, random, 3 / 255)
+
+    gate.stands(covered(0.0))
+    assert gate.stands(covered(0.0))
+    assert not gate.stands(covered(2.0))
 
 
 def test_the_fitted_flow_measures_pixels() -> None:
     scene = picture()
-    flow_px, residual = fitted_flow(thumbnail(view(scene)), thumbnail(view(scene, x=1.0)))
+    flow = fitted_flow(thumbnail(view(scene)), thumbnail(view(scene, x=1.0)))
+    assert flow is not None
     # Central differences of block means are a little too flat, so the fit is a little too large.
-    assert 0.8 < flow_px < 1.5
-    assert residual < 2 / 255
+    assert 0.8 < flow.rms_px < 1.5
+    assert flow.deviation_px < 0.03 and flow.residual < 2 / 255

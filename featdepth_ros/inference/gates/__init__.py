@@ -1,0 +1,1 @@
+"""What is asked of a picture and of a motion before either is believed."""
