@@ -126,13 +126,14 @@ class Probe:
         return info_from_camera(camera, stamp_ns, self.frame_id)
 
     def image(self, stamp_ns: int, width: int = 64, height: int = 48) -> Any:
-        """Return a picture with a colour ramp."""
+        """Return a picture with ramps of red and green and patches of blue, which differ from stamp to stamp."""
         from featdepth_ros.ros.images import image_message
 
         pixels = np.zeros((height, width, 3), np.uint8)
         pixels[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)[None]
         pixels[..., 1] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
-        pixels[..., 2] = 200
+        patches = np.random.default_rng(stamp_ns % 2**32).integers(0, 256, (height // 8 + 1, width // 8 + 1))
+        pixels[..., 2] = np.kron(patches, np.ones((8, 8)))[:height, :width]
         return image_message(pixels, "rgb8", stamp_ns, self.frame_id)
 
     def send(self, stamp_ns: int, *size: int) -> None:
