@@ -20,7 +20,7 @@ from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame, RectifiedViews, Rectifier, to_bytes
-from featdepth_ros.inference.fused_depth import PublishedDepth, fused_by_window
+from featdepth_ros.inference.fused_depth import DepthFusion, PublishedDepth
 from featdepth_ros.inference.gates.plausible import absurdity
 from featdepth_ros.inference.gates.sight import Sight, SightGate
 from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator, unmeasured
@@ -75,6 +75,7 @@ class Estimator:
         self._motion = motion or make_motion_estimator(self._networks, self._scale, self.config)
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
+        self._fusion = DepthFusion(self.config.depth != "network")
         self._depth_range = (self.config.min_depth, self.config.max_depth)
         self._sight = SightGate(self.config.noise_free_camera, round(self.config.max_gap_s * 1e9))
         self._last_stamp_ns: int | None = None
@@ -114,6 +115,7 @@ class Estimator:
         self._motion.reset()
         self._sight.reset()
         self._last_stamp_ns = None
+        self._fusion.reset()
         self._before = None
 
     def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None = None) -> None:
@@ -167,7 +169,7 @@ class Estimator:
         with stages.timed("motion"):
             scale, measured = self._move(frame, sight)
         with stages.timed("fusion"):
-            depth = fused_by_window(frame, scale, measured.window, self.depth_source == "fused")
+            depth = self._fusion.update(frame, scale, measured)
         with stages.timed("validity"):
             valid = valid_mask(depth, measured, self._before, self._depth_range)
         if sight.state is None and measured.motion.state is not MotionState.STANDING:

@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featdepth_ros.geometry import warp
+from featdepth_ros.geometry.projection import backproject, project
 from featdepth_ros.inference.frame import EncodedFrame
-from featdepth_ros.inference.fusion import fuse
+from featdepth_ros.inference.fusion import find_correction
+from featdepth_ros.inference.motion import MeasuredMotion
 from featdepth_ros.inference.sigma import depth_sigma
-from featdepth_ros.inference.types import ScaleState
-from featdepth_ros.inference.window.types import WindowResult
+from featdepth_ros.inference.types import MotionState, ScaleState
+
+#: Share of a correction that is left after each frame along which it was carried.
+CARRIED_SHARE = 0.9
+#: A carried correction of log depth that is nowhere larger than this is forgotten.
+LEAST_CARRIED = 0.003
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +59,98 @@ class PublishedDepth:
         return depth[0, 0].cpu().numpy(), sigma[0, 0].cpu().numpy()
 
 
-def fused_by_window(
-    frame: EncodedFrame, scale: ScaleState, window: WindowResult | None, wanted: bool
-) -> PublishedDepth:
-    """Correct a frame's depth by the points of the window; without points it stays exactly the network's.
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A correction as it is remembered.
+
+    Attributes:
+        common: logarithm of the factor that the whole frame shares.
+        maps: (1, 2, h, w): logarithm of the correction beside it, and measured points in reach.
+    """
+
+    common: float
+    maps: Tensor
+
+    def plus(self, other: _Kept | None) -> _Kept:
+        return self if other is None else _Kept(self.common + other.common, self.maps + other.maps)
+
+
+class DepthFusion:
+    """Corrects the depth of one camera by the points of the window, and remembers the correction.
+
+    While the camera stands no window runs, and the last correction is held: the picture is the same. Where a frame's
+    own points do not suffice, such as in a turn on the spot, the earlier correction is carried along by the motion,
+    and fades. After a gap only the common factor is left, and an unknown motion forgets all.
 
     Args:
-        frame: with the network's depth.
-        scale: what one unit of the network is worth.
-        window: what the window gave of the frame; its points are in the picture that `tracked_picture` returned.
-        wanted: False: leave the depth as it is.
+        wanted: False: depth stays the network's.
     """
-    network = np.asarray(frame.host_depth * np.float32(scale.factor))
-    if not wanted or window is None or window.camera is None:
-        return PublishedDepth(frame, scale.factor, None, depth_sigma(network))
-    fused = fuse(network, window.points, window.camera)
-    if fused.depth is network:
-        return PublishedDepth(frame, scale.factor, None, fused.sigma)
-    correction = torch.from_numpy(fused.depth / network)[None, None].to(frame.network_depth)
-    return PublishedDepth(frame, scale.factor, correction, fused.sigma)
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._kept: _Kept | None = None
+
+    def reset(self) -> None:
+        """Forget the correction."""
+        self._kept = None
+
+    def update(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> PublishedDepth:
+        """Correct a frame's depth; without anything that corrects it, it stays exactly the network's.
+
+        Args:
+            frame: with the network's depth.
+            scale: what one unit of the network is worth.
+            measured: the motion since the earlier frame, and what the window gave of this one; its points are in the
+                picture that `tracked_picture` returned.
+        """
+        network = frame.network_depth * scale.factor
+        depth = np.asarray(frame.host_depth * np.float32(scale.factor))
+        if self._kept is not None and self._kept.maps.shape[-2:] != network.shape[-2:]:
+            self._kept = None
+        if self._wanted and measured.motion.state is not MotionState.STANDING:
+            self._kept = self._corrected(network, depth, frame, measured)
+        if not self._wanted or self._kept is None:
+            return PublishedDepth(frame, scale.factor, None, depth_sigma(depth))
+        correction = (self._kept.maps[:, :1] + self._kept.common).exp()
+        fused = (network * correction)[0, 0].cpu().numpy()
+        sigma = depth_sigma(fused, self._kept.maps[0, 1].cpu().numpy())
+        return PublishedDepth(frame, scale.factor, correction, sigma)
+
+    def _corrected(
+        self, network: Tensor, depth: NDArray[np.float32], frame: EncodedFrame, measured: MeasuredMotion
+    ) -> _Kept | None:
+        """Return the correction of a frame that moved: by its own points, and as far as they do not suffice, earlier.
+
+        Args:
+            network: (1, 1, h, w) depth of the network.
+            depth: (h, w) the same.
+            frame: the frame.
+            measured: its motion and points.
+        """
+        window, own, share = measured.window, None, 1.0
+        if window is not None and window.camera is not None:
+            found = find_correction(depth, window.points, window.camera)
+            if found is not None:
+                maps = np.stack([found.log_ratio - np.float32(found.common_log_ratio), found.reach])
+                own = _Kept(found.common_log_ratio, torch.from_numpy(maps)[None].to(network))
+                share -= found.confidence
+        earlier = self._carried(network, frame, measured, share * CARRIED_SHARE) if share > 0 else None
+        return earlier if own is None else own.plus(earlier)
+
+    def _carried(self, network: Tensor, frame: EncodedFrame, measured: MeasuredMotion, share: float) -> _Kept | None:
+        """Return a share of the kept correction, as a frame takes it over; None where nothing is left.
+
+        Every pixel looks its place in the earlier frame up; what that frame did not see gets the common factor alone.
+        """
+        kept, camera, state = self._kept, frame.depth_camera, measured.motion.state
+        if kept is None or camera is None or state not in (MotionState.TRACKED, MotionState.GAP):
+            return None
+        maps = torch.zeros_like(kept.maps)
+        if state is MotionState.TRACKED:
+            K = torch.from_numpy(camera.K)[None].to(network)
+            T = torch.from_numpy(measured.motion.T_previous_current)[None].to(network)
+            pixels, depth = project(backproject(network, K), K, T)
+            maps = warp.sample_pixels(kept.maps, pixels, outside="zeros") * (depth > 0) * share
+        carried = _Kept(kept.common * share, maps)
+        largest = max(abs(carried.common), float(maps[:, 0].abs().max()))
+        return carried if largest > LEAST_CARRIED else None

@@ -7,7 +7,13 @@ on the surfaces of the predicted depth: its kernel also falls with the differenc
 measured on an object does not bleed over its edge (the bilateral idea of Tomasi and Manduchi, 1998). A point weighs by
 what images say about it, less where the prediction has an edge; points that disagree with their neighbours lose their
 weight (Student's t errors, by reweighting). The field falls to zero where nothing was measured nearby, apart from the
-common factor, which the whole frame shares; without usable points depth stays exactly the network's.
+common factor, which the whole frame shares; without usable points there is no correction.
+
+Points can be wrong together and agree with each other: on vehicles that move along, or under a rolling shutter that
+turns quickly. Three rules keep depth from following them. A point that claims more than networks usually err, relative
+to the others, is doubted and loses weight. Points that predict each other worse than they state (leave one out) all
+weigh less. And a frame that has many doubted points, or whose points are not worth a number of good ones, is corrected
+in part, or not at all.
 """
 
 from __future__ import annotations
@@ -20,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.inference.sigma import depth_sigma
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -38,6 +43,17 @@ NOISE, EDGE_NOISE = 0.02, 1.2
 VARIANCE_FACTOR = 4.0
 #: Degrees of freedom of the errors, and rounds of weighting.
 FREEDOM, ROUNDS = 2.0, 3
+#: Log ratio beside the median's beyond which a point is doubted: networks err by 0.1 to 0.2 in most scenes. Its
+#: variance grows with the fourth power.
+DOUBTED = 0.37
+#: Share of doubted points up to which a frame is trusted in full, and from which on not at all. It is at most 0.2 where
+#: the world stands still; among lorries that move along, and under a rolling shutter that turns, it is 0.26 and more.
+FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
+#: Median error of the points as the others predict them, over what is stated: above it all variances grow. It is
+#: below 1 where all is well, as `VARIANCE_FACTOR` is cautious.
+USUAL_MISFIT = 0.4
+#: Number of fully trusted points below which nothing is corrected, and from which on everything is.
+LEAST_TRUST, FULL_TRUST = 10.0, 30.0
 #: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
 LEAST_INFORMATION = 4.0
 #: Points below which nothing is corrected, and above which the best of each cell are taken: the cost is cubic.
@@ -66,23 +82,22 @@ class MeasuredPoints(Protocol):
 
 
 @dataclass(frozen=True)
-class FusedDepth:
-    """A corrected depth map.
+class Correction:
+    """What to multiply a depth map with.
 
     Attributes:
-        depth: (h, w) float32, finite where the network's depth is; the very array of the network where no point says
-            anything.
-        sigma: (h, w) float32 standard deviation of ``depth``; see `inference.sigma` for what it covers.
-        common_log_ratio: logarithm of the factor that the whole frame was multiplied with; 0 without points.
+        log_ratio: (h, w) float32 natural logarithm of corrected over given depth, finite.
+        reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
+        common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
+        confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
         points: number of points that were used.
-        reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1; None without.
     """
 
-    depth: Image
-    sigma: Image
+    log_ratio: Image
+    reach: Image
     common_log_ratio: float
+    confidence: float
     points: int
-    reach: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -104,28 +119,28 @@ class _Samples:
     aspect: float
 
 
-def fuse(depth: Image, points: MeasuredPoints, camera: CameraModel) -> FusedDepth:
-    """Correct a network's depth by measured points.
+def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -> Correction | None:
+    """Find how measured points correct a network's depth.
 
     Args:
-        depth: (h, w) float32, above 0, in the unit of the points. The correction does not depend on its size; its
-            standard deviation is known at the size of the networks' output, see `depth_sigma`.
+        depth: (h, w) float32, above 0, in the unit of the points. The correction does not depend on its size.
         points: what the window measured, in pixels of the rectified image.
         camera: of the rectified image: its size places the points in ``depth``.
 
     Returns:
-        Depth and its standard deviation at the size of ``depth``. Without `LEAST_POINTS` usable points the depth is
-        the very array that was given.
+        The correction; None without `LEAST_POINTS` usable points, or where they are not worth `LEAST_TRUST`.
     """
     log_depth = np.log(depth)
     samples = _samples(log_depth, points, camera)
     if samples is None:
-        return FusedDepth(depth, depth_sigma(depth), 0.0, 0)
-    weights, trust = _regress(samples)
+        return None
+    weights, trust, share = _regress(samples)
+    if share <= 0:
+        return None
     common = COMMON**2 * float(weights.sum())
     field, reach = _fields(log_depth, samples, weights, trust)
-    corrected = depth * np.exp(common + np.clip(field, -LARGEST, LARGEST))
-    return FusedDepth(corrected, depth_sigma(corrected, reach), common, len(samples.log_ratio), reach)
+    log_ratio = np.float32(common) + np.clip(field, -LARGEST, LARGEST)
+    return Correction(log_ratio, reach, common, share, len(samples.log_ratio))
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
@@ -181,20 +196,42 @@ def _kernel(samples: _Samples) -> Floats:
     return np.asarray(COMMON**2 + SLOW**2 * slow + LOCAL**2 * near, dtype=np.float64)
 
 
-def _regress(samples: _Samples) -> tuple[Floats, Floats]:
-    """Return the (N,) weights of the kernels and the trust in each point, 0 to 1.
+def _regress(samples: _Samples) -> tuple[Floats, Floats, float]:
+    """Return the (N,) weights of the kernels, the trust in each point, and in the whole frame, both 0 to 1.
 
-    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them.
+    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them. Both
+    weights and trust in points carry the trust in the frame.
     """
-    kernel, ratio, variance = _kernel(samples), samples.log_ratio, samples.variance
+    kernel, ratio = _kernel(samples), samples.log_ratio
+    doubt = np.abs(ratio - np.median(ratio)) / DOUBTED
+    variance = samples.variance * np.maximum(1, doubt) ** 4
     agreement = np.ones(len(ratio))
-    weights = np.linalg.solve(kernel + np.diag(variance), ratio)
     for _ in range(ROUNDS - 1):
+        weights = np.linalg.solve(kernel + np.diag(variance / agreement), ratio)
         misfit = np.square(ratio - kernel @ weights) / variance
         agreement = (FREEDOM + 1) / (FREEDOM + misfit)
+    inverse = np.linalg.inv(kernel + np.diag(variance / agreement))
+    misfit = _misfit(inverse @ ratio, np.diag(inverse), variance, agreement)
+    if misfit > USUAL_MISFIT:
+        variance = variance * (misfit / USUAL_MISFIT) ** 2
         weights = np.linalg.solve(kernel + np.diag(variance / agreement), ratio)
+    else:
+        weights = inverse @ ratio
     trust = 1 / (1 + variance / (LOCAL**2 * np.minimum(agreement, 1)))
-    return np.asarray(weights, np.float64), np.asarray(trust, np.float64)
+    share = float(np.clip((trust.sum() - LEAST_TRUST) / (FULL_TRUST - LEAST_TRUST), 0, 1))
+    share *= float(np.clip((MANY_DOUBTED - np.mean(doubt > 1)) / (MANY_DOUBTED - FEW_DOUBTED), 0, 1))
+    return np.asarray(share * weights, np.float64), np.asarray(share * trust, np.float64), share
+
+
+def _misfit(weights: Floats, diagonal: Floats, variance: Floats, agreement: Floats) -> float:
+    """Median error of each point as all the others predict it, over its standard deviation; 1 where that is honest.
+
+    Leave-one-out errors and variances follow from the inverse of ``K + V`` (Rasmussen and Williams, equation 5.12);
+    ``diagonal`` is its diagonal. A point's own noise counts without the weight that Student's t took from it.
+    """
+    predicted = np.maximum(1 / diagonal - variance / agreement, 0)
+    errors = np.abs(weights / diagonal) / np.sqrt(predicted + variance)
+    return float(np.median(errors)) / 0.6745
 
 
 def _fields(log_depth: Image, samples: _Samples, weights: Floats, trust: Floats) -> tuple[Image, Image]:

@@ -80,9 +80,9 @@ def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
             continue
         truth = np.asarray(frame.depth, dtype=np.float64)
         rows.append(samples_of(depth, None, truth, recording, index))
-        fused = fusion.fuse(depth, points, frame.camera)
-        if fused.reach is not None:
-            rows.append(samples_of(fused.depth, fused.reach, truth, recording, index))
+        found = fusion.find_correction(depth, points, frame.camera)
+        if found is not None:
+            rows.append(samples_of(depth * np.exp(found.log_ratio), found.reach, truth, recording, index))
     return np.concatenate(rows)
 
 
