@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdepth_ros.cli.support.arguments import add_stereo_recording, image_size, not_negative, positive, whole
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.cli.support.arguments import (
+    add_stereo_recording,
+    image_size,
+    not_negative,
+    part_or_whole,
+    positive,
+    whole,
+)
+from featdepth_ros.errors import ConfigError, FeatDepthError
 
 if TYPE_CHECKING:
+    from featdepth_training.prepare.inputs import Input
+    from featdepth_training.prepare.many import Outcome
     from featdepth_training.prepare.prepare import PrepareConfig
 
 DESCRIPTION = (
     "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
     "static, blurred and broken frames are left out, and no sample reaches across a cut or a gap. CACHE holds plain "
-    "WebDataset shards. Stop it at any time: the same command goes on where it was."
+    "WebDataset shards. Several INPUTs get a cache each, and those that cannot be used are named and left out. Stop it "
+    "at any time: the same command goes on where it was."
 )
 EXAMPLE = """  featdepth prepare drive.bag --topic /camera/image_raw --output caches/drive
   featdepth prepare footage.mp4 --camera 900,900,640,360 --size 192x352 --output caches/footage
-  featdepth prepare 2011_09_26_drive_0001_sync 2011_09_26_drive_0002_sync --stereo --output s3://bucket/caches"""
+  featdepth prepare bags/*.mcap --topic /camera/image_raw --jobs 4 --store jpeg --output caches/fleet
+  featdepth prepare KITTI --split train_files.txt --stereo --size 320x1024 --output caches/eigen_zhou
+  featdepth prepare 's3://bucket/bags/*.mcap' --output s3://bucket/caches"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "input", nargs="+", metavar="INPUT", help="folder of images, video, bag, KITTI or EuRoC folder; or several"
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="folder of images, video, bag, KITTI or EuRoC folder, or a URL of one (s3://, with * several); or several",
     )
     parser.add_argument(
         "--output",
@@ -41,10 +58,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the cache (192x640)")
     parser.add_argument(
         "--frames",
+        type=part_or_whole,
+        metavar="A:B",
+        help="a part of each recording: its frames from A up to, not including, B, counted from 0 (a number alone is "
+        "what --shortest says)",
+    )
+    parser.add_argument(
+        "--shortest",
         type=whole(1),
         default=3,
         metavar="N",
         help="shortest run of neighbouring frames worth keeping (%(default)s); clips of any length come from it",
+    )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE",
+        help="lines '<drive> <frame> l|r' of KITTI: INPUT is the data set's folder; frames that are named are kept "
+        "with their neighbours, whatever moves, in a cache for each drive and side",
+    )
+    parser.add_argument(
+        "--jobs", type=whole(1), default=1, metavar="N", help="work on N recordings at once (%(default)s)"
+    )
+    parser.add_argument("--strict", action="store_true", help="end at the first INPUT that cannot be used")
+    parser.add_argument(
+        "--store",
+        default="raw",
+        choices=("raw", "jpeg", "png"),
+        help="images as plain arrays (read fastest), JPEG (a tenth of the room) or PNG (no loss); default %(default)s",
+    )
+    parser.add_argument(
+        "--no-laser", action="store_true", help="leave out the depth of KITTI's laser, by which training is measured"
     )
     parser.add_argument(
         "--keep-static",
@@ -65,62 +109,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare; returns the exit code."""
+    """Prepare; returns the exit code: 1 when not one INPUT could be used."""
+    from featdepth_ros.progress import ProgressBar
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_training.prepare.prepare import PrepareConfig
-    from featdepth_training.prepare.selection import SelectionConfig
+    from featdepth_training.prepare.many import Preparation
 
-    if args.partner_camera is not None and args.stereo is None:
-        raise ConfigError("--partner-camera is the calibration of a stereo partner; give --stereo too")
-    height, width = args.size
-    config = PrepareConfig(
-        height=height,
-        width=width,
-        frames=args.frames,
-        stereo=args.stereo is not None,
-        keep_static=args.keep_static,
-        selection=SelectionConfig(min_motion=args.min_motion, max_gap_s=args.max_gap),
-    )
-    single = len(args.input) == 1
+    inputs = _inputs(args)
+    single = not inputs[0].below
     summaries: dict[str, dict[str, Any]] = {}
-    for path in args.input:
-        name, summary = _prepare_one(path, args, config, None if single else set(summaries))
-        summaries[name] = summary
+    with Preparation(inputs, args.jobs, args.strict or single) as work:
+        left_out = work.survey()
+        for outcome in left_out:
+            print(_why(outcome), file=sys.stderr)
+        label = f"prepare {work.usable[0].name}" if single else f"prepare {len(inputs)} recordings"
+        with ProgressBar(label, work.frames or None) as bar:
+            try:
+                for outcome in work.prepare(bar.update):
+                    if outcome.summary is None:
+                        left_out.append(outcome)
+                        bar.write(_why(outcome))
+                    else:
+                        summaries[outcome.given.name] = outcome.summary
+                        bar.write(_table(outcome))
+                    bar.status(f"{len(summaries) + len(left_out)}/{len(inputs)} recordings")
+            except KeyboardInterrupt:
+                bar.write("stopped; finished shards stay, and the same command goes on after them")
+                raise
+    if left_out:
+        print(f"{len(summaries)} of {len(inputs)} recordings prepared, {len(left_out)} left out", file=sys.stderr)
     if args.json is not None:
-        write_json(args.json, summaries[next(iter(summaries))] if single else summaries)
+        reasons = {outcome.given.path: outcome.reason for outcome in left_out}
+        several = summaries if not reasons else {**summaries, "left_out": reasons}
+        write_json(args.json, next(iter(summaries.values())) if single else several)
+    if not summaries:
+        raise FeatDepthError(f"not one of the {len(inputs)} recordings could be used; the first: {left_out[0].reason}")
     return 0
 
 
-def _prepare_one(
-    path: str, args: argparse.Namespace, config: PrepareConfig, taken: set[str] | None
-) -> tuple[str, dict[str, Any]]:
-    """Prepare one INPUT; with several, ``taken`` are the names of the caches before it."""
-    from featdepth_ros.progress import ProgressBar
-    from featdepth_ros.recordings.open import open_recording
-    from featdepth_training.prepare.prepare import prepare, summary_table
-    from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
+def _why(outcome: Outcome) -> str:
+    return f"left out: {outcome.given.path}: {outcome.reason}"
 
-    recording = open_recording(
-        path, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera
+
+def _config(args: argparse.Namespace) -> PrepareConfig:
+    from featdepth_training.prepare.prepare import PrepareConfig
+    from featdepth_training.prepare.selection import SelectionConfig
+
+    height, width = args.size
+    part = args.frames if isinstance(args.frames, tuple) else None
+    return PrepareConfig(
+        height=height,
+        width=width,
+        frames=args.frames if isinstance(args.frames, int) else args.shortest,
+        stereo=args.stereo is not None,
+        keep_static=args.keep_static,
+        selection=SelectionConfig(min_motion=args.min_motion, max_gap_s=args.max_gap),
+        part=part,
+        storage=args.store,
     )
-    name, output = recording.name, args.output
-    if taken is not None:
-        number = 2
-        while name in taken:
-            name, number = f"{recording.name}_{number}", number + 1
-        output = f"{args.output.rstrip('/')}/{name}"
-    with ProgressBar(f"prepare {recording.name}", len(recording)) as bar:
-        try:
-            summary = prepare(recording, output, config, bar.update)
-        except KeyboardInterrupt:
-            bar.write("stopped; finished shards stay, and the same command goes on after them")
-            raise
-    rows = [("cache", str(output)), *summary_table(summary)]
-    if args.pseudo_depth:
-        with ProgressBar("match", summary["kept"]) as bar:
-            share = write_pseudo_depth(output, bar.update)
-        summary = {**summary, "pseudo_depth_share": round(share, 4)}
+
+
+def _inputs(args: argparse.Namespace) -> list[Input]:
+    """The recordings, each with all that is asked of it."""
+    from featdepth_training.prepare.inputs import Input, expanded
+    from featdepth_training.prepare.split import inputs_of_split, read_split
+
+    if args.partner_camera is not None and args.stereo is None:
+        raise ConfigError("--partner-camera is the calibration of a stereo partner; give --stereo too")
+    common = Input(
+        path=args.input[0],
+        output=args.output,
+        config=_config(args),
+        topic=args.topic,
+        camera=args.camera,
+        rate_hz=args.rate,
+        partner=args.stereo,
+        partner_camera=args.partner_camera,
+        pseudo_depth=args.pseudo_depth,
+        laser=not args.no_laser,
+    )
+    if args.split is not None:
+        if len(args.input) > 1 or args.topic is not None or args.frames is not None:
+            raise ConfigError("--split names drives, cameras and frames of one INPUT, the data set's folder; "
+                              "leave out --topic and --frames, and give one INPUT")  # fmt: skip
+        return inputs_of_split(common, read_split(args.split))
+    paths = [path for given in args.input for path in expanded(given)]
+    below = len(args.input) > 1 or len(paths) > 1
+    return [replace(common, path=path, below=below) for path in paths]
+
+
+def _table(outcome: Outcome) -> str:
+    from featdepth_training.prepare.summary import summary_table
+
+    assert outcome.summary is not None
+    rows = [("cache", outcome.given.cache), *summary_table(outcome.summary)]
+    share = outcome.summary.get("pseudo_depth_share")
+    if share is not None:
         rows.append(("pseudo-depth", f"{share:.0%} of the pixels"))
     width = max(len(label) for label, _ in rows)
-    print("\n".join(f"{label:<{width}}  {text}" for label, text in rows))
-    return name, summary
+    return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)

@@ -42,6 +42,17 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
+def part_or_whole(text: str) -> int | tuple[int, int]:
+    """Read ``A:B`` as (A, B), a half-open range of frames with A below B, or a whole number from 1 on."""
+    if ":" not in text:
+        return whole(1)(text)
+    match = re.fullmatch(r"([0-9]{0,9}):([0-9]{1,9})", text)
+    first, end = (int(match[1] or 0), int(match[2])) if match else (0, 0)
+    if not first < end:
+        raise argparse.ArgumentTypeError(f"'{text}' is no part of a recording; expected A:B, from A up to before B")
+    return first, end
+
+
 def one_of_or_positive(*words: str) -> Callable[[str], str | float]:
     """Return a reader of one of some words or a finite number above 0."""
 

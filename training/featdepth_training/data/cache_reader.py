@@ -20,6 +20,7 @@ from featdepth_training.data.shards import (
     SUMMARY,
     PseudoDepthIndex,
     ShardIndex,
+    decode_picture,
     index_name,
     pseudo_depth_name,
     read_description,
@@ -44,6 +45,8 @@ class CacheReader:
     row: NDArray[np.int32]
     offset: dict[str, NDArray[np.int64]]
     crc: dict[str, NDArray[np.uint32]]
+    length: dict[str, NDArray[np.int64]]
+    centre: NDArray[np.bool_] | None
     stretch: NDArray[np.int64]
     stamps_ns: NDArray[np.int64]
     cameras: NDArray[np.float64]
@@ -88,6 +91,8 @@ class CacheReader:
             row=np.array([row for _, row, _ in entries], np.int32),
             offset={n: o for n, o in offset.items() if (o >= 0).any()},
             crc={n: np.array([m["crc32"].get(n, 0) for m in metas], np.uint32) for n in FIELDS},
+            length={n: np.array([m.get("length", {}).get(n, 0) for m in metas], np.int64) for n in FIELDS},
+            centre=np.array([m["centre"] for m in metas], bool) if all("centre" in m for m in metas) else None,
             stretch=np.array([m["stretch"] for m in metas], np.int64),
             stamps_ns=np.array([m["stamp_ns"] for m in metas], np.int64),
             cameras=np.array([m["camera"] for m in metas], np.float64),
@@ -111,7 +116,10 @@ class CacheReader:
         return name in self.offset
 
     def clips(self, frames: int, gap: int) -> NDArray[np.int32]:
-        """(M, frames) numbers of the frames of each clip, in the order of the first."""
+        """(M, frames) numbers of the frames of each clip, in the order of the first.
+
+        Of a cache made by a split file, those whose middle frame (of two the later one) the file names.
+        """
         order = np.argsort(self.stretch, kind="stable").astype(np.int32)
         span = (frames - 1) * gap
         if span >= len(order):
@@ -119,6 +127,8 @@ class CacheReader:
         starts = np.arange(len(order) - span)
         whole = starts[self.stretch[order[starts]] == self.stretch[order[starts + span]]]
         clips = order[whole[:, None] + np.arange(frames) * gap]
+        if self.centre is not None:
+            clips = clips[self.centre[clips[:, frames // 2]]]
         by_first: NDArray[np.int32] = clips[np.argsort(clips[:, 0], kind="stable")]
         return by_first
 
@@ -176,10 +186,12 @@ class CacheReader:
 
     def _read(self, file: int, name: str, number: int, into: NDArray[Any]) -> None:
         """Read one array in place; its checksum is compared the first time."""
-        view = into.data.cast("B")
+        length = int(self.length[name][number])
+        view = memoryview(bytearray(length)) if length else into.data.cast("B")
         # Straight into the clip: faster than a memory map, and a file that has become shorter is no bus error.
         read = os.preadv(file, [view], int(self.offset[name][number]))
-        if read != view.nbytes or (not self.checked[number] and zlib.crc32(view) != int(self.crc[name][number])):
+        whole = read == view.nbytes and (self.checked[number] or zlib.crc32(view) == int(self.crc[name][number]))
+        if not whole or (length and not decode_picture(view, into)):
             shard = self.shards[int(self.shard[number])].number
             raise RecordingError(
                 f"shard {tar_name(shard)} of {self.store} is damaged at the {name} of frame {number}; delete it and "

@@ -4,7 +4,8 @@
 
     shard_0000n.tar     one sample a frame, each frame once. Fields: ``image.npy`` (H, W, 3) uint8 RGB, ``meta.json``,
                         and where known ``partner.npy`` (H, W, 3) uint8 RGB, ``depth.npy`` (H, W) float16 metres
-                        (inf: nothing there, NaN: unknown)
+                        (inf: nothing there, NaN: unknown). Of a cache that is stored so, ``image.jpg`` and
+                        ``partner.jpg`` (or ``.png``) take the place of the arrays
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
 and, where it was asked for, ``pseudo_depth_0000n.npy`` (N, H, W) float16, what `pseudo_depth` found for its N frames,
@@ -12,8 +13,8 @@ with a .json of its own, written last, that names the shard and the matcher it c
 
 ``meta.json`` holds ``name``, ``stamp_ns``, ``stretch`` (frames of one stretch are neighbours in the order they are
 stored in; no sample may join frames of two), ``camera`` (fx, fy, cx, cy in pixels, of both images), ``pose``
-(4x4 T_world_camera or null) and ``T_partner_camera`` (4x4 metres or null). The .json is written last: a shard without
-one does not exist.
+(4x4 T_world_camera or null) and ``T_partner_camera`` (4x4 metres or null). Frames of a split file have ``centre``: true
+for those the file names, false for their neighbours. The .json is written last: a shard without one does not exist.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,13 @@ from featdepth_ros.errors import ConfigError, MissingDependencyError, RecordingE
 from featdepth_training.data.store import Store
 
 FORMAT = 3
+#: Of caches whose images are files of pictures: what reads format 3 alone refuses them.
+ENCODED_FORMAT = 4
+#: How images are stored: plain arrays, which are read fastest, or pictures, which take less room.
+Storage = Literal["raw", "jpeg", "png"]
+SUFFIXES: dict[str, str] = {"raw": "npy", "jpeg": "jpg", "png": "png"}
+#: Quality of JPEG: of compressed camera images it changes little more than they were changed before.
+JPEG_QUALITY = 95
 DESCRIPTION = "cache.json"
 SUMMARY = "summary.json"
 #: The arrays of a sample, and their types.
@@ -60,6 +69,7 @@ class CachedFrame:
         depth: (H, W) metres; inf: nothing there, NaN: unknown.
         partner: (H, W, 3) uint8 RGB of the stereo partner, seen with the same intrinsics.
         T_partner_camera: (4, 4), metres.
+        centre: whether a split file names the frame; None: there is no such file.
     """
 
     image: NDArray[np.uint8]
@@ -71,6 +81,7 @@ class CachedFrame:
     depth: NDArray[np.floating] | None = None
     partner: NDArray[np.uint8] | None = None
     T_partner_camera: NDArray[np.float64] | None = None
+    centre: bool | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays to store, by field."""
@@ -86,6 +97,7 @@ class CachedFrame:
             "camera": [float(v) for v in self.camera],
             "pose": _matrix(self.pose),
             "T_partner_camera": _matrix(self.T_partner_camera),
+            **({} if self.centre is None else {"centre": self.centre}),
         }
 
 
@@ -109,7 +121,12 @@ def index_name(number: int) -> str:
 
 
 def write_shard(
-    store: Store, number: int, first: int, frames: Sequence[CachedFrame], state: Mapping[str, Any] | None = None
+    store: Store,
+    number: int,
+    first: int,
+    frames: Sequence[CachedFrame],
+    state: Mapping[str, Any] | None = None,
+    storage: Storage = "raw",
 ) -> None:
     """Write one shard whole.
 
@@ -119,6 +136,7 @@ def write_shard(
         first: number of its first frame in the cache; the samples' keys count from there.
         frames: at least one, all of one size.
         state: plain values kept in the index: what a writer needs to go on after this shard.
+        storage: of the images; depth is stored as it is.
 
     Raises:
         RecordingError: no space left, or the store failed otherwise.
@@ -135,15 +153,14 @@ def write_shard(
         with open(partial, "wb") as file, TarWriter(file, user="", group="", mtime=0.0) as writer:
             for row, frame in enumerate(frames):
                 arrays, meta = frame.arrays(), frame.meta()
-                content = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+                content = {_field(name, storage): _content(name, array, storage) for name, array in arrays.items()}
                 key = f"{first + row:08d}"
                 writer.write({"__key__": key, **content, "meta.json": json.dumps(meta).encode()})
-                sums = {name: zlib.crc32(array.data.cast("B")) for name, array in arrays.items()}
-                entries.append({"key": key, **meta, "crc32": sums})
+                entries.append({"key": key, **meta, **_sums(arrays, content, storage)})
         offsets = _offsets(partial)
         size = partial.stat().st_size
     for entry in entries:
-        entry["offset"] = {name: offsets[f"{entry['key']}.{name}.npy"] for name in entry["crc32"]}
+        entry["offset"] = {name: offsets[f"{entry['key']}.{_field(name, storage)}"] for name in entry["crc32"]}
     index = {
         "format": FORMAT,
         "bytes": size,
@@ -154,6 +171,50 @@ def write_shard(
     store.write(index_name(number), json.dumps(index).encode())
 
 
+def _encoded(name: str, storage: Storage) -> bool:
+    return storage != "raw" and FIELDS[name] is np.uint8
+
+
+def _field(name: str, storage: Storage) -> str:
+    return f"{name}.{SUFFIXES[storage] if _encoded(name, storage) else 'npy'}"
+
+
+def _content(name: str, array: NDArray[Any], storage: Storage) -> bytes:
+    return encode_picture(array, storage) if _encoded(name, storage) else _npy(array)
+
+
+def _sums(arrays: Mapping[str, NDArray[Any]], content: Mapping[str, bytes], storage: Storage) -> dict[str, Any]:
+    """Checksums of what lies at the offsets, and the lengths of pictures in bytes."""
+    sums: dict[str, int] = {}
+    lengths: dict[str, int] = {}
+    for name, array in arrays.items():
+        data = content[_field(name, storage)]
+        sums[name] = zlib.crc32(data if _encoded(name, storage) else array.data.cast("B"))
+        if _encoded(name, storage):
+            lengths[name] = len(data)
+    return {"crc32": sums, **({"length": lengths} if lengths else {})}
+
+
+def encode_picture(image: NDArray[np.uint8], storage: Storage) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as PNG (no loss, quickest level) or JPEG (`JPEG_QUALITY`, full colour resolution)."""
+    if storage == "png":
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    else:
+        whole = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, whole]
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(f".{SUFFIXES[storage]}", bgr, options)[1].tobytes())
+
+
+def decode_picture(content: bytes | memoryview, into: NDArray[np.uint8]) -> bool:
+    """Decode what `encode_picture` gave into an array of its shape; False when it is no such picture."""
+    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None or bgr.shape != into.shape:
+        return False
+    cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=into)
+    return True
+
+
 def _npy(array: NDArray[Any]) -> bytes:
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array, allow_pickle=False)
@@ -161,7 +222,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _offsets(path: Path) -> dict[str, int]:
-    """Where the values of each .npy member begin, bytes from the start of the tar."""
+    """Where the values of each .npy member, and each picture, begin: bytes from the start of the tar."""
     offsets: dict[str, int] = {}
     with tarfile.open(path, "r:") as tar:
         for member in tar:
@@ -172,6 +233,8 @@ def _offsets(path: Path) -> dict[str, int]:
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 read(content)
                 offsets[member.name] = member.offset_data + content.tell()
+            elif member.name.endswith((".jpg", ".png")):
+                offsets[member.name] = member.offset_data
     return offsets
 
 
@@ -272,7 +335,7 @@ def read_description(store: Store) -> dict[str, Any] | None:
         description: dict[str, Any] = json.loads(content)
     except ValueError as error:
         raise RecordingError(f"{DESCRIPTION} of {store} is damaged: {error}; prepare the cache again") from error
-    if description.get("format") != FORMAT:
+    if description.get("format") not in (FORMAT, ENCODED_FORMAT):
         older = " (.npy shards of an earlier version)" if description.get("format") in (1, 2) else ""
         raise RecordingError(
             f"{store} holds a cache of format {description.get('format')}{older}, this version reads format {FORMAT}; "
@@ -288,7 +351,8 @@ def describe(store: Store, description: Mapping[str, Any]) -> None:
         ConfigError: the store holds a cache made from another description; the message says what differs.
         RecordingError: it holds a cache of an older format.
     """
-    described = json.loads(json.dumps({"format": FORMAT, **description}))
+    encoded = description.get("storage", "raw") != "raw"
+    described = json.loads(json.dumps({"format": ENCODED_FORMAT if encoded else FORMAT, **description}))
     existing = read_description(store)
     if existing is None:
         store.write(DESCRIPTION, json.dumps(described, indent=1).encode())

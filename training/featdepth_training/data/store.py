@@ -21,6 +21,10 @@ from featdepth_ros.files import atomic_path
 LOCAL_COPIES = "FEATDEPTH_SHARDS"
 
 
+class NoSpaceError(RecordingError):
+    """The disk is full: what comes next could not be written either."""
+
+
 class Store:
     """Files below one folder or URL.
 
@@ -224,8 +228,8 @@ def local_copies() -> Path:
 
 def _storage_error(what: str, error: Exception) -> RecordingError | MissingDependencyError:
     if isinstance(error, ImportError):
-        return MissingDependencyError(f"{what}: {error}")
+        return MissingDependencyError(f"{what}: {error}; pip install 'featdepth_ros[s3]' brings what s3:// needs")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RecordingError(f"{what}: no space is left; free some and run again: finished shards stay as they are")
+        return NoSpaceError(f"{what}: no space is left; free some and run again: finished shards stay as they are")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return RecordingError(f"{what}: {reason}")

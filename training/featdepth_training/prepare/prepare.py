@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ConfigError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.plausibility import implausible
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording
-from featdepth_training.data.shards import SUMMARY, CachedFrame, describe, read_indices, write_shard
+from featdepth_training.data.shards import SUMMARY, CachedFrame, Storage, describe, read_indices, write_shard
 from featdepth_training.data.store import Store
 from featdepth_training.prepare.rectify import Rectifier
 from featdepth_training.prepare.selection import SelectionConfig, Selector
+from featdepth_training.prepare.summary import summarise
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class PrepareConfig:
         stereo: store each frame's stereo partner; frames without one are left out.
         keep_static: keep frames in which nothing moves, each as a stretch of its own.
         selection: which frames are kept.
+        part: (first, end) of the recording's frames, counted from 0, that are read at all; the end is not. None: all.
+        listed: numbers of the frames that a split file names, as their names have them. They and their neighbours are
+            kept whatever `selection` says: a published split was chosen by others. None: there is no such file.
+        storage: of the images.
     """
 
     height: int = 192
@@ -41,17 +46,33 @@ class PrepareConfig:
     stereo: bool = False
     keep_static: bool = False
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    part: tuple[int, int] | None = None
+    listed: tuple[int, ...] | None = None
+    storage: Storage = "raw"
 
     def __post_init__(self) -> None:
         if self.height < 64 or self.width < 64:
             raise ConfigError(f"the cached size is {self.height}x{self.width}; expected at least 64x64")
         if self.frames < 1 or self.shard_frames < 1:
             raise ConfigError(f"frames is {self.frames}, shard_frames {self.shard_frames}; expected at least 1")
+        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
+            raise ConfigError(f"the part is {self.part[0]}:{self.part[1]}; expected A:B with 0 <= A < B")
 
     @property
     def shortest(self) -> int:
         """Frames of the shortest stretch that is kept."""
         return 1 if self.stereo or self.keep_static else self.frames
+
+    def described(self) -> dict[str, Any]:
+        """Plain values for ``cache.json``: what was not asked for is left out, so that earlier caches say the same."""
+        values = asdict(self)
+        unset = {"part": None, "listed": None, "storage": "raw"}
+        return {key: value for key, value in values.items() if key not in unset or value != unset[key]}
+
+    def count_in(self, recording: Recording) -> int:
+        """How many frames of a recording are read."""
+        first, end = self.part or (0, len(recording))
+        return max(min(end, len(recording)) - first, 0)
 
 
 def prepare(
@@ -81,6 +102,12 @@ def prepare(
         raise CalibrationError(
             f"'{recording.name}' has no calibration; give --camera FILE or --camera fx,fy,cx,cy (pixels of the images)"
         )
+    reason = implausible(recording.camera)
+    if reason is not None:
+        raise CalibrationError(f"the calibration of '{recording.name}' is not used: {reason}; give --camera")
+    if not config.count_in(recording):
+        first, end = config.part or (0, 0)
+        raise RecordingError(f"'{recording.name}' has {len(recording)} frames, and none from {first} to {end - 1}")
     if config.stereo and recording.partner_name is None:
         raise ConfigError(f"'{recording.name}' was opened without a stereo partner; open_recording takes partner=")
     store = Store(output)
@@ -91,7 +118,7 @@ def prepare(
         "partner": recording.partner_name,
         "camera_model": asdict(recording.camera),
     }
-    describe(store, {**source, **asdict(config)})
+    describe(store, {**source, **config.described()})
     done = store.read(SUMMARY)
     if done is not None:
         finished: dict[str, Any] = json.loads(done)
@@ -109,7 +136,11 @@ class _Run:
         self.rectify = Rectifier((config.height, config.width), config.stereo)
         self.size: tuple[int, int] | None = None
         self.finished = {index.number: index for index in read_indices(store)}
-        self.shards = self.written = self.read = self.stretches = 0
+        self.shards = self.written = self.stretches = 0
+        self.first, self.end = config.part or (0, len(recording))
+        self.read = self.first
+        self.centres = None if config.listed is None else frozenset(config.listed)
+        self.last_number: int | None = None
         self.unreadable: list[dict[str, str]] = []
         self.stretch, self.stretch_written = -1, False
         self.camera: CameraModel | None = None
@@ -119,8 +150,8 @@ class _Run:
     def run(self, camera: CameraModel, progress: Callable[[int], None] | None) -> dict[str, Any]:
         """Read what is not yet in a finished shard, write it, and return the summary."""
         self._resume()
-        if progress is not None and self.read:
-            progress(self.read)
+        if progress is not None and self.read > self.first:
+            progress(self.read - self.first)
         began, before = time.perf_counter(), self.read
         for frame in self._frames():
             if progress is not None:
@@ -133,15 +164,26 @@ class _Run:
         if self.ready:
             self._commit()
         seconds = time.perf_counter() - began
-        return self._summary(seconds, (self.read - before) / seconds if self.read > before else None)
+        fps = (self.read - before) / seconds if self.read > before else None
+        summary = summarise(self.recording, self.store, self.config, self.selector.counts, self.unreadable)
+        summary |= {"seconds": round(seconds, 3), "fps": None if fps is None else round(fps, 2)}
+        self.store.write(SUMMARY, json.dumps(summary, indent=1).encode())
+        return summary
 
     def _frames(self) -> Iterator[Frame]:
         """The frames from number ``self.read`` on; ``read`` counts broken ones too."""
         start, known = self.read, len(self.unreadable)
+        if start >= self.end:
+            return
         for number, frame in enumerate(self.recording.frames_from(start)):
             self.unreadable[known:] = [{"name": s.name, "reason": s.reason} for s in self.recording.skipped]
-            self.read = start + number + 1 + len(self.recording.skipped)
+            read = start + number + 1 + len(self.recording.skipped)
+            if read > self.end:
+                return
+            self.read = read
             yield frame
+            if read == self.end:
+                return
         self.unreadable[known:] = [{"name": s.name, "reason": s.reason} for s in self.recording.skipped]
 
     def _take(self, frame: Frame, camera: CameraModel) -> None:
@@ -153,6 +195,9 @@ class _Run:
         if self.config.stereo and frame.partner is None:
             counts["without_partner"] += 1
             return
+        if self.centres is not None:
+            self._take_listed(frame, camera, self.centres)
+            return
         verdict = self.selector.judge(frame.image, frame.stamp_ns)
         if verdict == "blurred" or (verdict == "static" and not self.config.keep_static):
             return
@@ -163,9 +208,32 @@ class _Run:
             self.ready.append(replace(stored, stretch=self.stretches - 1))
             return
         if verdict != "kept" or self.stretch < 0 or camera != self.camera:
-            self._close_stretch()
-            self.stretch, self.stretch_written = self.stretches, False
-            self.stretches += 1
+            self._begin_stretch()
+        self._append(stored, camera)
+
+    def _take_listed(self, frame: Frame, camera: CameraModel, centres: frozenset[int]) -> None:
+        """Keep a frame that a split file names, or a neighbour of one; a hole in the numbers ends the stretch."""
+        if not frame.name.isdecimal():
+            raise ConfigError(
+                f"frames of '{self.recording.name}' are named like '{frame.name}'; a split file counts frames whose "
+                "names are numbers, as KITTI's are"
+            )
+        number = int(frame.name)
+        if not centres & {number - 1, number, number + 1}:
+            self.selector.counts["not_listed"] += 1
+            return
+        self.selector.counts["kept"] += 1
+        if self.stretch < 0 or self.last_number != number - 1 or camera != self.camera:
+            self._begin_stretch()
+        self.last_number = number
+        self._append(replace(self.rectify(frame, camera), centre=number in centres), camera)
+
+    def _begin_stretch(self) -> None:
+        self._close_stretch()
+        self.stretch, self.stretch_written = self.stretches, False
+        self.stretches += 1
+
+    def _append(self, stored: CachedFrame, camera: CameraModel) -> None:
         self.camera = camera
         self.pending.append(replace(stored, stretch=self.stretch))
         if self.stretch_written or len(self.pending) >= self.config.shortest:
@@ -180,7 +248,8 @@ class _Run:
     def _commit(self) -> None:
         # Frames get ready only together with all that were pending, so nothing is pending here.
         if self.shards not in self.finished:  # it may be behind one that was lost
-            write_shard(self.store, self.shards, self.written, self.ready, self._state())
+            state, storage = self._state(), self.config.storage
+            write_shard(self.store, self.shards, self.written, self.ready, state, storage)
         self.shards += 1
         self.written += len(self.ready)
         self.ready = []
@@ -193,6 +262,7 @@ class _Run:
             "stretch": self.stretch,
             "stretch_written": self.stretch_written,
             "unreadable": list(self.unreadable),
+            "last_number": self.last_number,
             "selector": self.selector.state_dict(),
         }
 
@@ -209,74 +279,7 @@ class _Run:
         self.read, self.stretches, self.stretch = state["read"], state["stretches"], state["stretch"]
         self.size, self.stretch_written = tuple(state["size"]), state["stretch_written"]
         self.unreadable = list(state["unreadable"])
+        self.last_number = state.get("last_number")
         self.selector.load_state_dict(state["selector"])
         # A camera that changes between two runs is not distinguished from one that stays; a recording has one camera.
         self.camera = self.recording.camera
-
-    def _summary(self, seconds: float, fps: float | None) -> dict[str, Any]:
-        indices = read_indices(self.store)
-        frames = [frame for index in indices for frame in index.frames]
-        lengths = Counter(frame["stretch"] for frame in frames).values()
-        longest = max(3, self.config.frames)
-        clips = {n: sum(max(length - n + 1, 0) for length in lengths) for n in range(1, longest + 1)}
-        counts = self.selector.counts
-        summary = {
-            "recording": self.recording.name,
-            "frames": len(self.recording),
-            "kept": len(frames),
-            "stretches": len(lengths),
-            "clips": clips[self.config.frames],
-            "clips_by_frames": {str(n): count for n, count in clips.items()},
-            "size": [self.config.height, self.config.width],
-            "with_partner": sum("partner" in frame["offset"] for frame in frames),
-            "with_depth": sum("depth" in frame["offset"] for frame in frames),
-            "with_pose": sum(frame["pose"] is not None for frame in frames),
-            "shards": len(indices),
-            "bytes": sum(index.bytes for index in indices),
-            "selected": {name: counts[name] for name in sorted(counts)},
-            "unreadable": self.unreadable,
-            "notes": list(self.recording.notes),
-            "seconds": round(seconds, 3),
-            "fps": None if fps is None else round(fps, 2),
-        }
-        if not frames:
-            raise RecordingError(
-                f"'{self.recording.name}' gave no clip of {self.config.shortest} frames: {summary['selected']}, "
-                f"{len(self.unreadable)} unreadable. Is the camera standing still "
-                "(prepare --keep-static keeps such frames), or is the rate too low?"
-            )
-        self.store.write(SUMMARY, json.dumps(summary, indent=1).encode())
-        return summary
-
-
-def summary_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Lines for a terminal: what it is, what it says."""
-    words = {
-        "static": "nothing moves",
-        "blurred": "blurred",
-        "other_size": "of another size",
-        "without_partner": "without a stereo partner",
-        "too_short": "in stretches that are too short",
-    }
-    cuts = {"gap": "gap in time", "cut": "cut", "too_far": "moved too far"}
-    chosen, unreadable = summary["selected"], summary["unreadable"]
-    height, width = summary["size"]
-    clips = ", ".join(f"{count} of {n}" for n, count in summary["clips_by_frames"].items())
-    rows = [
-        ("frames read", str(summary["frames"])),
-        *((f"left out, {text}", str(chosen[name])) for name, text in words.items() if chosen.get(name)),
-        *([("left out, unreadable", f"{len(unreadable)} ({_names(unreadable)})")] if unreadable else []),
-        ("kept", f"{summary['kept']} of {height}x{width}, {summary['with_partner']} with partner, "
-                 f"{summary['with_depth']} with depth, {summary['with_pose']} with pose"),
-        ("stretches", f"{summary['stretches']}" + "".join(
-            f", {text} {chosen[name]}" for name, text in cuts.items() if chosen.get(name))),
-        ("clips, by frames", clips),
-        ("written", f"{summary['shards']} shard(s), {summary['bytes'] / 1e6:.1f} MB"
-                    + (f", {summary['fps']} frames/s" if summary["fps"] else "")),
-    ]  # fmt: skip
-    return rows
-
-
-def _names(unreadable: list[dict[str, str]]) -> str:
-    shown = [entry["name"] for entry in unreadable[:5]]
-    return ", ".join(shown) + (", ..." if len(unreadable) > len(shown) else "")

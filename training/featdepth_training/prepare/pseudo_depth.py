@@ -31,6 +31,9 @@ LOOK_BACK, ENOUGH = (13, 9, 18, 6, 4, 3, 2, 1), 3
 LEAST_PARALLAX_PX, LEAST_MEDIAN_PX = 2.0, 4.0
 #: Flow there and back must meet within this, and the epipolar line lie no farther away, pixels.
 CONSISTENT_PX, EPIPOLAR_PX = 1.0, 1.0
+#: Matches that vote between the four motions of an essential matrix. The motions come from the matrix alone: more
+#: voters give the same maps, and took 70 % of the time of matching.
+VOTERS = 400
 #: Least share of pixels that a pair must explain.
 LEAST_SHARE = 0.2
 #: Estimates of one pixel that differ from their mean by more than this (of the logarithm) are dropped.
@@ -130,7 +133,11 @@ def _triangulate(image: Grey, earlier: Grey, K: NDArray[np.float64], flow: Calla
     E, agrees = cv2.findEssentialMat(pixels[some], matches[some], K, cv2.USAC_MAGSAC, 0.999, 0.5)
     if E is None or E.shape != (3, 3):
         return None
-    _, R, t, _ = cv2.recoverPose(E, pixels[some], matches[some], K, mask=agrees)
+    voters = some[np.flatnonzero(agrees)]
+    if not len(voters):
+        return None
+    voters = voters[:: max(1, len(voters) // VOTERS)]
+    _, R, t, _ = cv2.recoverPose(E, pixels[voters], matches[voters], K)
     # With a ray r seen at q after X -> R X + t: (R r)_xy z + t_xy = q ((R r)_z z + t_z), two equations for z.
     f, centre = np.array([K[0, 0], K[1, 1]]), K[:2, 2]
     rays = np.concatenate((((np.stack((x, y), -1) - centre) / f), np.ones((height, width, 1))), -1) @ R.T

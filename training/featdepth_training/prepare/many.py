@@ -1,0 +1,292 @@
+"""Many recordings into caches: several at once, past those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.errors import FeatDepthError, RecordingError
+from featdepth_ros.recordings.recording import Recording
+from featdepth_training.data.shards import DESCRIPTION, SUMMARY
+from featdepth_training.data.store import NoSpaceError, Store
+from featdepth_training.prepare.inputs import Input, local_copy, named, open_input
+from featdepth_training.prepare.prepare import prepare
+from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
+
+#: File of a cache that says which remote input it was made from, once it is complete.
+ORIGIN = "origin.json"
+#: How often the parent looks at the count of frames, seconds.
+_LOOK_S = 0.2
+
+#: Called with the number of frames done since the last call.
+Progress = Callable[[int], None]
+
+
+class StoppedError(FeatDepthError):
+    """The work was stopped from outside; what is finished stays."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an input.
+
+    Attributes:
+        given: the input.
+        summary: of its cache; None when it could not be used.
+        reason: in words, why not.
+    """
+
+    given: Input
+    summary: dict[str, Any] | None
+    reason: str = ""
+
+
+def survey(given: Input) -> tuple[str, int]:
+    """Return the name of a recording and how many of its frames will be read; of a remote one by its URL, 0 frames.
+
+    Raises:
+        FeatDepthError: it cannot be opened.
+    """
+    if given.remote:
+        return Path(given.path.rstrip("/")).stem, 0
+    with _quiet():  # what is to be said is said when it is prepared
+        recording = open_input(given, Path(given.path))
+    return recording.name, given.config.count_in(recording)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger(Recording.__module__)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def prepare_input(given: Input, progress: Progress) -> dict[str, Any]:
+    """Make the cache of one input and return its summary.
+
+    Raises:
+        FeatDepthError: it cannot be used; see `prepare`.
+    """
+    store = Store(given.cache)
+    finished = _finished(given, store)
+    if finished is not None:
+        return finished
+    with local_copy(given) as path:
+        summary = prepare(open_input(given, path), given.cache, given.config, progress)
+    if given.pseudo_depth:
+        summary = {**summary, "pseudo_depth_share": round(write_pseudo_depth(given.cache), 4)}
+    if given.remote:
+        store.write(ORIGIN, json.dumps(_origin(given)).encode())
+    return summary
+
+
+def _origin(given: Input) -> dict[str, Any]:
+    asked = {**given.config.described(), "pseudo_depth": given.pseudo_depth, "topic": given.topic}
+    asked |= {"camera": given.camera, "partner": given.partner, "rate_hz": given.rate_hz}
+    plain: dict[str, Any] = json.loads(json.dumps({"input": given.path, **asked}))
+    return plain
+
+
+def _finished(given: Input, store: Store) -> dict[str, Any] | None:
+    """The summary of a cache that this very remote input has given before, so that it need not be fetched again."""
+    if not given.remote:
+        return None
+    origin, summary = store.read(ORIGIN), store.read(SUMMARY)
+    if origin is None or summary is None or json.loads(origin) != _origin(given):
+        return None
+    known: dict[str, Any] = json.loads(summary)
+    whole = store.read(DESCRIPTION) is not None and len(store.names("shard_", ".json")) == known["shards"]
+    return known if whole else None
+
+
+class Preparation:
+    """Makes the caches of many inputs, ``jobs`` at a time. A context manager; `survey` comes first, then `prepare`.
+
+    Inputs that lie below their output are named by their recordings, equal names in the order of the inputs, usable or
+    not: the same command gives the same names.
+
+    Args:
+        inputs: at least one.
+        jobs: processes; with 1 all is done in this one.
+        strict: the first that cannot be used is an error.
+
+    Attributes:
+        usable: inputs that could be opened, named.
+        frames: of these, to be read in all (remote ones not counted).
+    """
+
+    def __init__(self, inputs: list[Input], jobs: int = 1, strict: bool = False) -> None:
+        self.inputs, self.strict = inputs, strict
+        self.usable: list[Input] = []
+        self.frames = 0
+        jobs = min(jobs, len(inputs))
+        self._workers: _Here | _Pool = _Here() if jobs < 2 else _Pool(jobs)
+
+    def __enter__(self) -> Preparation:
+        self._workers.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        self._workers.__exit__(kind)
+
+    def survey(self) -> list[Outcome]:
+        """Open every input, and return those that cannot be used.
+
+        Raises:
+            FeatDepthError: with ``strict``, why the first of them cannot.
+        """
+        results = dict(self._workers.map(survey, self.inputs, _ignored))
+        opened = {number: result for number, result in results.items() if isinstance(result, tuple)}
+        numbers = range(len(self.inputs))
+        names = [opened[k][0] if k in opened else Path(self.inputs[k].path).stem for k in numbers]
+        inputs = named(self.inputs, names)
+        self.usable = [inputs[k] for k in numbers if k in opened]
+        self.frames = sum(count for _, count in opened.values())
+        return [self._left_out(inputs[k], results[k]) for k in numbers if k not in opened]
+
+    def prepare(self, progress: Progress) -> Iterator[Outcome]:
+        """Make the caches, and yield what became of each input as it ends.
+
+        Args:
+            progress: called with the number of frames done since the last call.
+
+        Raises:
+            FeatDepthError: with ``strict``, why an input cannot be used.
+            NoSpaceError: no space is left; nothing else could be written either.
+        """
+        for number, result in self._workers.map(_prepare, self.usable, progress):
+            given = self.usable[number]
+            if isinstance(result, dict):
+                yield Outcome(given, result)
+            elif isinstance(result, NoSpaceError):
+                raise result
+            else:
+                yield self._left_out(given, result)
+
+    def _left_out(self, given: Input, error: FeatDepthError | OSError) -> Outcome:
+        if isinstance(error, StoppedError):
+            raise KeyboardInterrupt
+        if self.strict:
+            raise error
+        return Outcome(given, None, str(error))
+
+
+def _ignored(_frames: int) -> None:
+    """A progress that nobody sees."""
+
+
+def _prepare(given: Input) -> dict[str, Any]:
+    return prepare_input(given, _Shared.count)
+
+
+class _Shared:
+    """What the processes share: the count of frames, and the wish to stop."""
+
+    counter: Any = None
+    stop: Any = None
+    own: Progress | None = None
+
+    @classmethod
+    def join(cls, counter: Any, stop: Any, threads: int) -> None:
+        """Begin in a process of a pool: the parent answers Ctrl-C, and the cores are shared out."""
+        import cv2
+        import torch
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        cls.counter, cls.stop = counter, stop
+        cv2.setNumThreads(threads)
+        torch.set_num_threads(threads)
+
+    @classmethod
+    def count(cls, frames: int) -> None:
+        """Count frames; raises `StoppedError` when the parent wants that, or is no more."""
+        if cls.own is not None:
+            cls.own(frames)
+            return
+        with cls.counter.get_lock():
+            cls.counter.value += frames
+        parent = multiprocessing.parent_process()
+        if cls.stop.is_set() or (parent is not None and not parent.is_alive()):
+            raise StoppedError("stopped; finished shards stay, and the same command goes on after them")
+
+
+def _called(function: Callable[[Input], Any], given: Input) -> Any:
+    """The result, or the error as a value: it passes between processes without a traceback."""
+    try:
+        return function(given)
+    except (FeatDepthError, OSError) as error:
+        return error
+
+
+class _Here:
+    """Does the work in this process."""
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _Shared.own = None
+
+    def map(
+        self, function: Callable[[Input], Any], inputs: list[Input], progress: Progress
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield number and result of each input."""
+        _Shared.own = progress
+        for number, given in enumerate(inputs):
+            yield number, _called(function, given)
+
+
+class _Pool:
+    """Does the work in processes of their own. They are started anew: a fork would copy the locks of threads."""
+
+    def __init__(self, jobs: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._seen = 0
+        self._counter, self._stop = context.Value("q", 0), context.Event()
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        given = (self._counter, self._stop, threads)
+        self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_Shared.join, initargs=given)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is not None:
+            self._stop.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def map(
+        self, function: Callable[[Input], Any], inputs: list[Input], progress: Progress
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield number and result of each input, as they end."""
+        called = partial(_called, function)
+        waiting: dict[Future[Any], int] = {self._executor.submit(called, given): k for k, given in enumerate(inputs)}
+        while waiting:
+            done, _ = wait(waiting, _LOOK_S, "FIRST_COMPLETED")
+            with self._counter.get_lock():
+                count = self._counter.value
+            progress(count - self._seen)
+            self._seen = count
+            for future in done:
+                number = waiting.pop(future)
+                try:
+                    yield number, future.result()
+                except BrokenProcessPool as error:
+                    raise RecordingError(
+                        "a process was ended from outside (when memory ran out: fewer --jobs); finished shards stay, "
+                        "and the same command goes on after them"
+                    ) from error
