@@ -12,6 +12,7 @@ DESCRIPTION = (
 )
 EXAMPLE = """  featdepth train --config compact_rendered --output runs/compact
   featdepth train --config compact_rendered --output runs/compact --resume
+  featdepth train --config recording --finetune compact --output runs/mine --resume auto
   featdepth train --config my.yaml --output runs/mine --finetune compact optimiser.lr=1e-4"""
 
 #: Exit code when the run was asked to stop before its end; its state is saved.
@@ -23,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE|RECIPE", help="YAML file or name of a recipe")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the run")
     parser.add_argument(
-        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="auto|CHECKPOINT",
+        help="go on from the newest checkpoint, or from this one; auto: where there is none, start",
     )
     parser.add_argument("--finetune", metavar="W", help="weights to start from (a file, or the name of shipped ones)")
     parser.add_argument(
@@ -50,8 +55,11 @@ def run(args: argparse.Namespace) -> int:
     if resume and "=" in resume and not Path(resume).exists():
         # ``--resume key=value``: argparse took the first override for the checkpoint.
         resume, overrides = "", [resume, *overrides]
-    if resume is not None and args.finetune:
-        raise FeatDepthError("--resume goes on with a run's weights; --finetune starts from others. Give one of them.")
+    if resume not in (None, "auto") and args.finetune:
+        raise FeatDepthError(
+            "--resume goes on with a run's weights; --finetune starts from others. Give one of them, or --resume auto, "
+            "which starts from --finetune where there is no checkpoint yet."
+        )
     outcome = train(
         config=args.config,
         output=args.output,

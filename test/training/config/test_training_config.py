@@ -50,7 +50,7 @@ AUTO = (
     [
         # values of the wrong kind
         (["optimiser.lr=fast"], "optimiser.lr is 'fast'; expected a number"),
-        (["optimiser.kind=sgd"], "expected one of 'adam', 'adamw'"),
+        (["optimiser.kind=adamx"], "did you mean 'Adam"),
         (["engine.compile=1"], "engine.compile is 1; expected bool"),
         (["engine.threads=true"], "engine.threads is True; expected int"),
         (["model.input_size=[64]"], "model.input_size has 1 entries; expected 2"),

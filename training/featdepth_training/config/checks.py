@@ -7,6 +7,7 @@ import re
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.models.build import architectures
 from featdepth_ros.models.presets import PRESETS
+from featdepth_training.config.optimisers import optimiser_class
 from featdepth_training.config.schema import TrainConfig
 
 
@@ -71,9 +72,10 @@ def _check_model(config: TrainConfig) -> None:
 
 def _check_optimiser(config: TrainConfig) -> None:
     optimiser, schedule = config.optimiser, config.schedule
+    optimiser_class(optimiser.kind)
     if optimiser.lr <= 0:
         raise ConfigError(f"optimiser.lr is {optimiser.lr}; expected a positive number")
-    for name in ("encoder_lr_factor", "pose_lr_factor", "weight_decay", "clip_norm"):
+    for name in ("encoder_lr_factor", "pose_lr_factor", "weight_decay", "clip_norm", "momentum"):
         if getattr(optimiser, name) < 0:
             raise ConfigError(f"optimiser.{name} is {getattr(optimiser, name)}; expected 0 or more")
     if not all(0 <= beta < 1 for beta in optimiser.betas):
@@ -139,8 +141,16 @@ def _check_prepared(config: TrainConfig) -> None:
             "objective.rotation, translation and flow need true motion, which prepared recordings do not promise; "
             "set them to 0 and objective.photometric above 0"
         )
-    if not 0 < prepared.held_out < 1:
-        raise ConfigError(f"data.prepared.held_out is {prepared.held_out}; expected a share between 0 and 1")
+    least = prepared.validation or data.kind == "mixed"
+    if not (0 < prepared.held_out < 1 or (prepared.held_out == 0 and least)):
+        raise ConfigError(
+            f"data.prepared.held_out is {prepared.held_out}; expected a share between 0 and 1, or 0 with caches to "
+            "validate on (data.prepared.validation)"
+        )
+    if not all(0 <= share < 1 for share in prepared.held_outs):
+        raise ConfigError(f"data.prepared.held_outs is {list(prepared.held_outs)}; expected shares from 0 to below 1")
+    if prepared.validation_clips < 0:
+        raise ConfigError(f"data.prepared.validation_clips is {prepared.validation_clips}; expected 0 (all) or more")
     if prepared.shares and min(prepared.shares) <= 0:
         raise ConfigError(f"data.prepared.shares is {list(prepared.shares)}; expected numbers above 0")
     heights = prepared.camera_heights_m

@@ -32,8 +32,8 @@ def _convert(value: Any, annotation: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         inner = [a for a in arguments if a is not type(None)]
         return None if value is None else _convert(value, inner[0], where)
-    if origin is tuple:
-        return _convert_tuple(value, arguments, where)
+    if origin in (tuple, dict):
+        return (_convert_tuple if origin is tuple else _convert_dict)(value, arguments, where)
     if annotation is float and isinstance(value, str):
         # YAML 1.1 reads 1e-4 (no point) as text.
         try:
@@ -57,6 +57,12 @@ def _convert_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[
     if len(arguments) != len(value):
         raise ConfigError(f"{where} has {len(value)} entries; expected {len(arguments)}")
     return tuple(_convert(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, arguments, strict=True)))
+
+
+def _convert_dict(value: Any, _arguments: tuple[Any, ...], where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} is {value!r}; expected keys with values")
+    return {str(key): entry for key, entry in value.items()}
 
 
 def _build(kind: type[T], raw: Any, where: str) -> T:

@@ -6,7 +6,13 @@ The files are read by `loading`. The resolved configuration travels inside every
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from featdepth_training.config.data_schema import AugmentConfig as AugmentConfig
+from featdepth_training.config.data_schema import DataConfig as DataConfig
+from featdepth_training.config.data_schema import PreparedConfig as PreparedConfig
+from featdepth_training.config.data_schema import RenderedConfig as RenderedConfig
+from featdepth_training.config.data_schema import SequenceConfig as SequenceConfig
 
 
 @dataclass(frozen=True)
@@ -66,136 +72,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class RenderedConfig:
-    """Rendered clips: a cache is written once and read from then on (see `rendered`).
-
-    Attributes:
-        cache: folder of the cache; empty: ``<output>/cache``.
-        clips, validation_clips: numbers of clips; validation clips come from other seeds than any training clip.
-        frames: frames a clip.
-        height, width: size they are rendered at, pixels.
-        scenes: kinds of scene.
-        shares: of each kind in the clips; empty: equal.
-        shard_clips: clips a file.
-        seed: of scenes, cameras and paths.
-        baseline_m: distance of a stereo partner to the right of the camera; 0: none.
-        harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
-        camera_height_m: of every car's camera over the road, level ahead, as on one and the same car; nobody goes on
-            foot on its streets. 0: heights and tilts of all kinds.
-    """
-
-    cache: str = ""
-    clips: int = 1000
-    validation_clips: int = 40
-    frames: int = 3
-    height: int = 256
-    width: int = 640
-    scenes: tuple[str, ...] = ("street", "room")
-    shares: tuple[float, ...] = ()
-    shard_clips: int = 20
-    seed: int = 0
-    baseline_m: float = 0.0
-    harsh_light: float = 0.0
-    camera_height_m: float = 0.0
-
-
-@dataclass(frozen=True)
-class PreparedConfig:
-    """Caches that ``featdepth prepare`` wrote.
-
-    Attributes:
-        caches: folders; a cache, or a folder of caches.
-        singles: names of those caches whose frames are taken one by one, each with its stereo partner: pairs too far
-            apart in time to have neighbours.
-        shares: of each cache in the samples; empty: by number of clips.
-        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on,
-            which then gives the depth its scale (``objective.ground``); 0: unknown. Empty: unknown everywhere.
-        held_out: share of each cache's clips, from its end, that is validated on and never trained on.
-    """
-
-    caches: tuple[str, ...] = ()
-    singles: tuple[str, ...] = ()
-    shares: tuple[float, ...] = ()
-    camera_heights_m: tuple[float, ...] = ()
-    held_out: float = 0.05
-
-
-@dataclass(frozen=True)
-class SequenceConfig:
-    """How samples are taken out of clips.
-
-    Attributes:
-        frames: images of a sample, in order of time; 1 for stereo alone and for autoencoders.
-        stereo: take the partner image of a stereo pair along, where a cache holds it.
-        max_gap: largest distance in frames of the clip between neighbours of a sample.
-        standing: share of rendered samples whose images all show the same instant (differing in noise only).
-        reverse: share of samples in reversed order of time.
-    """
-
-    frames: int = 2
-    stereo: bool = False
-    max_gap: int = 1
-    standing: float = 0.08
-    reverse: float = 0.15
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Changes to the samples; none at validation.
-
-    Attributes:
-        zoom: range of the zoom into the rendered frame (1: the whole frame as far as the aspect allows).
-        shift: largest shift of the cut-out from the centre, share of the frame's side.
-        flip: share of samples mirrored left to right.
-        stretch: largest deviation from square pixels, as a share (0.1: aspect between 1/1.1 and 1.1).
-        brightness, contrast, saturation: largest factor minus one, either way.
-        hue: largest turn of the hue circle, share of it.
-        gamma: largest factor minus one of the exponent, either way.
-        grey: share of samples turned grey.
-        blur: share of samples blurred.
-        haze: share of samples with distance-dependent haze.
-        noise: largest standard deviation of pixel noise, of 1.
-        pair_jitter: part of brightness and contrast changes that differs between the two images of a pair.
-    """
-
-    zoom: tuple[float, float] = (1.0, 1.6)
-    shift: float = 0.04
-    flip: float = 0.5
-    stretch: float = 0.12
-    brightness: float = 0.35
-    contrast: float = 0.35
-    saturation: float = 0.5
-    hue: float = 0.1
-    gamma: float = 0.3
-    grey: float = 0.15
-    blur: float = 0.2
-    haze: float = 0.15
-    noise: float = 0.03
-    pair_jitter: float = 0.15
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where samples come from.
-
-    Attributes:
-        kind: the source: ``rendered``, ``prepared``, or ``mixed``, where rendered samples teach through their truth
-            (the supervised terms) and prepared ones without (the others).
-        rendered_share: of rendered samples in a mixed run.
-        rendered, prepared, sequence, augment: their settings.
-        workers: loader processes; 0 loads in the training process.
-    """
-
-    kind: Literal["rendered", "prepared", "mixed"] = "rendered"
-    rendered_share: float = 0.5
-    rendered: RenderedConfig = field(default_factory=RenderedConfig)
-    prepared: PreparedConfig = field(default_factory=PreparedConfig)
-    sequence: SequenceConfig = field(default_factory=SequenceConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    workers: int = 0
-
-
-@dataclass(frozen=True)
 class StageConfig:
     """A stretch of the run at one batch size and one set of image sizes.
 
@@ -224,6 +100,8 @@ class TermsConfig:
         photometric, features, smoothness: without truth (see `selfsupervised`). ``features`` does not train the map
             that it compares.
         warp_scales: of the decoder's scales, those that ``photometric`` and ``smoothness`` act on; 0 is the finest.
+        disp_norm: divide disparities by their mean before their smoothness is measured, so that a small scale is no way
+            to be smooth; None: yes, unless a stereo partner takes part.
         automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
         mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
             target has one source only.
@@ -246,6 +124,7 @@ class TermsConfig:
     smoothness: float = 0.0
     warp_scales: tuple[int, ...] = (0, 1, 2, 3)
     automask: bool | None = None
+    disp_norm: bool | None = None
     mask_outside: bool = False
     pseudo_depth: float = 0.0
     ground: float = 0.0
@@ -279,21 +158,25 @@ class OptimiserConfig:
     """The optimiser.
 
     Attributes:
-        kind: ``adam`` or ``adamw``.
+        kind: ``adam``, ``adamw``, ``sgd``, or the name of any other class of ``torch.optim`` (``RMSprop``, ``RAdam``).
         lr: learning rate of the decoder; the encoder's is ``lr * encoder_lr_factor``, that of the compact model's pose
             head ``lr * pose_lr_factor``.
         weight_decay: of matrices and kernels; norms and biases are not decayed.
-        betas: of Adam.
+        betas: of Adam and its kin.
+        momentum: of SGD and RMSprop.
         clip_norm: largest L2 norm of the gradient; 0 for none.
+        options: further arguments of the class by name, for instance ``{nesterov: true}``.
     """
 
-    kind: Literal["adam", "adamw"] = "adamw"
+    kind: str = "adamw"
     lr: float = 1e-3
     encoder_lr_factor: float = 0.3
     pose_lr_factor: float = 1.0
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
     clip_norm: float = 10.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -97,10 +97,12 @@ class ClipCache:
         frames: of a clip; None: what the first cache was made for, else the length of its first stretch.
         gap: 1: neighbours.
         pseudo_depth: read it where it was found for every frame of a cache.
+        leave_out: go on without the caches that hold no such clip, as long as any is left.
 
     Attributes:
-        names: of the caches, by group.
+        names, locations: of the caches, by group.
         frames, gap: as given.
+        left_out: why, by location.
 
     Raises:
         RecordingError: a cache is missing, damaged, of an older format, or holds no such clip.
@@ -112,22 +114,33 @@ class ClipCache:
         frames: int | None = None,
         gap: int = 1,
         pseudo_depth: bool = False,
+        leave_out: bool = False,
     ) -> None:
         wanted = [(entry if isinstance(entry, tuple) else (entry, None)) for entry in folders]
         if not wanted:
             raise RecordingError("no cache was named; write one with: featdepth prepare INPUT --output CACHE")
         self._groups = [CacheReader.open(Store(folder), count, pseudo_depth) for folder, count in wanted]
-        self.names = [group.store.name for group in self._groups]
         self.frames = frames or self._groups[0].frames
         self.gap = gap
         self._clips = [group.clips(self.frames, gap) for group in self._groups]
+        self.left_out: dict[str, str] = {}
         for group, clips in zip(self._groups, self._clips, strict=True):
             if len(clips) == 0:
-                raise RecordingError(
+                self.left_out[group.store.location] = (
                     f"{group.store} holds no run of {(self.frames - 1) * gap + 1} neighbouring frames (it holds "
                     f"{len(group.stamps_ns)} frames, at most {group.longest} in a row); ask for fewer frames, or "
                     "prepare a recording with fewer gaps"
                 )
+        self._keep([len(clips) > 0 for clips in self._clips], leave_out)
+
+    def _keep(self, chosen: Sequence[bool], leave_out: bool) -> None:
+        """Go on with some of the groups; the others, which `left_out` names, are an error unless they may be left."""
+        if not all(chosen) and not (leave_out and any(chosen)):
+            raise RecordingError(next(iter(self.left_out.values())))
+        self._groups = [group for group, kept in zip(self._groups, chosen, strict=True) if kept]
+        self._clips = [clips for clips, kept in zip(self._clips, chosen, strict=True) if kept]
+        self.names = [group.store.name for group in self._groups]
+        self.locations = [group.store.location for group in self._groups]
         self._count_clips()
 
     def _count_clips(self) -> None:
@@ -167,28 +180,35 @@ class ClipCache:
         """Whether the pseudo-depth of every frame of one cache is there and asked for."""
         return bool(self._groups[group].pseudo_depth)
 
-    def split(self, held_out: float) -> tuple[ClipCache, ClipCache]:
+    def split(self, held_out: float | Sequence[float], leave_out: bool = False) -> tuple[ClipCache, ClipCache]:
         """Return all but the last share ``held_out`` of every cache's clips, and that share (at least one clip).
 
         Held out by time: training never sees the first held-out frame of a cache nor any after it. Clips that would
         reach across belong to neither.
 
+        Args:
+            held_out: share, or one for each cache; 0 holds nothing out.
+            leave_out: go on without the caches of which nothing is left to train on, as long as any is left.
+
         Raises:
             RecordingError: nothing is left to train on, in one of the caches.
         """
         train, rest = copy.copy(self), copy.copy(self)
-        train._clips, rest._clips = [], []
-        for name, clips in zip(self.names, self._clips, strict=True):
-            kept = len(clips) - max(round(len(clips) * held_out), 1)
-            before = clips[clips.max(1) < clips[kept:].min()]
+        shares = [held_out] * len(self._groups) if isinstance(held_out, (int, float)) else list(held_out)
+        train._clips, rest._clips, train.left_out = [], [], dict(self.left_out)
+        for location, name, clips, share in zip(self.locations, self.names, self._clips, shares, strict=True):
+            kept = len(clips) - (max(round(len(clips) * share), 1) if share else 0)
+            before = clips[clips.max(1) < clips[kept:].min()] if share else clips
             if len(before) == 0:
-                raise RecordingError(
+                train.left_out[location] = (
                     f"{len(clips)} clips of '{name}' are too few to train on and to hold some out; prepare more frames"
                 )
             train._clips.append(before)
             rest._clips.append(clips[kept:])
-        train._count_clips()
-        rest._count_clips()
+        chosen = [len(clips) > 0 for clips in train._clips]
+        train._keep(chosen, leave_out)
+        rest.left_out = train.left_out
+        rest._keep(chosen, leave_out)
         return train, rest
 
     @property

@@ -179,7 +179,7 @@ class CacheReader:
 
     def _path(self, shard: int) -> Path:
         path = self.paths.get(shard)
-        if path is None:
+        if path is None or (self.store.remote and not path.is_file()):  # a copy may make room for another one
             index = self.shards[shard]
             path = self.paths[shard] = self.store.local_copy(tar_name(index.number), index.tag, index.bytes)
         return path

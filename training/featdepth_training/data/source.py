@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from featdepth_training.data.cache import ClipCache
 from featdepth_training.data.clip import Clip
@@ -13,7 +15,7 @@ from featdepth_training.data.clip import Clip
 class ClipSubset(Sequence[Clip]):
     """Some clips of a cache, in order; read when indexed."""
 
-    def __init__(self, cache: ClipCache, indices: range) -> None:
+    def __init__(self, cache: ClipCache, indices: Sequence[int]) -> None:
         self._cache, self._indices = cache, indices
 
     def __len__(self) -> int:
@@ -21,6 +23,10 @@ class ClipSubset(Sequence[Clip]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._cache[self._indices[index]]
+
+    def some(self, positions: Sequence[int]) -> ClipSubset:
+        """The clips at these positions."""
+        return ClipSubset(self._cache, [self._indices[k] for k in positions])
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Source:
         rendered: whether its truth is exact and may supervise.
         image_size: (height, width) of its frames, pixels.
         camera_height_m: of the camera over the ground it drives on; 0: unknown.
+        location: of its cache.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Source:
     rendered: bool
     image_size: tuple[int, int]
     camera_height_m: float = 0.0
+    location: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,5 +68,23 @@ def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
     sources: list[Source] = []
     for group, name in enumerate(cache.names):
         clips = ClipSubset(cache, cache.clips_of(group))
-        sources.append(Source(name, clips, float(len(clips)), rendered, cache.image_size_of(group)))
+        size, location = cache.image_size_of(group), cache.locations[group]
+        sources.append(Source(name, clips, float(len(clips)), rendered, size, location=location))
     return sources
+
+
+def thinned(sources: Sequence[Source], most: int) -> list[Source]:
+    """Take at most ``most`` clips (0: all), evenly spaced over all sources; sources without a clip are left out."""
+    counts = [len(source.clips) for source in sources]
+    total = sum(counts)
+    if not 0 < most < total:
+        return [source for source in sources if len(source.clips)]
+    chosen = np.unique((np.arange(most) + 0.5) * total / most // 1).astype(int)
+    result, first = [], 0
+    for source, count in zip(sources, counts, strict=True):
+        inside = chosen[(chosen >= first) & (chosen < first + count)] - first
+        first += count
+        if len(inside):
+            assert isinstance(source.clips, ClipSubset)
+            result.append(replace(source, clips=source.clips.some(inside.tolist())))
+    return result

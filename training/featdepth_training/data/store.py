@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 from featdepth_ros.errors import MissingDependencyError, RecordingError
 from featdepth_ros.files import atomic_path
 
-#: Names the folder that keeps copies of remote shards.
-LOCAL_COPIES = "FEATDEPTH_SHARDS"
+#: Names the folder that keeps copies of remote shards, and the most it may hold, in GB.
+LOCAL_COPIES, LOCAL_LIMIT_GB = "FEATDEPTH_SHARDS", "FEATDEPTH_SHARDS_GB"
+#: Left free on the disk of the copies, bytes.
+SPARE = 1_000_000_000
 
 
 class NoSpaceError(RecordingError):
@@ -139,6 +142,8 @@ class Store:
         folder = local_copies()
         path = folder / f"{hashlib.sha256(f'{self.location}/{name} {tag}'.encode()).hexdigest()[:32]}.tar"
         if path.is_file() and path.stat().st_size == size:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # what is used stays longest
             return path
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +151,7 @@ class Store:
             with open(path.with_suffix(".lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not path.is_file():
+                    make_room(folder, size)
                     self._fetch(name, path, size)
         except RecordingError:
             raise
@@ -218,12 +224,35 @@ class Store:
 def local_copies() -> Path:
     """The folder that keeps copies of remote shards: `LOCAL_COPIES` in the environment, else below the user's cache.
 
-    Nothing is removed from there; it may be emptied whenever nothing reads.
+    Copies are removed, those first that were not used for longest, when `LOCAL_LIMIT_GB` is reached or the disk is
+    nearly full. The folder may be emptied at any time.
     """
     named = os.environ.get(LOCAL_COPIES)
     if named:
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "featdepth_ros" / "shards"
+
+
+def make_room(folder: Path, size: int) -> None:
+    """Remove copies, the longest unused first, until one of ``size`` bytes fits under the limit and on the disk.
+
+    A copy that a process has open stays readable to it; one that is wanted again is fetched again.
+
+    Raises:
+        RecordingError: the limit is no number.
+    """
+    text = os.environ.get(LOCAL_LIMIT_GB, "")
+    try:
+        limit = float(text) * 1e9 if text else float("inf")
+    except ValueError as error:
+        raise RecordingError(f"{LOCAL_LIMIT_GB} is '{text}'; expected gigabytes, for instance 100") from error
+    copies = sorted(((s.st_mtime, s.st_size, p) for p in folder.glob("*.tar") if (s := p.stat())), key=lambda c: c[0])
+    held = sum(bytes_ for _, bytes_, _ in copies)
+    for _, bytes_, path in copies:
+        if held + size <= limit and shutil.disk_usage(folder).free >= size + SPARE:
+            return
+        path.unlink(missing_ok=True)
+        held -= bytes_
 
 
 def _storage_error(what: str, error: Exception) -> RecordingError | MissingDependencyError:

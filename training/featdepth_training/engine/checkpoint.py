@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,28 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
-            f"the checkpoint {path} could not be written: {error}. Earlier checkpoints in {path.parent} are intact; "
-            "make room and go on with --resume."
+            f"the checkpoint {path} could not be written: {_reason(error, path.parent, state)}. Earlier checkpoints in "
+            f"{path.parent} are intact; make room and go on with --resume."
         ) from error
+
+
+def _reason(error: Exception, folder: Path, state: dict[str, Any]) -> str:
+    """Why a file could not be written; torch's own words tell nothing of a full disk."""
+    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return str(error)
+    needed = _bytes_of(state)
+    free = shutil.disk_usage(folder).free
+    if isinstance(error, OSError) or free < needed:
+        return f"No space left on the disk ({free / 1e6:.0f} MB are free, about {needed / 1e6:.0f} MB are needed)"
+    return str(error)
+
+
+def _bytes_of(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_bytes_of, value.values()))
+    return sum(map(_bytes_of, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def read_torch(path: Path) -> Any:

@@ -24,7 +24,7 @@ from featdepth_training.engine.model_setup import training_mode
 from featdepth_training.engine.optimiser import build_optimiser, rate_factor
 from featdepth_training.engine.step import ALONE, StepResult, train_step
 from featdepth_training.processes.distributed import Processes
-from featdepth_training.processes.signals import StopRequest
+from featdepth_training.processes.signals import StopRequest, release
 
 #: A micro-batch (images in floats) and its images as the networks see them, to scalar terms with their ``total``.
 Terms = Callable[[FrameBatch, Tensor], dict[str, Tensor]]
@@ -104,6 +104,7 @@ class TrainingLoop:
             self.step += 1
             self.skipped += not result.applied
             self.skipped_in_a_row = 0 if result.applied else self.skipped_in_a_row + 1
+            release()
             on_step(batches, result)
         return LoopEnd()
 

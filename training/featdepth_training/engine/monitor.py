@@ -47,7 +47,7 @@ class Monitor:
         self._file = self._path.open("a", encoding="utf-8")
         tensorboard = tensorboard and not silent
         self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
-        self._silent = silent
+        self.silent = silent
         self._bar = ProgressBar("training", total_steps, "step", done=start_step, shown=not silent)
         self._images = 0
         self._since = time.monotonic()
@@ -116,7 +116,7 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Print a line above the progress line."""
-        if not self._silent:
+        if not self.silent:
             self._bar.write(text)
 
     def close(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_training.config.schema import PreparedConfig, TrainConfig
 from featdepth_training.data.cache import ClipCache, cache_folders
-from featdepth_training.data.source import Source, sources_of
+from featdepth_training.data.source import Source, sources_of, thinned
 from featdepth_training.rendering.rendered import prepare_caches
+
+logger = logging.getLogger(__name__)
 
 
 def open_data(
@@ -24,12 +27,7 @@ def open_data(
     train: list[Source] = []
     held_out: list[Source] = []
     if config.data.kind != "rendered":
-        config, caches = _open_prepared(config)
-        for cache in caches:
-            kept, rest = cache.split(config.data.prepared.held_out)
-            train += sources_of(kept, rendered=False)
-            held_out += sources_of(rest, rendered=False)
-        train, held_out = (_described(some, config.data.prepared) for some in (train, held_out))
+        config, train, held_out = _prepared_sources(config, silent)
     if config.data.kind != "prepared":
         rendered, unseen = (sources_of(cache, rendered=True) for cache in prepare_caches(config, output, silent))
         if config.data.kind == "mixed":
@@ -38,21 +36,74 @@ def open_data(
     return config, train, held_out
 
 
-def _described(sources: list[Source], prepared: PreparedConfig) -> list[Source]:
-    """The sources with the share and camera height that the configuration gives each cache, in order."""
-    for key in ("shares", "camera_heights_m"):
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+    """A cache as the configuration lists it; ``share`` None: by its number of clips."""
+
+    folder: str
+    name: str
+    share: float | None
+    camera_height_m: float
+    held_out: float
+
+
+def _listed(prepared: PreparedConfig) -> list[_Listed]:
+    """The caches in the order of the configuration, with what it says of each.
+
+    Raises:
+        ConfigError: a list has another length than there are caches.
+    """
+    folders = [folder for name in prepared.caches for folder in cache_folders(name)]
+    names = [Path(folder).name for folder in folders]
+    for key in ("shares", "camera_heights_m", "held_outs"):
         count = len(getattr(prepared, key))
-        if count not in (0, len(sources)):
+        if count not in (0, len(folders)):
             raise ConfigError(
-                f"data.prepared.{key} has {count} numbers for {len(sources)} caches "
-                f"({', '.join(source.name for source in sources)}, in this order)"
+                f"data.prepared.{key} has {count} numbers for {len(folders)} caches ({', '.join(names)}, in this order)"
             )
-    shares = prepared.shares or [source.share for source in sources]
-    heights = prepared.camera_heights_m or [0.0] * len(sources)
-    return [
-        dataclasses.replace(source, share=share, camera_height_m=height)
-        for source, share, height in zip(sources, shares, heights, strict=True)
-    ]
+    count = len(folders)
+    shares = prepared.shares or (None,) * count
+    heights = prepared.camera_heights_m or (0.0,) * count
+    held_outs = prepared.held_outs or (prepared.held_out,) * count
+    values = zip(folders, names, shares, heights, held_outs, strict=True)
+    return [_Listed(*entry) for entry in values]
+
+
+def _prepared_sources(config: TrainConfig, silent: bool) -> tuple[TrainConfig, list[Source], list[Source]]:
+    """The caches to train on and to validate on; those without enough neighbours are named and left out."""
+    prepared = config.data.prepared
+    listed = {entry.folder: entry for entry in _listed(prepared)}
+    config, caches = _open_prepared(config, list(listed.values()))
+    train: list[Source] = []
+    held_out: list[Source] = []
+    left_out: dict[str, str] = {}
+    for cache in caches:
+        kept, rest = cache.split([listed[place].held_out for place in cache.locations], leave_out=True)
+        train += sources_of(kept, rendered=False)
+        held_out += sources_of(rest, rendered=False)
+        left_out |= kept.left_out
+    for reason in left_out.values() if not silent else ():
+        logger.warning("left out of training: %s", reason)
+    for name in prepared.validation:
+        alone = ClipCache(cache_folders(name), caches[0].frames, pseudo_depth=False, leave_out=True)
+        held_out += sources_of(alone, rendered=False)
+    train, held_out = (_described(some, listed) for some in (train, held_out))
+    held_out = thinned(held_out, prepared.validation_clips)
+    if config.data.kind == "prepared" and not held_out:
+        raise ConfigError("nothing is held out to validate on; give data.prepared.held_out or data.prepared.validation")
+    return config, train, held_out
+
+
+def _described(sources: list[Source], listed: dict[str, _Listed]) -> list[Source]:
+    """The sources with the share and camera height that the configuration gives each cache."""
+    described = []
+    for source in sources:
+        entry = listed.get(source.location)
+        if entry is not None:
+            share = source.share if entry.share is None else entry.share
+            source = dataclasses.replace(source, share=share, camera_height_m=entry.camera_height_m)
+        described.append(source)
+    return described
 
 
 def _balanced(
@@ -65,19 +116,22 @@ def _balanced(
     return scaled(prepared, 1 - rendered_share), scaled(rendered, rendered_share)
 
 
-def _open_prepared(config: TrainConfig) -> tuple[TrainConfig, list[ClipCache]]:
+def _open_prepared(config: TrainConfig, listed: list[_Listed]) -> tuple[TrainConfig, list[ClipCache]]:
     """The caches with neighbours, then those of single frames, where there are any."""
     prepared, sequence = config.data.prepared, config.data.sequence
-    folders = [folder for name in prepared.caches for folder in cache_folders(name)]
-    names = [Path(folder).name for folder in folders]
+    names = [entry.name for entry in listed]
     for name in prepared.singles:
         if name not in names:
             raise ConfigError(f"data.prepared.singles holds '{name}', no name of a cache{nearest_name(name, names)}")
     length = (sequence.frames - 1) * sequence.max_gap + 1
-    alone = [folder for folder, name in zip(folders, names, strict=True) if name in prepared.singles]
-    others = [folder for folder in folders if folder not in alone]
+    alone = [entry.folder for entry in listed if entry.name in prepared.singles]
+    others = [entry.folder for entry in listed if entry.folder not in alone]
     matched = config.objective.pseudo_depth > 0
-    caches = [ClipCache(some, frames, pseudo_depth=matched) for some, frames in ((others, length), (alone, 1)) if some]
+    caches = [
+        ClipCache(some, frames, pseudo_depth=matched, leave_out=True)
+        for some, frames in ((others, length), (alone, 1))
+        if some
+    ]
     _check_caches(config, caches)
     every = caches[0]
     if config.model.focal is None:

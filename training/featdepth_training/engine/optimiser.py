@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import torch
 from torch import Tensor
 
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_training.config.optimisers import optimiser_class
 from featdepth_training.config.schema import OptimiserConfig, ScheduleConfig
 
 
@@ -37,9 +39,20 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
                 "weight_decay": config.weight_decay if decayed else 0.0,
             }
         )
-    kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-    # Not the fused kernel: on processors it pairs values by their address in memory, whatever their layout.
-    optimiser = kind(described, lr=config.lr, betas=config.betas)
+    kind = optimiser_class(config.kind)
+    accepted = inspect.signature(kind).parameters
+    given = {"lr": config.lr, "betas": config.betas, "momentum": config.momentum}
+    arguments = {**{name: value for name, value in given.items() if name in accepted}, **config.options}
+    unknown = [name for name in arguments if name not in accepted]
+    if unknown:
+        raise ConfigError(f"optimiser.options holds '{unknown[0]}'{nearest_name(unknown[0], accepted)}")
+    if "weight_decay" not in accepted:
+        raise ConfigError(f"optimiser.kind is '{config.kind}', which takes no weight decay; choose another one")
+    try:
+        # Not the fused kernel: on processors it pairs values by their address in memory, whatever their layout.
+        optimiser = kind(described, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"torch.optim.{kind.__name__} refuses its settings: {error}") from error
     return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]
 
 

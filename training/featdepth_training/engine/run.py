@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError
+from featdepth_ros.files import atomic_write
 from featdepth_ros.reporting.tables import write_json
 from featdepth_training.config.checks import check
 from featdepth_training.config.loading import load_config, to_dict
@@ -34,6 +37,26 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
             differences += _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
         return differences
     return [] if old == new else [f"{prefix}: {old} -> {new}"]
+
+
+#: What ``--resume`` takes to go on where there is a checkpoint and to start where there is none.
+AUTO = "auto"
+#: The resolved configuration of a run, in its folder: a recipe of its own, for ``--config``.
+RESOLVED = "config.yaml"
+
+
+def write_resolved(output: Path, settings: TrainConfig) -> None:
+    """Write the configuration, all defaults and overrides in it.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    text = yaml.safe_dump(to_dict(settings), sort_keys=False, width=110)
+    head = "# The whole configuration of the newest start of this run; featdepth train --config takes it.\n"
+    try:
+        atomic_write(output / RESOLVED, head + text)
+    except OSError as error:
+        raise ConfigError(f"{output / RESOLVED} could not be written: {error}") from error
 
 
 def _check_unused(output: Path) -> None:
@@ -77,8 +100,9 @@ def train(
         config: file, recipe name, or a resolved configuration (then without overrides).
         output: folder of the run.
         overrides: ``key=value`` settings.
-        resume: None for a new run, "" for the newest checkpoint of ``output``, else a checkpoint file.
-        finetune: weights to start from.
+        resume: None for a new run, "" for the newest checkpoint of ``output``, ``auto`` for the same where there is one
+            and a new run where there is none, else a checkpoint file.
+        finetune: weights to start from; with ``resume`` only what a run without a checkpoint begins with.
         device: ``auto`` (CUDA where there is any, else the CPU), ``cpu``, ``cuda``, ``cuda:N``.
         json_path: where to write the last figures.
 
@@ -87,6 +111,7 @@ def train(
     """
     settings = load_config(config, overrides) if isinstance(config, str) else config
     check(settings)
+    check_local(output)
     torch_device = resolve_device(device)
     with processes(torch_device) as group:
         if torch_device.type == "cuda" and group.count > 1:
@@ -102,6 +127,19 @@ def train(
         if reached:
             print(reached)
     return outcome
+
+
+def check_local(output: Path) -> None:
+    """Refuse a URL as the place of a run.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]*:/", str(output)):
+        raise ConfigError(
+            f"--output is '{output}', a URL: checkpoints need a folder of a file system, where a file is replaced as a "
+            "whole; name a folder (also one that several machines share), and copy it to the object store afterwards"
+        )
 
 
 def _train(
@@ -125,6 +163,7 @@ def _train(
             group.wait()  # the first process renders what is missing
         settings, train_sources, held_out_sources = open_data(settings, output, silent=not group.first)
         if group.first:
+            write_resolved(output, settings)
             group.wait()
         sequence, augment = settings.data.sequence, settings.data.augment
         trainer = Trainer(
@@ -188,11 +227,12 @@ def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
 
 
 def _checkpoint_of(output: Path, resume: str | None) -> Path | None:
-    """The checkpoint to go on from: None for a new run, "" for the newest of the run."""
+    """The checkpoint to go on from; None for a new run."""
     if resume is None:
         return None
-    path = Path(resume).expanduser() if resume else CheckpointFolder(output / "checkpoints", 1).latest()
-    if path is None:
+    newest = CheckpointFolder(output / "checkpoints", 1).latest()
+    path = newest if resume in ("", AUTO) else Path(resume).expanduser()
+    if path is None and resume != AUTO:
         raise CheckpointError(
             f"no checkpoint in {output / 'checkpoints'} to resume from; start without --resume, or name one"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from featdepth_training.processes.distributed import Processes
+from featdepth_training.processes.signals import hold
 
 ALONE = Processes()
 
@@ -33,7 +34,8 @@ def train_step(
 ) -> StepResult:
     """Take the gradient of the mean of every micro-batch's ``total`` and step, unless a number is not finite.
 
-    A step whose loss or gradient is not finite leaves weights, optimiser and running statistics as they were. Running
+    A step whose loss or gradient is not finite, and one that is interrupted, leaves weights, optimiser and running
+    statistics as they were; once the weights move, a second signal waits for `signals.release`. Running
     statistics move by the mean over the micro-batches of what each alone would have moved them, so that one process
     with two micro-batches and two processes with one each do the same. Counters move as one micro-batch moves them.
 
@@ -50,25 +52,32 @@ def train_step(
     before, counted = [b.clone() for b in buffers], [c.clone() for c in counters]
     moved = [torch.zeros_like(b) for b in buffers] if len(micro_batches) > 1 else []
     optimiser.zero_grad(set_to_none=True)
-    micro_terms: list[dict[str, Tensor]] = []
-    for number, terms in enumerate(micro_batches):
-        if number:
-            _put(buffers, before)
-            _put(counters, counted)
-        values = terms()
-        (values["total"] / len(micro_batches)).backward()
-        micro_terms.append({name: value.detach().float() for name, value in values.items()})
-        for total, buffer in zip(moved, buffers, strict=False):
-            total.add_(buffer, alpha=1 / len(micro_batches))
-    _put(buffers, moved or buffers)
-    names = list(micro_terms[0])
-    numbers = torch.stack([torch.stack([values[name] for values in micro_terms]).mean() for name in names])
-    if processes.count > 1:
-        _share(numbers, buffers, parameters, processes)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
-    listed = torch.cat((numbers, norm.detach().float().reshape(1))).tolist()
-    result = dict(zip(names, listed[:-1], strict=True))
-    finite = math.isfinite(result["total"]) and math.isfinite(listed[-1])
+    try:
+        micro_terms: list[dict[str, Tensor]] = []
+        for number, terms in enumerate(micro_batches):
+            if number:
+                _put(buffers, before)
+                _put(counters, counted)
+            values = terms()
+            (values["total"] / len(micro_batches)).backward()
+            micro_terms.append({name: value.detach().float() for name, value in values.items()})
+            for total, buffer in zip(moved, buffers, strict=False):
+                total.add_(buffer, alpha=1 / len(micro_batches))
+        _put(buffers, moved or buffers)
+        names = list(micro_terms[0])
+        numbers = torch.stack([torch.stack([values[name] for values in micro_terms]).mean() for name in names])
+        if processes.count > 1:
+            _share(numbers, buffers, parameters, processes)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
+        listed = torch.cat((numbers, norm.detach().float().reshape(1))).tolist()
+        result = dict(zip(names, listed[:-1], strict=True))
+        finite = math.isfinite(result["total"]) and math.isfinite(listed[-1])
+    except BaseException:
+        _put(buffers, before)
+        _put(counters, counted)
+        optimiser.zero_grad(set_to_none=True)
+        raise
+    hold()
     if finite:
         optimiser.step()
     else:

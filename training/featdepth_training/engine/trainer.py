@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,17 @@ from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
+from featdepth_training.engine.forecast import Forecast
 from featdepth_training.engine.loop import TrainingLoop, is_loader_error, loader_ended
 from featdepth_training.engine.model_setup import start_model
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.precision import keep_depthwise_in_fp32
 from featdepth_training.engine.step import ALONE, StepResult
-from featdepth_training.engine.validator import Validator
+from featdepth_training.engine.validator import ValidationStoppedError, Validator
 from featdepth_training.objectives.prediction import predict
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.processes.distributed import Processes
-from featdepth_training.processes.signals import StopRequest
+from featdepth_training.processes.signals import StopRequest, uninterrupted
 
 WEIGHTS = "model.safetensors"
 #: Batches kept of steps that were not finite.
@@ -99,6 +101,8 @@ class Trainer:
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
         self.first_losses: list[float] = []
         self.last_losses: list[float] = []
+        self.forecast = Forecast(config, 0)
+        self._stop: StopRequest | None = None
 
     def _terms(self, batch: FrameBatch, seen: Tensor) -> dict[str, Tensor]:
         return training_terms(self.model, batch, seen, self.config, self._predict)[0]
@@ -144,9 +148,16 @@ class Trainer:
             FeatDepthError: too many steps in a row were not finite, data cannot be read, memory ran out, or another
                 process has ended. Whatever was done up to then is saved, unless another process has ended.
             CheckpointError: a checkpoint could not be written.
+            KeyboardInterrupt: a second signal came; one process alone has saved the last whole step.
         """
+        self._stop, self.forecast = stop, Forecast(self.config, self.step)
         try:
             self._run(monitor, stop)
+        except KeyboardInterrupt:
+            if self.processes.count == 1 and self.step:
+                self._save()
+                monitor.say(f"stopped at once; the run is saved at step {self.step}, go on with --resume")
+            raise
         except torch.OutOfMemoryError as error:
             raise FeatDepthError(
                 f"out of memory at step {self.step}: {str(error).splitlines()[0]} Lower batch_size of the stages (and "
@@ -176,6 +187,9 @@ class Trainer:
             self._report_skipped(batches, result, monitor)
         if _due(self.step, self.config.engine.log_every):
             self._log(result, monitor)
+        told = self.forecast.stepped(self.step)
+        if told is not None:
+            monitor.say(told)
         if _due(self.step, self.config.engine.checkpoint_every) or self.step >= self.config.total_steps:
             self._save()
         if self.validator.due(self.step):
@@ -213,8 +227,11 @@ class Trainer:
 
     def _save(self) -> None:
         if self.processes.first and self.saved_at != self.step:
-            self.checkpoints.save(self.state_dict(), self.step)
-            self.saved_at = self.step
+            began = time.monotonic()
+            with uninterrupted():
+                self.checkpoints.save(self.state_dict(), self.step)
+                self.saved_at = self.step
+            self.forecast.paused(time.monotonic() - began)
 
     def _keep_loss(self, total: float) -> None:
         if len(self.first_losses) < COMPARED_STEPS:
@@ -261,8 +278,19 @@ class Trainer:
     def validate(self, monitor: Monitor) -> None:
         """Measure the averaged weights on held-out clips; keep the checkpoint when it is the best so far."""
         if self.processes.first:
-            if self.validator.validate(self.loop.averaged_model(), self.step, monitor):
-                self.checkpoints.save_best(self.state_dict())
+            began = time.monotonic()
+            try:
+                best = self.validator.validate(self.loop.averaged_model(), self.step, monitor, self._stop)
+            except ValidationStoppedError:  # the run that goes on begins with it
+                best = False
+            if best:
+                with uninterrupted():
+                    self.checkpoints.save_best(self.state_dict())
+            seconds = time.monotonic() - began
+            self.forecast.paused(seconds)
+            told = self.forecast.validated(self.step, seconds)
+            if told is not None:
+                monitor.say(told)
         else:
             self.validator.validated_at = self.step
         self.processes.wait()

@@ -25,12 +25,23 @@ AS_IT_IS = DepthProtocol(min_depth=0.1, max_depth=80.0, skip_invalid=True)
 MEDIAN_SCALED = replace(AS_IT_IS, scale="median")
 
 
+#: Sources whose first batch is kept for pictures.
+SHOWN = 8
+
+
 @dataclass
 class _Sums:
+    """Numbers by name; ``groups`` None: none by source."""
+
+    groups: Sequence[str] | None
     values: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, numbers: Iterable[float]) -> None:
-        self.values.setdefault(name, []).extend(numbers)
+    def add(self, name: str, numbers: Iterable[float], group: int | None = None) -> None:
+        """Add numbers, those of a source to its own list as well."""
+        listed = list(numbers)
+        self.values.setdefault(name, []).extend(listed)
+        if group is not None and self.groups is not None:
+            self.values.setdefault(f"{self.groups[group]}/{name}", []).extend(listed)
 
     def means(self) -> dict[str, float]:
         return {k: sum(v) / len(v) for k, v in self.values.items() if v}
@@ -54,17 +65,21 @@ def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
 
 @torch.no_grad()
 def validation_figures(
-    model: FeatDepthModel, batches: Iterable[FrameBatch], groups: Sequence[str], config: TrainConfig
+    model: FeatDepthModel,
+    batches: Iterable[FrameBatch],
+    names: Sequence[str],
+    config: TrainConfig,
+    groups: Sequence[str] | None = None,
 ) -> tuple[dict[str, float], dict[str, tuple[FrameBatch, Prediction]]]:
-    """Return figures, and the first batch of each source with its prediction.
+    """Return figures, and the first batch of the first sources (`SHOWN`) with its prediction.
 
-    Figures are means over samples, with ``<group>/`` in front for each source. Of terms there are ``photometric`` and
-    ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`; with true motion
-    ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
+    Figures are means over samples, with ``<group>/`` in front for each of the ``groups``. Of terms there are
+    ``photometric`` and ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`; with
+    true motion ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
     """
     was_training = model.training
     model.eval()
-    sums = _Sums()
+    sums = _Sums(groups)
     shown: dict[str, tuple[FrameBatch, Prediction]] = {}
     for batch in batches:
         if config.objective.reconstruction > 0:
@@ -73,33 +88,25 @@ def validation_figures(
         if "depth" not in model.nets:
             continue
         prediction = predict(model, batch.images, batch.intrinsics)
-        shown.setdefault(groups[int(batch.group[0])], (batch, prediction))
+        if len(shown) < SHOWN:
+            shown.setdefault(names[int(batch.group[0])], (batch, prediction))
         if config.objective.photometric > 0:
-            _add_photometric(sums, model, prediction, batch, config, groups)
-        _add_truth(sums, model, prediction, batch, groups)
+            _add_photometric(sums, model, prediction, batch, config)
+        _add_truth(sums, model, prediction, batch)
     model.train(was_training)
     return sums.means(), shown
 
 
 def _add_photometric(
-    sums: _Sums,
-    model: FeatDepthModel,
-    prediction: Prediction,
-    batch: FrameBatch,
-    config: TrainConfig,
-    groups: Sequence[str],
+    sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, config: TrainConfig
 ) -> None:
     if config.data.kind == "mixed" and bool(batch.rendered.any()):
         return  # rendered samples are measured against their truth
     terms = prediction_terms(model, prediction, batch, config)
-    values = [float(terms["photometric"])] * batch.images.shape[0]
-    sums.add("photometric", values)
-    sums.add(f"{groups[int(batch.group[0])]}/photometric", values)
+    sums.add("photometric", [float(terms["photometric"])] * batch.images.shape[0], int(batch.group[0]))
 
 
-def _add_truth(
-    sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, groups: Sequence[str]
-) -> None:
+def _add_truth(sums: _Sums, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch) -> None:
     ratio = focal_ratio(batch.intrinsics, model.info)
     count, size = batch.images.shape[0], batch.images.shape[-2:]
     first = prediction.disparities[0][:: batch.frames].float()
@@ -116,5 +123,4 @@ def _add_truth(
         if motion and math.isfinite(motion[i][1]):
             figures = {**figures, "rotation_deg": motion[i][0], "translation_percent": motion[i][1]}
         for name, value in figures.items():
-            sums.add(name, [value])
-            sums.add(f"{groups[int(batch.group[i])]}/{name}", [value])
+            sums.add(name, [value], int(batch.group[i]))

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.progress import ProgressBar
 from featdepth_training.config.schema import TrainConfig
+from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.pictures import validation_pictures
 from featdepth_training.engine.validation import validation_figures
+from featdepth_training.processes.signals import StopRequest
 
 #: Figures on the console.
 PRINTED = (
     *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
     *("rotation_deg", "translation_percent"),
 )
+#: Sources that get figures of their own; of more, the means alone say something.
+MOST_SOURCES = 30
+
+
+class ValidationStoppedError(Exception):
+    """A signal has come while weights were measured; nothing was noted."""
 
 
 class Validator:
@@ -40,7 +51,11 @@ class Validator:
         self.figures: dict[str, float] = {}
         self.validated_at = 0
         self.best = float("inf")
+        self.clips = sum(len(source.clips) for source in held_out.sources)
         sources = ", ".join(f"{source.name} {len(source.clips)}" for source in held_out.sources)
+        if len(held_out.sources) > MOST_SOURCES:
+            digest = hashlib.sha256(sources.encode()).hexdigest()[:8]
+            sources = f"{self.clips} clips of {len(held_out.sources)} caches ({digest})"
         self.measured_on = f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,16 +88,24 @@ class Validator:
             return "abs_rel"
         return "photometric" if objective.selfsupervised else "reconstruction"
 
-    def validate(self, model: FeatDepthModel, step: int, monitor: Monitor) -> bool:
-        """Measure, log and draw; returns whether ``model`` is the best so far."""
+    def validate(self, model: FeatDepthModel, step: int, monitor: Monitor, stop: StopRequest | None = None) -> bool:
+        """Measure, log and draw; returns whether ``model`` is the best so far.
+
+        Raises:
+            ValidationStoppedError: ``stop`` was requested meanwhile.
+        """
         torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
         stage = self.config.stages[-1]
         held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
-        batches = (batch.to(self.device).in_floats() for batch in held_out)
         names = [source.name for source in self.held_out.sources]
+        groups = names if len(names) <= MOST_SOURCES else None
         low_precision = self.config.engine.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
-            self.figures, shown = validation_figures(model, batches, names, self.config)
+        with (
+            ProgressBar("validation", self.clips, "clip", shown=not monitor.silent) as bar,
+            torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision),
+        ):
+            batches = self._counted(held_out, bar, stop)
+            self.figures, shown = validation_figures(model, batches, names, self.config, groups)
         self.validated_at = step
         monitor.record("validation", step, self.figures)
         summary = ", ".join(f"{key} {self.figures[key]:.5f}" for key in PRINTED if key in self.figures)
@@ -95,3 +118,13 @@ class Validator:
             return False
         self.best = figure
         return True
+
+    def _counted(
+        self, batches: Iterator[FrameBatch], bar: ProgressBar, stop: StopRequest | None
+    ) -> Iterator[FrameBatch]:
+        """The batches on the device, in floats, each counted when it is done."""
+        for batch in batches:
+            if stop is not None and stop.requested is not None:
+                raise ValidationStoppedError
+            yield batch.to(self.device).in_floats()
+            bar.update(batch.images.shape[0])

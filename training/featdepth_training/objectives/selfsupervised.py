@@ -54,6 +54,7 @@ def loss_config(model: FeatDepthModel, config: TermsConfig, sources: int, stereo
         "discriminative_weight": config.discriminative,
         "convergent_weight": config.convergent,
         "automask": config.automask,
+        "disp_norm": config.disp_norm,
         "mask_outside": config.mask_outside,
     }
     if not config.reference:

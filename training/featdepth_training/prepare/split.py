@@ -14,8 +14,8 @@ from featdepth_ros.errors import ConfigError
 from featdepth_training.prepare.inputs import Input
 
 #: Camera folders of a side, the first that is there: raw data, odometry sequences (colour before grey).
-RAW_CAMERAS = {"l": ("image_02",), "r": ("image_03",)}
-ODOMETRY_CAMERAS = {"l": ("image_2", "image_0"), "r": ("image_3", "image_1")}
+RAW_CAMERAS: dict[str, tuple[str, ...]] = {"l": ("image_02",), "r": ("image_03",)}
+ODOMETRY_CAMERAS: dict[str, tuple[str, ...]] = {"l": ("image_2", "image_0"), "r": ("image_3", "image_1")}
 
 
 def read_split(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
