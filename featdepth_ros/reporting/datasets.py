@@ -22,6 +22,7 @@ from featdepth_ros.recordings.files.depth_images import read_depth
 from featdepth_ros.recordings.files.images import read_image
 from featdepth_ros.recordings.files.names import image_files
 from featdepth_ros.reporting.depth_maps import listed
+from featdepth_ros.reporting.truth_archive import read_truth_archive
 
 KittiTruth = Literal["eigen", "eigen_laser", "improved"]
 
@@ -92,7 +93,9 @@ def _frame(words: Sequence[str], split: Path | None) -> tuple[int, str]:
     return int(words[1]), words[2] if len(words) > 2 else "l"
 
 
-def _kitti_raw(root: Path, split: Path | None, kind: KittiTruth) -> list[Sample]:
+def _kitti_raw(
+    root: Path, split: Path | None, kind: KittiTruth, archive: Sequence[NDArray[np.floating]] | None = None
+) -> list[Sample]:
     def truth_path(folder: str, camera: int, number: int) -> Path:
         if kind == "improved":
             drive = Path(folder).name
@@ -117,11 +120,16 @@ def _kitti_raw(root: Path, split: Path | None, kind: KittiTruth) -> list[Sample]
             for folder, image in images
             if image.stem.isdecimal() and truth_path(folder, 2, int(image.stem)).is_file()
         ]
+    if archive is not None and len(archive) != len(lines):
+        raise EvaluationError(f"the archive of truth holds {len(archive)} maps, {split} names {len(lines)} frames")
     samples = []
-    for words in lines:
+    for position, words in enumerate(lines):
         number, side = _frame(words, split)
         folder, camera = words[0], {"l": 2, "r": 3}[side]
         image = layouts.kitti_raw_image(root / folder, camera, number)
+        if archive is not None:
+            samples.append(_archived(f"{folder} {number} {side}", image, archive[position]))
+            continue
         truth = truth_path(folder, camera, number)
         samples.append(_sample(f"{folder} {number} {side}", image, truth, read_truth, folder, camera))
     return samples
@@ -242,7 +250,19 @@ def _sample(
     return Sample(name, lambda: read_rgb(image), lambda: read_truth(truth, *extra))
 
 
-def open_dataset(name: str, root: str | Path, split: str | Path | None, truth: KittiTruth = "eigen") -> list[Sample]:
+def _archived(name: str, image: Path | None, depth: NDArray[np.floating]) -> Sample:
+    if image is None:
+        raise EvaluationError(f"{name}: no image (.png, .jpg)")
+    return Sample(name, lambda: read_rgb(image), lambda: np.asarray(depth, np.float64))
+
+
+def open_dataset(
+    name: str,
+    root: str | Path,
+    split: str | Path | None,
+    truth: KittiTruth = "eigen",
+    archive: str | Path | None = None,
+) -> list[Sample]:
     """Return the samples of a data set.
 
     Args:
@@ -251,6 +271,7 @@ def open_dataset(name: str, root: str | Path, split: str | Path | None, truth: K
         split: file with a line a frame: ``date/drive frame l|r`` (kitti_raw), ``sequence frame l|r`` (kitti_odom),
             image and depth path (nyu), else an image's relative path, file name or stem. None: every frame with truth.
         truth: of kitti_raw: projected laser points, or the accumulated maps of the depth benchmark.
+        archive: of kitti_raw: a ``gt_depths.npz`` with the truth of the split's frames, in its order.
 
     Raises:
         EvaluationError: no such folder, a malformed split, an image or truth that is missing, or no frame at all.
@@ -260,8 +281,11 @@ def open_dataset(name: str, root: str | Path, split: str | Path | None, truth: K
     if not folder.is_dir():
         raise EvaluationError(f"no folder at {folder}")
     lines = Path(split).expanduser() if split else None
+    if archive is not None and (name != "kitti_raw" or lines is None):
+        raise EvaluationError("an archive of truth goes with a split of kitti_raw; name both")
     if name == "kitti_raw":
-        samples = _kitti_raw(folder, lines, truth)
+        maps = None if archive is None else read_truth_archive(archive)
+        samples = _kitti_raw(folder, lines, truth, maps)
     else:
         readers = {
             "kitti_odom": _kitti_odom, "tum": _tum, "nyu": _nyu, "seven_scenes": _seven_scenes, "make3d": _make3d

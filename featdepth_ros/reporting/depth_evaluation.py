@@ -21,6 +21,7 @@ from featdepth_ros.metrics import (
 )
 from featdepth_ros.progress import progress
 from featdepth_ros.reporting.depth_maps import listed, maps_by_stem, pair_folders, read_depth_map
+from featdepth_ros.reporting.truth_archive import read_truth_archive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,6 +161,30 @@ def folder_pairs(
         )
 
     return [pair(*names) for names in matched], notes
+
+
+def archive_pairs(predictions: str | Path, archive: str | Path, divisor: float) -> list[DepthPair]:
+    """Pair predictions, in the order of their names, with the maps of a ``gt_depths.npz``.
+
+    Args:
+        predictions: folder of maps, one a line of the split that the archive was made of.
+        archive: see `read_truth_archive`.
+        divisor: of predictions in PNG files, see `read_depth_map`.
+
+    Raises:
+        EvaluationError: the archive cannot be read, or has another number of maps.
+    """
+    predicted, true = list(maps_by_stem(predictions, "predictions").values()), read_truth_archive(archive)
+    if len(predicted) != len(true):
+        raise EvaluationError(
+            f"{predictions} holds {len(predicted)} predictions and {archive} {len(true)} true maps; they are paired in "
+            "order, so expected as many"
+        )
+
+    def pair(path: Path, depth: NDArray[np.floating]) -> DepthPair:
+        return DepthPair(path.name, lambda: read_depth_map(path, divisor), lambda: np.asarray(depth, np.float64))
+
+    return [pair(*both) for both in zip(predicted, true, strict=True)]
 
 
 def _sample(values: NDArray[np.float64]) -> NDArray[np.float64]:

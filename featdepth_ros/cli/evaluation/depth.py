@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featdepth_ros.cli.support.arguments import one_of_or_positive, positive
 
 if TYPE_CHECKING:
     from featdepth_ros.metrics.depth import CropName
+    from featdepth_ros.reporting.datasets import Sample
 
 DESCRIPTION = """\
 Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, RMSE, RMSE log, a1 to a3.
@@ -28,6 +30,8 @@ standard deviations, and ause is the area between the sparsification curves of t
 EXAMPLE = """\
   featdepth eval depth --pred out/depth --gt truth --crop garg --scale median --json figures.json
   featdepth eval depth --pred out/depth --sigma out/sigma --gt truth --scale median
+  featdepth eval depth --pred out/depth --gt gt_depths.npz --crop garg --scale median
+  featdepth eval depth --dataset kitti_raw --root KITTI --split test_files.txt --write-gt gt_depths.npz
   featdepth eval depth --weights compact --dataset seven_scenes --root kitchen --scale median --plot plots"""
 
 DATASETS = ("kitti_raw", "kitti_odom", "tum", "nyu", "seven_scenes", "make3d")
@@ -38,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(wrong_usage=parser.error)
     folders = parser.add_argument_group("two folders")
     folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
-    folders.add_argument("--gt", metavar="DIR", help="true depth, metres")
+    folders.add_argument(
+        "--gt",
+        metavar="DIR|FILE.npz",
+        help="true depth, metres; or a gt_depths.npz, whose maps are those of the predictions in the order of their "
+        "names (with --dataset kitti_raw: of the lines of --split)",
+    )
     folders.add_argument("--sigma", metavar="DIR", help="standard deviation of the predictions, in their unit")
     folders.add_argument(
         "--pred-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
@@ -59,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kitti_raw: laser points along the optical axis (default), along the laser's x as in some published "
         "files, or the accumulated maps under proj_depth",
     )
+    data.add_argument(
+        "--write-gt", metavar="FILE.npz", help="write the set's true depth as a gt_depths.npz; needs no --weights"
+    )
     data.add_argument("--flip", action="store_true", help="average with the mirrored image's prediction")
     data.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     rules = parser.add_argument_group("protocol")
@@ -78,7 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    folders, data = (args.pred, args.gt), (args.weights, args.dataset, args.root)
+    archive = bool(args.gt) and args.gt.endswith(".npz")
+    data = [args.weights or args.write_gt, args.dataset, args.root]
+    folders = [args.pred, None if archive and any(data) else args.gt]
     if any(folders) == any(data) or not (all(folders) or all(data)):
         args.wrong_usage("expected either --pred DIR and --gt DIR, or --weights W, --dataset NAME and --root DIR")
     if args.sigma and not args.pred:
@@ -90,22 +104,34 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from featdepth_ros.metrics import DepthProtocol
     from featdepth_ros.reporting.datasets import PROTOCOLS, open_dataset
-    from featdepth_ros.reporting.depth_evaluation import evaluate_pairs, folder_pairs, write_depth_report
+    from featdepth_ros.reporting.depth_evaluation import (
+        archive_pairs,
+        evaluate_pairs,
+        folder_pairs,
+        write_depth_report,
+    )
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 
     default_crop, default_cap = PROTOCOLS[args.dataset] if args.dataset else ("none", 80.0)
     crop: CropName = args.crop or default_crop
     cap: float = args.cap or default_cap
     scale: Any = args.scale
-    if args.weights:
+    notes: list[str] = []
+    if args.dataset:
         from featdepth_ros.cli.support.depth_predictor import DepthPredictor, predicted_pairs, scale_in_metres
 
-        samples = open_dataset(args.dataset, args.root, args.split, args.truth)
+        samples = open_dataset(args.dataset, args.root, args.split, args.truth, args.gt)
+        if args.write_gt:
+            _write_truth(samples, args.write_gt)
+        if not args.weights:
+            return 0
         predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip)
-        pairs, notes = predicted_pairs(samples, predictor), []
+        pairs = predicted_pairs(samples, predictor)
         if scale == "none":
             scale, note = scale_in_metres(predictor, args.weights)
             notes.append(note)
+    elif args.gt.endswith(".npz"):
+        pairs = archive_pairs(args.pred, args.gt, args.pred_divisor)
     else:
         pairs, notes = folder_pairs(args.pred, args.gt, args.pred_divisor, args.gt_divisor, args.sigma)
     protocol = DepthProtocol(args.min, cap, crop, scale, args.skip_invalid)
@@ -119,3 +145,11 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         print(f"report: {write_depth_report(result, (*notes, *result.notes), args.plot)}")
     return 0
+
+
+def _write_truth(samples: Sequence[Sample], path: str) -> None:
+    from featdepth_ros.progress import progress
+    from featdepth_ros.reporting.truth_archive import write_truth_archive
+
+    file = write_truth_archive(path, [sample.truth() for sample in progress(samples, "truth", unit="image")])
+    print(f"{len(samples)} true depth maps: {file}")

@@ -23,10 +23,10 @@ from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
 from featdepth_training.data.shards import tar_name
 from featdepth_training.data.source import SampleKey
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.published import read_state
 from featdepth_training.engine.run import train
 from featdepth_training.engine.trainer import Outcome, Trainer
+from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.processes.signals import leave_signals_to_parent
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from runs import Run, records, same, write_config
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_training.data.cache import write_cache
 from featdepth_training.engine.checkpoint import CheckpointFolder, exclusive_output
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.published import read_state
+from featdepth_training.monitoring.monitor import Monitor
 
 pytestmark = pytest.mark.slow
 

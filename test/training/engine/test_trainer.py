@@ -24,11 +24,11 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_training.engine import checkpoint as checkpoint_module
 from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
 from featdepth_training.engine.ema import WeightAverage
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.published import read_state
 from featdepth_training.engine.run import _changes
 from featdepth_training.engine.step import StepResult, train_step
 from featdepth_training.engine.trainer import Outcome, Trainer
+from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.processes.signals import StopRequest
 
 pytestmark = pytest.mark.slow

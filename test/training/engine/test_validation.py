@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from featdepth_ros.metrics.depth import depth_errors
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.trainer import Trainer
 from featdepth_training.engine.validation import _depth_figures
+from featdepth_training.monitoring.monitor import Monitor
 
 
 def test_depth_figures_are_those_of_the_metrics() -> None:

@@ -21,11 +21,11 @@ from featdepth_training.config.schema import CheckConfig, TrainConfig
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.engine.checkpoint import CheckpointFolder, exclusive_output
 from featdepth_training.engine.model_setup import start_model
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.published import Published, as_state, read_state
 from featdepth_training.engine.trainer import Outcome, Trainer, checkpoint_mismatch
+from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.processes.distributed import Processes, processes
 from featdepth_training.processes.signals import StopRequest
 

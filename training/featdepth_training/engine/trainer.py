@@ -18,13 +18,13 @@ from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.engine.checkpoint import CheckpointFolder, write_checkpoint
-from featdepth_training.engine.forecast import Forecast
 from featdepth_training.engine.loop import TrainingLoop, is_loader_error, loader_ended
 from featdepth_training.engine.model_setup import start_model
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.precision import keep_depthwise_in_fp32
 from featdepth_training.engine.step import ALONE, StepResult
 from featdepth_training.engine.validator import ValidationStoppedError, Validator
+from featdepth_training.monitoring.forecast import Forecast
+from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.objectives.prediction import predict
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.processes.distributed import Processes

@@ -13,9 +13,9 @@ from featdepth_ros.progress import ProgressBar
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset, validation_batches
-from featdepth_training.engine.monitor import Monitor
-from featdepth_training.engine.pictures import validation_pictures
 from featdepth_training.engine.validation import validation_figures
+from featdepth_training.monitoring.monitor import Monitor
+from featdepth_training.monitoring.pictures import validation_pictures
 from featdepth_training.processes.signals import StopRequest
 
 #: Figures on the console.

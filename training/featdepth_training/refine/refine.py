@@ -34,8 +34,8 @@ from featdepth_training.data.cache import ClipCache
 from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.data.source import ClipSubset, Source, sources_of
 from featdepth_training.engine.loop import TrainingLoop
-from featdepth_training.engine.monitor import Monitor
 from featdepth_training.engine.step import StepResult
+from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.objectives.supervised import log_depth
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.prepare.prepare import PrepareConfig, prepare
