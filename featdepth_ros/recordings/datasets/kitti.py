@@ -140,7 +140,7 @@ def _stamps(path: Path, count: int, rate_hz: float | None) -> list[int]:
 
 def _poses(path: Path) -> tuple[dict[int, NDArray[np.float64]], str]:
     """Return the true poses by frame, and in words what is wrong with some."""
-    for candidate in (path / "poses.txt", path.parents[1] / "poses" / f"{path.name}.txt"):
+    for candidate in (path / "poses.txt", path.absolute().parents[1] / "poses" / f"{path.name}.txt"):
         if candidate.is_file():
             table, note = read_truth(candidate, "kitti")
             return ({} if table is None else dict(zip(table.keys.tolist(), table.poses, strict=True))), note

@@ -251,10 +251,15 @@ class _Here:
 
 
 class _Pool:
-    """Does the work in processes of their own. They are started anew: a fork would copy the locks of threads."""
+    """Does the work in processes of their own, forked from one that has loaded what they need and done nothing else.
+
+    A fork of this process would copy the locks of its threads.
+    """
 
     def __init__(self, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context = multiprocessing.get_context(kind)
+        context.set_forkserver_preload([__name__])
         self._seen = 0
         self._counter, self._stop = context.Value("q", 0), context.Event()
         threads = max(1, (os.cpu_count() or 1) // jobs)
