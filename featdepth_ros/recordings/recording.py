@@ -33,7 +33,7 @@ class Recording(ABC):
     Attributes:
         name: short name of the recording (file or folder stem).
         kind: ``image``, ``images``, ``video``, ``bag``, ``kitti_odometry``, ``kitti_raw``, ``euroc``, ``tum``,
-            ``seven_scenes``, ``nyu``.
+            ``seven_scenes``, ``nyu``, ``eth3d``, ``cityscapes``, ``make3d``.
         camera: calibration of every frame, or None when the recording has none and none was given.
         partner_name: the other camera of the stereo pair, or None when no partner was asked for.
         rate_hz: nominal frames per second of the recording (median stamp distance).

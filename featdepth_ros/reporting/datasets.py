@@ -17,6 +17,7 @@ from featdepth_ros.errors import EvaluationError, ImageError
 from featdepth_ros.metrics import associate, calibration_entry, kitti_velodyne_projection, lidar_depth_map
 from featdepth_ros.metrics.depth import CropName
 from featdepth_ros.recordings.datasets import layouts
+from featdepth_ros.recordings.datasets.singles import read_make3d_grid
 from featdepth_ros.recordings.datasets.tables import labelled
 from featdepth_ros.recordings.files.depth_images import read_depth
 from featdepth_ros.recordings.files.images import read_image
@@ -201,11 +202,7 @@ def _make3d(root: Path, split: Path | None) -> list[Sample]:
         return slice(start, start + rows)
 
     def read_truth(path: Path) -> NDArray[np.float64]:
-        try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise EvaluationError("Make3D's .mat files need scipy: pip install scipy") from error
-        grid = np.asarray(loadmat(path)["Position3DGrid"], dtype=np.float64)[..., 3]
+        grid = read_make3d_grid(path)
         # 21 of 55 rows belong to half the image's width in rows of the picture, as the field crops it.
         return grid[middle(grid, 21)]
 
@@ -213,13 +210,11 @@ def _make3d(root: Path, split: Path | None) -> list[Sample]:
         image = read_rgb(path)
         return image[middle(image, image.shape[1] // 2)]
 
-    folder = next(p for p in (root / "Test134", root) if p.is_dir())
-    truth = next(p for p in (root / "Gridlaserdata", root) if p.is_dir())
+    folder, truth = layouts.make3d_folders(root) or (root, root)
     images = _chosen(sorted(folder.glob("img-*.jpg")), root, split)
     samples = []
     for path in images:
-        mat = truth / f"depth_sph_corr-{path.stem.removeprefix('img-')}.mat"
-        sample = _sample(path.name, path, mat, read_truth)
+        sample = _sample(path.name, path, truth / layouts.make3d_grid(path), read_truth)
         samples.append(Sample(sample.name, lambda path=path: read_image(path), sample.truth))  # type: ignore[misc]
     return samples
 

@@ -112,6 +112,22 @@ def tum_images(folder: Path, kind: str) -> list[tuple[int, Path]]:
     return sorted(listed)
 
 
+def make3d_folders(path: Path) -> tuple[Path, Path] | None:
+    """Return the folders of Make3D's images and of its laser's grids, for training or for testing; None: neither."""
+    pairs = (("Train400Img", "Train400Depth"), ("Test134", "Gridlaserdata"), ("Test134Img", "Test134Depth"), ("", ""))
+    for images, grids in pairs:
+        folders = path / images, path / grids
+        found = all(folder.is_dir() for folder in folders) and next(folders[1].glob("depth_sph_corr-*.mat"), None)
+        if found and next(folders[0].glob("img-*.jpg"), None) is not None:
+            return folders
+    return None
+
+
+def make3d_grid(image: Path) -> str:
+    """Return the name of the laser's grid of an image ``img-*.jpg``."""
+    return f"depth_sph_corr-{image.stem.removeprefix('img-')}.mat"
+
+
 def _existing(stems: Iterable[Path]) -> Path | None:
     files = (stem.with_name(stem.name + suffix) for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((file for file in files if file.is_file()), None)

@@ -36,7 +36,7 @@ TUM_CALIBRATIONS: dict[str, tuple[float, ...]] = {
 #: fx fy cx cy of NYU Depth V2's colour camera, as the data set's toolbox states them (camera_params.m).
 NYU_CALIBRATION = (518.857901, 519.469611, 325.582449, 253.736166)
 #: Farthest apart (ns) two poses may be to be interpolated.
-_BRIDGED_NS = 100_000_000
+BRIDGED_NS = 100_000_000
 
 
 def is_seven_scenes(path: Path) -> bool:
@@ -59,7 +59,7 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
 
     Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file come without. The
     images are the toolbox's undistorted ones, hence a pinhole: `NYU_CALIBRATION`. The extracts have no stamps: the
-    number in the name counts at the given rate, else at 30 frames/s. The labelled ``.mat`` file is not read.
+    number in the name counts at the given rate, else at 30 frames/s. `singles.LabelledNyu` reads the labelled file.
 
     Raises:
         RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.
@@ -147,7 +147,7 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     if model is not None:
         check_size(model, size, path.name)
     frames = [
-        FrameFile(file, stamp, file.stem, _nearest(depth, stamp), interpolate(stamps, poses, stamp, _BRIDGED_NS))
+        FrameFile(file, stamp, file.stem, nearest_depth(depth, stamp), interpolate(stamps, poses, stamp, BRIDGED_NS))
         for stamp, file in colour
     ]
     rate = rate_hz or median_rate_hz([stamp for stamp, _ in colour])
@@ -157,7 +157,8 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
     return recording
 
 
-def _nearest(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:
+def nearest_depth(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:
+    """Return the depth image nearest in time to a colour image, of (stamp in ns, file); None: too far away."""
     position = bisect_left(listed, (stamp_ns, Path()))
     near = min(listed[max(0, position - 1) : position + 1], key=lambda entry: abs(entry[0] - stamp_ns), default=None)
     return near[1] if near is not None and abs(near[0] - stamp_ns) <= layouts.TUM_DIFFERENCE_NS else None

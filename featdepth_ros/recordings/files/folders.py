@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,17 @@ from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, m
 
 #: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.
 _STAMPED = re.compile(r"(\d{18,19})_([A-Za-z0-9]+)")
+
+
+def _frame_names(files: Sequence[Path]) -> list[str]:
+    """The stems, when no two are equal; else with the suffix; else with the folders in which the files differ."""
+    for names in ([file.stem for file in files], [file.name.replace(".", "_") for file in files]):
+        if len(set(names)) == len(names):
+            return names
+    common = os.path.commonpath([file.absolute().parent for file in files])
+    return [
+        "_".join(file.absolute().relative_to(common).with_suffix("").parts) + f"_{file.suffix[1:]}" for file in files
+    ]
 
 
 def open_images(
@@ -50,12 +62,8 @@ def open_images(
         stamps, files = map(list, zip(*sorted(zip(stamps, files, strict=True)), strict=True))
         rate = median_rate_hz(stamps)
     _, model = _sized(name, files, camera)
-    stems = [file.stem for file in files]
-    unique = len(set(stems)) == len(stems)
-    frames = [
-        FrameFile(file, stamp, file.stem if unique else file.name.replace(".", "_"))
-        for stamp, file in zip(stamps, files, strict=True)
-    ]
+    names = _frame_names(files)
+    frames = [FrameFile(file, stamp, own) for stamp, file, own in zip(stamps, files, names, strict=True)]
     recording = FileRecording(kind, name, frames, model, rate)
     if partner is not None:
         other = _partner_folder(files[0].parent, partner.name)
