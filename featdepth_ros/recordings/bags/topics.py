@@ -88,5 +88,7 @@ def choose_pair(source: BagSource, topic: str | None, partner: str) -> tuple[str
 
 
 def _with_partner(source: BagSource, topic: str, partner: str) -> tuple[str, str]:
-    names = [t.name for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible and t.count]
-    return topic, choose_partner(str(source.path), names, topic, partner)
+    """The pair; what is offered are topics of pictures, never of depth, and whatever was named."""
+    names = [t.name for t in _pictures(source)]
+    named = [name for name in (topic, partner) if name != AUTO and name not in names]
+    return topic, choose_partner(str(source.path), [*names, *named], topic, partner)

@@ -102,7 +102,8 @@ def _numbers(file: Path, count: int) -> list[float]:
 
 
 def _camera(path: Path, name: str, size: tuple[int, int]) -> CameraModel:
-    return CameraModel(*size, *_numbers(path / CALIBRATIONS[name], 4))
+    fx, fy, cx, cy = _numbers(path / CALIBRATIONS[name], 4)
+    return CameraModel(*size, fx, fy, cx, cy)
 
 
 def _extrinsics(path: Path) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ QUICK = (
 RENDERED = "clips: 2, validation_clips: 1, frames: 3, height: 64, width: 96, scenes: [room]"
 
 
-def drawn_clip(number: int, frames: int, partner: bool) -> Clip:
+def drawn_clip(number: int, frames: int, partner: bool, truth: bool = False) -> Clip:
     """Noise, shifted from frame to frame and between the cameras."""
     rng = np.random.default_rng(number)
     wide = rng.integers(0, 256, (72, 120, 3), dtype=np.uint8)
@@ -56,7 +56,7 @@ def drawn_clip(number: int, frames: int, partner: bool) -> Clip:
     T[0, 3] = -0.5
     return Clip(
         images=images,
-        depth=None,
+        depth=np.full((frames, 72, 104), 4.0, np.float32) if truth else None,
         poses=np.full((frames, 4, 4), np.nan),
         camera=np.array([60.0, 60.0, 51.5, 35.5]),
         partner=np.stack([wide[:, 2 * k + 5 : 2 * k + 109] for k in range(frames)]) if partner else None,
@@ -71,6 +71,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, frames, partner in (("mono", 3, False), ("pairs", 3, True), ("singles", 1, True)):
         made = {"made": name, "frames": frames}
         write_cache(root / name, made, 6, 3, lambda i, f=frames, p=partner: drawn_clip(i, f, p))  # type: ignore[misc]
+    write_cache(root / "truth", {"made": "truth", "frames": 1}, 6, 3, lambda i: drawn_clip(i, 1, False, truth=True))
     return root
 
 
@@ -109,6 +110,7 @@ def changes(recipe: str, caches: Path, *more: str) -> list[str]:
     if config.data.kind != "rendered":
         frames, stereo = config.data.sequence.frames, config.data.sequence.stereo
         cache = "singles" if frames == 1 and stereo else "pairs" if stereo else "mono"
+        cache = "truth" if config.data.kind == "prepared" and config.objective.supervised else cache
         alone = f", {caches / 'singles'}" if config.data.prepared.singles else ""
         singles = f"singles: [{'singles' * bool(alone)}]"
         heights = f"camera_heights_m: {[1.5] * (1 + bool(alone)) if config.objective.ground > 0 else []}"
@@ -275,7 +277,7 @@ def test_written_commands_are_what_the_command_line_takes(place: str) -> None:
 
 def test_the_guide_names_every_recipe() -> None:
     table = GUIDE.split("## Recipes")[1].split("###")[0]
-    assert set(re.findall(r"`([a-z_]+)`", table)) >= set(RECIPES)
+    assert set(re.findall(r"`([a-z0-9_]+)`", table)) >= set(RECIPES)
     settings = re.findall(r"`\"?((?:model|data|objective|stages|optimiser|engine)\.[a-z_.0-9]+)", GUIDE)
     assert len(settings) > 15
     for key in {*settings} - {"model.safetensors"}:

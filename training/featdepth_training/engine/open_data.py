@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from featdepth_ros.errors import ConfigError, nearest_name
+from featdepth_ros.errors import ConfigError, RecordingError, nearest_name
 from featdepth_training.config.schema import PreparedConfig, TrainConfig
 from featdepth_training.data.cache import ClipCache, cache_folders
 from featdepth_training.data.source import Source, sources_of, thinned
@@ -85,13 +85,21 @@ def _prepared_sources(config: TrainConfig, silent: bool) -> tuple[TrainConfig, l
     for reason in left_out.values() if not silent else ():
         logger.warning("left out of training: %s", reason)
     for name in prepared.validation:
-        alone = ClipCache(cache_folders(name), caches[0].frames, pseudo_depth=False, leave_out=True)
-        held_out += sources_of(alone, rendered=False)
+        for folder in cache_folders(name):
+            held_out += sources_of(_to_validate(folder, caches[0].frames), rendered=False)
     train, held_out = (_described(some, listed) for some in (train, held_out))
     held_out = thinned(held_out, prepared.validation_clips)
     if config.data.kind == "prepared" and not held_out:
         raise ConfigError("nothing is held out to validate on; give data.prepared.held_out or data.prepared.validation")
     return config, train, held_out
+
+
+def _to_validate(folder: str, frames: int) -> ClipCache:
+    """The clips of a cache to validate on; of one without neighbours single frames, whose truth is compared."""
+    try:
+        return ClipCache([folder], frames)
+    except RecordingError:
+        return ClipCache([folder], 1)
 
 
 def _described(sources: list[Source], listed: dict[str, _Listed]) -> list[Source]:

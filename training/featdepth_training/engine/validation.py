@@ -102,6 +102,8 @@ def _add_photometric(
 ) -> None:
     if config.data.kind == "mixed" and bool(batch.rendered.any()):
         return  # rendered samples are measured against their truth
+    if bool(batch.single.all()) and not bool(batch.has_partner.any()):
+        return  # nothing explains a single frame
     terms = prediction_terms(model, prediction, batch, config)
     sums.add("photometric", [float(terms["photometric"])] * batch.images.shape[0], int(batch.group[0]))
 
