@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,17 +74,21 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-ModelLoader = Callable[[Settings], LoadedModel]
+#: Takes the settings of every camera by name; what is not a camera's own is the same in all of them.
+ModelLoader = Callable[[Mapping[str, Settings]], LoadedModel]
 
 
-def load_networks(settings: Settings) -> LoadedModel:
+def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
     """Load the weights that the settings name, load or compile the solver, and warm up. Takes seconds.
+
+    Args:
+        cameras: the settings of every camera, by name.
 
     Raises:
         FeatDepthError: weights, device or settings do not work; the message says what to do.
     """
-    names = settings.camera_names
-    configs = {name: settings.estimator_config() for name in names}
+    settings = next(iter(cameras.values()))
+    configs = {name: own.estimator_config() for name, own in cameras.items()}
     path = resources.weights_file(settings.weights)
     try:
         import torch

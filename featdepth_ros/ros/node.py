@@ -23,6 +23,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.inference.options import Option
 from featdepth_ros.ros.cameras.channel import CameraChannel
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
@@ -31,13 +32,17 @@ from featdepth_ros.ros.frames.pose_message import given_pose
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, load_networks
 from featdepth_ros.ros.middleware import use_shared_memory_profile
+from featdepth_ros.ros.parameters.definitions import SCHEMA
+from featdepth_ros.ros.parameters.per_camera import camera_settings, declare_per_camera, per_camera_option
 from featdepth_ros.ros.parameters.settings import (
+    Settings,
     changed_live,
     declare_parameters,
     invalid_values,
     read_settings,
     rejection_reason,
     unknown_names,
+    wrong_cameras,
 )
 from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import MotionOutputs
@@ -65,10 +70,12 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
     def __init__(self, load: ModelLoader = load_networks, **options: Any) -> None:
         super().__init__(options.pop("node_name", "depth_node"), **options)
         declare_parameters(self)
-        for warning in unknown_names(given_parameters(self)):
-            self.get_logger().warning(warning)
         self._load = load
         self._settings = read_settings(self)
+        declare_per_camera(self, self._settings.camera_names)
+        for warning in unknown_names(given_parameters(self), self._option):
+            self.get_logger().warning(warning)
+        self._own = camera_settings(self, self._settings)
         self._state = "unconfigured"
         self._enabled = True
         self._loaded: LoadedModel | None = None
@@ -144,16 +151,19 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 
     def _configure(self) -> None:
         self._settings = read_settings(self)
-        wrong = invalid_values(self._settings)
+        declare_per_camera(self, self._settings.camera_names)
+        self._own = camera_settings(self, self._settings)
+        wrong = [reason for own in self._own.values() for reason in invalid_values(own)]
+        wrong += wrong_cameras(self._settings)
         if wrong:
-            raise StartError("; ".join(wrong))
+            raise StartError("; ".join(dict.fromkeys(wrong)))
         if self._settings.camera_names != tuple(self._channels):
             self._channels = self._make_channels()
         self._listener = TransformListener(self)  # first: it hears while the networks load
         self._outputs = MotionOutputs(self, self._settings, self._listener)
         self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
         started = time.monotonic()
-        self._loaded = self._load(self._settings)
+        self._loaded = self._load(self._own)
         info = self._loaded.info
         self.get_logger().info(
             f"{info.name} ({info.architecture}) on {self._loaded.device}, ready after "
@@ -198,7 +208,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._clean_up()
 
     def _make_channels(self) -> dict[str, CameraChannel]:
-        return {name: CameraChannel(self, name, lambda: self._settings) for name in self._settings.camera_names}
+        return {name: CameraChannel(self, name, partial(self._settings_of, name)) for name in self._own}
+
+    def _settings_of(self, camera: str) -> Settings:
+        return self._own[camera]
+
+    def _option(self, name: str) -> Option | None:
+        return SCHEMA.get(name) or per_camera_option(name, self._settings.camera_names)
 
     def _listen(self) -> None:
         for channel in self._channels.values():
@@ -283,12 +299,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         return response
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        reason = rejection_reason(changes, self._state)
+        reason = rejection_reason(changes, self._state, self._option)
         if reason:
             return SetParametersResult(successful=False, reason=reason)
         live = changed_live(self._settings, changes)
         if live:
             self._settings = replace(self._settings, **live)
+            self._own = {name: replace(own, **live) for name, own in self._own.items()}
             for channel in self._channels.values():
                 if "reliability" in live and channel.input is not None:
                     channel.input.set_reliability(str(live["reliability"]))

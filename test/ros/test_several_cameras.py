@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fake_model import FakeEstimator, fake_loaded_model
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_graph import Graph, Probe, call, graph, wait
@@ -72,8 +73,8 @@ def send_until(cameras: dict[str, Probe], condition: Callable[[], Any], what: st
 
 def told(messages: list[DiagnosticArray], camera: str) -> dict[str, str]:
     """Return the values of the newest status of a camera, with its level and text."""
-    arrays = wait(lambda: [m for m in messages if m.status[0].name.startswith("depth_node: ")], "diagnostics")
-    (status,) = [s for s in arrays[-1].status if s.name == f"depth_node: {camera}"]
+    title = f"depth_node: {camera}"
+    status = wait(lambda: [s for m in messages for s in m.status if s.name == title], "diagnostics")[-1]
     return {**{v.key: v.value for v in status.values}, "level": status.level.hex(), "message": status.message}
 
 
@@ -252,12 +253,39 @@ def test_enable_and_lifecycle_and_live_parameters_hold_for_every_camera(ros: Gra
         ({"odometry_camera": "rear"}, "'odometry_camera' names 'rear'"),
         ({"window_cameras": ["lef"]}, "did you mean 'left'"),
         ({"cameras": [""], "odometry_camera": "front"}, "cameras is empty"),
+        ({"camera_frame": "front_optical"}, "set front.camera_frame"),
+        ({"left.rectified_input": "perhaps"}, "expected one of auto, yes, no"),
     ],
 )
 def test_names_that_cannot_be_are_refused_in_words(ros: Graph, parameters: dict[str, Any], cause: str) -> None:
     node = start(ros, both(), autostart=False, **parameters)
     with pytest.raises(StartError, match=cause):
         node._configure()
+
+
+def test_a_camera_may_have_parameters_of_its_own(ros: Graph, tmp_path: Any) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters:\n    cameras: [front, left]\n    camera_height_m: 1.4\n    left:\n"
+        "      camera_frame: mast_optical\n      camera_height_m: 2.1\n      camera_hieght_m: 2.0\n",
+        encoding="utf-8",
+    )
+    given: list[Any] = []
+    cameras, loaded = probes(ros, "front", "left"), fake_loaded_model(None, **both())
+    depths = {name: cameras["front"].hear(Image, f"/depth_node/{name}/depth/image_rect") for name in cameras}
+    logs = cameras["front"].hear(Log, "/rosout")
+    words = ["--ros-args", "--params-file", str(file)]
+    node = DepthNode(load=lambda settings: (given.append(settings), loaded)[1], context=ros.context, cli_args=words)
+    ros.add(node)
+    send_until(cameras, lambda: all(depths.values()), "depth of both")
+    assert {name: own.camera_height_m for name, own in given[0].items()} == {"front": 1.4, "left": 2.1}
+    assert {name: messages[-1].header.frame_id for name, messages in depths.items()} == {
+        "front": "front_optical",
+        "left": "mast_optical",
+    }
+    refused = node._on_set_parameters([Parameter("left.camera_frame", value="other")])
+    assert not refused.successful and "'left.camera_frame' is read by configure" in refused.reason
+    wait(lambda: any("'left.camera_hieght_m' is unknown" in log.msg for log in logs), "the misspelt name")
 
 
 def test_an_empty_list_in_a_file_is_one_camera(ros: Graph, tmp_path: Any) -> None:

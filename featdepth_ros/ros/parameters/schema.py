@@ -28,7 +28,7 @@ def descriptor(option: Option) -> ParameterDescriptor:
         description=f"{option.description} {option.reason} {when}",
         additional_constraints=f"one of: {', '.join(option.choices)}" if option.choices else "",
     )
-    made.type = _TYPES[type(option.default)].value
+    made.type = parameter_type(option).value
     if option.low is not None and option.high is not None:
         if isinstance(option.default, int):
             made.integer_range = [IntegerRange(from_value=int(option.low), to_value=int(option.high), step=0)]
@@ -36,6 +36,11 @@ def descriptor(option: Option) -> ParameterDescriptor:
             span = FloatingPointRange(from_value=float(option.low), to_value=float(option.high), step=0.0)
             made.floating_point_range = [span]
     return made
+
+
+def parameter_type(option: Option) -> RclParameter.Type:
+    """Return the ROS type of a parameter."""
+    return _TYPES[type(option.default)]
 
 
 def declare(node: Node, options: Iterable[Option]) -> None:

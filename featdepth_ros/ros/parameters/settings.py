@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter as RclParameter
 
 from featdepth_ros.errors import nearest_name
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.options import Option
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.schema import declare
 
@@ -117,17 +118,22 @@ def _value(node: Node, name: str) -> Any:
         return SCHEMA[name].default  # an empty list in a parameter file arrives as no value at all
 
 
-def rejection_reason(changes: Sequence[RclParameter], state: str) -> str:
+def rejection_reason(
+    changes: Sequence[RclParameter], state: str, find: Callable[[str], Option | None] = SCHEMA.get
+) -> str:
     """Return why a change cannot be taken, or an empty string.
 
     Args:
         changes: what is to be set.
         state: label of the lifecycle state the node is in.
+        find: gives the option behind a parameter's name, None for parameters of ROS itself.
     """
     for change in changes:
-        parameter = SCHEMA.get(change.name)
+        parameter = find(change.name)
         if parameter is None:
             continue
+        if change.value is None:
+            continue  # declared without a value
         reason = parameter.invalid_reason(change.value)
         if reason:
             return reason
@@ -139,27 +145,29 @@ def rejection_reason(changes: Sequence[RclParameter], state: str) -> str:
     return ""
 
 
-def unknown_names(given: Iterable[str]) -> list[str]:
+def unknown_names(given: Iterable[str], find: Callable[[str], Option | None] = SCHEMA.get) -> list[str]:
     """Return a sentence for every name given at start that this node does not have. ROS itself passes over them."""
-    known = [*SCHEMA, "use_sim_time", "start_type_description_service"]
-    strange = [n for n in given if n not in known and not n.startswith("qos_overrides.")]
+    known = ("use_sim_time", "start_type_description_service")
+    strange = [n for n in given if n not in known and find(n) is None and not n.startswith("qos_overrides.")]
     return [f"parameter '{name}' is unknown to this node and ignored{nearest_name(name, SCHEMA)}" for name in strange]
 
 
 def invalid_values(settings: Settings) -> list[str]:
     """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
     reasons = [SCHEMA[f.name].invalid_reason(getattr(settings, f.name)) for f in fields(settings)]
-    return [reason for reason in (*reasons, *_wrong_cameras(settings)) if reason]
+    return [reason for reason in reasons if reason]
 
 
-def _wrong_cameras(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with the names of cameras."""
+def wrong_cameras(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the names of cameras, and with what is said of all of them at once."""
     names = settings.camera_names
     for name in names:
         if name and not _CAMERA_NAME.fullmatch(name):
             yield f"'cameras' names '{name}'; expected letters, digits and underscores, a letter first"
         if names.count(name) > 1:
             yield f"'cameras' names '{name}' more than once"
+    if len(names) > 1 and settings.camera_frame:
+        yield f"'camera_frame' is one frame and there are {len(names)} cameras; set {names[0]}.camera_frame and so on"
     wanted = {"odometry_camera": [settings.odometry_camera], "window_cameras": settings.window_cameras}
     for parameter, chosen in wanted.items():
         for name in chosen:

@@ -1,0 +1,50 @@
+"""Parameters that one of several cameras may have for itself: ``<camera>.<parameter>``, such as ``front.camera_frame``.
+
+One that is not set has the value of the parameter without a camera's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rclpy.exceptions import ParameterUninitializedException
+from rclpy.node import Node
+
+from featdepth_ros.inference.options import Option
+from featdepth_ros.ros.parameters.definitions import SCHEMA
+from featdepth_ros.ros.parameters.schema import descriptor, parameter_type
+from featdepth_ros.ros.parameters.settings import Settings
+
+#: What may differ from camera to camera: where it sits, and what its driver sends.
+PER_CAMERA = ("camera_frame", "camera_height_m", "image_transport", "rectified_input")
+
+
+def declare_per_camera(node: Node, cameras: Iterable[str]) -> None:
+    """Declare the parameters of these cameras without a value, unless they are declared already."""
+    for camera in cameras:
+        for name in PER_CAMERA if camera else ():
+            full = f"{camera}.{name}"
+            if not node.has_parameter(full):
+                own = replace(SCHEMA[name], description=f"{SCHEMA[name].description} Of camera {camera} alone.")
+                node.declare_parameter(full, parameter_type(own), descriptor(own))
+
+
+def per_camera_option(name: str, cameras: Iterable[str]) -> Option | None:
+    """Return the option behind ``<camera>.<parameter>``; None where the name is no such thing."""
+    camera, _, parameter = name.rpartition(".")
+    return SCHEMA[parameter] if parameter in PER_CAMERA and camera in cameras else None
+
+
+def camera_settings(node: Node, settings: Settings) -> dict[str, Settings]:
+    """Return the settings of every camera by name."""
+    made = {}
+    for camera in settings.camera_names:
+        own = {}
+        for name in PER_CAMERA if camera else ():
+            try:
+                own[name] = node.get_parameter(f"{camera}.{name}").value
+            except ParameterUninitializedException:
+                continue
+        made[camera] = replace(settings, **own)
+    return made
