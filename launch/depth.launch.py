@@ -8,6 +8,8 @@ ros2 launch featdepth_ros depth.launch.py --show-args
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
@@ -30,14 +32,24 @@ ARGUMENTS = (
     ("use_sim_time", "false", "Take time from /clock: for bags played with --clock, and simulators."),
     ("publish_tf", "", "Publish odom -> base_link, true or false; empty: as in params_file."),
     ("base_frame", "", "Frame whose motion is reported; empty: as in params_file."),
+    ("odom_frame", "", "Frame the motion is reported in; empty: as in params_file."),
+    ("scale", "", "auto, relative, factor or camera_height; empty: as in params_file."),
+    (
+        "camera_height_m",
+        "",
+        "Height of the camera over the ground, for scale:=camera_height; empty: as in params_file.",
+    ),
+    ("max_rate_hz", "", "Most images a second that are taken; empty: as in params_file."),
     ("image_transport", "", "raw or compressed; empty: as in params_file."),
     ("autostart", "", "Configure and activate by itself, true or false; empty: as in params_file."),
+    ("respawn", "false", "Start the node again two seconds after it ended without being asked."),
     ("log_level", "info", "debug, info, warn or error."),
     ("rviz", "false", "Start RViz with config/depth.rviz."),
     ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
 )
-_STRINGS = ("weights", "device", "base_frame", "image_transport")
-_SHOWN = ("points", "depth/image_rect", "image_rect")
+_STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", "scale")
+_NUMBERS = ("camera_height_m", "max_rate_hz")
+_SHOWN = ("points", "depth/image_rect", "image_rect", "tracks", "path", "set_pose")
 _SWITCHES = ("publish_tf", "autostart")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -48,6 +60,26 @@ def _switch(name: str, text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"launch argument '{name}' is '{text}'; expected a number") from error
+
+
+def _view(odom_frame: str, base_frame: str) -> list[str]:
+    """Return RViz's arguments: the configuration that ships, or a copy that names the frames given here."""
+    file = config_file("depth.rviz")
+    if not odom_frame and not base_frame:
+        return ["-d", str(file)]
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("Fixed Frame: odom\n", f"Fixed Frame: {odom_frame or 'odom'}\n")
+    text = text.replace("Target Frame: base_link\n", f"Target Frame: {base_frame or 'base_link'}\n")
+    copy = Path(tempfile.mkdtemp(prefix="featdepth_rviz_")) / file.name
+    copy.write_text(text, encoding="utf-8")
+    return ["-d", str(copy)]
 
 
 def _environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -63,6 +95,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     given: dict[str, object] = {
         name: ParameterValue(argument(name), value_type=str) for name in _STRINGS if argument(name)
     }
+    given |= {name: _number(name, argument(name)) for name in _NUMBERS if argument(name)}
     given |= {name: _switch(name, argument(name)) for name in _SWITCHES if argument(name)}
     given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
     remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
@@ -73,7 +106,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         package="rviz2",
         executable="rviz2",
         name="rviz2",
-        arguments=["-d", str(config_file("depth.rviz"))],
+        arguments=_view(argument("odom_frame"), argument("base_frame")),
         parameters=[{"use_sim_time": given["use_sim_time"]}],
         # The configuration names the topics of a depth_node without namespace.
         remappings=[(f"/depth_node/{topic}", f"{full_name}/{topic}") for topic in _SHOWN]
@@ -88,6 +121,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
             namespace=argument("namespace"),
             output="screen",
             emulate_tty=True,
+            respawn=_switch("respawn", argument("respawn")),
+            respawn_delay=2.0,
             parameters=[argument("params_file") or str(config_file("depth.yaml")), given],
             remappings=remappings,
             arguments=["--ros-args", "--log-level", argument("log_level")],

@@ -58,6 +58,8 @@ _BY_NAME: dict[str, _Encoding] = {
     "yuv420": _Encoding(1, 8, cv2.COLOR_YUV2RGB_I420, planes=(3, 2), even=(True, True)),
     "yv12": _Encoding(1, 8, cv2.COLOR_YUV2RGB_YV12, planes=(3, 2), even=(True, True)),
 }
+#: In the names of depth cameras' topics: depth/image_rect_raw, aligned_depth_to_color, disparity.
+_OF_DISTANCES = re.compile(r"depth|disparity", re.IGNORECASE)
 _NOT_PICTURES = re.compile(r"(16|32|64)[USF]C\d+|8SC\d+", re.IGNORECASE)
 #: YUV of video range (BT.601) to RGB, as OpenCV converts its other YUV formats: rows R, G, B; columns Y, U, V, 1.
 _YUV_TO_RGB = np.array(
@@ -97,6 +99,19 @@ def rgb_from_message(message: Any) -> NDArray[np.uint8]:
     if layout.to_rgb is None:
         return np.ascontiguousarray(pixels)
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), layout.to_rgb), dtype=np.uint8)
+
+
+def refuse_distances(message: Any, topic: str) -> None:
+    """Refuse an image of distances by its topic's name: 16UC1 is depth there, and heat or infrared elsewhere.
+
+    Raises:
+        ImageError: the encoding is 16UC1, and the name speaks of depth or disparity.
+    """
+    if str(getattr(message, "encoding", "")).upper() == "16UC1" and _OF_DISTANCES.search(topic):
+        raise ImageError(
+            f"{topic} holds distances by its name and its encoding 16UC1, no picture; choose the camera's colour or "
+            "grey topic (thermal and infrared pictures of 16 bits: mono16, or a name without 'depth')"
+        )
 
 
 def _from_full_chroma(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

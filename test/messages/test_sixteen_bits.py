@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from message_fields import compressed_message, image_message
 
+from featdepth_ros.errors import ImageError
 from featdepth_ros.messages.decode import decode_image
-from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.sixteen_bits import eight_bits
 
 RAMP = np.add.outer(np.arange(48) / 48, np.arange(64) / 64) / 2
@@ -69,3 +70,14 @@ def test_a_16_bit_colour_file_keeps_its_colours(tmp_path: Path) -> None:
     bgr[:] = (60 * 257, 40 * 257, 200 * 257)
     png = cv2.imencode(".png", bgr)[1].tobytes()
     np.testing.assert_array_equal(decode_image(png), np.broadcast_to([200, 40, 60], (8, 8, 3)))
+
+
+@pytest.mark.parametrize("topic", ["/camera/depth/image_rect_raw", "/aligned_depth_to_color/image_raw", "/disparity"])
+def test_distances_are_told_by_name_and_encoding(topic: str) -> None:
+    values = np.full((48, 64), 1500, np.uint16)
+    with pytest.raises(ImageError, match="holds distances"):
+        refuse_distances(image_message(values, "16UC1"), topic)
+    refuse_distances(image_message(values, "mono16"), topic)  # a grey picture says so itself
+    refuse_distances(image_message(values, "16UC1"), "/thermal/image_raw")
+    with pytest.raises(ImageError, match="holds measurements"):
+        rgb_from_message(image_message(values.astype(np.float32), "32FC1"))

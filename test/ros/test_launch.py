@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import shutil
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ PROMISED = {
     "use_sim_time",
     "rviz",
     "publish_tf",
+    "odom_frame",
+    "respawn",
+    "scale",
+    "camera_height_m",
 }
 
 
@@ -45,7 +51,8 @@ def test_arguments_are_unique_explained_and_complete() -> None:
 
 
 def test_arguments_that_set_parameters_name_real_ones() -> None:
-    parameters = {"weights", "device", "publish_tf", "base_frame", "image_transport", "autostart"}
+    strings = {"weights", "device", "base_frame", "odom_frame", "image_transport", "scale"}
+    parameters = strings | {"publish_tf", "autostart", "camera_height_m", "max_rate_hz"}
     assert parameters <= set(SCHEMA)
     assert all(default == "" for name, default, _ in arguments() if name in parameters), "params_file decides"
 
@@ -117,6 +124,29 @@ def test_rviz_is_started_when_asked() -> None:
     assert description()[0] == []
     (rviz,) = description(rviz="true", namespace="robot")[0]
     assert rviz.node_package == "rviz2"
+    with pytest.raises(ValueError, match=r"max_rate_hz.*expected a number"):
+        description(max_rate_hz="fast")
+
+
+def launch_functions(*names: str) -> dict[str, Any]:
+    """Return functions of the launch file that need nothing of launch."""
+    tree = ast.parse(launch_file("depth.launch.py").read_text(encoding="utf-8"))
+    wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
+    space: dict[str, Any] = {"config_file": config_file, "tempfile": tempfile, "Path": Path}
+    exec(compile(ast.Module(wanted, []), "depth.launch.py", "exec"), space)
+    return space
+
+
+def test_rvizs_view_follows_the_frames_of_the_arguments() -> None:
+    view = launch_functions("_view")["_view"]
+    assert view("", "") == ["-d", str(config_file("depth.rviz"))]
+    copy = Path(view("robot/odom", "robot/base")[1])
+    manager = yaml.safe_load(copy.read_text(encoding="utf-8"))["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "robot/odom"
+    assert manager["Views"]["Current"]["Target Frame"] == "robot/base"
+    shipped = yaml.safe_load(config_file("depth.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
+    assert manager["Displays"] == shipped["Displays"]
+    shutil.rmtree(copy.parent)
 
 
 def test_a_switch_that_is_none_is_refused() -> None:
@@ -130,8 +160,9 @@ def test_rviz_configuration_shows_the_nodes_topics_in_odom() -> None:
     assert manager["Global Options"]["Fixed Frame"] == "odom"
     topics = {d["Class"].split("/")[1]: d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d}
     assert topics["PointCloud2"] == "/depth_node/points" and topics["Odometry"] == "/odom"
-    images = {d["Topic"]["Value"] for d in manager["Displays"] if d["Class"].endswith("/Image")}
-    assert "/depth_node/depth/image_rect" in images
+    images = {d["Topic"]["Value"]: d for d in manager["Displays"] if d["Class"].endswith("/Image")}
+    assert images["/depth_node/depth/image_rect"]["Normalize Range"] is True
+    assert topics["Path"] == "/depth_node/path" and manager["Views"]["Current"]["Target Frame"] == "base_link"
     assert any(d["Class"].endswith("/TF") for d in manager["Displays"])
 
 

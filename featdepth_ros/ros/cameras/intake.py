@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.rig.shot import Shot
-from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.calibration import Calibration
 from featdepth_ros.ros.cameras.pace import Pace
@@ -98,6 +98,8 @@ class Intake:
             self._statistics.image_skipped()
             return None
         started = time.perf_counter()
+        if self._source is not None:
+            refuse_distances(arrival.msg, self._source.topics.image)
         image = rgb_from_message(arrival.msg)
         decode_ms = (time.perf_counter() - started) * 1e3
         camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)

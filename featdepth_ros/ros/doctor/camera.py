@@ -8,7 +8,7 @@ import numpy as np
 
 from featdepth_ros.errors import CalibrationError, ImageError
 from featdepth_ros.messages.camera_info import is_calibrated
-from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Finding, Observation, Seen
 
@@ -68,6 +68,7 @@ def camera_findings(seen: Observation) -> Iterator[Finding]:
 def _picture(seen: Observation) -> Iterator[Finding]:
     images = seen.images
     try:
+        refuse_distances(images.newest, images.topic)
         picture = rgb_from_message(images.newest)
     except ImageError as error:
         do = "choose the driver's colour or grey image topic"
