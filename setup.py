@@ -27,6 +27,7 @@ EXTRAS = {
     "recordings": ["rosbags>=0.11", "rosbags-image>=0.10", "tqdm>=4.60"],
     "simulation": ["scipy>=1.8", "tqdm>=4.60"],
     "plots": ["matplotlib>=3.5"],
+    "video": ["av>=12"],
     # torch's exporter writes ONNX, which OpenVINO reads.
     "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
     "openvino": ["onnx>=1.16", "onnxscript>=0.5", "openvino>=2024.4"],

@@ -37,7 +37,7 @@ ARGUMENTS = (
     (
         "camera_height_m",
         "",
-        "Height of the camera over the ground, for scale:=camera_height; empty: as in params_file.",
+        "Camera over the ground, m, for scale:=camera_height; empty: as in params_file.",
     ),
     ("max_rate_hz", "", "Most images a second that are taken; empty: as in params_file."),
     ("image_transport", "", "raw or compressed; empty: as in params_file."),

@@ -64,6 +64,7 @@ LAZY = {
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "av",
     "openvino",
     "numba",
     "rosbags",

@@ -19,6 +19,10 @@ from featdepth_ros.messages.zstandard import ZSTD_MAGIC, decompress_zstd
 #: Encodings of depth; infrared and thermal cameras send pictures as 16UC1 too.
 DEPTH_ENCODINGS = ("32FC1", "64FC1", "16UC1")
 _VIDEO = re.compile(r"h\.?26[45]|hevc|avc\d?|av1|vp[89]|theora|ffmpeg|mpeg[24]|(lib)?x26[45]", re.IGNORECASE)
+_HEVC = re.compile(r"h\.?265|hevc|x265", re.IGNORECASE)
+_H264 = re.compile(r"h\.?264|avc|x264", re.IGNORECASE)
+#: First bytes of H.265's units: slices, pictures that a stream may begin with, parameter sets, delimiters, notes.
+_HEVC_UNITS = tuple(bytes([number << 1]) for number in (1, 19, 21, 32, 33, 34, 35, 39))
 _START_CODES = (b"\0\0\0\x01", b"\0\0\x01")  # of H.264 and H.265 streams
 #: OpenCV names Bayer patterns by the second row's second and third pixel, ROS by the first row.
 BAYER_TO_RGB = {
@@ -97,6 +101,25 @@ def raw_image(message: Any) -> Any | None:
     )
 
 
+def video_codec(message: Any) -> str:
+    """Return ``h264`` or ``hevc`` for a message with a piece of such a stream, else an empty string."""
+    if not hasattr(message, "format"):
+        return ""
+    text, start = str(message.format), bytes(memoryview(message.data)[:5])
+    if _HEVC.search(text):
+        return "hevc"
+    if _H264.search(text):
+        return "h264"
+    if _VIDEO.search(text) or not start.startswith(_START_CODES):
+        return ""
+    return "hevc" if start.lstrip(b"\0")[1:2] in _HEVC_UNITS else "h264"
+
+
+def republish_hint() -> str:
+    """Return what to do with a stream that is not decoded here."""
+    return "republish it as images (ros2 run image_transport republish --ros-args -p out_transport:=compressed)"
+
+
 def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
     """Return the picture of a CompressedImage as (H, W, 3) uint8 RGB; Bayer mosaics are interpolated.
 
@@ -109,8 +132,7 @@ def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
     data = np.frombuffer(message.data, np.uint8)
     if _VIDEO.search(text) or data[:4].tobytes().startswith(_START_CODES):
         raise ImageError(
-            f"compressed image format is '{text}': a piece of a video stream, which is no picture by itself; republish "
-            "it as images (ros2 run image_transport republish --ros-args -p out_transport:=compressed)"
+            f"compressed image format is '{text}': a piece of a video stream, no picture by itself; {republish_hint()}"
         )
     pattern = parse_format(text).bayer
     try:

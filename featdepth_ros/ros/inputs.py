@@ -8,24 +8,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from featdepth_ros.errors import ImageError
+from featdepth_ros.messages.compressed import video_codec
 from featdepth_ros.messages.stamps import header_stamp_ns
+from featdepth_ros.messages.video import PictureReader
 from featdepth_ros.ros.compat import event_callbacks, keep_last, latches, publisher_reliabilities, resolved_topic
 from featdepth_ros.ros.parameters.settings import Settings
 
 _COMPRESSED = "/compressed"
+#: Compressed messages that may wait for the callback: a video stream must lose none.
+_PIECES = 10
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """An image as it came in: message and time of arrival (``time.monotonic_ns``)."""
+    """An image as it came in.
+
+    Attributes:
+        msg: the message.
+        arrived_ns: time of arrival (``time.monotonic_ns``).
+        picture: decoded already, or why it cannot be, where the message is a piece of a video stream; else None.
+    """
 
     msg: Image | CompressedImage
     arrived_ns: int
+    picture: NDArray[np.uint8] | ImageError | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ class ImageInput:
         self._on_image = on_image
         self._wanted = settings.reliability
         self._images: Subscription[Any] | None = None
+        self._pictures = PictureReader()
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         self.incompatible = 0
         self._infos: deque[tuple[int, CameraInfo]] = deque(maxlen=8)
@@ -159,8 +174,8 @@ class ImageInput:
         self._images = self._node.create_subscription(
             CompressedImage if self.topics.compressed else Image,
             self.topics.image,
-            lambda msg: self._on_image(Arrival(msg, time.monotonic_ns())),
-            keep_last(1, reliability),
+            self._take,
+            keep_last(_PIECES if self.topics.compressed else 1, reliability),
             event_callbacks=event_callbacks(self._incompatible),
         )
 
@@ -169,6 +184,17 @@ class ImageInput:
         if latches(self._node, self.topics.camera_info):
             return ReliabilityPolicy.RELIABLE, True
         return self._choice(self.topics.camera_info), False
+
+    def _take(self, msg: Image | CompressedImage) -> None:
+        """Pass an image on. Pieces of a video are decoded here, because each needs all that came before it."""
+        arrived_ns = time.monotonic_ns()
+        picture: NDArray[np.uint8] | ImageError | None = None
+        if video_codec(msg):
+            try:
+                picture = self._pictures.read(msg)
+            except ImageError as error:
+                picture = error
+        self._on_image(Arrival(msg, arrived_ns, picture))
 
     def _subscribe_info(self, choice: tuple[ReliabilityPolicy, bool]) -> None:
         if self._info_subscription is not None:

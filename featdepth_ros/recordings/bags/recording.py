@@ -10,9 +10,9 @@ from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.images import rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
+from featdepth_ros.messages.video import PictureReader
 from featdepth_ros.recordings.bags.ground_truth import BagTruth
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.stereo import BagPairing, TopicView, bag_extrinsics
@@ -71,6 +71,7 @@ class BagRecording(Recording):
             check_size(self.camera, view.size, self.topic)
         pinhole = self.camera is not None and self.camera.is_pinhole
         self._truth = BagTruth(self.source, self.topic, view.frame_id) if pinhole else None
+        self._pictures = PictureReader()
         self._rig = None if partner is None else self._make_rig(partner, camera, view)
         for note in self.source.notes:
             self.note(note)
@@ -106,13 +107,13 @@ class BagRecording(Recording):
 
     def _view(self, topic: str, with_info: bool = True) -> tuple[TopicView, list[int]]:
         """Return what the first messages of an image topic and its CameraInfo say, and the first stamps (ns)."""
-        size, frame_id, stamps = None, "", []
+        size, frame_id, stamps, pictures = None, "", [], PictureReader()
         for raw in islice(self.source.messages([topic]), _PEEK):
             try:
                 message = self.source.decode(raw)
                 stamps.append(header_stamp_ns(message))
                 if size is None:
-                    rgb = rgb_from_message(message)
+                    rgb = pictures.read(message)
                     size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
             except (RecordingError, ImageError):
                 continue
@@ -143,6 +144,7 @@ class BagRecording(Recording):
         return None
 
     def _frames(self) -> Iterator[Frame]:
+        self._pictures = PictureReader()
         if self._rig is None:
             yield from self._camera_frames(None)
         else:
@@ -190,7 +192,7 @@ class BagRecording(Recording):
 
     def _frame(self, raw: RawMessage, name: str) -> Frame:
         message = self.source.decode(raw)
-        image = rgb_from_message(message)
+        image = self._pictures.read(message)
         if not image.flags.writeable:  # the message's own bytes
             image = image.copy()
         if self.camera is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
+from featdepth_ros.errors import ImageError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.messages.images import refuse_distances, rgb_from_message
@@ -100,7 +101,9 @@ class Intake:
         started = time.perf_counter()
         if self._source is not None:
             refuse_distances(arrival.msg, self._source.topics.image)
-        image = rgb_from_message(arrival.msg)
+        if isinstance(arrival.picture, ImageError):
+            raise arrival.picture
+        image = rgb_from_message(arrival.msg) if arrival.picture is None else arrival.picture
         decode_ms = (time.perf_counter() - started) * 1e3
         camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
         if isinstance(camera, _Wait):

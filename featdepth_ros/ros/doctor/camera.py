@@ -69,7 +69,9 @@ def _picture(seen: Observation) -> Iterator[Finding]:
     images = seen.images
     try:
         refuse_distances(images.newest, images.topic)
-        picture = rgb_from_message(images.newest)
+        if isinstance(images.picture, ImageError):
+            raise images.picture
+        picture = rgb_from_message(images.newest) if images.picture is None else images.picture
     except ImageError as error:
         do = "choose the driver's colour or grey image topic"
         yield Finding("error", "image.unusable", f"{images.topic} cannot be used: {error}", do)

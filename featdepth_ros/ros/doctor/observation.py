@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import ImageError
+
 Level = Literal["error", "warning"]
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -69,6 +74,7 @@ class Stream:
         subscribers: who asks for it, the doctor left out.
         seen: what came, in order of arrival.
         newest: the last message as it is; None: nothing came.
+        picture: decoded, or why not, where messages are pieces of a video; else None.
     """
 
     topic: str = ""
@@ -76,6 +82,7 @@ class Stream:
     subscribers: tuple[Endpoint, ...] = ()
     seen: list[Seen] = field(default_factory=list)
     newest: Any = None
+    picture: NDArray[np.uint8] | ImageError | None = None
 
 
 @dataclass

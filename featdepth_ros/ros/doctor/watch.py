@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -17,7 +18,10 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
+from featdepth_ros.errors import ImageError
+from featdepth_ros.messages.compressed import video_codec
 from featdepth_ros.messages.stamps import header_stamp_ns
+from featdepth_ros.messages.video import PictureReader
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Endpoint, Observation, Seen, Stream
 
@@ -167,7 +171,14 @@ class Watch:
         if not stream.topic:
             return
 
+        pictures = PictureReader()
+
         def take(msg: Any) -> None:
+            if video_codec(msg):
+                try:
+                    stream.picture = pictures.read(msg)
+                except ImageError as error:
+                    stream.picture = stream.picture if isinstance(stream.picture, np.ndarray) else error
             stream.seen.append(Seen(time.time_ns(), header_stamp_ns(msg), str(msg.header.frame_id)))
             stream.newest = msg
 
