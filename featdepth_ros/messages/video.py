@@ -46,15 +46,18 @@ class PictureReader:
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError as error:
-            raise ImageError(f"a piece of the {self._codec} stream cannot be decoded: {error}") from error
+            why = f"no key frame came before it, or it is damaged ({error.strerror})"
+            raise ImageError(f"a piece of the {self._codec} video stream cannot be decoded: {why}") from error
         own = [frame for frame in frames if frame.pts == self._count]
         if own and not own[0].is_corrupt:
             return np.asarray(own[0].to_ndarray(format="rgb24"), dtype=np.uint8)
         if frames and not own:
             raise ImageError(
-                f"the {self._codec} stream gives its pictures late (B-frames); encode it without: tune zerolatency"
+                f"the {self._codec} video stream gives its pictures late (B-frames); encode it without: tune zerolatency"
             )
-        raise ImageError(f"no picture of the {self._codec} stream yet: a key frame is missing, or pieces were lost")
+        raise ImageError(
+            f"no picture of the {self._codec} video stream yet: a key frame is missing, or pieces were lost"
+        )
 
 
 def _decoder(codec: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,29 @@ def test_why_the_only_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(RecordingError, match=r"cut\.jpg: the image ends early"):
         open_recording(tmp_path / "cut.jpg")
+
+
+def test_a_bag_with_a_video_stream_is_decoded_in_order(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    if "libx264" not in av.codecs_available:
+        pytest.skip("this PyAV has no libx264")
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.gop_size = 64, 48, "yuv420p", 4
+    encoder.time_base, encoder.options = Fraction(1, 10), {"preset": "ultrafast", "tune": "zerolatency"}
+    greys = [40, 80, 120, 160, 200, 240]
+    units = []
+    for grey in greys:
+        units += encoder.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24"))
+    make, topic = Messages(), "/camera/image_raw/compressed"
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.add_topic(topic, "sensor_msgs/msg/CompressedImage")
+        for index, unit in enumerate(units[1:]):  # the recorder came late: the first key frame is missing
+            stamp = START_NS + index * 10**8
+            pixels = np.frombuffer(bytes(unit), np.uint8)
+            message = make.sensor_msgs__CompressedImage(header=make.header(stamp, "cam"), format="h264", data=pixels)
+            bag.write_message(topic, stamp, message)
+    recording = open_recording(tmp_path / "bag")
+    frames = list(recording)
+    assert [frame.stamp_ns for frame in frames] == [START_NS + 3 * 10**8, START_NS + 4 * 10**8]
+    assert [round(float(frame.image.mean())) for frame in frames] == pytest.approx(greys[4:], abs=6)
+    assert len(recording.skipped) == 3 and all("key frame" in left_out.reason for left_out in recording.skipped)
