@@ -53,7 +53,7 @@ class PictureReader:
             return np.asarray(own[0].to_ndarray(format="rgb24"), dtype=np.uint8)
         if frames and not own:
             raise ImageError(
-                f"the {self._codec} video stream gives its pictures late (B-frames); encode it without: tune zerolatency"
+                f"the {self._codec} video stream gives pictures late (B-frames); encode it without: tune zerolatency"
             )
         raise ImageError(
             f"no picture of the {self._codec} video stream yet: a key frame is missing, or pieces were lost"
