@@ -60,5 +60,5 @@ def test_a_stream_of_h264_is_taken() -> None:
         wait(sent, "pictures of the stream")
         colour = np.frombuffer(pictures[-1].data, np.uint8).reshape(-1, 3).mean(axis=0)
         np.testing.assert_allclose(colour, (200, 100, 40), atol=8)
-        status = [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"][-1]
-        assert {v.key: v.value for v in status.values}["rejected"] == "0"
+        told = wait(lambda: [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"], "a report")
+        assert {v.key: v.value for v in told[-1].values}["rejected"] == "0"
