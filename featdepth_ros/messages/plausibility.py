@@ -69,8 +69,8 @@ def usable_camera(
     Args:
         info: see `camera_from_info`.
         rectified: see `camera_from_info`.
-        image_size: (width, height) of the image it comes with: that of the message when it leaves its own 0, and the
-            one its calibration must be for.
+        image_size: (width, height) of the image it comes with. The calibration must be for this size, and has it
+            where the message leaves its own 0.
 
     Returns:
         (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none.
