@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulation": {"errors", "geometry", "recordings"},
     "reporting": {"errors", "files", "progress", "resources", "geometry", "metrics", "messages", "recordings"},
     "weights": set(),
-    "ros": {"errors", "resources", "geometry", "models", "losses", "inference", "messages", "recordings"},
+    "ros": {"errors", "device", "resources", "geometry", "models", "losses", "inference", "messages", "recordings"},
     "cli": {
         "errors",
         "device",

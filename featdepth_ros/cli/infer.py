@@ -107,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     from featdepth_ros import resources
     from featdepth_ros.cli.support.infer_output import InferOutput
+    from featdepth_ros.device import single_threaded_linear_algebra
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.inference.estimator import Estimator
     from featdepth_ros.models.checkpoints import load_model
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
     recording = open_recording(args.input, topic=args.topic, camera=args.camera, rate_hz=args.rate)
     weights = resources.weights_file(args.weights)
     model = load_model(weights, preset=args.preset or None)
+    single_threaded_linear_algebra()
     estimator = Estimator(model, config, device=args.device)
     with InferOutput(Path(args.output), overwrite=args.overwrite) as output:
         # The first run of the networks sets kernels up; it is start-up, not speed.

@@ -47,19 +47,27 @@ class MotionPath:
 
     def append(self, stamp_ns: int, motion: Motion) -> None:
         """Add a frame and the motion since the one before."""
-        measured = motion.state in (MotionState.TRACKED, MotionState.STANDING)
-        if measured and self._stamps and stamp_ns > self._stamps[-1]:
-            pose = se3.orthonormalised(self._poses[-1] @ motion.T_previous_current)
-            if motion.state is MotionState.STANDING:
-                pose = self._poses[-1]
-            self._newest = motion
-        else:
-            self._stretch += 1
-            self._stamps.clear()
-            self._poses.clear()
-            pose, self._newest = np.eye(4), None
+        since_ns = stamp_ns - motion.dt_ns
+        measured = motion.state in (MotionState.TRACKED, MotionState.STANDING) and motion.dt_ns > 0
+        if not measured:
+            self._begin(stamp_ns)
+            return
+        if not self._stamps or self._stamps[-1] != since_ns:  # frames in between showed nothing
+            self._begin(since_ns)
+        pose = self._poses[-1]
+        if motion.state is MotionState.TRACKED:
+            pose = se3.orthonormalised(pose @ motion.T_previous_current)
+        self._newest = motion
         self._stamps.append(stamp_ns)
         self._poses.append(pose)
+
+    def _begin(self, stamp_ns: int) -> None:
+        self._stretch += 1
+        self._stamps.clear()
+        self._poses.clear()
+        self._stamps.append(stamp_ns)
+        self._poses.append(np.eye(4))
+        self._newest = None
 
     def at(self, stamp_ns: int) -> PathPose | None:
         """Return the pose at a time, interpolated or carried on; None where the path does not reach."""

@@ -61,6 +61,16 @@ def test_what_was_not_measured_begins_a_new_stretch() -> None:
         assert path.at(2 * STEP_NS) is None, "older poses are not connected to the new ones"
 
 
+def test_a_motion_that_spans_frames_without_one_counts_from_where_it_began() -> None:
+    path = driven(3)
+    path.append(3 * STEP_NS, motion(MotionState.BLIND))
+    path.append(4 * STEP_NS, Motion(MotionState.TRACKED, FORWARD, 2 * STEP_NS, np.eye(6) * 1e-4))
+    began, half, now = (path.at(stamp) for stamp in (2 * STEP_NS, 3 * STEP_NS, 4 * STEP_NS))
+    assert began is not None and half is not None and now is not None
+    np.testing.assert_allclose(now.T_path_camera, began.T_path_camera @ FORWARD, atol=1e-12)
+    np.testing.assert_allclose(half.T_path_camera @ half.T_path_camera, FORWARD, atol=1e-9)
+
+
 def test_standing_is_exactly_the_same_pose() -> None:
     path = driven(3)
     path.append(3 * STEP_NS, motion(MotionState.STANDING))
