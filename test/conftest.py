@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,10 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+#: Networks of back ends are built anew by each run, and not into the user's cache.
+_CACHE = tempfile.TemporaryDirectory(prefix="featdepth-test-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 #: Set before anything imports rclpy. Discovery stays on this machine, and two test runs at once do not see each other:
 #: the domain follows the process id, within the range whose ports Linux never hands out (1 to 101).

@@ -1,4 +1,4 @@
-"""``featdepth bench``: how fast training is, alone or beside a checkout of the original."""
+"""``featdepth bench``: how fast networks, estimator and training are, the latter also beside the original."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from featdepth_ros.cli.support.arguments import image_size, whole
+from featdepth_ros.cli.support.bench_inference import INFERENCE_KINDS, add_inference_kinds, run_inference_kind
 
-DESCRIPTION = (
-    "Measure one training step, or what the loader delivers against what the step eats. With --reference, the "
-    "original's own code from a checkout of yours runs on the same weights and images, in turns with ours."
-)
-EXAMPLE = """  featdepth bench step --reference ~/FeatDepth --json step.json
+DESCRIPTION = """Measure inference: the networks or the whole estimator on every back end that is installed, in turns
+with eager PyTorch in float32; the node over DDS; exported files. Or measure training: one step, or what the loader
+delivers against what the step eats. With --reference, the original's own code from a checkout of yours trains on the
+same weights and images, in turns with ours."""
+EXAMPLE = """  featdepth bench network --size 192x640 --threads 2
+  featdepth bench estimator --size 192x640 --threads 2 --json estimator.json
+  featdepth bench step --reference ~/FeatDepth --json step.json
   featdepth bench loader --cache caches/drive --reference ~/FeatDepth --drive KITTI/2011_09_26/*_drive_0001_sync"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="step|loader")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="step|loader|network|estimator|node|export")
     step = kinds.add_parser("step", help="seconds, memory and operations of a mono and stereo step, dropout off")
     loader = kinds.add_parser("loader", help="images a second from a cache, and what a step eats")
     for one in (step, loader):
@@ -30,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--steps", type=whole(1), default=5, metavar="N", help="timed rounds (%(default)s)")
         one.add_argument("--batch", type=whole(1), default=1, metavar="N", help="samples of a step (%(default)s)")
         one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_inference_kinds(kinds)
     loader.add_argument("--cache", type=Path, required=True, metavar="CACHE", help="written by featdepth prepare")
     loader.add_argument("--drive", type=Path, metavar="DRIVE", help="KITTI raw drive for the original's data set")
     loader.add_argument("--workers", type=whole(0), default=0, metavar="N", help="loader processes (%(default)s)")
@@ -38,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; returns the exit code."""
     from featdepth_ros.reporting.tables import write_json
+
+    if args.kind in INFERENCE_KINDS:
+        figures = run_inference_kind(args, _say)
+        if args.json is not None:
+            write_json(args.json, figures)
+        return 0
     from featdepth_training.bench.problem import StepProblem
 
     height, width = args.size

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second rendered (10)")
     parser.add_argument("--seed", type=whole(0), default=8, help="which street, which drive (8)")
     parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
+    parser.add_argument(
+        "--convention", default="", metavar="NAME|FILE", help="what a depth network of others (.onnx) expects and gives"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda...")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
     parser.add_argument("--camera", metavar="FILE|fx,fy,cx,cy", help="calibration, for recordings without one")
@@ -48,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     with Processes(folder / "logs") as processes:
         _say(f"starting the node with weights '{args.weights}'")
         parameters = [f"weights:={weights}", f"device:={args.device}", "use_sim_time:=true"]
+        if args.convention:
+            parameters.append(f"convention:={args.convention}")
         ros_args = [part for parameter in parameters for part in ("-p", parameter)]
         processes.start(
             "node",

@@ -33,7 +33,14 @@ _ESTIMATOR_FLAGS = (
     *("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth"),
     *("max_speed_mps", "max_turn_rps", "noise_free_camera"),
 )
-_METAVARS = {"weights": "W", "camera_height_m": "M"}
+_BACKEND_FLAGS = ("backend", "backend_cache", "backend_cache_mb")
+_METAVARS = {
+    "weights": "W",
+    "camera_height_m": "M",
+    "convention": "NAME|FILE",
+    "backend_cache": "DIR",
+    "backend_cache_mb": "MB",
+}
 
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"
 
@@ -43,14 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("input", metavar="INPUT", help="image, folder, video, bag, KITTI or EuRoC folder")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    for option in options("weights", "preset"):
+    for option in options("weights", "preset", "convention"):
         _add_flag(parser, option)
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
     parser.add_argument(
         "--camera", metavar="FILE|fx,fy,cx,cy", help="calibration file, or intrinsics in pixels of the input"
     )
     parser.add_argument("--rate", type=positive, metavar="HZ", help="frames per second of inputs without stamps (10)")
-    for option in options("device", "precision"):
+    for option in options("device", "precision", *_BACKEND_FLAGS):
         _add_flag(parser, option)
     parser.add_argument(
         "--input-size", type=image_size, metavar="HxW", help="size the networks run at (default: as trained)"
@@ -95,7 +102,7 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
     from featdepth_ros.errors import ConfigError
     from featdepth_ros.inference.config import EstimatorConfig
 
-    given = {name: getattr(args, name) for name in ("precision", *_ESTIMATOR_FLAGS)}
+    given = {name: getattr(args, name) for name in ("precision", *_BACKEND_FLAGS, *_ESTIMATOR_FLAGS)}
     try:
         return EstimatorConfig(output_size="network", input_size=args.input_size, **given)
     except ConfigError as error:
@@ -107,25 +114,30 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     from featdepth_ros import resources
     from featdepth_ros.cli.support.infer_output import InferOutput
-    from featdepth_ros.device import single_threaded_linear_algebra
+    from featdepth_ros.cli.support.read_ahead import read_ahead
     from featdepth_ros.errors import RecordingError
+    from featdepth_ros.inference.backends.loading import load_networks
     from featdepth_ros.inference.estimator import Estimator
-    from featdepth_ros.models.checkpoints import load_model
     from featdepth_ros.progress import progress
     from featdepth_ros.recordings import open_recording
     from featdepth_ros.reporting.tables import write_json
+    from featdepth_ros.threads import single_threaded_linear_algebra
 
     config = _config(args)
     recording = open_recording(args.input, topic=args.topic, camera=args.camera, rate_hz=args.rate)
     weights = resources.weights_file(args.weights)
-    model = load_model(weights, preset=args.preset or None)
+    model = load_networks(weights, args.preset or None, args.convention)
     single_threaded_linear_algebra()
     estimator = Estimator(model, config, device=args.device)
     with InferOutput(Path(args.output), overwrite=args.overwrite) as output:
-        # The first run of the networks sets kernels up; it is start-up, not speed.
-        estimator.warm_up((estimator.size[1], estimator.size[0]))
         start = time.perf_counter()
-        for frame in progress(recording, "infer", len(recording)):
+        for number, frame in enumerate(progress(read_ahead(recording), "infer", len(recording))):
+            if not number:
+                # The first run of the networks sets kernels up; it is start-up, not speed.
+                delivered_size = (frame.image.shape[1], frame.image.shape[0])
+                estimator.build_backend(delivered_size, len(recording))
+                estimator.warm_up(delivered_size)
+                start = time.perf_counter()
             estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
             output.add(frame, estimate, estimator)
         if not output.frames:

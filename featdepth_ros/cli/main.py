@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.threads import wait_asleep
 
 #: verb -> one line for ``featdepth --help``; the module is ``featdepth_ros.cli.<verb>``. Each such module holds
 #: ``DESCRIPTION`` and ``EXAMPLE`` (str), ``add_arguments(parser)`` and ``run(args) -> int``.
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return DONE
+    wait_asleep()
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         from featdepth_ros.errors import nearest_name

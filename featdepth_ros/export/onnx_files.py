@@ -171,7 +171,12 @@ def onnx_runner(model: Any, threads: int = 0) -> Runner:
 
 
 def session_runner(model: Any, threads: int, providers: Sequence[Any]) -> Runner:
-    """As `onnx_runner`, on the execution providers of ONNX Runtime that are named, in their order."""
+    """As `onnx_runner`, on the execution providers of ONNX Runtime that are named, in their order.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+        CheckpointError: it cannot load the model.
+    """
     onnxruntime = needed("onnxruntime", EXTRA)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -179,7 +184,10 @@ def session_runner(model: Any, threads: int, providers: Sequence[Any]) -> Runner
     # Waiting threads sleep: where cores are taken, spinning would hold up what the others wait for.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = str(model) if isinstance(model, str | Path) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, options, providers=list(providers))
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=list(providers))
+    except Exception as error:  # its own errors, which share no base
+        raise CheckpointError(f"ONNX Runtime cannot load this network: {str(error).splitlines()[0]}") from error
     names = [output.name for output in session.get_outputs()]
     wanted = {entry.name for entry in session.get_inputs()}
 

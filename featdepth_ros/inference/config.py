@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.inference.options import (
     OPTIONS,
+    BackendChoice,
     DepthChoice,
     MotionChoice,
     OutputSize,
@@ -25,6 +26,10 @@ class EstimatorConfig:
         input_size: (height, width) the networks run at; None takes what the weights were trained at (the compact
             model: as many pixels, in the images' own aspect).
         precision: ``auto`` (bf16 where the processor has instructions for it, else fp32), ``fp32``, ``bf16``, ``fp16``.
+        backend: what computes the networks: ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt``, or ``auto``, the
+            fastest that is installed and equal to PyTorch in the precision asked for.
+        backend_cache: folder of the files that back ends are built into; empty: `backends.cache.default_folder`.
+        backend_cache_mb: its largest size, megabytes.
         min_depth, max_depth: metres (model units while relative); outside this range depth is reported, not valid.
         scale: ``auto`` (what the weights say), ``relative``, ``factor``, ``camera_height``.
         scale_factor: metres per network unit, for ``factor``.
@@ -48,6 +53,9 @@ class EstimatorConfig:
     output_size: OutputSize = default("output_size")
     input_size: tuple[int, int] | None = None
     precision: Precision = default("precision")
+    backend: BackendChoice = default("backend")
+    backend_cache: str = default("backend_cache")
+    backend_cache_mb: float = default("backend_cache_mb")
     min_depth: float = default("min_depth")
     max_depth: float = default("max_depth")
     scale: ScaleChoice = default("scale")

@@ -14,17 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featdepth_ros.device import resolve_device
-from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends.files import NetworkFile
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.foreign.watch import ConventionWatch
 from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame, RectifiedViews, Rectifier, to_bytes
 from featdepth_ros.inference.fused_depth import DepthFusion, PublishedDepth
 from featdepth_ros.inference.gates.plausible import absurdity
 from featdepth_ros.inference.gates.sight import Sight, SightGate
 from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator, unmeasured
-from featdepth_ros.inference.networks import Networks, fitting_size
+from featdepth_ros.inference.networks import Networks, networks_of
 from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
@@ -40,7 +41,8 @@ class Estimator:
     between them. Depth of the network never depends on earlier frames; fused depth is corrected by what they measured.
 
     Args:
-        model: from `load_model`; put into eval mode, otherwise left alone. Or networks that other cameras use too.
+        model: from `load_model` or `load_networks`; put into eval mode, otherwise left alone. Or networks that other
+            cameras use too.
         config: see `EstimatorConfig`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``. Networks that are given have theirs.
         motion: measures the motion; None: what the configuration names.
@@ -55,27 +57,32 @@ class Estimator:
 
     def __init__(
         self,
-        model: FeatDepthModel | Networks,
+        model: FeatDepthModel | NetworkFile | Networks,
         config: EstimatorConfig | None = None,
         *,
         device: str | None = None,
         motion: MotionEstimator | None = None,
     ) -> None:
-        if not isinstance(model, (FeatDepthModel, Networks)):
+        if not isinstance(model, (FeatDepthModel, Networks)) and not hasattr(model, "size_for"):
             raise FeatDepthError(f"model is a {type(model).__name__}; expected what load_model returns")
         self.config = config or EstimatorConfig()
         self.info = model.info
         if isinstance(model, Networks):
             self._networks = model
         else:
-            self._networks = Networks(model, resolve_device(device), self.config.precision)
+            self._networks = networks_of(model, self.config, device)
         self.device = self._networks.device
+        if self.config.motion == "network" and self.config.estimate_motion and self._networks.is_foreign:
+            raise ConfigError(
+                f"'{self.info.name}' is a depth network of others and knows no motion; set motion to window or auto"
+            )
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
         self._motion = motion or make_motion_estimator(self._networks, self._scale, self.config)
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
-        self._fusion = DepthFusion(self.config.depth != "network")
+        self._fusion = DepthFusion(self.config.depth != "network", self._networks.gives_inverse_depth)
+        self._watch = ConventionWatch() if self._networks.is_foreign else None
         self._depth_range = (self.config.min_depth, self.config.max_depth)
         self._sight = SightGate(self.config.noise_free_camera, round(self.config.max_gap_s * 1e9))
         self._last_stamp_ns: int | None = None
@@ -109,6 +116,25 @@ class Estimator:
     def precision(self) -> str:
         """What the networks compute in: ``fp32``, ``bf16`` or ``fp16``."""
         return self._networks.precision
+
+    @property
+    def backend(self) -> str:
+        """What computes the networks now: ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``."""
+        return self._networks.backend
+
+    def build_backend(self, delivered_size: tuple[int, int], frames: int) -> None:
+        """Settle the back end for images of (width, height) now; else PyTorch serves and it is built beside it.
+
+        Args:
+            delivered_size: of the images to come.
+            frames: how many of them; ``backend: auto`` builds what is not in its cache only where that pays.
+
+        Raises:
+            FeatDepthError: the back end that was asked for by name cannot be built, or is not equal to PyTorch.
+        """
+        self._networks.build_backend(self._size_for(*delivered_size), frames)
+        if self._networks.note:
+            self.notes = (*self.notes, self._networks.note)
 
     def reset(self) -> None:
         """Forget the earlier frame: the next one is a first frame. The scale stays."""
@@ -168,6 +194,9 @@ class Estimator:
             sight = self._sight.look(frame.rectified)
         with stages.timed("motion"):
             scale, measured = self._move(frame, sight)
+        if self._watch is not None and not self._watch.message:
+            self._watch.look(frame.host_depth, measured.window)
+            self.notes = (*self.notes, *filter(None, [self._watch.message]))
         with stages.timed("fusion"):
             depth = self._fusion.update(frame, scale, measured)
         with stages.timed("validity"):
@@ -197,7 +226,7 @@ class Estimator:
     # -- parts of a step ------------------------------------------------------------------------------------------
 
     def _size_for(self, width: int, height: int) -> tuple[int, int]:
-        return self.config.input_size or fitting_size(self.info, width, height)
+        return self._networks.size_for(width, height, self.config.input_size)
 
     def _rectify(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> RectifiedFrame:
         frame = self._rectifier.rectify(image, camera, stamp_ns)

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.projection import backproject, project
+from featdepth_ros.inference.foreign.convention import FARTHEST
 from featdepth_ros.inference.frame import EncodedFrame
 from featdepth_ros.inference.fusion import find_correction
 from featdepth_ros.inference.motion import MeasuredMotion
 from featdepth_ros.inference.sigma import depth_sigma
 from featdepth_ros.inference.types import MotionState, ScaleState
+from featdepth_ros.inference.window.prior import InverseDepthFit
 
 #: Share of a correction that is left after each frame along which it was carried.
 CARRIED_SHARE = 0.9
@@ -84,15 +86,18 @@ class DepthFusion:
 
     Args:
         wanted: False: depth stays the network's.
+        inverse: the network gives an inverse depth up to a scale and a shift, whose reciprocal the frames hold. The
+            window's are put in; before it knows any, depth stays as it is.
     """
 
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: bool, inverse: bool = False) -> None:
+        self._wanted, self._inverse = wanted, inverse
+        self._fit: InverseDepthFit | None = None
         self._kept: _Kept | None = None
 
     def reset(self) -> None:
         """Forget the correction."""
-        self._kept = None
+        self._kept, self._fit = None, None
 
     def update(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> PublishedDepth:
         """Correct a frame's depth; without anything that corrects it, it stays exactly the network's.
@@ -103,18 +108,35 @@ class DepthFusion:
             measured: the motion since the earlier frame, and what the window gave of this one; its points are in the
                 picture that `tracked_picture` returned.
         """
-        network = frame.network_depth * scale.factor
+        solved = self._solved(frame, scale, measured)
+        network = frame.network_depth * scale.factor if solved is None else frame.network_depth * scale.factor * solved
         depth = np.asarray(frame.host_depth * np.float32(scale.factor))
+        if solved is not None:
+            depth = np.asarray(network[0, 0].cpu().numpy())
         if self._kept is not None and self._kept.maps.shape[-2:] != network.shape[-2:]:
             self._kept = None
         if self._wanted and measured.motion.state is not MotionState.STANDING:
             self._kept = self._corrected(network, depth, frame, measured)
         if not self._wanted or self._kept is None:
-            return PublishedDepth(frame, scale.factor, None, depth_sigma(depth))
+            return PublishedDepth(frame, scale.factor, solved, depth_sigma(depth))
         correction = (self._kept.maps[:, :1] + self._kept.common).exp()
         fused = (network * correction)[0, 0].cpu().numpy()
+        if solved is not None:
+            correction = correction * solved
         sigma = depth_sigma(fused, self._kept.maps[0, 1].cpu().numpy())
         return PublishedDepth(frame, scale.factor, correction, sigma)
+
+    def _solved(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> Tensor | None:
+        """Return the factor (1, 1, h, w) that puts the window's scale and shift into an inverse depth, if it is one."""
+        if not self._inverse:
+            return None
+        if measured.window is not None and measured.window.network is not None:
+            self._fit = measured.window.network
+        if self._fit is None:
+            return None
+        told = frame.host_depth.astype(np.float64) * scale.factor
+        depth = np.where(frame.host_depth < FARTHEST, self._fit.depth(1.0 / told, FARTHEST), FARTHEST)
+        return torch.from_numpy((depth / told).astype(np.float32))[None, None].to(frame.network_depth)
 
     def _corrected(
         self, network: Tensor, depth: NDArray[np.float32], frame: EncodedFrame, measured: MeasuredMotion

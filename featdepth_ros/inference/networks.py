@@ -1,50 +1,28 @@
-"""The networks as the estimator drives them: device, precision, memory layout, shared features.
-
-Networks may run in half precision; what leaves this module is fp32.
-"""
+"""The networks as the estimator drives them, whichever back end computes them. What leaves this module is fp32."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_ros.device import resolve_device
+from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.se3 import refocused_motion
+from featdepth_ros.inference.backends.base import Backend
+from featdepth_ros.inference.backends.cache import Cache, cache_of, default_folder
+from featdepth_ros.inference.backends.choice import BackendChoice, FixedBackend
+from featdepth_ros.inference.backends.files import NetworkFile
+from featdepth_ros.inference.backends.pytorch import TorchBackend, resolve_precision
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.foreign.network import ForeignFile
 from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fuse_batch_norms
 from featdepth_ros.models.info import ModelInfo
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def _fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # Without instructions for it bf16 on a CPU is emulated and slower than fp32.
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(bool(probe and probe()) for probe in probes)
-
-
-def resolve_precision(name: str, device: torch.device, architecture: str) -> torch.dtype:
-    """Choose the networks' arithmetic. ``auto`` keeps published architectures in fp32, so that their numbers stay.
-
-    Raises:
-        ConfigError: fp16 on a CPU.
-    """
-    if name == "auto":
-        if architecture == "compact" and _fast_bf16(device):
-            return torch.bfloat16
-        return torch.float32
-    if name == "fp16" and device.type == "cpu":
-        raise ConfigError("precision fp16 needs a GPU; on a CPU use fp32, bf16 or auto")
-    return _DTYPES[name]
 
 
 def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
@@ -64,35 +42,108 @@ def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
     return rows, columns
 
 
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a back end made of one image, and the image, should another back end have to see it as well."""
+
+    backend: Backend
+    image: Tensor
+    content: Any
+
+
 class Networks:
-    """One model on one device.
+    """One model on one device, computed by a back end.
 
     An `observe` result is opaque: it holds what the depth and pose nets need of one frame, so that each
     frame is encoded once where the model shares its encoder.
 
     Args:
-        model: as `load_model` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
+        model: as `load_networks` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
         device: see `device.resolve_device`.
         precision: see `resolve_precision`.
+        backend: ``auto``, ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``.
+        cache: where files of back ends are kept; None: `default_folder`.
+
+    Attributes:
+        info: of the weights.
+        device: where they run.
+        has_pose: whether there is a pose network.
+        is_foreign: whether this is a depth network of others.
+        gives_inverse_depth: its inverse depth is right up to a scale and a shift, which the window solves.
+
+    Raises:
+        FeatDepthError: the model has no depth net.
+        ConfigError: the precision is not to be had.
+        MissingDependencyError: the back end's packages are not installed.
     """
 
-    def __init__(self, model: FeatDepthModel, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        model: FeatDepthModel | NetworkFile,
+        device: torch.device,
+        precision: str,
+        backend: str = "torch",
+        cache: Cache | None = None,
+    ) -> None:
         self.info = model.info
         self.device = device
-        self.dtype = resolve_precision(precision, device, model.info.architecture)
+        self._file: NetworkFile | None = None
+        self.is_foreign = self.gives_inverse_depth = False
+        self._choice: BackendChoice | FixedBackend
+        if not isinstance(model, FeatDepthModel):
+            self._file = model
+            self._choice = FixedBackend(model.open(device, precision, backend))
+            self.has_pose = self._choice.current.has_pose
+            self.is_foreign = isinstance(model, ForeignFile)
+            self.gives_inverse_depth = isinstance(model, ForeignFile) and model.kind == "inverse_depth"
+            return
         if "depth" not in model.nets:
             raise FeatDepthError(
                 f"the weights '{model.info.name}' ({model.info.architecture}) hold no depth net; an estimator needs one"
             )
-        self.precision = next(name for name, dtype in _DTYPES.items() if dtype is self.dtype)
-        self.has_pose = "pose" in model.nets
-        self._shared = hasattr(model, "encode")
-        # The `Any` is for the two methods that only models with a shared encoder have.
-        fused: Any = fuse_batch_norms(model.eval())
-        self._model = fused.to(device=device, memory_format=torch.channels_last)
+        resolved = resolve_precision(precision, device, model.info.architecture)
+        first = TorchBackend(model, device, resolved)
+        self._choice = BackendChoice(model, first, device, precision, backend, cache or Cache(default_folder()))
+        self.has_pose = first.has_pose
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+    @property
+    def backend(self) -> str:
+        """Name of the back end that computes now."""
+        return self._choice.current.name
+
+    @property
+    def precision(self) -> str:
+        """What the networks compute in."""
+        return self._choice.current.precision
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the choice of the back end, or an empty string."""
+        return self._choice.note
+
+    def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """Choose the size (height, width) for images of ``width`` x ``height``; ``wanted`` is the user's wish.
+
+        Raises:
+            ConfigError: the networks are a file of another size than ``wanted``.
+        """
+        if self._file is not None:
+            return self._file.size_for(width, height, wanted)
+        return wanted or fitting_size(self.info, width, height)
+
+    def evaluation_size(self, width: int, height: int) -> tuple[int, int]:
+        """Choose the size for pictures of data sets: that of training, whatever their aspect, or the file's own."""
+        return self.info.input_size if self._file is None else self._file.size_for(width, height, None)
+
+    @torch.inference_mode()
+    def depth(self, images: Tensor) -> Tensor:
+        """Depth of pictures that need no motion: (B, 3, h, w) float32 RGB in [0, 1] to (B, 1, h', w') network units."""
+        backend = self._choice.current
+        return backend.depth(backend.observe(images.to(self.device)))
+
+    def build_backend(self, size: tuple[int, int], frames: int) -> None:
+        """Settle the back end for images of ``size`` now, rather than beside PyTorch; see `BackendChoice.settle`."""
+        self._choice.settle(size, frames)
 
     def encode(self, frame: RectifiedFrame) -> EncodedFrame:
         """Return a frame with what the networks say of it alone."""
@@ -108,36 +159,23 @@ class Networks:
         sizes = [frame.size for frame in frames]
         for size in dict.fromkeys(sizes):
             places = [place for place, other in enumerate(sizes) if other == size]
-            observation = self.observe(torch.cat([frames[place].image for place in places]))
-            depth = self.depth(observation)
+            images = [frames[place].image for place in places]
+            backend = self._choice.for_image(images[0])
+            together = backend.observe(torch.cat(images) if len(images) > 1 else images[0])
+            depth = backend.depth(together)
             for row, place in enumerate(places):
-                encoded[place] = EncodedFrame(frames[place], _row(observation, row), depth[row : row + 1])
+                content = backend.row(together, row) if len(places) > 1 else together
+                observation = Observation(backend, images[row], content)
+                encoded[place] = EncodedFrame(frames[place], observation, depth[row : row + 1])
         return [encoded[place] for place in range(len(frames))]
 
-    def observe(self, image: Tensor) -> Any:
-        """Encode (B, 3, h, w) float32 RGB in [0, 1], on the device."""
-        if self._shared:
-            with self._autocast():
-                maps = self._model.encode(image.contiguous(memory_format=torch.channels_last))
-                return maps, self._model.coarse_depth(maps)
-        return image
-
-    def depth(self, observation: Any) -> Tensor:
-        """Depth in network units at the finest scale, (B, 1, h / 2, w / 2) fp32."""
-        with self._autocast():
-            if self._shared:
-                disparity = self._model.depth_from_features(*observation, all_scales=False)[0]
-            else:
-                disparity = self._model.depth(observation.contiguous(memory_format=torch.channels_last))[0]
-        low, high = 1.0 / self.info.max_depth, 1.0 / self.info.min_depth
-        depth: Tensor = 1.0 / (low + (high - low) * disparity.float())
-        return depth
-
-    def motion(self, earlier: Any, later: Any, camera: CameraModel | None, ratio: float) -> tuple[Tensor, Tensor]:
+    def motion(
+        self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
+    ) -> tuple[Tensor, Tensor]:
         """Motion of the camera between two frames.
 
         Args:
-            earlier: what `observe` returned of the first frame.
+            earlier: observation of the first frame.
             later: the same of the second.
             camera: pinhole camera of the observed images; None: the training camera.
             ratio: its focal length over the training camera's, see `inference.scale`.
@@ -146,26 +184,16 @@ class Networks:
             Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU; radians, units of the network's
             depth.
         """
-        with self._autocast():
-            if self._shared:
-                (maps, coarse), (later_maps, later_coarse) = earlier, later
-                intrinsics = None
-                if camera is not None:
-                    numbers = [camera.fx, camera.fy, camera.cx, camera.cy]
-                    intrinsics = torch.tensor([numbers], dtype=torch.float32, device=self.device)
-                motion = self._model.pose_from_features(maps, later_maps, coarse, later_coarse, intrinsics)
-            else:
-                size = self.info.pose_input_size
-                pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (earlier, later)]
-                axisangle, translation = (x.float() for x in self._model.pose(*pair))
-                motion = refocused_motion(axisangle, translation, torch.tensor([ratio], device=self.device))
-        axisangle, translation = (x[0].float().cpu() for x in motion)
-        return axisangle, translation
+        backend = later.backend
+        # Where the back end changed between the two, the new one looks at the earlier image again.
+        before = earlier.content if earlier.backend is backend else backend.observe(earlier.image)
+        return backend.motion(before, later.content, camera, ratio)
 
 
-def _row(observation: Any, row: int) -> Any:
-    """Return what `Networks.observe` says of one image of a batch, as a batch of one."""
-    if isinstance(observation, Tensor):
-        return observation[row : row + 1]
-    maps, coarse = observation
-    return [m[row : row + 1] for m in maps], coarse.select(lambda m: m[row : row + 1])
+def networks_of(model: FeatDepthModel | NetworkFile, config: EstimatorConfig, device: str | None) -> Networks:
+    """Return the networks as a configuration wants them; ``device`` as `resolve_device` takes it.
+
+    Raises:
+        FeatDepthError: see `Networks`.
+    """
+    return Networks(model, resolve_device(device), config.precision, config.backend, cache_of(config))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 Value = bool | int | float | str | list[str]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+BackendChoice = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
 OutputSize = Literal["network", "input"]
 ScaleChoice = Literal["auto", "relative", "factor", "camera_height"]
 MotionChoice = Literal["auto", "network", "window"]
@@ -73,8 +74,15 @@ _OPTIONS = (
     Option(
         "weights",
         "compact",
-        "Path of a weights file (.safetensors, or a published .pth), or the name of a model that ships.",
+        "Name of a model that ships, or a file: weights (.safetensors, or a published .pth), an exported network "
+        "(.onnx, .xml), a depth network of others (.onnx).",
         "The compact model runs on a CPU.",
+    ),
+    Option(
+        "convention",
+        "",
+        "What a depth network of others expects and gives: a known name, or a YAML file; docs/any-network.md has both.",
+        "Empty takes the .yaml beside the .onnx file.",
     ),
     Option(
         "preset",
@@ -94,6 +102,27 @@ _OPTIONS = (
         "Arithmetic of the networks; geometry is always fp32.",
         "auto takes bf16 where the processor is fast at it.",
         choices=get_args(Precision),
+    ),
+    Option(
+        "backend",
+        "auto",
+        "What computes the networks. auto: the fastest that is installed and gives what PyTorch gives.",
+        "PyTorch serves at once; another is built beside it, which takes a minute the first time.",
+        choices=get_args(BackendChoice),
+    ),
+    Option(
+        "backend_cache",
+        "",
+        "Folder of the files that back ends are built into; empty: featdepth_ros in the user's cache folder.",
+        "Set it where the home folder is read-only.",
+    ),
+    Option(
+        "backend_cache_mb",
+        500.0,
+        "Largest size of that folder in megabytes; what was used longest ago is removed.",
+        "The compact model takes 20 to 40 MB for each size of images.",
+        low=1.0,
+        high=1e6,
     ),
     Option(
         "input_height",

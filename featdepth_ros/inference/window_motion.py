@@ -38,17 +38,19 @@ class WindowMotion(PairedMotion):
     Args:
         pose: the pose network, which answers where tracks fail; None: there is none.
         config: see `EstimatorConfig`.
+        inverse: the networks give an inverse depth up to a scale and a shift, whose reciprocal the frames hold.
 
     Raises:
         MissingDependencyError: numba is not installed.
     """
 
-    def __init__(self, pose: PoseNetwork | None, config: EstimatorConfig) -> None:
+    def __init__(self, pose: PoseNetwork | None, config: EstimatorConfig, inverse: bool = False) -> None:
         from featdepth_ros.inference.window.window import Window  # compiles or loads the solver: seconds, once
 
         self._pose = pose
         self._uncalibrated: MotionEstimator = NetworkMotion(pose, config) if pose is not None else NoMotion()
-        self._window = Window(window_config(config))
+        self._inverse = inverse
+        self._window = Window(window_config(config, inverse))
         super().__init__(config)
 
     def reset(self) -> None:
@@ -78,7 +80,8 @@ class WindowMotion(PairedMotion):
 
     def _step(self, frame: EncodedFrame, scale: ScaleState, earlier: EncodedFrame | None) -> WindowResult:
         def depth() -> NDArray[np.float32]:
-            return np.asarray(frame.host_depth * np.float32(scale.factor))
+            depth = np.asarray(frame.host_depth * np.float32(scale.factor))
+            return np.asarray(1.0 / depth, dtype=np.float32) if self._inverse else depth
 
         def by_network() -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
             if self._pose is None or earlier is None:
@@ -102,10 +105,13 @@ def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel
     return np.asarray(grey, dtype=np.uint8), camera
 
 
-def window_config(config: EstimatorConfig) -> WindowConfig:
-    """Return the window's settings under an estimator's configuration."""
+def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfig:
+    """Return the window's settings under an estimator's configuration; ``inverse`` as `WindowMotion` has it."""
     source = {"camera_height": "camera_height", "relative": "relative"}.get(config.scale, "network")
+    if inverse:
+        source = "relative"
     return WindowConfig(
+        prior="scale_and_shift" if inverse else "scale",
         scale=source,  # type: ignore[arg-type]
         camera_height_m=config.camera_height_m,
         min_depth=config.min_depth,
@@ -146,5 +152,5 @@ def make_motion_estimator(networks: Networks, scale: ScaleEstimator, config: Est
         if asked and not available:
             raise MissingDependencyError(f"{name} needs numba, which is not installed; install it: pip install numba")
     if available:
-        return WindowMotion(pose, config)
+        return WindowMotion(pose, config, networks.gives_inverse_depth)
     return NetworkMotion(pose, config) if pose is not None else NoMotion()

@@ -74,6 +74,12 @@ class ModelInfo:
         ratio: Number = (fx * fy) ** 0.5 / trained
         return ratio
 
+    def depth_of(self, disparity: Tensor) -> Tensor:
+        """Return z-depth in network units, float32, of sigmoid disparities in [0, 1] of any shape."""
+        low, high = 1.0 / self.max_depth, 1.0 / self.min_depth
+        depth: Tensor = 1.0 / (low + (high - low) * disparity)
+        return depth
+
     def with_(self, **changes: Any) -> ModelInfo:
         """Return a copy with the given fields changed."""
         return replace(self, **changes)

@@ -42,6 +42,8 @@ _NUMPY_DATA: list[Any] = [
         for room in ("numpy.core", "numpy._core")
     ),
 ]
+#: Endings of files that hold networks and not weights.
+_EXPORTS = (".onnx", ".xml", ".bin", ".pt2")
 #: Put before every key by DataParallel and torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
 
@@ -93,6 +95,11 @@ def read_weights(path: Path) -> WeightsFile:
 
 
 def _sniff(path: Path) -> Literal["safetensors", "pth"]:
+    if path.suffix.lower() in _EXPORTS:
+        raise CheckpointError(
+            f"'{path}' is a network for another run time, and weights are needed here (.safetensors or .pth); "
+            "infer, demo, eval depth and the node take such files"
+        )
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -93,16 +93,16 @@ def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
     try:
         import torch
 
-        from featdepth_ros.device import single_threaded_linear_algebra
+        from featdepth_ros.inference.backends.loading import load_networks as load_any
         from featdepth_ros.inference.rig.rig import Rig
-        from featdepth_ros.models.checkpoints import load_model
+        from featdepth_ros.threads import single_threaded_linear_algebra
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"the networks need '{error.name}', which is not installed for {sys.executable}; install it with pip"
         ) from error
     single_threaded_linear_algebra()
     torch.set_num_threads(settings.cpu_threads or max(len(os.sched_getaffinity(0)) - 1, 1))
-    model = load_model(path, preset=settings.preset or None)
+    model = load_any(path, settings.preset or None, settings.convention)
     rig = Rig(model, configs, settings.first_camera, settings.own_windows, device=settings.device)
     for name, config in configs.items():
         height, width = config.input_size or model.info.input_size

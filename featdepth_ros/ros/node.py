@@ -48,6 +48,7 @@ from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import MotionOutputs
 from featdepth_ros.ros.statistics import Snapshot
 from featdepth_ros.ros.worker import NewestItemsWorker
+from featdepth_ros.threads import wait_asleep
 
 #: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
 _STOP_TIMEOUT_S = 20.0
@@ -315,6 +316,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
     use_shared_memory_profile()
+    wait_asleep()
     rclpy.init(args=None if args is None else list(args))
     node: DepthNode | None = None
     code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -128,3 +129,15 @@ def test_wrong_usage_of_a_verb_is_exit_code_2(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SystemExit) as stop:
         cli.main(["try", "--n", "many"])
     assert stop.value.code == cli.WRONG_USAGE
+
+
+def test_idle_threads_sleep_unless_the_user_says_otherwise() -> None:
+    code = "import os, sys; from featdepth_ros.cli.main import main; main(['weights', 'info', 'no-such']); "
+    code += "print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        if given:
+            environment["OMP_WAIT_POLICY"] = given
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.split()[-1] == expected

@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("weights on a data set")
     data.add_argument("--weights", metavar="W", help="weights, or the name of a model that ships")
     data.add_argument("--preset", metavar="NAME", help="depth range of published weights: kitti, euroc, nyu, ...")
+    data.add_argument(
+        "--convention", default="", metavar="NAME|FILE", help="what a depth network of others (.onnx) expects and gives"
+    )
     data.add_argument("--dataset", choices=DATASETS)
     data.add_argument("--root", metavar="DIR", help="the data set's folder")
     data.add_argument("--split", metavar="FILE", help="lines naming frames (default: every frame with truth)")
@@ -125,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
             _write_truth(samples, args.write_gt)
         if not args.weights:
             return 0
-        predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip)
+        predictor = DepthPredictor(args.weights, args.preset, args.device, args.flip, args.convention)
         pairs = predicted_pairs(samples, predictor)
         if scale == "none":
             scale, note = scale_in_metres(predictor, args.weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from featdepth_ros.errors import EvaluationError
 from featdepth_ros.reporting.datasets import Sample
 from featdepth_ros.reporting.depth_evaluation import DepthPair
-
-if TYPE_CHECKING:
-    from featdepth_ros.models.base import FeatDepthModel
 
 
 def flip_blend(disparity: ArrayLike, mirrored: ArrayLike) -> NDArray[np.float64]:
@@ -41,44 +37,48 @@ class DepthPredictor:
         preset: see `load_model`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         flip: blend with the mirrored image's prediction.
+        convention: of a depth network of others, see `load_networks`.
 
     Raises:
         FeatDepthError: no such weights or device, or a model without a depth net.
     """
 
-    def __init__(self, weights: str, preset: str | None, device: str, flip: bool) -> None:
-        from featdepth_ros import load_model
+    def __init__(self, weights: str, preset: str | None, device: str, flip: bool, convention: str = "") -> None:
         from featdepth_ros.device import resolve_device
+        from featdepth_ros.inference.backends.loading import load_networks
+        from featdepth_ros.inference.networks import Networks
+        from featdepth_ros.models.base import FeatDepthModel
 
         self._device = resolve_device(device)
-        self._model: FeatDepthModel = load_model(weights, device=self._device, preset=preset)
-        if "depth" not in self._model.nets:
+        model = load_networks(weights, preset, convention)
+        if isinstance(model, FeatDepthModel) and "depth" not in model.nets:
             raise EvaluationError(f"the weights '{weights}' hold no depth net; expected weights that predict depth")
+        precision = "fp32" if isinstance(model, FeatDepthModel) else "auto"
+        backend = "torch" if isinstance(model, FeatDepthModel) else "auto"
+        self._networks = Networks(model, self._device, precision, backend)
         self._flip = flip
 
     @property
     def metres_per_unit(self) -> float | None:
         """The factor from network units to metres that the weights name; None when their scale is relative."""
-        info = self._model.info
-        return info.scale_factor if info.scale_kind == "metric" else None
+        info = self._networks.info
+        # A canonical depth is metres only together with a focal length, which data sets do not name here.
+        canonical = self._networks.is_foreign and info.focal is not None
+        return info.scale_factor if info.scale_kind == "metric" and not canonical else None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return (h / 2, w / 2) depth of a (H, W, 3) uint8 RGB picture, h and w being the networks' input size."""
+        """Return depth of a (H, W, 3) uint8 RGB picture; half as many rows and columns as our networks see."""
         import torch
         import torch.nn.functional as F
 
-        info = self._model.info
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
         batch = pixels.permute(2, 0, 1)[None].float() / 255
+        size = self._networks.evaluation_size(image.shape[1], image.shape[0])
         # Smoothed like the Lanczos filter the networks were trained behind, which torch lacks.
-        batch = F.interpolate(batch, size=info.input_size, mode="bicubic", antialias=True, align_corners=False)
-        batch = batch.clamp(0, 1)
+        batch = F.interpolate(batch, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         if self._flip:
             batch = torch.cat([batch, batch.flip(3)])
-        with torch.inference_mode():
-            sigmoid = self._model.depth(batch)[0].float().cpu().numpy()[:, 0].astype(np.float64)
-        low, high = 1 / info.max_depth, 1 / info.min_depth
-        inverse = low + (high - low) * sigmoid
+        inverse = 1.0 / self._networks.depth(batch).cpu().numpy()[:, 0].astype(np.float64)
         result: NDArray[np.float64] = flip_blend(inverse[0], inverse[1, :, ::-1]) if self._flip else inverse[0]
         return 1 / result
 

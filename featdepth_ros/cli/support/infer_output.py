@@ -158,7 +158,7 @@ class InferOutput:
             "calibration": calibration.get(self._calibrated, "of some frames"),
             "depth": estimator.depth_source,
             "motion": estimator.motion_source,
-            "backend": "torch",
+            "backend": estimator.backend,
             "motion_states": dict(self._states),
             "notes": [*recording.notes, *estimator.notes],
         }

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import ConfigError
+from featdepth_ros.inference.backends.files import NetworkFile
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.estimator import Estimator
-from featdepth_ros.inference.networks import Networks
+from featdepth_ros.inference.networks import networks_of
 from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.rig.path import MotionPath
 from featdepth_ros.inference.rig.shot import Shot
@@ -29,7 +29,7 @@ class Rig:
     solve their points with it; those named in ``window_cameras`` measure for themselves.
 
     Args:
-        model: from `load_model`.
+        model: from `load_model` or `load_networks`.
         cameras: name of each camera and how it is estimated.
         odometry_camera: the one whose motion counts.
         window_cameras: the cameras beside it that measure their own motion.
@@ -46,7 +46,7 @@ class Rig:
 
     def __init__(
         self,
-        model: FeatDepthModel,
+        model: FeatDepthModel | NetworkFile,
         cameras: Mapping[str, EstimatorConfig],
         odometry_camera: str,
         window_cameras: Sequence[str] = (),
@@ -57,7 +57,7 @@ class Rig:
             if name not in cameras:
                 raise ConfigError(f"there is no camera '{name}'; the cameras are {', '.join(cameras) or 'none'}")
         self.odometry_camera = odometry_camera
-        self._networks = Networks(model, resolve_device(device), cameras[odometry_camera].precision)
+        self._networks = networks_of(model, cameras[odometry_camera], device)
         self._path = MotionPath()
         self._given: dict[str, GivenMotion] = {}
         self.cameras: dict[str, Estimator] = {}
@@ -65,6 +65,11 @@ class Rig:
             if name != odometry_camera and name not in window_cameras and config.estimate_motion:
                 self._given[name] = GivenMotion(self._path, config)
             self.cameras[name] = Estimator(self._networks, config, motion=self._given.get(name))
+        if self._given and self._networks.gives_inverse_depth:
+            raise ConfigError(
+                f"'{model.info.name}' gives relative depth, and each camera needs its own window to solve it: name "
+                f"{', '.join(self._given)} among the cameras that measure their own motion"
+            )
         self.notes = tuple(dict.fromkeys(note for one in self.cameras.values() for note in one.notes))
 
     @property

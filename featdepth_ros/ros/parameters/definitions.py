@@ -73,7 +73,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "networks",
         (
-            *options("weights", "preset", "device"),
+            *options("weights", "preset", "convention", "device"),
             Option(
                 "cpu_threads",
                 0,
@@ -82,7 +82,15 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 low=0,
                 high=256,
             ),
-            *options("precision", "input_height", "input_width", "output_size"),
+            *options(
+                "precision",
+                "backend",
+                "backend_cache",
+                "backend_cache_mb",
+                "input_height",
+                "input_width",
+                "output_size",
+            ),
         ),
     ),
     (

@@ -33,9 +33,13 @@ class Settings:
     window_cameras: list[str]
     weights: str
     preset: str
+    convention: str
     device: str
     cpu_threads: int
     precision: str
+    backend: str
+    backend_cache: str
+    backend_cache_mb: float
     input_height: int
     input_width: int
     output_size: str

@@ -1,0 +1,51 @@
+"""The interface of all back ends."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from featdepth_ros.geometry.cameras import CameraModel
+
+#: Arithmetic of the networks.
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+class Backend(Protocol):
+    """Computes one model at one size, or at any.
+
+    An observation is opaque: it holds what depth and motion need of one image, so that each image is encoded once. Only
+    the back end that made it can use it.
+
+    Attributes:
+        name: ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt``.
+        precision: what the networks compute in: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        has_pose: whether `motion` can be called.
+    """
+
+    name: str
+    precision: str
+    has_pose: bool
+
+    def observe(self, image: Tensor) -> Any:
+        """Encode (B, 3, h, w) float32 RGB in [0, 1], on the device."""
+
+    def row(self, observation: Any, row: int) -> Any:
+        """Return the observation of one image of a batch, as a batch of one."""
+
+    def depth(self, observation: Any) -> Tensor:
+        """z-depth in network units, (B, 1, h', w') float32 on the device, finite and above 0."""
+
+    def motion(self, earlier: Any, later: Any, camera: CameraModel | None, ratio: float) -> tuple[Tensor, Tensor]:
+        """Motion of the camera between two images.
+
+        Args:
+            earlier: observation of the first image, a batch of one.
+            later: the same of the second.
+            camera: pinhole camera of the images; None: the training camera.
+            ratio: its focal length over the training camera's, see `inference.scale`.
+
+        Returns:
+            Axis-angle (3,) and translation (3,) of T_later_earlier, float32 on the CPU; radians, network units.
+        """

@@ -1,0 +1,96 @@
+"""Builds the files of back ends in a process of its own: `python -m featdepth_ros.inference.backends.build`.
+
+Tracing takes half a minute of Python. In the process that serves images it would hold them up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.models.base import FeatDepthModel
+
+#: Stem of the files of an entry.
+STEM = "graph"
+#: Seconds that a build may take on a busy machine.
+_PATIENCE_S = 1800.0
+_NICENESS = 10
+
+
+def build(model: FeatDepthModel, checksum: str, size: tuple[int, int], suffixes: Sequence[str], entry: Path) -> None:
+    """Write the files with these endings for images of ``size`` into ``entry``, whole or not at all.
+
+    Raises:
+        FeatDepthError: it failed, or the folder cannot be written.
+    """
+    from featdepth_ros.models.checkpoints import save_model
+
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".build-") as folder:
+            weights, drafts = Path(folder) / "weights.safetensors", Path(folder) / "entry"
+            drafts.mkdir()
+            save_model(weights, model)
+            words = [str(weights), str(drafts), f"{size[0]}x{size[1]}", checksum, *suffixes]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, "-m", "featdepth_ros.inference.backends.build", *words]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+            )
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+                raise FeatDepthError(f"the networks could not be exported: {last}")
+            if entry.is_dir():  # another process was faster, or some files were there already
+                for path in drafts.iterdir():
+                    path.replace(entry / path.name)
+            else:
+                drafts.replace(entry)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FeatDepthError(f"the networks could not be exported to '{entry.parent}': {error}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the files; the arguments are those that `build` gives."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("size")
+    parser.add_argument("checksum")
+    parser.add_argument("suffixes", nargs="+", choices=[".onnx", ".xml"])
+    args = parser.parse_args(argv)
+    os.nice(_NICENESS)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+    from featdepth_ros.export.export import ExportRequest, facts_of
+    from featdepth_ros.export.graph import graph_of
+    from featdepth_ros.export.onnx_files import write_onnx
+    from featdepth_ros.export.openvino_files import write_openvino
+    from featdepth_ros.models.checkpoints import load_model
+
+    graph = graph_of(load_model(args.weights))
+    height, width = map(int, args.size.split("x"))
+    onnx = args.folder / f"{STEM}.onnx"
+    facts = facts_of(graph, ExportRequest("onnx", onnx, (height, width), weights_sha256=args.checksum))
+    write_onnx(graph, facts, onnx)
+    if ".xml" in args.suffixes:
+        write_openvino(onnx, facts, onnx.with_suffix(".xml"), half=False)
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that asked for the files has ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""The choice of the back end: PyTorch serves at once, a faster one takes over when it is built and was found equal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featdepth_ros.errors import ConfigError, FeatDepthError
+from featdepth_ros.export.parity import DISPARITY_TOLERANCE, MOTION_TOLERANCE, SMALLEST_MOTION
+from featdepth_ros.files import atomic_write
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends.base import Backend
+from featdepth_ros.inference.backends.build import STEM, build
+from featdepth_ros.inference.backends.cache import Cache, weights_checksum
+from featdepth_ros.inference.backends.engines import ENGINES, require, usable
+from featdepth_ros.inference.backends.files import facts_of_file
+from featdepth_ros.inference.backends.pytorch import TorchBackend
+from featdepth_ros.models.base import FeatDepthModel
+
+_log = logging.getLogger(__name__)
+
+#: Images of one size before a build begins: a size that is asked for, and one that may be of use.
+_SOON, _LATER = 3, 100
+#: Images of a recording from which a build that must be waited for pays.
+_WORTH_A_BUILD = 300
+#: Timed runs of each back end, of which the fastest counts: the machine has other things to do.
+_RUNS = 7
+#: In half precision a back end may be as far from fp32 as PyTorch's half precision is, times this.
+_HALF_SLACK = 1.5
+#: In an entry: the name of the fastest back end for each precision.
+_FASTEST = "fastest.json"
+
+
+class FixedBackend:
+    """The choice where there is none: the file of another run time. As `BackendChoice`."""
+
+    note = ""
+
+    def __init__(self, backend: Backend) -> None:
+        self.current = backend
+
+    def for_image(self, image: Tensor) -> Backend:  # noqa: ARG002
+        """See `BackendChoice.for_image`."""
+        return self.current
+
+    def settle(self, size: tuple[int, int], frames: int) -> None:
+        """See `BackendChoice.settle`."""
+
+
+class BackendChoice:
+    """Chooses what computes the images of each size.
+
+    Args:
+        model: as `load_model` returns it.
+        serving: PyTorch, which serves until another is ready.
+        device: of the networks.
+        precision: as the user asked for it: ``auto`` leaves a named back end its own.
+        asked: ``auto``, ``torch``, or a name of `ENGINES`.
+        cache: for built files.
+
+    Attributes:
+        current: what computed the last image.
+        note: why the back end that was asked for is not used, or an empty string.
+
+    Raises:
+        MissingDependencyError: the packages of the back end asked for are not installed.
+        ConfigError: it cannot compute in the precision asked for on this device.
+    """
+
+    def __init__(
+        self,
+        model: FeatDepthModel,
+        serving: TorchBackend,
+        device: torch.device,
+        precision: str,
+        asked: str,
+        cache: Cache,
+    ) -> None:
+        self._model, self._serving, self._device, self._cache = model, serving, device, cache
+        self._asked = asked
+        self._precision = serving.precision
+        self._candidates = [] if asked == "torch" else self._able(precision)
+        self._seen: Counter[tuple[int, int]] = Counter()
+        self._settled: dict[tuple[int, int], Backend] = {}
+        self._at_work: threading.Thread | None = None
+        self.current: Backend = serving
+        self.note = ""
+
+    def _able(self, precision: str) -> list[str]:
+        if self._asked == "auto":
+            return usable(self._device, self._precision)
+        require(self._asked)
+        able = ENGINES[self._asked].precisions(self._device)
+        if self._precision not in able and precision == "auto" and able:
+            self._precision = able[0]
+        if self._precision not in able:
+            kinds = ", ".join(able) or "nothing"
+            raise ConfigError(
+                f"backend '{self._asked}' computes in {kinds} on {self._device.type}, not in {self._precision}; "
+                "choose another backend, precision or device"
+            )
+        return [self._asked]
+
+    def for_image(self, image: Tensor) -> Backend:
+        """Return what is to compute an image (B, 3, h, w); a build may begin in the background."""
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        if size not in self._settled and self._candidates:
+            self._seen[size] += 1
+            enough = _LATER if self._asked == "auto" else _SOON
+            idle = self._at_work is None or not self._at_work.is_alive()
+            if self._seen[size] >= enough and idle:
+                shown = image[:1].detach().clone()
+                self._at_work = threading.Thread(target=self._settle, args=(size, shown), daemon=True)
+                self._at_work.start()
+        self.current = self._settled.get(size, self._serving)
+        return self.current
+
+    def settle(self, size: tuple[int, int], frames: int) -> None:
+        """Choose for images of ``size`` (height, width) now. Building may take a minute.
+
+        ``auto`` builds what is not in the cache only for a recording of so many ``frames`` that it pays.
+
+        Raises:
+            FeatDepthError: the back end that was asked for by name cannot be built, or is not equal to PyTorch.
+        """
+        if size in self._settled or not self._candidates:
+            return
+        if self._asked == "auto" and frames < _WORTH_A_BUILD and not self._built(size):
+            self._settled[size] = self._serving
+            return
+        noise = torch.rand((1, 3, size[0] // 16, size[1] // 16), generator=torch.Generator().manual_seed(0))
+        picture = torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
+        self._settle(size, picture.to(self._device))
+        self.current = self._settled[size]
+        if self.note and self._asked != "auto":
+            raise FeatDepthError(self.note)
+
+    def _built(self, size: tuple[int, int]) -> bool:
+        entry = self._cache.entry(weights_checksum(self._model), self._device, size)
+        return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in self._candidates)
+
+    def _settle(self, size: tuple[int, int], image: Tensor) -> None:
+        try:
+            self._settled[size] = self._fastest(size, image)
+        except Exception as error:  # noqa: BLE001 - whatever a run time does, PyTorch goes on
+            self.note = f"backend '{self._asked}' is not used: {error}"
+            _log.warning("%s", self.note)
+            self._settled[size] = self._serving
+
+    def _fastest(self, size: tuple[int, int], image: Tensor) -> Backend:
+        checksum = weights_checksum(self._model)
+        entry = self._cache.entry(checksum, self._device, size)
+        candidates = self._known(entry) or self._candidates
+        suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
+        if not all((entry / f"{STEM}{suffix}").is_file() for suffix in suffixes):
+            build(self._model, checksum, size, suffixes, entry)
+        self._cache.used(entry)
+        refusals: list[str] = []
+        times: dict[str, tuple[float, Backend]] = {}
+        for name in candidates:
+            backend = self._open(name, entry)
+            reason = difference(self._model, self._serving, backend, image)
+            if reason:
+                refusals.append(f"{name}: {reason}")
+            else:
+                times[name] = (_seconds(backend, image), backend)
+        if refusals:
+            self.note = f"not equal to PyTorch, and not used: {'; '.join(refusals)}"
+            _log.warning("%s", self.note)
+        if not times:
+            return self._serving
+        if self._asked != "auto":
+            return times[self._asked][1]
+        if len(candidates) == 1 and self._known(entry):
+            return times[candidates[0]][1]
+        times["torch"] = (_seconds(self._serving, image), self._serving)
+        name = min(times, key=lambda n: times[n][0])
+        self._remember(entry, name)
+        _log.info("networks run on %s: %s", name, {n: f"{1e3 * t:.1f} ms" for n, (t, _) in times.items()})
+        return times[name][1]
+
+    def _open(self, name: str, entry: Path) -> Backend:
+        engine = ENGINES[name]
+        path = entry / f"{STEM}{engine.SUFFIX}"
+        return engine.open_file(path, facts_of_file(path), self._precision, self._device, torch.get_num_threads())
+
+    def _known(self, entry: Path) -> list[str]:
+        """The back end that was found fastest before, where all may be chosen."""
+        if self._asked != "auto" or not (entry / _FASTEST).is_file():
+            return []
+        try:
+            known: Any = json.loads((entry / _FASTEST).read_text(encoding="utf-8")).get(self._precision)
+        except (OSError, ValueError, AttributeError):
+            return []
+        return [known] if known in self._candidates else []
+
+    def _remember(self, entry: Path, name: str) -> None:
+        try:
+            known = json.loads((entry / _FASTEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        atomic_write(entry / _FASTEST, json.dumps({**known, self._precision: name}))
+
+
+def _seconds(backend: Backend, image: Tensor) -> float:
+    times = []
+    with torch.inference_mode():
+        for _ in range(_RUNS):
+            start = time.perf_counter()
+            backend.depth(backend.observe(image))
+            if image.device.type == "cuda":
+                torch.cuda.synchronize(image.device)
+            times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def difference(model: FeatDepthModel, serving: TorchBackend, backend: Backend, image: Tensor) -> str:
+    """Compare a back end with PyTorch in float32 on an image and the same image moved by two pixels.
+
+    Returns:
+        Why it is too far off, or an empty string.
+    """
+    precision = backend.precision
+    exact = serving if serving.precision == "fp32" else TorchBackend(model, image.device, "fp32")
+    expected = _outputs(exact, image)
+    errors = _errors(expected, _outputs(backend, image), precision)
+    allowed = _tolerances(precision)
+    if precision != "fp32":
+        own = _errors(expected, _outputs(serving, image), precision)
+        allowed = {name: max(most, _HALF_SLACK * own.get(name, 0.0)) for name, most in allowed.items()}
+    for name, error in errors.items():
+        if not error <= allowed[name]:
+            return f"the relative error of {name} is {error:.2g}, allowed is {allowed[name]:.2g}"
+    return ""
+
+
+def _tolerances(precision: str) -> dict[str, float]:
+    motion = MOTION_TOLERANCE[precision]
+    return {"depth": DISPARITY_TOLERANCE[precision], "axisangle": motion, "translation": motion}
+
+
+def _outputs(backend: Backend, image: Tensor) -> dict[str, Tensor]:
+    height, width = image.shape[-2:]
+    camera = CameraModel(width, height, 0.9 * width, 0.9 * width, (width - 1) / 2, (height - 1) / 2)
+    with torch.inference_mode():
+        earlier, later = backend.observe(image), backend.observe(torch.roll(image, 2, dims=3))
+        found = {"depth": backend.depth(earlier).float().cpu()}
+        if backend.has_pose:
+            found["axisangle"], found["translation"] = backend.motion(earlier, later, camera, 1.0)
+    return found
+
+
+def _errors(expected: dict[str, Tensor], given: dict[str, Tensor], precision: str) -> dict[str, float]:
+    relative = (expected["depth"] / given["depth"] - 1.0).abs()
+    worst = relative.max() if precision == "fp32" else relative.square().mean().sqrt()
+    errors = {"depth": float(worst)}
+    for name, smallest in SMALLEST_MOTION.items():
+        if name in expected:
+            size = max(float(expected[name].norm()), smallest)
+            errors[name] = float((given[name] - expected[name]).norm()) / size
+    return {name: error if np.isfinite(error) else float("inf") for name, error in errors.items()}

@@ -1,0 +1,98 @@
+"""An exported graph as a back end, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featdepth_ros.errors import ImageError
+from featdepth_ros.export.facts import GraphFacts
+from featdepth_ros.export.graph import PREVIOUS
+from featdepth_ros.export.parity import Array, Runner
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.se3 import refocused_motion
+from featdepth_ros.models.compact import DEFAULT_FOCAL_PX
+
+Observation = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What runs the two parts of a graph cut at its features: that of a frame, that of a motion (None: no pose net)."""
+
+    frame: Runner
+    motion: Runner | None
+
+
+class ExportedBackend:
+    """The two parts of an exported graph. See `Backend`.
+
+    Args:
+        name: of the run time.
+        facts: of the file.
+        parts: run it.
+        precision: what the networks compute in.
+        device: where depth shall lie.
+    """
+
+    def __init__(self, name: str, facts: GraphFacts, parts: Parts, precision: str, device: torch.device) -> None:
+        self.name = name
+        self.precision = precision
+        self.has_pose = parts.motion is not None
+        self._facts = facts
+        self._parts = parts
+        self._device = device
+        self._features = [output for output in facts.outputs if output.startswith("features_")]
+
+    def observe(self, image: Tensor) -> Observation:
+        """See `Backend.observe`.
+
+        Raises:
+            ImageError: the image is not of the file's size.
+        """
+        if tuple(image.shape[-2:]) != self._facts.size:
+            height, width = image.shape[-2:]
+            raise ImageError(
+                f"the image is {height}x{width}; this export takes {self._facts.size[0]}x{self._facts.size[1]} alone"
+            )
+        pixels = np.ascontiguousarray(image.cpu().numpy())
+        if len(pixels) == 1 or self._facts.batch == 0:
+            return self._parts.frame({"image": pixels})
+        rows = [self._parts.frame({"image": pixels[i : i + 1]}) for i in range(len(pixels))]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def row(self, observation: Observation, row: int) -> Observation:
+        """See `Backend.row`."""
+        return {name: values[row : row + 1] for name, values in observation.items()}
+
+    def depth(self, observation: Observation) -> Tensor:
+        """See `Backend.depth`; h' = h / 2, w' = w / 2."""
+        disparity = torch.from_numpy(observation["disparity"]).to(self._device)
+        return self._facts.info.depth_of(disparity)
+
+    def motion(
+        self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
+    ) -> tuple[Tensor, Tensor]:
+        """See `Backend.motion`."""
+        assert self._parts.motion is not None, "the file holds no pose net"
+        inputs = {name: later[name] for name in self._features}
+        inputs |= {PREVIOUS + name: earlier[name] for name in self._features}
+        own_camera = "intrinsics" in self._facts.inputs
+        if own_camera:
+            inputs["intrinsics"] = np.array([self._intrinsics(camera)], np.float32)
+        found = self._parts.motion(inputs)
+        axisangle, translation = (torch.from_numpy(found[name]) for name in ("axisangle", "translation"))
+        if not own_camera:
+            axisangle, translation = refocused_motion(axisangle, translation, torch.tensor([ratio]))
+        return axisangle[0].float(), translation[0].float()
+
+    def _intrinsics(self, camera: CameraModel | None) -> list[float]:
+        if camera is not None:
+            return [camera.fx, camera.fy, camera.cx, camera.cy]
+        height, width = self._facts.size
+        focal_px = self._facts.info.focal_px or DEFAULT_FOCAL_PX
+        return [focal_px, focal_px, (width - 1) / 2, (height - 1) / 2]

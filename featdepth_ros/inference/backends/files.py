@@ -1,0 +1,117 @@
+"""Networks that come as a file of another run time instead of weights: our own exports, known by what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from featdepth_ros.errors import CheckpointError, ConfigError
+from featdepth_ros.export.facts import GraphFacts
+from featdepth_ros.export.onnx_files import read_onnx
+from featdepth_ros.export.openvino_files import read_openvino
+from featdepth_ros.inference.backends.base import Backend
+from featdepth_ros.inference.backends.engines import ENGINES, require
+from featdepth_ros.models.info import ModelInfo
+
+#: Endings of files that hold networks and not weights, and the back ends that run them, the usual one first.
+RUN_BY: dict[str, tuple[str, ...]] = {".onnx": ("onnxruntime", "tensorrt"), ".xml": ("openvino",)}
+
+
+class NetworkFile(Protocol):
+    """Networks as a file.
+
+    Attributes:
+        info: what is known of them.
+    """
+
+    info: ModelInfo
+
+    def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """Choose the size (height, width) at which they see images of ``width`` x ``height``.
+
+        Args:
+            width: of the images, pixels.
+            height: of the images, pixels.
+            wanted: (height, width) that the user asks for; None: any.
+
+        Raises:
+            ConfigError: the size asked for is not to be had.
+        """
+
+    def open(self, device: torch.device, precision: str, backend: str) -> Backend:
+        """Make ready to compute; arguments as `networks.Networks` has them.
+
+        Raises:
+            ConfigError: the back end or the precision is not to be had.
+            MissingDependencyError: the back end's packages are not installed.
+        """
+
+
+def is_network_file(path: Path) -> bool:
+    """Tell whether a file holds networks for another run time, by its ending."""
+    return path.suffix.lower() in RUN_BY
+
+
+def backend_for(path: Path, asked: str, device: torch.device) -> str:
+    """Return the name of the back end that is to run a file.
+
+    Raises:
+        ConfigError: the one asked for cannot run it here.
+        MissingDependencyError: its packages are not installed.
+    """
+    able = RUN_BY[path.suffix.lower()]
+    name = able[0] if asked == "auto" else asked
+    if name not in able:
+        raise ConfigError(f"backend '{asked}' cannot run '{path.name}'; expected auto or {' or '.join(able)}")
+    require(name)
+    if not ENGINES[name].precisions(device):
+        raise ConfigError(f"backend '{name}' cannot run on {device} here; choose another device")
+    return name
+
+
+def facts_of_file(path: Path) -> GraphFacts:
+    """Return what an exported file says of itself.
+
+    Raises:
+        CheckpointError: unreadable, or not exported by this package.
+    """
+    facts = read_facts(path)
+    if facts is None:
+        raise CheckpointError(f"'{path}' was not written by featdepth export")
+    return facts
+
+
+def read_facts(path: Path) -> GraphFacts | None:
+    """As `facts_of_file`, None for files of others."""
+    return read_openvino(path)[1] if path.suffix.lower() == ".xml" else read_onnx(path)[1]
+
+
+class ExportedFile:
+    """A file that `featdepth export` wrote. See `NetworkFile`."""
+
+    def __init__(self, path: Path, facts: GraphFacts) -> None:
+        self.info = facts.info
+        self._path = path
+        self._facts = facts
+
+    def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:  # noqa: ARG002
+        """See `NetworkFile.size_for`."""
+        own = self._facts.size
+        if wanted not in (None, own):
+            raise ConfigError(
+                f"'{self._path.name}' was exported for images of {own[0]}x{own[1]}, asked for is "
+                f"{wanted[0]}x{wanted[1]}; export it at that size"
+            )
+        return own
+
+    def open(self, device: torch.device, precision: str, backend: str) -> Backend:
+        """See `NetworkFile.open`."""
+        name = backend_for(self._path, backend, device)
+        kept = self._facts.precision
+        if precision not in ("auto", kept):
+            raise ConfigError(
+                f"'{self._path.name}' computes in {kept}, asked for is {precision}; set precision to auto"
+            )
+        return ENGINES[name].open_file(self._path, self._facts, kept, device, torch.get_num_threads())

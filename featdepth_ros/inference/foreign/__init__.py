@@ -1,0 +1,1 @@
+"""Depth networks of others, as ONNX files: what they expect, what they give, and how they join in."""

@@ -1,0 +1,39 @@
+"""tools/gpu_check.sh gets through on a processor, within its time, and says what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(output: Path, *, limit_s: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "LIMIT_S": str(limit_s)}
+    command = [str(ROOT / "tools" / "gpu_check.sh"), "--device", "cpu", "--output", str(output)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=limit_s + 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_script_gets_through_on_a_processor(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", limit_s=800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "out" / "gpu_check.json").read_text())
+    assert figures["device"] == "cpu" and figures["resume_bit_equal"] is True
+    assert set(figures["parity"]) == {"compact", "mono_fm_r18", "mono_fm_r50"}
+    assert figures["parity"]["compact"]["fp32"]["disparity"] < 1e-6 < figures["parity"]["compact"]["bf16"]["disparity"]
+    assert figures["network"]["variants"]["torch fp32"]["ratio"] > 0 and figures["loader"]["ratio"] > 0
+    table = (tmp_path / "out" / "gpu_check.md").read_text()
+    assert "| resumed run equal to the bit | True |" in table and "training step: own" in table
+
+
+def test_parts_that_did_not_get_through_are_told(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", limit_s=1)
+    assert done.returncode == 1 and "parity: left out, the time is over" in done.stdout
+    assert json.loads((tmp_path / "out" / "gpu_check.json").read_text())["parity"] is None

@@ -1,0 +1,78 @@
+"""What tools/gpu_check.sh measured, as one JSON file and one table: `python -m featdepth_training.bench.gpu_report`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from featdepth_ros.reporting.tables import write_json
+
+#: Parts with figures, in the order of the table.
+PARTS = ("parity", "network", "estimator", "step", "loader")
+
+
+def gather(folder: Path, device: str) -> dict[str, Any]:
+    """Read what the parts wrote; a part that did not get through is None.
+
+    Args:
+        folder: that of the script's output.
+        device: ``cuda`` or ``cpu``.
+    """
+    figures: dict[str, Any] = {"device": _device(device), "torch": torch.__version__}
+    for part in PARTS:
+        path = folder / f"{part}.json"
+        figures[part] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    files = [folder / "work" / name / "model.safetensors" for name in ("straight", "resumed")]
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in files]
+    figures["resume_bit_equal"] = None if None in sums else sums[0] == sums[1]
+    return figures
+
+
+def _device(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else "cpu"
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Lay the figures out as a Markdown table."""
+    rows = []
+    for name, by_precision in (figures["parity"] or {}).items():
+        for precision, errors in by_precision.items():
+            text = ", ".join(f"{key} {value:.1e}" for key, value in errors.items() if value is not None)
+            rows.append((f"{name} in {precision} beside the processor's fp32", text))
+    for part in ("network", "estimator"):
+        for name, one in ((figures[part] or {}).get("variants") or {}).items():
+            ratio = f", {one['ratio']:.2f} times eager fp32" if "ratio" in one else ""
+            rows.append((f"{part}: {name}", f"{one['ms']['p50']:.2f} ms (p99 {one['ms']['p99']:.2f}){ratio}"))
+    if figures["network"]:
+        rows.append(("network: floor in fp32", f"{figures['network']['floor_ms']:.2f} ms"))
+    for side in ("own", "reference"):
+        step = (figures["step"] or {}).get(side)
+        if step:
+            share = 100 * step["share_of_floor"]
+            rows.append((f"training step: {side}", f"{step['step_s'] * 1e3:.1f} ms, {share:.0f} % of what is possible"))
+    if figures["loader"]:
+        rows.append(("loader beside the step", f"{figures['loader']['ratio']:.1f} times as fast"))
+    rows.append(("resumed run equal to the bit", str(figures["resume_bit_equal"])))
+    lines = [f"| on {figures['device']}, torch {figures['torch']} | |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows]) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write ``gpu_check.json`` and ``gpu_check.md``; 1 when a part is missing or the resumed run differs."""
+    folder, device = Path(arguments[0]), arguments[1]
+    figures = gather(folder, device)
+    write_json(folder / "gpu_check.json", figures)
+    text = table(figures)
+    (folder / "gpu_check.md").write_text(text, encoding="utf-8")
+    print(text)
+    complete = all(figures[part] is not None for part in PARTS) and figures["resume_bit_equal"] is True
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

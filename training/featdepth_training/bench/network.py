@@ -1,0 +1,254 @@
+"""``featdepth bench network`` and ``estimator``: milliseconds of a frame on every back end, beside eager PyTorch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from featdepth_ros.device import resolve_device
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends.cache import Cache
+from featdepth_ros.inference.backends.engines import usable
+from featdepth_ros.inference.backends.pytorch import resolve_precision
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.estimator import Estimator
+from featdepth_ros.inference.frame import EncodedFrame, Rectifier
+from featdepth_ros.inference.networks import Networks
+from featdepth_ros.inference.options import DepthChoice, MotionChoice
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.checkpoints import load_model
+from featdepth_training.bench.measure import operations
+from featdepth_training.bench.timing import in_turns, machine
+
+EAGER = "eager fp32"
+#: What the estimator is measured with: where motion comes from, and which depth is given.
+_CHAINS: tuple[tuple[MotionChoice, DepthChoice], ...] = (("window", "fused"), ("network", "network"))
+#: Pictures that follow one another, each moved by this many pixels.
+_PICTURES, _STEP_PX = 8, 4
+
+
+def eager_step(model: FeatDepthModel, images: Sequence[Tensor]) -> Callable[[int], Any]:
+    """Depth of a frame and motion since the one before as the model itself computes them: float32, nothing fused."""
+    any_model: Any = model
+    kept: dict[str, Any] = {}
+
+    @torch.inference_mode()
+    def step(number: int) -> None:
+        image = images[number % len(images)]
+        if hasattr(model, "encode"):
+            maps = any_model.encode(image)
+            coarse = any_model.coarse_depth(maps)
+            any_model.depth_from_features(maps, coarse, all_scales=False)
+            before = kept.get("frame", (maps, coarse))
+            any_model.pose_from_features(before[0], maps, before[1], coarse)
+            kept["frame"] = (maps, coarse)
+            return
+        model.depth(image)
+        if "pose" in model.nets:
+            size = model.info.pose_input_size
+            later = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+            model.pose(kept.get("frame", later), later)
+            kept["frame"] = later
+
+    return step
+
+
+def pictures(size: tuple[int, int], seed: int = 0) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Drawn textures that move sideways, (H, W, 3) uint8."""
+    height, width = size
+    generator = torch.Generator().manual_seed(seed)
+    texture = torch.zeros(1, 3, height, width + _PICTURES * _STEP_PX)
+    for octave in (3, 4, 5, 6):
+        noise = torch.rand(1, 3, max(height >> octave, 2), max(texture.shape[-1] >> octave, 2), generator=generator)
+        texture += F.interpolate(noise, texture.shape[-2:], mode="bicubic", align_corners=False) / 4
+    whole = (texture.clamp(0, 1)[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
+    return [np.ascontiguousarray(whole[:, i * _STEP_PX : i * _STEP_PX + width]) for i in range(_PICTURES)]
+
+
+def variants(device: torch.device, precisions: Sequence[str], backends: Sequence[str]) -> list[tuple[str, str]]:
+    """(back end, precision) of all that can run here; ``backends`` empty: all that are installed."""
+    return [
+        (name, precision)
+        for precision in precisions
+        for name in ("torch", *usable(device, precision))
+        if not backends or name in backends
+    ]
+
+
+def bench_network(
+    weights: str,
+    size: tuple[int, int] | None,
+    threads: int,
+    rounds: int,
+    *,
+    preset: str | None = None,
+    device: str = "cpu",
+    precisions: Sequence[str] = ("fp32", "bf16"),
+    backends: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Time depth and motion of a frame on every back end that is installed, in turns, beside eager PyTorch.
+
+    Args:
+        weights: file or name, see `load_model`.
+        size: (height, width) in pixels; None: as trained.
+        threads: of the networks.
+        rounds: timed frames of each.
+        preset: see `load_model`.
+        device: ``cpu`` or ``cuda``.
+        precisions: to be measured.
+        backends: to be measured; empty: all that are installed.
+        say: called with lines about what is going on.
+
+    Returns:
+        ``variants`` by name with times, ``ratio`` (eager fp32 over it) and ``floor_ms``; ``machine``; what was run.
+
+    Raises:
+        FeatDepthError: no such weights or device.
+    """
+    torch.set_num_threads(threads)
+    model, place = load_model(weights, preset=preset), resolve_device(device)
+    size = size or model.info.input_size
+    images = [torch.from_numpy(p).permute(2, 0, 1)[None].float().to(place) / 255 for p in pictures(size)]
+    eager = eager_step(load_model(weights, preset=preset, device=place), images)
+    calls: dict[str, Callable[[int], Any]] = {EAGER: _finished(eager, place)}
+    used: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, precision in variants(place, precisions, backends):
+            say(f"preparing {name} {precision}")
+            networks = Networks(model, place, precision, name, Cache(Path(folder)))
+            try:
+                networks.build_backend(size, 1)
+            except FeatDepthError as error:
+                used[f"{name} {precision}"] = str(error)
+                continue
+            calls[f"{name} {precision}"] = _finished(_step(networks, size), place)
+        say(f"timing {len(calls)} of them in turns")
+        times = in_turns(calls, rounds)
+    flops, _ = operations(lambda: eager(0))
+    about = machine(device, threads)
+    return {
+        "weights": model.info.name,
+        "architecture": model.info.architecture,
+        "size": list(size),
+        "rounds": rounds,
+        "auto_precision": resolve_precision("auto", place, model.info.architecture),
+        "flops": flops,
+        "floor_ms": flops / (1e6 * max(about["matmul_gflops"], about["conv_gflops"])),
+        "variants": {name: {**t, "ratio": times[EAGER]["ms"]["p50"] / t["ms"]["p50"]} for name, t in times.items()},
+        "refused": used,
+        "machine": about,
+    }
+
+
+def _step(networks: Networks, size: tuple[int, int]) -> Callable[[int], Any]:
+    height, width = size
+    camera = CameraModel(width, height, 0.9 * width, 0.9 * width, (width - 1) / 2, (height - 1) / 2)
+    rectifier = Rectifier(lambda _w, _h: size, networks.device)
+    frames = [rectifier.rectify(picture, camera, i) for i, picture in enumerate(pictures(size))]
+    kept: list[EncodedFrame] = []
+
+    @torch.inference_mode()
+    def step(number: int) -> None:
+        frame = networks.encode(frames[number % len(frames)])
+        if networks.has_pose:
+            before = kept[0] if kept else frame
+            networks.motion(before.observation, frame.observation, camera, 1.0)
+        kept[:] = [frame]
+
+    return step
+
+
+def _finished(call: Callable[[int], Any], device: torch.device) -> Callable[[int], Any]:
+    """Wait for what a call queued on a GPU."""
+
+    def finished(number: int) -> None:
+        call(number)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return finished
+
+
+def bench_estimator(
+    weights: str,
+    size: tuple[int, int] | None,
+    threads: int,
+    frames: int,
+    *,
+    preset: str | None = None,
+    device: str = "cpu",
+    precision: str = "auto",
+    backends: Sequence[str] = (),
+    image_size: tuple[int, int] = (375, 1242),
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Time whole steps of the estimator on a rendered drive, per back end, with the window and without, in turns.
+
+    Args:
+        weights: as `bench_network` has it.
+        size: the same.
+        threads: the same.
+        frames: of the drive.
+        preset: as `bench_network` has it.
+        device: the same.
+        precision: as the estimator takes it.
+        backends: as `bench_network` has it.
+        image_size: (height, width) of the rendered pictures.
+        say: called with lines about what is going on.
+
+    Returns:
+        ``variants`` by name: times, and ``stages_ms`` (medians); ``machine``; what was run.
+    """
+    from featdepth_ros.simulation import Simulation, SimulationConfig, default_camera
+
+    torch.set_num_threads(threads)
+    model, place = load_model(weights, preset=preset), resolve_device(device)
+    resolved = resolve_precision(precision, place, model.info.architecture)
+    say("rendering")
+    camera = default_camera(image_size[1], image_size[0])
+    drive = list(Simulation(SimulationConfig(frames=frames, camera=camera, seed=8)))
+    stages: dict[str, list[dict[str, float]]] = {}
+    calls: dict[str, Callable[[int], Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, _ in variants(place, [resolved], backends):
+            for motion, depth in _CHAINS:
+                options: dict[str, Any] = {"precision": resolved, "backend": name, "backend_cache": folder}
+                config = EstimatorConfig(input_size=size, motion=motion, depth=depth, **options)
+                estimator = Estimator(model, config, device=device)
+                label = f"{name}, {motion}, {depth}"
+                say(f"preparing {label}")
+                estimator.build_backend((camera.width, camera.height), frames)
+                stages[label] = []
+                calls[label] = _estimating(estimator, drive, stages[label])
+        times = in_turns(calls, frames - 4)
+    return {
+        "weights": model.info.name,
+        "size": list(size or model.info.input_size),
+        "image_size": list(image_size),
+        "precision": resolved,
+        "frames": frames,
+        "variants": {
+            name: {**t, "stages_ms": {s: float(np.median([m[s] for m in stages[name]])) for s in stages[name][-1]}}
+            for name, t in times.items()
+        },
+        "machine": machine(device, threads),
+    }
+
+
+def _estimating(estimator: Estimator, drive: Sequence[Any], stages: list[dict[str, float]]) -> Callable[[int], Any]:
+    def step(number: int) -> None:
+        frame = drive[number % len(drive)]
+        estimate = estimator.step(frame.image, frame.camera, frame.stamp_ns)
+        if number:
+            stages.append(estimate.stage_ms)
+
+    return step

@@ -1,0 +1,130 @@
+"""Every net on a device and in a precision, beside the processor in float32.
+
+`python -m featdepth_training.bench.parity`; tools/gpu_check.sh calls it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featdepth_ros.cli.support.arguments import image_size
+from featdepth_ros.device import resolve_device
+from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.build import build_model
+from featdepth_ros.models.checkpoints import load_model
+from featdepth_ros.reporting.tables import write_json
+from featdepth_training.bench.network import pictures
+
+#: Architectures with drawn weights, beside the compact model that ships.
+ARCHITECTURES = ("mono_fm_r18", "mono_fm_r50")
+SEED = 0
+
+
+def precisions_of(device: torch.device) -> tuple[str, ...]:
+    """What is compared on a device; tf32 is matrix products and convolutions with ten bits, on GPUs."""
+    return ("fp32", "tf32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
+
+
+def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> dict[str, dict[str, dict[str, float]]]:
+    """Compare depth, motion and features of all nets.
+
+    Args:
+        size: (height, width) of the pictures, pixels.
+        device: beside the processor.
+        say: called with a line for each comparison.
+
+    Returns:
+        By architecture and precision: the largest relative error of ``disparity``, of ``axisangle`` and
+        ``translation`` as vectors, and of ``features`` relative to their largest value.
+    """
+    earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in ("compact", *ARCHITECTURES):
+        model = _model(name, torch.cat((earlier, later)))
+        expected = _outputs(model, earlier, later)
+        model = model.to(device)
+        found[name] = {}
+        for precision in precisions_of(device):
+            with _computing_in(precision, device):
+                given = _outputs(model, earlier.to(device), later.to(device))
+            found[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
+            say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in found[name][precision].items()))
+    return found
+
+
+def _model(name: str, images: Tensor) -> FeatDepthModel:
+    if name == "compact":
+        return load_model(name)
+    torch.manual_seed(SEED)
+    model = build_model(name)
+    _settle_norms(model, images)
+    return model.eval()
+
+
+@torch.no_grad()
+def _settle_norms(model: FeatDepthModel, images: Tensor) -> None:
+    """Let batch norms see what drawn weights make of the images; unused ones hold no activations together."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean of what was seen
+    model.train()
+    model.depth(images)
+    model.pose(images[:1].repeat(2, 1, 1, 1), images)
+    model.features(images)
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str, device: torch.device) -> Iterator[None]:
+    """tf32 is off but where it is asked for: published numbers are compared in fp32."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@torch.inference_mode()
+def _outputs(model: FeatDepthModel, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
+    axisangle, translation = model.pose(earlier, later)
+    outputs = {
+        "disparity": model.depth(later)[0],
+        "axisangle": axisangle,
+        "translation": translation,
+        "features": model.features(later),
+    }
+    return {key: value.float().cpu() for key, value in outputs.items()}
+
+
+def _error(key: str, expected: Tensor, given: Tensor) -> float:
+    difference = (given - expected).abs()
+    if key == "disparity":
+        return float((difference / expected).max())
+    if key == "features":
+        return float(difference.max() / expected.abs().max())
+    return float(difference.norm() / expected.norm().clamp_min(1e-3))
+
+
+def main() -> int:
+    """Compare and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--size", type=image_size, default=(320, 1024))
+    parser.add_argument("--json", type=Path, required=True)
+    args = parser.parse_args()
+    write_json(args.json, compare(args.size, resolve_device(args.device)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

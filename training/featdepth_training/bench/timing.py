@@ -1,0 +1,71 @@
+"""Times of calls that take turns, so that what else the machine does hits all of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+#: Calls of each before times count.
+WARM_UP = 3
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Median, 95th and 99th percentile."""
+    return {f"p{p}": float(np.percentile(values, p)) for p in (50, 95, 99)}
+
+
+def in_turns(calls: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, dict[str, Any]]:
+    """Time calls in turns.
+
+    Args:
+        calls: by name; each is given the number of the round.
+        rounds: timed.
+
+    Returns:
+        By name: milliseconds ``ms`` (p50, p95, p99) and ``cpu_ms`` (median, of all threads), and ``frames_per_s``.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    cpu: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(WARM_UP + rounds):
+        for name, call in calls.items():
+            started, used = time.perf_counter(), time.process_time()
+            call(number)
+            if number >= WARM_UP:
+                wall[name].append((time.perf_counter() - started) * 1e3)
+                cpu[name].append((time.process_time() - used) * 1e3)
+    return {
+        name: {
+            "ms": percentiles(wall[name]),
+            "cpu_ms": float(np.median(cpu[name])),
+            "frames_per_s": 1e3 / float(np.median(wall[name])),
+        }
+        for name in calls
+    }
+
+
+def machine(device: str, threads: int) -> dict[str, Any]:
+    """What the figures hold for: processor, cores that may be used, threads, and its speed."""
+    from featdepth_training.bench.measure import machine_speed
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "threads": threads,
+        "device": device,
+        **machine_speed(device),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
