@@ -119,6 +119,21 @@ def test_relative_inverse_depth_is_solved_with_the_window(
 
 
 @pytest.mark.slow
+def test_relative_depth_becomes_metric_by_the_height_of_the_camera(
+    depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
+) -> None:
+    path = dress(depth_graph, tmp_path / "other.onnx", Convention("inverse_depth"), model.info, affine=(37.0, 1.5))
+    config = EstimatorConfig(scale="camera_height", camera_height_m=SimulationConfig().driving.height_m)
+    found, _ = estimates(ForeignFile(path, Convention("inverse_depth")), drive, config)
+    assert found[0].scale.kind == "relative" and found[-1].scale.kind == "metric"
+    metric = [i for i, estimate in enumerate(found) if estimate.scale.kind == "metric"]
+    errors = [abs_rel(found[i], drive[i]) for i in metric[-5:]]
+    assert len(metric) >= 8 and np.mean(errors) < 0.25, errors
+    with pytest.raises(ConfigError, match="no fixed factor makes metric"):
+        estimates(ForeignFile(path, Convention("inverse_depth")), [], EstimatorConfig(scale="factor"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("meant", "said"), [("inverse_depth", "depth"), ("depth", "inverse_depth")])
 def test_a_wrong_convention_is_told_within_20_frames(
     meant: str, said: str, depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
