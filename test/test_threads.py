@@ -13,20 +13,20 @@ _CODE = """
 import ctypes, os
 from pathlib import Path
 import numpy as np
-from featdepth_ros import device
+from featdepth_ros import threads
 
-def threads():
+def counts():
     paths = {line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "blas" in line}
     for path in sorted(p for p in paths if p.startswith("/")):
         library = ctypes.CDLL(path)
-        for setter in device._THREAD_SETTERS:
+        for setter in threads._THREAD_SETTERS:
             getter = getattr(library, setter.replace("_set_", "_get_"), None)
             if getter is not None:
                 yield getter()
 
-before = list(threads())
-told = device.single_threaded_linear_algebra()
-print(told, before, list(threads()), np.linalg.solve(np.eye(300), np.ones(300)).sum())
+before = list(counts())
+told = threads.single_threaded_linear_algebra()
+print(told, before, list(counts()), np.linalg.solve(np.eye(300), np.ones(300)).sum())
 """
 
 
