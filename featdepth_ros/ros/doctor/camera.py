@@ -26,7 +26,7 @@ def camera_findings(seen: Observation) -> Iterator[Finding]:
     """Yield what is wrong with the camera that is looked at."""
     images = seen.images
     if not images.topic:
-        elsewhere = "no node is there at all" if not seen.nodes else f"{len(seen.nodes)} nodes are there"
+        elsewhere = f"nodes there: {len(seen.nodes)}" if seen.nodes else "no node is there at all"
         yield Finding(
             "error",
             "image.none",
@@ -137,7 +137,8 @@ def _timing(seen: Observation) -> Iterator[Finding]:
     steps = np.diff(stamps)
     if (steps <= 0).any():
         what = f"stamps on {name} repeat or go back ({int((steps <= 0).sum())} of {len(steps)} steps)"
-        yield Finding("error", "stamp.order", what, "stop the second publisher or mend the driver's stamps")
+        do = "stop the second publisher, or mend the driver's stamps; a bag that loops does so at its end"
+        yield Finding("error", "stamp.order", what, do)
     yield from _age(seen, images[-1])
     arrivals = np.diff([one.arrived_ns for one in images]) / 1e9
     rate = 1.0 / max(float(arrivals.mean()), 1e-9) if len(arrivals) else 1.0 / seen.seconds
@@ -155,7 +156,8 @@ def _age(seen: Observation, newest: Seen) -> Iterator[Finding]:
         return  # simulated time: the machine's clock says nothing
     if age > _RECORDED_S:
         do = "play the recording with --clock and set use_sim_time:=true for every node"
-        yield Finding("warning", "stamp.recorded", f"stamps on {name} are {age / 3600:.1f} h old, and no /clock", do)
+        old = f"{age / 3600:.0f} hours" if age < 48 * 3600 else f"{age / 86400:.0f} days"
+        yield Finding("warning", "stamp.recorded", f"stamps on {name} are {old} old, and no /clock", do)
     elif age > _LATE_S:
         do = "synchronise the machines' clocks (chrony), or look for a queue in front of the camera's driver"
         yield Finding("warning", "stamp.late", f"images on {name} are {age:.1f} s old when they come", do)

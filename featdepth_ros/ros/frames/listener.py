@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 
@@ -20,6 +21,8 @@ from featdepth_ros.ros.transforms import matrix_from_transform, transform_messag
 
 #: Publishers of /tf_static repeat themselves to a new subscription within this time, s.
 _REPEATED_S = 2.0
+#: Longest wait, s, after a rival has gone. Each node draws its own: of two that hold each other back, one goes first.
+PATIENCE_S = 3.0
 
 
 class TransformListener:
@@ -40,6 +43,7 @@ class TransformListener:
         self._odom_frame = ""
         self._fixed_publishers = 0
         self._renewed_s: float | None = None
+        self._quiet_until = 0.0
         self._moving = node.create_subscription(
             TFMessage,
             "/tf",
@@ -91,12 +95,16 @@ class TransformListener:
         else:
             attachment = self.tree.attachment(base, odom)
             root, T_root_base, rival = attachment.root, attachment.T_root_base, attachment.rival
+        now = time.monotonic()
         if rival:
+            self._quiet_until = now + random.uniform(0.0, PATIENCE_S)
             self.conflict = (
                 f"someone else publishes {rival}: a frame has one parent, so this node's transform is held back. Set "
                 "publish_tf to false here, or stop the other one"
             )
             self._log.error(self.conflict, throttle_duration_sec=10.0)
+            return None
+        if now < self._quiet_until:
             return None
         if self.conflict:
             self._log.info("the other publisher of the transform is gone; this node's is published again")
@@ -115,6 +123,7 @@ class TransformListener:
     def publishes_nothing(self) -> None:
         """This node publishes no transform (any more): whoever else does may."""
         self.conflict = ""
+        self._quiet_until = 0.0
 
     def _subscribe_fixed(self) -> Subscription[TFMessage]:
         return self._node.create_subscription(

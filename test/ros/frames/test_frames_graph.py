@@ -46,13 +46,13 @@ class Robot:
         self.ros, self.probe, self.stamp = ros, Probe(ros), START
         self.tfs, self.odoms = self.probe.hear(TFMessage, "/tf"), self.probe.hear(Odometry, "/odom")
         self.reports = self.probe.hear(DiagnosticArray, "/diagnostics")
-        settings = {"extrinsics_timeout_s": 0.0, "diagnostics_period_s": 0.1, **parameters}
+        self.settings = {"extrinsics_timeout_s": 0.0, "diagnostics_period_s": 0.1, **parameters}
         ros.add(
             DepthNode(
                 load=lambda _: fake_loaded_model(FakeEstimator()),
                 context=ros.context,
                 cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
-                parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()],
+                parameter_overrides=[Parameter(name, value=value) for name, value in self.settings.items()],
             )
         )
 
@@ -130,6 +130,41 @@ def test_a_fixed_rival_holds_ours_back_until_its_publisher_is_gone(ros: Graph, m
     rival.destroy_node()
     robot.until(lambda: robot.ours() == ("odom", "base_link"), "ours again")
     robot.until(lambda: robot.told()[0] == 0, "the all-clear")
+
+
+def test_of_two_nodes_one_publishes_the_transform(ros: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featdepth_ros.ros.frames import listener
+
+    monkeypatch.setattr(listener, "PATIENCE_S", 1.0)
+    robot = Robot(ros)
+    ros.add(
+        DepthNode(
+            node_name="second",
+            load=lambda _: fake_loaded_model(FakeEstimator()),
+            context=ros.context,
+            cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
+            parameter_overrides=[Parameter(n, value=v) for n, v in robot.settings.items()],
+        )
+    )
+
+    def levels() -> set[int]:
+        newest = {m.status[0].name: m.status[0].level[0] for m in robot.reports}
+        return set(newest.values()) if len(newest) == 2 else set()
+
+    since: list[float] = []
+
+    def settled() -> bool:
+        if levels() != {0, 2}:
+            since.clear()
+            return False
+        since.append(time.monotonic())
+        return since[-1] - since[0] > 2.0
+
+    robot.stamp = robot.probe.send_until(settled, "one in order and one held back, for two seconds", robot.stamp, 60.0)
+    robot.tfs.clear()
+    robot.until(lambda: len(robot.tfs) > 5, "transforms")
+    stamps = [t.header.stamp for m in robot.tfs for t in m.transforms]
+    assert len(stamps) == len({(s.sec, s.nanosec) for s in stamps}), "each frame's transform comes once"
 
 
 def test_a_given_pose_is_taken_and_one_in_another_frame_refused(ros: Graph) -> None:
