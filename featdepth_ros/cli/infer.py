@@ -30,13 +30,14 @@ INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI
 
 #: Options that are flags here; the node has more.
 _ESTIMATOR_FLAGS = (
-    *("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth"),
+    *("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth", "rolling_shutter_s"),
     *("max_speed_mps", "max_turn_rps", "noise_free_camera"),
 )
 _BACKEND_FLAGS = ("backend", "backend_cache", "backend_cache_mb")
 _METAVARS = {
     "weights": "W",
     "camera_height_m": "M",
+    "rolling_shutter_s": "S",
     "convention": "NAME|FILE",
     "backend_cache": "DIR",
     "backend_cache_mb": "MB",
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
     """Declare the flag of an option: ``--camera-height`` for ``camera_height_m``, with its default, limits and text."""
-    flag = "--" + option.name.removesuffix("_m").replace("_", "-")
+    flag = "--" + option.name.removesuffix("_m").removesuffix("_s").replace("_", "-")
     text = option.description.replace("%", "%%")
     metavar = _METAVARS.get(option.name)
     if option.choices:
@@ -89,7 +90,7 @@ def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
 
 def _reader(option: Option) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = positive(text)
+        value = float(text) if option.low == 0 else positive(text)
         reason = option.invalid_reason(value)
         if reason:
             raise argparse.ArgumentTypeError(reason)

@@ -42,6 +42,7 @@ class EstimatorConfig:
             leaves it as it is, ``auto`` is ``fused`` while the window runs.
         standing_gate: hold the pose exactly still while the picture does not move.
         max_gap_s: seconds; an earlier frame older than this is not paired.
+        rolling_shutter_s: seconds from the exposure of the first row to that of the last; the window models it.
         max_speed_mps: metres per second; a faster motion is refused where the scale is metric.
         max_turn_rps: radians per second; a faster turn is refused.
         noise_free_camera: identical pictures under new stamps are a standing camera's, not a frozen driver's.
@@ -67,6 +68,7 @@ class EstimatorConfig:
     depth: DepthChoice = default("depth")
     standing_gate: bool = default("standing_gate")
     max_gap_s: float = default("max_gap_s")
+    rolling_shutter_s: float = default("rolling_shutter_s")
     max_speed_mps: float = default("max_speed_mps")
     max_turn_rps: float = default("max_turn_rps")
     noise_free_camera: bool = default("noise_free_camera")

@@ -230,6 +230,14 @@ _OPTIONS = (
         high=60.0,
     ),
     Option(
+        "rolling_shutter_s",
+        0.0,
+        "Seconds from the exposure of the first row to that of the last; 0: all rows at once.",
+        "Most cheap sensors take 0.01 to 0.035 s; a wrong value is worse than 0.",
+        low=0.0,
+        high=0.2,
+    ),
+    Option(
         "max_speed_mps",
         60.0,
         "Metres per second above which a measured motion is refused: the state is lost, and the pose holds.",

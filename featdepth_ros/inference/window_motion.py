@@ -114,6 +114,7 @@ def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfi
         prior="scale_and_shift" if inverse else "scale",
         scale=source,  # type: ignore[arg-type]
         camera_height_m=config.camera_height_m,
+        rolling_shutter_s=config.rolling_shutter_s,
         min_depth=config.min_depth,
         max_depth=max(min(config.max_depth, _FARTHEST_START), 2 * config.min_depth),
     )

@@ -39,9 +39,11 @@ class WindowConfig:
         min_depth, max_depth: range in which the network's depth is believed, published units.
         calibrate: solve for the radial error of the calibration, see `lens`.
         sigma_radial: of that error, before anything was seen.
+        radial_turn_rad: turn within the window that shows the error; a straight way hardly does.
         drop_px: reprojection error beyond which a point is not used again.
         agree_px: reprojection error below which a track agrees.
         known_information: information of a point's log depth that lets it judge the network's scale.
+        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0: all at once.
         patience: frames that the map waits for the picture to come back while the pose network answers.
     """
 
@@ -59,7 +61,7 @@ class WindowConfig:
     sigma_scale: float = 0.03
     sigma_shift: float = 0.1
     iterations: int = 2
-    keyframe_parallax: float = 0.04
+    keyframe_parallax: float = 0.02
     keyframe_tracks: float = 0.6
     keyframe_age: int = 10
     least_tracks: int = 12
@@ -68,9 +70,11 @@ class WindowConfig:
     max_depth: float = 70.0
     calibrate: bool = True
     sigma_radial: float = 0.02
+    radial_turn_rad: float = 0.2
     drop_px: float = 4.0
     agree_px: float = 2.5
     known_information: float = 25.0
+    rolling_shutter_s: float = 0.0
     patience: int = 2
 
     def __post_init__(self) -> None:

@@ -1,14 +1,21 @@
-"""When a frame becomes a keyframe."""
+"""When a frame becomes a keyframe, and what its network's depth is worth then."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featdepth_ros.inference.window.local_map import LocalMap, Sight
+from featdepth_ros.inference.window.frame import Frame
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.prior import network_scale
+from featdepth_ros.inference.window.records import NetworkScale, Sight
 
 Floats = NDArray[np.float64]
 
+#: Known points next to a new one that say how far it may be.
+NEIGHBOURS = 3
 #: Median flow since the last keyframe, pixels, below which nothing new is to be seen.
 _STILL_PX = 1.0
 
@@ -42,3 +49,43 @@ def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age
     turned = rays[:, :2] / np.maximum(rays[:, 2:], 1e-6) * local_map.camera[:2] + local_map.camera[2:]
     parallax = float(np.median(np.linalg.norm(turned - sight.pixels, axis=1)))
     return parallax > config.keyframe_parallax * width
+
+
+def network_scale_of(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) -> NetworkScale:
+    """What a frame's network depth is worth, from the points that the map knows well.
+
+    Args:
+        local_map: the map.
+        frame: the frame that becomes a keyframe.
+        sight: what it sees of the map.
+        pose: (4, 4) of it.
+    """
+    config, last = local_map.config, local_map.keyframes[-5:]
+    known = sight.chosen(local_map.information[sight.places] > config.known_information)
+    told = frame.inverse_depth_at(local_map.to_image(known.found), config.min_depth, config.max_depth)
+    usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
+    if told is None or told[1].sum() < config.least_tracks:
+        return usual
+    measured = 1.0 / np.maximum(local_map.depths(pose, known), 1e-6)
+    return network_scale(told[0][told[1]], measured[told[1]], config.prior == "scale_and_shift") or usual
+
+
+def guessed(
+    local_map: LocalMap, pose: Floats, sight: Sight, new: Floats, log_scale: float, usual_depth: float
+) -> Floats:
+    """Inverse depths of new points (n, 2) of which no network tells: those of the points next to them.
+
+    Args:
+        local_map: the map.
+        pose: (4, 4) of the keyframe.
+        sight: what it sees of the map.
+        new: (n, 2) pixels of the picture.
+        log_scale: of the keyframe.
+        usual_depth: map units, taken where nothing is seen.
+    """
+    z, seen = local_map.depths(pose, sight), local_map.to_image(sight.found)
+    seen, z = seen[z > 1e-6], z[z > 1e-6]
+    if not len(z):
+        return np.full(len(new), math.exp(log_scale) / usual_depth)
+    nearest = np.argsort(np.linalg.norm(new[:, None] - seen[None], axis=2), axis=1)[:, :NEIGHBOURS]
+    return np.asarray(math.exp(log_scale) / np.median(z[nearest], axis=1))

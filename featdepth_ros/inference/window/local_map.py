@@ -6,8 +6,6 @@ addressed by their place in the arrays; `LocalMap.ids` gives each a name that st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,93 +13,17 @@ from featdepth_ros.inference.window.compiled import solver
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.lens import Lens
 from featdepth_ros.inference.window.prior import network_scale
+from featdepth_ros.inference.window.records import Keyframe, KnownMotion, NetworkScale, Places, Sight, Solution
 from featdepth_ros.inference.window.two_views.geometry import triangulated
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
-#: Log scale and shift of a network's depth, see `Keyframe`.
-NetworkScale = tuple[float, float]
 
 #: Arrays of `LocalMap` with a row for each point.
-_ROWS = ("ids", "host", "found", "rays", "log_rho", "prior", "prior_weight", "bad", "guess", "measured")
+_ROWS = ("ids", "host", "found", "late", "rays", "log_rho", "prior", "prior_weight", "bad", "guess", "measured")
 #: Standard deviation of the log depth of a point of which no network told anything.
 _UNTOLD_SIGMA = 2.0
 #: Parallax from which on it is better measured than guessed, pixels.
 _TELLING_PX = 2.0
-
-
-@dataclass
-class Keyframe:
-    """One keyframe.
-
-    Attributes:
-        pose: (4, 4) T_camera_map.
-        log_scale, shift: of the network: inverse depth in the map is ``exp(-log_scale) (told + shift)``.
-        scale_mean, shift_mean: the same before solving: what the points that it saw again said.
-        places: (n,) points it saw.
-        pixels: (n, 2) where, ideal pixels (`LocalMap.to_ideal`).
-        found: (n, 2) where, pixels of the picture.
-    """
-
-    pose: Floats
-    log_scale: float
-    scale_mean: float
-    places: Places
-    pixels: Floats
-    found: Floats
-    shift: float = 0.0
-    shift_mean: float = 0.0
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Points seen in one frame: (n,) places in the map, and (n, 2) pixels."""
-
-    places: Places
-    pixels: Floats
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def chosen(self, which: NDArray[np.bool_]) -> Sight:
-        """Those where ``which`` (n,) holds."""
-        return Sight(self.places[which], self.pixels[which])
-
-    def moved(self, places: Places) -> Sight:
-        """The same after the map was rearranged: ``places`` (N before,) tells where each went, -1 for gone."""
-        moved = Sight(places[self.places], self.pixels)
-        return moved.chosen(moved.places >= 0)
-
-    @staticmethod
-    def none() -> Sight:
-        """Nothing seen."""
-        return Sight(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
-
-
-@dataclass(frozen=True)
-class KnownMotion:
-    """What else is known of the newest motion.
-
-    Attributes:
-        motion: (4, 4) T_newest_previous, map units.
-        information: (6, 6) inverse of its covariance (translation, rotation).
-    """
-
-    motion: Floats
-    information: Floats
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What `LocalMap.adjust` found.
-
-    Attributes:
-        poses: (4, 4) each, of the frames that are no keyframes.
-        covariance: (12, 12) of the perturbations (translation, rotation) of the previous and the newest frame's pose.
-    """
-
-    poses: list[Floats]
-    covariance: Floats
 
 
 class LocalMap:
@@ -122,6 +44,7 @@ class LocalMap:
         self.ids = np.zeros(0, dtype=np.int64)
         self.host = np.zeros(0, dtype=np.int64)
         self.found = np.zeros((0, 2))
+        self.late = np.zeros((0, 2))
         self.rays = np.zeros((0, 2))
         self.log_rho = np.zeros(0)
         self.prior = np.zeros(0)
@@ -180,19 +103,33 @@ class LocalMap:
         """The inverse of `to_image`."""
         return np.asarray(self.lens.ideal(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
 
+    def network_errors(self, sight: Sight) -> tuple[Floats, Floats]:
+        """Log inverse depths of points over what the network told of them (n,), and their `measured` rows (n, 5)."""
+        told = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
+        places = sight.places[told]
+        hosts = [self.keyframes[h] for h in self.host[places]]
+        shift, scale = np.array([k.shift for k in hosts]), np.array([k.log_scale for k in hosts])
+        value = np.maximum(self.prior[places] + shift, 0.02 * self.prior[places] + 1e-9)
+        return self.log_rho[places] - np.log(value) + scale, self.measured[places]
+
     # -- growing --------------------------------------------------------------------------------------------------
 
     def add_keyframe(self, pose: Floats, network: NetworkScale, seen: Sight) -> None:
         """Append a keyframe that sees points of the map; ``network`` says what its depth is worth."""
         scale, shift = network
-        found = self.to_image(seen.pixels)
-        self.keyframes.append(Keyframe(pose.copy(), scale, scale, seen.places, seen.pixels, found, shift, shift))
+        found = self.to_image(seen.found)
+        self.keyframes.append(
+            Keyframe(pose.copy(), scale, scale, seen.places, seen.pixels, found, seen.late, shift, shift)
+        )
 
-    def add_points(self, pixels: Floats, prior: Floats, told: NDArray[np.bool_], guess: bool = False) -> Places:
+    def add_points(
+        self, pixels: Floats, late: Floats, prior: Floats, told: NDArray[np.bool_], guess: bool = False
+    ) -> Places:
         """Add points that the newest keyframe sees first.
 
         Args:
             pixels: (n, 2).
+            late: (n, 2) see `Sight`.
             prior: (n,) inverse depth by the network, in its own unit.
             told: (n,) whether that is believed.
             guess: what is not believed says nothing at all; else it says "far", say.
@@ -204,9 +141,10 @@ class LocalMap:
         added = {
             "ids": np.arange(self.next_id, self.next_id + n),
             "host": np.full(n, len(self.keyframes) - 1),
-            "found": self.to_image(pixels),
+            "found": self.to_image(pixels + late),
+            "late": late,
             "rays": self.rays_of(pixels),
-            "log_rho": self._expected_log_rho(prior),
+            "log_rho": self.expected_log_rho(prior),
             "prior": prior,
             "prior_weight": np.where(told, self.config.sigma_prior, _UNTOLD_SIGMA) ** -2.0,
             "bad": np.zeros(n, dtype=bool),
@@ -257,7 +195,7 @@ class LocalMap:
         """(n,) whether each depth is still a mere guess: no network told it, and images hardly did."""
         return self.guess[places] & (self.information[places] < self.config.known_information)
 
-    def _expected_log_rho(self, prior: Floats) -> Floats:
+    def expected_log_rho(self, prior: Floats) -> Floats:
         """Log inverse depths in the map of what the network told of the newest keyframe."""
         keyframe = self.keyframes[-1]
         return np.asarray(np.log(np.maximum(prior + keyframe.shift, 0.02 * prior + 1e-9)) - keyframe.log_scale)
@@ -282,8 +220,8 @@ class LocalMap:
             for keyframe in self.keyframes:
                 places = moved[keyframe.places]
                 stays = places >= 0
-                keyframe.places, keyframe.pixels, keyframe.found = (
-                    places[stays], keyframe.pixels[stays], keyframe.found[stays],
+                keyframe.places, keyframe.pixels, keyframe.found, keyframe.late = (
+                    places[stays], keyframe.pixels[stays], keyframe.found[stays], keyframe.late[stays],
                 )  # fmt: skip
         self._recalibrate()
         self._index()
@@ -292,9 +230,9 @@ class LocalMap:
     def _recalibrate(self) -> None:
         """Bring all that was seen to the corrected ideal camera."""
         if self.lens.take_over(self.config.keyframes):
-            self.rays = self.rays_of(self.to_ideal(self.found))
+            self.rays = self.rays_of(self.to_ideal(self.found) - self.late)
             for keyframe in self.keyframes:
-                keyframe.pixels = self.to_ideal(keyframe.found)
+                keyframe.pixels = self.to_ideal(keyframe.found) - keyframe.late
 
     def _index(self) -> None:
         """Sort what keyframes saw by point; a host's own sight is exact and left out."""
@@ -349,7 +287,9 @@ class LocalMap:
             config.sigma_px, config.huber_px, config.outlier_px, config.huber_prior, config.sigma_scale,
             config.sigma_shift,
         ])  # fmt: skip
-        lens_place = unknowns if config.calibrate and not hold else -1
+        lens_place = (
+            unknowns if config.calibrate and not hold and self._turn(poses[first:]) > config.radial_turn_rad else -1
+        )
         covariance = np.empty((unknowns + (lens_place >= 0),) * 2)
         cost = solver.adjust(
             (poses, variable, scales, scale_variable, means, shifts, shift_variable, shift_means),
@@ -372,6 +312,12 @@ class LocalMap:
         if lens_place >= 0:
             self.lens.variance = float(covariance[-1, -1])
         return Solution(list(square[count:]), self._last_two(covariance, variable))
+
+    @staticmethod
+    def _turn(poses: Floats) -> float:
+        """Largest turn between the newest of (n, 3, 4) poses and another, radians."""
+        cosine = 0.5 * (np.einsum("nij,ij->n", poses[:, :, :3], poses[-1, :, :3]) - 1.0)
+        return float(np.arccos(np.clip(cosine.min(), -1.0, 1.0)))
 
     def _active(self, first: int, recent: list[tuple[Floats, Sight]]) -> tuple[Places, bool]:
         """Points that the window's keyframes or a recent frame see, twice at least; and whether older ones hold it."""

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.window.local_map import LocalMap, Sight
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.records import Sight
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import alignment
-from featdepth_ros.inference.window.local_map import LocalMap, Sight
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.records import Sight
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -91,7 +92,7 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     focal, centre = local_map.camera[:2], local_map.camera[2:]
     depth = np.maximum(seen[:, 2], 1e-6)
     guess = seen[:, :2] / depth[:, None] * focal + centre
-    guess, start = local_map.to_image(guess), local_map.to_image(sight.pixels)
+    guess, start = local_map.to_image(guess), local_map.to_image(sight.found)
     # Jacobian of the later pixel by the earlier one on a surface that faces the camera
     by_pixel = motion[:3, :2] / focal
     flow = by_pixel[None, :2] - (seen[:, :2] / depth[:, None])[:, :, None] * by_pixel[None, 2:]
@@ -100,7 +101,7 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
     found, good = follow(template.pyramid, later, start[usable], guess[usable], warp)
-    return Sight(sight.places[usable][good], local_map.to_ideal(found[good]))
+    return Sight.at(sight.places[usable][good], local_map.to_ideal(found[good]))
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:

@@ -26,11 +26,14 @@ from featdepth_ros.inference.window.covariance import (
 )
 from featdepth_ros.inference.window.frame import DepthSource, Frame
 from featdepth_ros.inference.window.lens import Lens
-from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, NetworkScale, Sight, Solution
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.metres.road import RoadFinder
+from featdepth_ros.inference.window.metres.scale import ScaleFilter
 from featdepth_ros.inference.window.pose import find_pose
-from featdepth_ros.inference.window.prior import InverseDepthFit, network_scale
-from featdepth_ros.inference.window.road import RoadFinder
-from featdepth_ros.inference.window.scale import ScaleFilter
+from featdepth_ros.inference.window.prior import InverseDepthFit
+from featdepth_ros.inference.window.records import KnownMotion, NetworkScale, Sight, Solution
+from featdepth_ros.inference.window.shutter import lateness, on_time
+from featdepth_ros.inference.window.trust import DOUBT_SPEED, Doubt, TrackNoise, trusted_points
 from featdepth_ros.inference.window.two_views.fallback import explains
 from featdepth_ros.inference.window.two_views.matching import matched_poses
 from featdepth_ros.inference.window.two_views.start import Start
@@ -44,10 +47,10 @@ GyroRotation = tuple[Floats, Floats] | None
 
 #: Share of the newest frame in the running mean of squared residuals.
 RESIDUAL_SHARE = 0.05
+#: Share of the newest frame in how fast the camera turned lately.
+TURN_SHARE = 0.1
 #: Share of the last keyframe's points below which features are matched to find the motion.
 SURE_TRACKS = 0.1
-#: Known points next to a new one that say how far it may be.
-NEIGHBOURS = 3
 
 
 class Window:
@@ -73,6 +76,7 @@ class Window:
         self._lens: Lens | None = None
         self._network, self._next_id = (0.0, 0.0), 0
         self._mean_square_px: float | None = None
+        self._turn_radps = 0.0  # how fast the camera turned lately
         self._usual_depth = 1.0  # median of what was seen last, map units: the unit of a start without depth
         self._started = False
 
@@ -137,8 +141,10 @@ class Window:
         moved = self._moved(pose)
         residual_px, sight = self._agreeing(pose, sight)
         self._measure_scale(frame, pose, moved, speed)
+        self._doubt.take(*self._map.network_errors(sight))
+        seconds = self._seconds(frame)
         self._take(frame, pose, moved, sight)
-        return self._result(moved, solution, residual_px)
+        return self._result(moved, solution, residual_px, seconds)
 
     # -- parts of a step ------------------------------------------------------------------------------------------
 
@@ -152,6 +158,7 @@ class Window:
         numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
         self._map = LocalMap(self.config, numbers, self._next_id, self._lens)
         self._road = RoadFinder(self._map) if self.config.scale == "camera_height" else None
+        self._doubt = Doubt()
         self._pose, self._velocity = np.eye(4), np.zeros(6)
         self._carried = np.zeros((6, 6))
         self._failures = 0
@@ -200,9 +207,13 @@ class Window:
     def _locate(self, frame: Frame, expected: Floats, hold: bool) -> tuple[Floats, Sight]:
         """Follow the keyframe's points and find the pose that they support."""
         sight = tracks.follow_points(self._map, self._template, frame.pyramid, expected)
+        sight = self._on_time(frame, sight, expected, self._velocity)
         if hold:
             return expected, sight
         pose, fits = find_pose(self._map, sight, expected, self.config.least_tracks)
+        if self.config.rolling_shutter_s > 0:  # how fast the camera moves is known better now
+            sight = self._on_time(frame, sight, pose, self._velocity_of(frame, self._moved(pose)))
+            pose, fits = find_pose(self._map, sight, pose, self.config.least_tracks)
         if fits.sum() >= SURE_TRACKS * len(self._template.sight):
             return pose, sight.chosen(fits)
         # The camera moved otherwise than expected: look over the whole picture.
@@ -213,6 +224,14 @@ class Window:
             if fits.sum() > len(best[1]):
                 best = pose, sight.chosen(fits)
         return best
+
+    def _on_time(self, frame: Frame, sight: Sight, pose: Floats, velocity: Floats) -> Sight:
+        """The sight as it would be if all rows had been exposed with the middle one."""
+        return on_time(self._map, sight, pose, velocity, frame.size[0], self.config.rolling_shutter_s)
+
+    def _velocity_of(self, frame: Frame, moved: Floats) -> Floats:
+        """(6,) twist a second of T_previous_current."""
+        return np.asarray(se3.log(se3.inverse(moved)) / self._seconds(frame))
 
     def _solve(self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: GyroRotation) -> Solution | None:
         if len(sight) < self.config.least_tracks:
@@ -255,12 +274,14 @@ class Window:
 
     def _take(self, frame: Frame, pose: Floats, moved: Floats, sight: Sight) -> None:
         """Make the frame the newest one, and a keyframe where one is due."""
-        self._velocity = se3.log(se3.inverse(moved)) / self._seconds(frame)
+        self._velocity = self._velocity_of(frame, moved)
+        turn_radps = float(np.linalg.norm(self._velocity[3:]))
+        self._turn_radps = max(turn_radps, (1 - TURN_SHARE) * self._turn_radps + TURN_SHARE * turn_radps)
         self._failures = 0
         self._age += 1
         self._pose = pose
         if keyframing.is_due(self._map, self._template.sight, sight, pose, self._age, frame.size[1]):
-            self._add_keyframe(frame, sight, self._network_scale(frame, sight))
+            self._add_keyframe(frame, sight, keyframing.network_scale_of(self._map, frame, sight, self._pose))
             if self.config.prior == "scale":
                 self._scale.network([k.log_scale for k in self._map.keyframes])
         else:
@@ -274,15 +295,21 @@ class Window:
         """Make the frame a keyframe, with new points where there is room for them."""
         local_map, config = self._map, self.config
         local_map.add_keyframe(self._pose, network, sight)
-        seen = local_map.to_image(sight.pixels)
+        seen = local_map.to_image(sight.found)
         new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight))
         told = frame.inverse_depth_at(new, config.min_depth, config.max_depth)
         if told is None:
-            told = self._guessed(sight, seen, new), np.zeros(len(new), dtype=bool)
-        guess = not frame.has_depth or config.prior == "scale_and_shift"
-        places = local_map.add_points(local_map.to_ideal(new), *told, guess)
+            guess = keyframing.guessed(local_map, self._pose, sight, new, network[0], self._usual_depth)
+            told = guess, np.zeros(len(new), dtype=bool)
+        untold = not frame.has_depth or config.prior == "scale_and_shift"
+        found = local_map.to_ideal(new)
+        depth = np.exp(-local_map.expected_log_rho(told[0]))
+        late = lateness(local_map, found, found, depth, self._velocity, frame.size[0], config.rolling_shutter_s)
+        places = local_map.add_points(found - late, late, *told, untold)
         moved = local_map.finish_keyframe()
-        sight = Sight(np.append(sight.places, places), local_map.to_ideal(np.append(seen, new, axis=0))).moved(moved)
+        late = np.append(sight.late, late, axis=0)
+        found = local_map.to_ideal(np.append(seen, new, axis=0))
+        sight = Sight(np.append(sight.places, places), found - late, late).moved(moved)
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
         self._frame, self._sight, self._is_keyframe = frame, sight, True
@@ -291,26 +318,6 @@ class Window:
         self._network_unit = frame.unit
         last = local_map.keyframes[-5:]
         self._network = float(np.median([k.log_scale for k in last])), float(np.median([k.shift for k in last]))
-
-    def _guessed(self, sight: Sight, seen: Floats, new: Floats) -> Floats:
-        """Inverse depths of new points (n, 2) of which no network tells: those of the points next to them."""
-        z = self._map.depths(self._pose, sight)
-        seen, z = seen[z > 1e-6], z[z > 1e-6]
-        if not len(z):
-            return np.full(len(new), math.exp(self._network[0]) / self._usual_depth)
-        nearest = np.argsort(np.linalg.norm(new[:, None] - seen[None], axis=2), axis=1)[:, :NEIGHBOURS]
-        return np.asarray(math.exp(self._network[0]) / np.median(z[nearest], axis=1))
-
-    def _network_scale(self, frame: Frame, sight: Sight) -> NetworkScale:
-        """What this frame's network depth is worth, from the points that the map knows well."""
-        known = sight.chosen(self._map.information[sight.places] > self.config.known_information)
-        told = frame.inverse_depth_at(self._map.to_image(known.pixels), self.config.min_depth, self.config.max_depth)
-        last = self._map.keyframes[-5:]
-        usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
-        if told is None or told[1].sum() < self.config.least_tracks:
-            return usual
-        measured = 1.0 / np.maximum(self._map.depths(self._pose, known), 1e-6)
-        return network_scale(told[0][told[1]], measured[told[1]], self.config.prior == "scale_and_shift") or usual
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -355,7 +362,7 @@ class Window:
         scale = math.exp(-keyframe.log_scale) / self._scale.factor
         return InverseDepthFit(scale / self._network_unit, scale * keyframe.shift)
 
-    def _result(self, moved: Floats, solution: Solution, residual_px: float) -> WindowResult:
+    def _result(self, moved: Floats, solution: Solution, residual_px: float, seconds: float) -> WindowResult:
         scale = self._scale
         published = moved.copy()
         published[:3, 3] *= scale.factor
@@ -365,6 +372,7 @@ class Window:
             moved, solution.covariance, self._usual_residual(residual_px), self.config.sigma_px, self._map.camera[0],
             self._usual_depth, len(self._map.keyframes),
         )  # fmt: skip
+        covariance[:3, :3] += np.eye(3) * (self._doubt.degree * DOUBT_SPEED * self._usual_depth * seconds) ** 2
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
         return WindowResult(
@@ -381,16 +389,8 @@ class Window:
         return max(residual_px, math.sqrt(self._mean_square_px))
 
     def _points(self) -> WindowPoints:
-        """Points seen now and measured; their variance is that of the host's depth carried to the newest camera."""
-        local_map = self._map
-        sight = self._sight.chosen(local_map.information[self._sight.places] > 0)
-        z = local_map.depths(self._pose, sight)
-        sight, z = sight.chosen(z > 1e-6), z[z > 1e-6]
-        hosts = np.stack([k.pose for k in local_map.keyframes])[local_map.host[sight.places]]
-        # Depth here is depth there, turned, plus an offset; so logarithms' errors go as (depth - offset) / depth.
-        offset = (self._pose @ np.linalg.inv(hosts))[:, 2, 3]
-        carried = np.maximum(((z - offset) / z) ** 2, 1e-6)
-        return WindowPoints(
-            local_map.ids[sight.places], local_map.to_image(sight.pixels), z * self._scale.factor,
-            local_map.variance[sight.places] * carried, local_map.information[sight.places] / carried,
-        )  # fmt: skip
+        """Points seen now and measured."""
+        usual_px = math.sqrt(self._mean_square_px or 0.0)
+        focal_px, readout_s = float(self._map.camera[0]), self.config.rolling_shutter_s
+        noise = TrackNoise.of(usual_px, self._turn_radps, focal_px, readout_s)
+        return trusted_points(self._map, self._sight, self._pose, usual_px, noise, self._doubt, self._scale.factor)

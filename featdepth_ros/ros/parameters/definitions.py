@@ -115,6 +115,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             "motion",
             "standing_gate",
             "max_gap_s",
+            "rolling_shutter_s",
             "max_speed_mps",
             "max_turn_rps",
             "noise_free_camera",

@@ -55,6 +55,7 @@ class Settings:
     motion: str
     standing_gate: bool
     max_gap_s: float
+    rolling_shutter_s: float
     max_speed_mps: float
     max_turn_rps: float
     noise_free_camera: bool

@@ -10,9 +10,10 @@ import pytest
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.config import WindowConfig
-from featdepth_ros.inference.window.local_map import Keyframe, LocalMap, Sight
-from featdepth_ros.inference.window.road import RoadFinder
-from featdepth_ros.inference.window.scale import ROAD_SIGMA, ScaleFilter
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.metres.road import RoadFinder
+from featdepth_ros.inference.window.metres.scale import ROAD_SIGMA, ScaleFilter
+from featdepth_ros.inference.window.records import Keyframe, Sight
 from featdepth_ros.inference.window.types import ScaleOrigin
 
 METRIC = WindowConfig(scale="camera_height", camera_height_m=1.65)
@@ -116,4 +117,4 @@ def test_no_road_no_height():
 
 def _nothing():
     sight = Sight.none()
-    return sight.places, sight.pixels, sight.pixels
+    return sight.places, sight.pixels, sight.pixels, sight.late

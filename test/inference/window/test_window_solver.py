@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import factors, linear
 from featdepth_ros.inference.window.config import WindowConfig
-from featdepth_ros.inference.window.local_map import KnownMotion, LocalMap, Sight
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.records import KnownMotion, Sight
 
 Floats = NDArray[np.float64]
 
@@ -57,12 +58,12 @@ def make_map(cloud: Cloud, config: WindowConfig, pixels: list[Floats] | None = N
     local_map = LocalMap(config, CAMERA)
     local_map.add_keyframe(cloud.poses[0], (0.0, 0.0), Sight.none())
     depth = cloud.points[:, 2] * np.exp(depth_error * random.normal(size=len(cloud.points)))
-    places = local_map.add_points(pixels[0], 1.0 / depth, np.ones(len(depth), dtype=bool))
+    places = local_map.add_points(pixels[0], np.zeros_like(pixels[0]), 1.0 / depth, np.ones(len(depth), dtype=bool))
     local_map.finish_keyframe()
     for pose, seen in zip(cloud.poses[1:-1], pixels[1:-1], strict=True):
-        local_map.add_keyframe(pose, (0.0, 0.0), Sight(places, seen))
+        local_map.add_keyframe(pose, (0.0, 0.0), Sight.at(places, seen))
         local_map.finish_keyframe()
-    return local_map, Sight(places, pixels[-1])
+    return local_map, Sight.at(places, pixels[-1])
 
 
 SETTINGS = np.array([0.7, 1e6, 1e6, 0.3, 0.1])  # so wide that every weight is 1
@@ -157,11 +158,11 @@ def test_perfect_data_is_recovered():
 
 
 def test_a_radial_error_of_the_calibration_is_found():
-    cloud = make_cloud(4, frames=8, count=300, turn_rad=0.02)
+    cloud = make_cloud(4, frames=8, count=300, turn_rad=0.04)
     local_map, sight = make_map(cloud, WindowConfig(), [cloud.pixels(pose, radial=0.02) for pose in cloud.poses])
     found = local_map.to_image(sight.pixels)
     for _ in range(20):  # keyframe by keyframe
-        assert local_map.adjust([(cloud.poses[-1], Sight(sight.places, local_map.to_ideal(found)))]) is not None
+        assert local_map.adjust([(cloud.poses[-1], Sight.at(sight.places, local_map.to_ideal(found)))]) is not None
         local_map.finish_keyframe()
     assert local_map.lens.radial == pytest.approx(0.02, abs=0.001)
     np.testing.assert_allclose(local_map.to_image(local_map.to_ideal(found)), found, atol=1e-9)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.inference.window import tracks
-from featdepth_ros.inference.window.local_map import LocalMap, Sight
+from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.pose import find_pose
+from featdepth_ros.inference.window.records import Sight
 from featdepth_ros.inference.window.two_views.geometry import TwoView, explained, two_view_motion
 from featdepth_ros.inference.window.two_views.matching import matches
 
@@ -61,7 +62,7 @@ class Start:
                 nearest = np.argsort(np.linalg.norm(last[:, None] - first[None], axis=2), axis=1)[:, :NEXT]
                 found, good = self._found(pyramid, last, last + np.median((second - first)[nearest], axis=1))
         self._flow, self._pyramid = (found - last)[good], pyramid
-        self.before, self.sight = self.sight, Sight(self.sight.places[good], self._map.to_ideal(found[good]))
+        self.before, self.sight = self.sight, Sight.at(self.sight.places[good], self._map.to_ideal(found[good]))
         return len(self.sight) >= max(LEAST, LEFT * self._count)
 
     def _found(self, pyramid: tracks.Pyramid, last: Floats, expected: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import road_plane
-from featdepth_ros.inference.window.local_map import Keyframe, LocalMap
+from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.records import Keyframe
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]

@@ -1,0 +1,1 @@
+"""What binds the map's unit to metres: the network, the road plane, the robot's speed."""
