@@ -54,18 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play until the end or a signal."""
-    import time
-
     from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.stream import StreamOptions, open_stream
     from featdepth_ros.ros.playback.command_node import command_node
     from featdepth_ros.ros.playback.message_types import message_class
-    from featdepth_ros.ros.playback.player import Player, PlayOptions
+    from featdepth_ros.ros.playback.player import Player, PlayOptions, start_of_live
 
     what = StreamOptions(args.topic, args.camera, args.image_topic, args.frame_id, args.compressed, args.rate_hz)
     how = PlayOptions(args.rate, args.loop, args.clock, args.reliable, args.start_delay, args.wait_for_subscriber)
     with command_node("featdepth_player") as (node, stop):
-        stream = open_stream(args.input, what, lambda name: message_class(name) is not None, time.time_ns())
+        stream = open_stream(args.input, what, lambda name: message_class(name) is not None, start_of_live)
         for note in stream.notes:
             print(f"note: {note}")
         printed = len(stream.notes)

@@ -50,8 +50,11 @@ class MessageStream(Protocol):
         image_topic: the topic whose messages are counted as frames.
         total: number of messages or frames, for a progress bar.
         notes: what a user should know.
+        live: the recording only counts from its start, and is stamped as if it were taken while it is played: each
+            message is to be published when the clock shows its ``log_ns``.
     """
 
+    live: bool
     topics: list[StreamTopic]
     image_topic: str
     total: int
@@ -72,6 +75,8 @@ class BagStream:
         camera: calibration to publish beside the images in place of what the bag holds.
         image_topic: new name for the image topic; its siblings, CameraInfo and depth, move along.
     """
+
+    live = False
 
     def __init__(
         self,
@@ -172,14 +177,19 @@ class FrameStream:
         image_topic: see `bags.export.write_ros2_bag`, as for ``frame_id``.
         frame_id: the camera's optical frame.
         compressed: JPEG on ``image_topic/compressed``.
-        start_ns: added to the stamps of recordings that count from their own start.
+        now_ns: the time at which recordings that count from their own start begin, asked once, when they are read.
 
     Raises:
         RecordingError: not a single frame can be read.
     """
 
     def __init__(
-        self, recording: Recording, image_topic: str, frame_id: str, compressed: bool = False, start_ns: int = 0
+        self,
+        recording: Recording,
+        image_topic: str,
+        frame_id: str,
+        compressed: bool = False,
+        now_ns: Callable[[], int] = lambda: 0,
     ) -> None:
         self._recording = recording
         self._image_topic, self._frame_id, self._compressed = image_topic, frame_id, compressed
@@ -189,9 +199,10 @@ class FrameStream:
         if first is None:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in recording.skipped[:3])
             raise RecordingError(f"'{recording.name}' holds no frame that can be read: {reasons}")
-        self._offset_ns = start_ns if first.stamp_ns < RELATIVE_BELOW_NS else 0
+        self.live = first.stamp_ns < RELATIVE_BELOW_NS
+        self._now_ns, self._offset_ns = now_ns, None if self.live else 0
         collector, messages = self._start()
-        messages.write(replace(first, stamp_ns=first.stamp_ns + self._offset_ns))
+        messages.write(first)
         self.topics = collector.topics
         self.notes = list(recording.notes)
         if first.camera is None:
@@ -204,8 +215,11 @@ class FrameStream:
     def __iter__(self) -> Iterator[StreamMessage]:
         """Yield each frame's messages, image first, at the frame's stamp."""
         collector, messages = self._start()
+        if self._offset_ns is None:  # once: repeated, its stamps jump back, as those of a looped bag do
+            self._offset_ns = self._now_ns()
+        offset_ns = self._offset_ns
         for frame in self._recording:
-            messages.write(replace(frame, stamp_ns=frame.stamp_ns + self._offset_ns))
+            messages.write(replace(frame, stamp_ns=frame.stamp_ns + offset_ns))
             self.topics.extend(topic for topic in collector.topics if topic not in self.topics)
             yield from collector.take()
         skipped = self._recording.skipped
@@ -226,8 +240,16 @@ class StreamOptions:
     rate_hz: float | None = None
 
 
-def open_stream(path: Path, options: StreamOptions, known_type: Callable[[str], bool], start_ns: int) -> MessageStream:
+def open_stream(
+    path: Path, options: StreamOptions, known_type: Callable[[str], bool], start_ns: int | Callable[[], int]
+) -> MessageStream:
     """Open any INPUT as a stream.
+
+    Args:
+        path: the INPUT.
+        options: how it is presented.
+        known_type: tells whether a message type can be published here.
+        start_ns: when recordings that count from their own start begin, or what tells when they do.
 
     Raises:
         FeatDepthError: it cannot be opened, or the options do not fit it.
@@ -240,4 +262,5 @@ def open_stream(path: Path, options: StreamOptions, known_type: Callable[[str], 
         return BagStream(path, known_type, options.topic, options.camera, options.image_topic)
     recording = open_recording(path, options.topic, options.camera, options.rate_hz)
     topic = options.image_topic or DEFAULT_IMAGE_TOPIC
-    return FrameStream(recording, topic, options.frame_id, options.compressed, start_ns)
+    now_ns = start_ns if callable(start_ns) else lambda: start_ns
+    return FrameStream(recording, topic, options.frame_id, options.compressed, now_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -26,6 +27,7 @@ class FrameReport:
         tracks: points that agree with the motion; None where no window ran.
         residual_px: their median reprojection error in pixels; None without any.
         reason: what is wrong with the picture or its motion, in words; empty: nothing.
+        refused: its motion was measured and is not believed, see `Motion`.
     """
 
     scale: ScaleState
@@ -36,11 +38,33 @@ class FrameReport:
     tracks: int | None
     residual_px: float | None
     reason: str = ""
+    refused: bool = False
 
     @property
     def unusable(self) -> bool:
         """The picture itself shows nothing, or nothing new."""
         return bool(self.reason) and self.motion_state is not MotionState.LOST
+
+    def trouble(self, min_valid_share: float) -> tuple[str, str]:
+        """Return what is wrong with the frame: a name for counting, and words; two empty strings where nothing is.
+
+        Args:
+            min_valid_share: share of valid depths below which they are few.
+        """
+        if self.refused:
+            return "refused", f"motion is lost: {self.reason}, and the pose holds"
+        if self.motion_state is MotionState.LOST:
+            return "lost", LOST
+        if self.unusable:
+            return ("frozen" if self.motion_state is MotionState.FROZEN else "blind"), self.reason
+        if self.motion_state is MotionState.GAP:
+            return "gap", GAP
+        if self.uncalibrated:
+            return "uncalibrated", UNCALIBRATED
+        if self.valid_share < min_valid_share:
+            share = f"{self.valid_share:.0%}"
+            return "few valid", f"only {share} of the depths are valid, below min_valid_share ({min_valid_share:g})"
+        return "", ""
 
     @classmethod
     def of(cls, estimate: Estimate, depth: str) -> FrameReport:
@@ -56,6 +80,7 @@ class FrameReport:
             tracks=window.tracks if window else None,
             residual_px=window.residual_px if window and math.isfinite(window.residual_px) else None,
             reason=estimate.motion.reason,
+            refused=estimate.motion.refused,
         )
 
 
@@ -75,6 +100,9 @@ class Health:
         base: frame whose motion is reported; empty while undecided.
         conflict: why the node's transform is held back, in words; empty: it is not.
         topics: (name, value) pairs about the inputs.
+        clock: what is wrong with the node's clock, in words; empty: nothing.
+        frames: what is wrong with the images' frame, in words; empty: nothing.
+        min_valid_share: the parameter's value.
     """
 
     state: str
@@ -88,10 +116,18 @@ class Health:
     base: str = ""
     conflict: str = ""
     topics: tuple[tuple[str, str], ...] = ()
+    clock: str = ""
+    frames: str = ""
+    min_valid_share: float = 0.0
 
+
+#: Troubles of images that are counted from the start on.
+COUNTED = ("lost", "refused", "blind", "frozen", "gap", "uncalibrated", "few valid")
 
 #: Said in diagnostics and in the log.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
+UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"
+GAP = "the frame before is older than max_gap_s: motion in between is unknown, and the pose holds"
 
 
 def assess(health: Health) -> tuple[bytes, str]:
@@ -102,23 +138,37 @@ def assess(health: Health) -> tuple[bytes, str]:
         return ok, health.state
     if not health.enabled:
         return ok, "switched off by ~/enable"
-    if health.silence:
-        return error, health.silence
-    if figures.last_error:
-        return error, f"images are rejected: {figures.last_error}"
-    if frame is not None and frame.unusable:
-        return error, frame.reason
-    if health.conflict:
-        return error, health.conflict
+    unusable = frame.reason if frame is not None and frame.unusable else ""
+    rejected = f"images are rejected: {figures.last_error}" if figures.last_error else ""
+    for words in (health.silence, rejected, unusable, health.conflict, health.frames):
+        if words:
+            return error, words
+    if health.clock:
+        return warn, health.clock
     if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
-    if frame.uncalibrated:
-        return warn, "uncalibrated: a depth image only, no cloud, no odometry, no TF"
-    if frame.motion_state is MotionState.LOST:
-        return warn, f"motion is lost: {frame.reason}, and the pose holds" if frame.reason else LOST
-    if frame.scale.kind == "relative":
-        return warn, "scale is relative: depth and odometry are in model units, not metres"
+    for words in _warnings(frame, figures, health.min_valid_share):
+        return warn, words
     return ok, f"{figures.rate_hz:.1f} frames/s"
+
+
+def _warnings(frame: FrameReport, figures: Snapshot, min_valid_share: float) -> Iterator[str]:
+    """Yield what is not quite right, the worst first."""
+    _, words = frame.trouble(min_valid_share)
+    if words:
+        yield words
+    if figures.troubles:
+        yield f"{_recent(figures)}; the newest: {figures.trouble}"
+    if frame.scale.kind == "relative":
+        yield "scale is relative: depth and odometry are in model units, not metres"
+
+
+def _recent(figures: Snapshot) -> str:
+    """What was wrong with the images of the last seconds; empty where nothing was."""
+    if not figures.troubles:
+        return ""
+    counts = ", ".join(f"{count} {name}" for name, count in figures.troubles.items())
+    return f"of the last {figures.recent} images {counts}"
 
 
 def _stamps(age_ms: float | None) -> str:
@@ -160,6 +210,9 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         ("skipped", str(figures.skipped)),
         ("time_jumps", str(figures.time_jumps)),
         ("last_error", figures.last_error),
+        ("rejected_share", _number(figures.troubles.get("rejected", 0) / max(figures.recent, 1), 3)),
+        ("recent_troubles", _recent(figures)),
+        *((f"{name.replace(' ', '_')}_images", str(figures.totals.get(name, 0))) for name in COUNTED),
         *((f"stage_{stage}_ms", _number(ms, 2)) for stage, ms in figures.stage_ms.items()),
         ("scale", scale.kind if scale else ""),
         ("scale_source", scale.source if scale else ""),

@@ -47,6 +47,7 @@ from featdepth_ros.ros.parameters.settings import (
 from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import MotionOutputs
 from featdepth_ros.ros.statistics import Snapshot
+from featdepth_ros.ros.watch.troubles import clock_trouble, start_trouble
 from featdepth_ros.ros.worker import NewestItemsWorker
 from featdepth_ros.threads import wait_asleep
 
@@ -60,12 +61,19 @@ class StartError(FeatDepthError):
     """The node was to start by itself and could not."""
 
 
+class _Left(BaseException):
+    """A signal ends the loading. A KeyboardInterrupt would not do: the interpreter may turn it into exit code 130."""
+
+
 class DepthNode(LifecycleNode):  # type: ignore[misc]
     """Depth from one camera or several; odometry and TF from one of them.
 
     Args:
         load: loads the model that the settings name; tests bring their own.
         options: passed to rclpy's node (``namespace``, ``parameter_overrides``, ``cli_args``, ``context``).
+
+    Attributes:
+        is_loading: the networks are being loaded, which takes seconds and answers no signal by itself.
     """
 
     def __init__(self, load: ModelLoader = load_networks, **options: Any) -> None:
@@ -79,6 +87,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._own = camera_settings(self, self._settings)
         self._state = "unconfigured"
         self._enabled = True
+        self.is_loading = False
         self._loaded: LoadedModel | None = None
         self._listener: TransformListener | None = None
         self._outputs: MotionOutputs | None = None
@@ -147,7 +156,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self.destroy_timer(self._start_timer)
             self._start_timer = None
         success = TransitionCallbackReturn.SUCCESS
-        if self.trigger_configure() != success or self.trigger_activate() != success:
+        started = self.trigger_configure() == success and self.trigger_activate() == success
+        if not started and self.context.ok():  # else a signal came while it loaded
             raise StartError("the node could not start by itself; the log says why")
 
     def _configure(self) -> None:
@@ -162,9 +172,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._channels = self._make_channels()
         self._listener = TransformListener(self)  # first: it hears while the networks load
         self._outputs = MotionOutputs(self, self._settings, self._listener)
-        self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
         started = time.monotonic()
-        self._loaded = self._load(self._own)
+        self.is_loading = True
+        try:
+            self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
+            self._loaded = self._load(self._own)
+        finally:
+            self.is_loading = False
         info = self._loaded.info
         self.get_logger().info(
             f"{info.name} ({info.architecture}) on {self._loaded.device}, ready after "
@@ -240,6 +254,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
                 channel.forget_pair()
 
     def _on_graph_check(self) -> None:
+        clock = clock_trouble(self)
+        if clock and self._state == "active":
+            self.get_logger().warning(clock, throttle_duration_sec=10.0, throttle_time_source_type=self._steady)
         if self._listener is not None:
             self._listener.follow_publishers()
         for channel in self._channels.values():
@@ -256,6 +273,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             info=loaded.info if loaded else None,
             weights=self._settings.weights,
             device=loaded.device if loaded else "",
+            clock=clock_trouble(self),
         )
         array = DiagnosticArray()
         for name, channel in self._channels.items():
@@ -317,26 +335,32 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
     use_shared_memory_profile()
     wait_asleep()
-    rclpy.init(args=None if args is None else list(args))
     node: DepthNode | None = None
-    code = 0
+    code, begun = 0, False
+
+    def leave_while_loading(*_: object) -> None:
+        if node is not None and node.is_loading:
+            raise _Left
+
+    signal.signal(signal.SIGTERM, leave_while_loading)  # before rclpy sets its own, which goes on to this one
     try:
+        rclpy.init(args=None if args is None else list(args))
+        begun = True
         node = DepthNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except (KeyboardInterrupt, ExternalShutdownException, _Left):
         pass
     except StartError as error:
         print(f"depth_node: {error}", file=sys.stderr)
         code = 1
     except Exception as error:
         # A signal may also surface as RCLError out of a wait on a context that is gone.
-        if rclpy.ok():
+        if rclpy.ok() or not begun:
             if node is not None:
                 raise
-            hint = "; write it with a decimal point" if "expecting type 'DOUBLE'" in str(error) else ""
-            print(f"depth_node: {error}{hint}", file=sys.stderr)
+            print(f"depth_node: {start_trouble(str(error))}", file=sys.stderr)
             code = 1
     finally:
         _leave(node)

@@ -16,6 +16,7 @@ from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival
 from featdepth_ros.ros.loading import LoadedModel
 from featdepth_ros.ros.publishers import MotionOutputs
+from featdepth_ros.ros.watch.troubles import frame_trouble
 
 
 class Pipeline:
@@ -94,9 +95,11 @@ class Pipeline:
     def _move(self, taken: Taken, estimate: Estimate) -> None:
         if taken.shot.camera != self._rig.odometry_camera:
             return
+        settings = taken.settings
         if estimate.camera is None or estimate.motion.state is MotionState.UNAVAILABLE:
             return
-        settings = taken.settings
+        if frame_trouble(taken.frame_id, settings):
+            return
         state = self.base.update(estimate, taken.frame_id, settings)
         relative = estimate.scale.kind == "relative"
         if state is None or self.base.extrinsics is None or (relative and not settings.publish_relative_odometry):

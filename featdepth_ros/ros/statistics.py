@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +28,10 @@ class Snapshot:
         latency_ms: median from arrival to the end of publishing.
         age_ms: stamp to the end of publishing, of the last frame, by the node's clock; None before the first.
         stage_ms: of the last frame.
+        recent: images that came to an end in the last seconds, one way or the other.
+        troubles: how often what was wrong with them, by name: ``rejected``, ``lost``, ``blind``, ``frozen``...
+        trouble: the newest of these in words.
+        totals: the same since the start.
     """
 
     received: int = 0
@@ -43,6 +47,10 @@ class Snapshot:
     latency_ms: float | None = None
     age_ms: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
+    recent: int = 0
+    troubles: dict[str, int] = field(default_factory=dict)
+    trouble: str = ""
+    totals: dict[str, int] = field(default_factory=dict)
 
 
 class Statistics:
@@ -56,6 +64,8 @@ class Statistics:
         self._last_arrival = time.monotonic()
         self._started: float | None = None
         self._finished: deque[tuple[float, float]] = deque(maxlen=512)  # (monotonic s, latency ms)
+        self._outcomes: deque[tuple[float, str, str]] = deque(maxlen=2048)  # (monotonic s, trouble, its words)
+        self._totals: Counter[str] = Counter()
 
     def watch_from_now(self) -> None:
         """Start the silence count: the node begins to listen."""
@@ -81,6 +91,7 @@ class Statistics:
     def image_rejected(self, error: str) -> None:
         """Count a malformed image."""
         with self._lock:
+            self._note("rejected", error)
             self._now = replace(self._now, rejected=self._now.rejected + 1, last_error=error)
 
     def image_skipped(self) -> None:
@@ -91,11 +102,20 @@ class Statistics:
     def time_jumped(self) -> None:
         """Count a step back in time."""
         with self._lock:
+            self._note("time jump", "stamps went back")
             self._now = replace(self._now, time_jumps=self._now.time_jumps + 1)
 
-    def image_processed(self, latency_ms: float, age_ms: float, stage_ms: dict[str, float]) -> None:
-        """Count a published frame."""
+    def _note(self, trouble: str, words: str) -> None:
+        self._outcomes.append((time.monotonic(), trouble, words))
+        if trouble:
+            self._totals[trouble] += 1
+
+    def image_processed(
+        self, latency_ms: float, age_ms: float, stage_ms: dict[str, float], trouble: str = "", words: str = ""
+    ) -> None:
+        """Count a published frame, and what is wrong with it: a name and words, empty where nothing is."""
         with self._lock:
+            self._note(trouble, words)
             self._finished.append((time.monotonic(), latency_ms))
             self._now = replace(
                 self._now, processed=self._now.processed + 1, last_error="", age_ms=age_ms, stage_ms=dict(stage_ms)
@@ -110,8 +130,14 @@ class Statistics:
             if len(recent) > 1 and recent[-1][0] > recent[0][0]:
                 rate = (len(recent) - 1) / (recent[-1][0] - recent[0][0])
             latency_ms = float(np.median([latency for _, latency in recent])) if recent else None
+            outcomes = [(name, words) for t, name, words in self._outcomes if now - t <= self.WINDOW_S]
+            wrong = [(name, words) for name, words in outcomes if name]
             return replace(
                 self._now,
+                recent=len(outcomes),
+                troubles=dict(Counter(name for name, _ in wrong)),
+                trouble=wrong[-1][1] if wrong else "",
+                totals=dict(self._totals),
                 silent_s=now - self._last_arrival,
                 busy_s=0.0 if self._started is None else now - self._started,
                 rate_hz=rate,

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,46 @@ def test_a_node_that_cannot_start_says_why_and_ends(
     assert process.returncode == 1
     assert says in out + err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be opened: is the path right?"),
+        ("max_depth: 3.0\n", "Parameters stand under '/**:' and 'ros__parameters:'"),
+        ("a: [", "cannot be read"),
+        ("/**:\n  ros__parameters:\n    odom_frame: base_link\n", "a frame does not move in itself"),
+    ],
+)
+def test_a_params_file_that_is_missing_or_broken_is_named(
+    ros_environment: dict[str, str], tmp_path: Path, text: str | None, says: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    process = start({**ros_environment, "PYTHONUNBUFFERED": "1"}, "--params-file", str(path))
+    try:
+        out, err = process.communicate(timeout=60.0)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert says in out + err and (str(path) in out + err or "itself" in says)
+    assert "Traceback" not in out + err
+
+
+def test_a_signal_while_it_loads_ends_it_at_once(ros_environment: dict[str, str], weights: Path) -> None:
+    process = start({**ros_environment, "PYTHONUNBUFFERED": "1"}, "-p", f"weights:={weights}")
+    assert process.stderr is not None
+    said = ""
+    while "loading weights" not in said:
+        line = process.stderr.readline()
+        assert line, f"the node ended: {said}"
+        said += line
+    begun = time.monotonic()
+    code, text = finish(process, signal.SIGTERM)
+    assert code == 0, text
+    assert time.monotonic() - begun < 10.0
+    assert "Traceback" not in text and "cannot" not in text and "could not" not in text
 
 
 def test_importing_the_node_loads_nothing_heavy() -> None:

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from featdepth_ros.reporting.node_report.bag import Stamps
 
 _PERCENTILES = (50, 95, 99)
-#: Beyond this the header stamps and the recorder's clock have nothing to do with each other.
+#: Beyond this the header stamps of results and the recorder's clock have nothing to do with each other.
 _ONE_CLOCK_NS = 60_000_000_000
+#: Age of an image by the recorder's clock up to which its stamp is of that clock: exposure, driver and transport of a
+#: live camera take less. The images of a recording that is played are older, and their age is no latency.
+_LIVE_IMAGE_NS = 100_000_000
 
 
 def frame_rate(stamps: Stamps) -> tuple[float | None, float | None]:
@@ -24,13 +27,13 @@ def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64
     """Return (N,) milliseconds and how they were measured.
 
     ``stamp``: recording time minus header stamp. ``image``: recording time minus that of the image with the same
-    stamp. It serves recordings whose stamps come from another clock than the recorder's. Empty when neither is
-    possible.
+    stamp. It serves recordings whose stamps come from another clock than the recorder's: an image that is old when
+    it is published is one of them. Empty when neither is possible.
     """
     if not len(frames):
         return np.zeros(0), ""
     age = frames.log_ns - frames.header_ns
-    if 0 <= np.median(age) < _ONE_CLOCK_NS and np.any(age):
+    if _is_live(images) and 0 <= np.median(age) < _ONE_CLOCK_NS and np.any(age):
         return age.astype(np.float64) * 1e-6, "stamp"
     if images is None or not len(images):
         return np.zeros(0), ""
@@ -41,6 +44,11 @@ def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64
         return np.zeros(0), ""
     delay = frames.log_ns[same] - images.log_ns[first[index[same]]]
     return delay.astype(np.float64) * 1e-6, "image"
+
+
+def _is_live(images: Stamps | None) -> bool:
+    """Tell whether images were published when their stamps say; without any that is taken on trust."""
+    return images is None or not len(images) or 0 <= np.median(images.log_ns - images.header_ns) < _LIVE_IMAGE_NS
 
 
 def missed_frames(frames: Stamps, images: Stamps | None) -> int | None:

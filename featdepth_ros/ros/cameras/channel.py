@@ -11,14 +11,15 @@ from dataclasses import replace
 from rclpy.node import Node
 
 from featdepth_ros.errors import FeatDepthError
-from featdepth_ros.inference.types import Estimate, MotionState
+from featdepth_ros.inference.types import Estimate
 from featdepth_ros.ros.cameras.intake import Intake, Taken
-from featdepth_ros.ros.diagnostics import LOST, FrameReport, Health
+from featdepth_ros.ros.diagnostics import FrameReport, Health
 from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.publishers import CameraOutputs
 from featdepth_ros.ros.statistics import Statistics
+from featdepth_ros.ros.watch.troubles import frame_trouble
 
 
 class CameraChannel:
@@ -133,6 +134,8 @@ class CameraChannel:
             silence=self._silence if self._input is not None else "",
             frame=self.last_frame,
             topics=topics,
+            frames=frame_trouble(self.frame_id, self.settings),
+            min_valid_share=self.settings.min_valid_share,
         )
 
     def forget_pair(self) -> None:
@@ -174,9 +177,10 @@ class CameraChannel:
         publish_more()
         publish_ms = (time.perf_counter() - started) * 1e3
         self.last_frame = FrameReport.of(estimate, depth_source)
-        if estimate.motion.reason or estimate.motion.state is MotionState.LOST:
-            self.log.warning(estimate.motion.reason or LOST, throttle_duration_sec=5.0)
+        trouble, words = self.last_frame.trouble(taken.settings.min_valid_share)
+        if trouble and trouble != "uncalibrated":  # the intake says that, and why
+            self.log.warning(words, throttle_duration_sec=5.0)
         age_ms = (self._node.get_clock().now().nanoseconds - taken.shot.stamp_ns) / 1e6
         latency_ms = (time.monotonic_ns() - taken.arrived_ns) / 1e6
         stages = {"decode": taken.decode_ms, **estimate.stage_ms, "publish": publish_ms}
-        self.statistics.image_processed(latency_ms, age_ms, stages)
+        self.statistics.image_processed(latency_ms, age_ms, stages, trouble, words)

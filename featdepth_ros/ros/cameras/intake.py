@@ -121,7 +121,8 @@ class Intake:
         """Handle resets and steps in time. Returns False for an image that was seen already."""
         if self._last_stamp is not None and stamp < self._last_stamp:
             self._statistics.time_jumped()
-            self._log.info(f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s; motion starts again here")
+            text = f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s; motion starts again here"
+            self._log.warning(text, throttle_duration_sec=5.0)
             self._forget = True
         elif stamp == self._last_stamp and not self._forget:
             self._statistics.image_skipped()

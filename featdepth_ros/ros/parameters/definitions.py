@@ -98,6 +98,15 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         (
             *options("depth", "min_depth", "max_depth"),
             Option(
+                "min_valid_share",
+                0.2,
+                "Share of valid depths in a picture below which diagnostics turn to WARN.",
+                "Good recordings have 0.4 to 1.0; what is behind it is a dark, covered or dazzled lens.",
+                low=0.0,
+                high=1.0,
+                live=True,
+            ),
+            Option(
                 "depth_encoding",
                 "32FC1",
                 "32FC1: float metres. 16UC1: millimetres, 0 for no value, at most 65.535 m (REP-118).",

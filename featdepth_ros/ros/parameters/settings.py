@@ -46,6 +46,7 @@ class Settings:
     min_depth: float
     max_depth: float
     depth: str
+    min_valid_share: float
     depth_encoding: str
     scale: str
     scale_factor: float
@@ -160,6 +161,10 @@ def unknown_names(given: Iterable[str], find: Callable[[str], Option | None] = S
 def invalid_values(settings: Settings) -> list[str]:
     """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
     reasons = [SCHEMA[f.name].invalid_reason(getattr(settings, f.name)) for f in fields(settings)]
+    if settings.base_frame == settings.odom_frame:
+        reasons.append(
+            f"'base_frame' and 'odom_frame' are both '{settings.odom_frame}'; a frame does not move in itself"
+        )
     return [reason for reason in reasons if reason]
 
 

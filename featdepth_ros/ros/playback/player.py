@@ -20,6 +20,14 @@ CLOCK_PERIOD_S = 0.01
 LATE_S = 0.02
 #: Time a matched subscriber gets until it really receives.
 _SETTLE_S = 0.3
+#: A recording that is stamped while it is played begins so long after the first messages are read: reading ahead must
+#: not make them old.
+_LIVE_LEAD_S = 1.0
+
+
+def start_of_live() -> int:
+    """Return the time (ns) at which a recording that is stamped while it is played begins, when it is read now."""
+    return time.time_ns() + round(_LIVE_LEAD_S * 1e9)
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,8 @@ class Player:
                 if message is None:
                     return played
                 if start is None:
-                    start = (time.monotonic(), message.log_ns)
+                    ahead_s = (message.log_ns - time.time_ns()) * 1e-9 if self._stream.live else 0.0
+                    start = (time.monotonic() + max(ahead_s, 0.0), message.log_ns)
                 due = start[0] + (message.log_ns - start[1]) * 1e-9 / self._options.rate
                 if not self._wait_until(due, message.log_ns, stop):
                     return played

@@ -90,6 +90,13 @@ def test_stamps_of_another_clock_are_measured_from_the_image(tmp_path):
     assert evaluate_recording(blind).figures()["latency_ms"] is None
 
 
+@pytest.mark.parametrize("older_s", [0.5, 3.3, 30.0])
+def test_a_recording_stamped_a_while_ago_is_not_slow(tmp_path, older_s):
+    bag = write_recording(tmp_path / "bag", replace(FULL, log_offset_ns=round(older_s * 1e9)))
+    result = evaluate_recording(bag)
+    assert result.latency_source == "image" and result.latency_ms[0] == pytest.approx(80)
+
+
 def test_truth_from_another_bag(tmp_path, full_bag):
     source = write_recording(tmp_path / "source", replace(FULL, depth=False, odometry=False, diagnostics=False))
     answers = write_recording(tmp_path / "answers", replace(FULL, truth=False))

@@ -16,7 +16,7 @@ from std_msgs.msg import String
 
 from featdepth_ros.recordings.stream import StreamMessage, StreamTopic
 from featdepth_ros.ros.compat import keep_last
-from featdepth_ros.ros.playback.player import Player, PlayOptions
+from featdepth_ros.ros.playback.player import Player, PlayOptions, start_of_live
 from featdepth_ros.ros.playback.recorder import Recorder
 
 pytestmark = pytest.mark.ros
@@ -52,6 +52,7 @@ class Ticking:
     image_topic = "/word"
     total = 5
     notes: tuple[str, ...] = ()
+    live = False
 
     def __iter__(self) -> Iterator[StreamMessage]:
         for index in range(5):
@@ -68,6 +69,26 @@ def test_a_rate_of_two_plays_twice_as_fast_and_the_clock_goes_along() -> None:
     assert stamps[0] >= START_NS - 1_000_000 and stamps[-1] == START_NS + 800_000_000
     # Between two messages the recording's time passes as fast as they come.
     assert np.polyfit([at for at, _ in ticks], stamps * 1e-9 - START_NS * 1e-9, 1)[0] == pytest.approx(2.0, rel=0.2)
+
+
+class SlowAndLive(Ticking):
+    """The same, stamped from the time of playing on, and slow to read."""
+
+    live = True
+
+    def __iter__(self) -> Iterator[StreamMessage]:
+        start = start_of_live()
+        for index in range(5):
+            time.sleep(0.1)
+            yield StreamMessage("/word", start + index * 100_000_000, str(start + index * 100_000_000).encode())
+
+
+def test_a_recording_that_is_stamped_while_it_is_played_is_not_old_when_it_comes() -> None:
+    node = FakeNode()
+    before = time.time_ns() - round(time.monotonic() * 1e9)
+    Player(node, SlowAndLive(), PlayOptions(start_delay_s=0.2)).play(threading.Event())
+    ages_s = [at + before * 1e-9 - int(data) * 1e-9 for at, data in node.publishers["/word"].sent]
+    assert len(ages_s) == 5 and -0.02 < min(ages_s) and max(ages_s) < 0.1, ages_s
 
 
 class FakeBag:

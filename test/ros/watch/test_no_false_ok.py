@@ -1,0 +1,115 @@
+"""Injected faults against diagnostics: each is told, in words, and not one passes for OK."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import pytest
+from faulty_drive import ERROR, OK, WARN, FaultyDrive, faulty_drive
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.ros
+
+#: Fault -> level and words of diagnostics right after it.
+TABLE: dict[str, tuple[bytes, str]] = {
+    "dark": (ERROR, "dark"),
+    "noisy_dark": (ERROR, "dark"),
+    "white": (ERROR, "overexposed"),
+    "blur": (ERROR, "out of focus"),
+    "frozen": (ERROR, "frozen"),
+    "cut": (WARN, "motion is lost"),
+    "half_covered": (WARN, "min_valid_share"),
+    "bad_message": (ERROR, "images are rejected"),
+    "silent": (ERROR, "no image for 4 s"),
+    "after_silence": (WARN, "older than max_gap_s"),
+    "bad_calibration": (WARN, "uncalibrated"),
+    "rival": (ERROR, "someone else publishes"),
+    "jitter": (WARN, "stamps went back"),
+}
+
+
+def check(drive: FaultyDrive, fault: str) -> None:
+    """Inject a fault and compare what diagnostics say."""
+    getattr(drive, fault)()
+    level, message, _ = drive.told()
+    assert level != OK, f"frame {drive.index}: after '{fault}' diagnostics say OK: {message}"
+    assert (level, TABLE[fault][1] in message) == (TABLE[fault][0], True), f"'{fault}': {level!r} {message}"
+
+
+@pytest.mark.parametrize("fault", TABLE)
+def test_every_fault_is_told_and_not_forgotten_at_once(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_drive(monkeypatch) as drive:
+        level, message, values = drive.told()
+        assert (level, values["motion_state"]) == (OK, "tracked"), message
+        check(drive, fault)
+        drive.drive(1)
+        level, message, _ = drive.told()
+        assert fault == "silent" or level != OK, f"a second later nobody would know: {message}"
+
+
+def test_every_tenth_image_broken_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_drive(monkeypatch) as drive:
+        for _ in range(6):
+            drive.drive(9)
+            drive.bad_message()
+        drive.drive(3)
+        level, message, values = drive.told()
+    assert level == WARN and "5 rejected" in message and "step" in message
+    assert float(values["rejected_share"]) == pytest.approx(0.1, abs=0.02)
+
+
+def test_absurd_motion_is_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_drive(monkeypatch) as drive:
+        assert float(drive.told()[2]["refused_images"]) == 0
+    with faulty_drive(monkeypatch, max_speed_mps=0.5) as drive:
+        level, message, values = drive.told()
+        assert int(values["refused_images"]) > 5
+        assert level == WARN and "max_speed_mps (0.5)" in message, message
+
+
+def test_a_camera_in_the_frame_of_the_odometry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_drive(monkeypatch) as drive:
+        drive.send(drive.next_image(), frame_id="odom")
+        level, message, _ = drive.told()
+    assert level == ERROR and "frame_id is 'odom'" in message and "camera_frame" in message
+
+
+def test_simulated_time_without_a_clock_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty_drive(monkeypatch, use_sim_time=True) as drive:
+        level, message, _ = drive.told()
+    assert level == WARN and "no /clock has come" in message and "nobody publishes it" in message
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+def test_a_long_drive_with_a_fault_every_fifty_frames_shows_no_false_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 frames at night, 300 otherwise."""
+    frames = 10_000 if os.environ.get("FEATDEPTH_NIGHTLY") else 300
+    order = [name for name in TABLE if name != "rival"]  # what a rival says on /tf stays in the tree
+    injected = healthy = 0
+    grown: list[float] = []
+    with faulty_drive(monkeypatch) as drive:
+        while drive.index < frames:
+            check(drive, order[injected % len(order)])
+            injected += 1
+            drive.drive(10)
+            if drive.told()[0] == OK:
+                pytest.fail(f"frame {drive.index}: a fault a second ago is told no more")
+            drive.drive(44)
+            level, message, _ = drive.told()
+            assert level == OK, f"frame {drive.index}: {message}"
+            healthy += 1
+            if injected % 10 == 0:
+                gc.collect()
+                grown.append(resident_mib())
+        values = drive.told()[2]
+    assert injected == healthy >= frames // 60
+    assert int(values["rejected"]) > 0 or frames < 400
+    if len(grown) > 4:
+        assert grown[-1] - grown[len(grown) // 4] < 20.0, f"memory grows: {grown} MiB"

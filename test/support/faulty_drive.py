@@ -1,0 +1,216 @@
+"""The node, as shipped but for its DDS traffic, on a drive along a known wall, with anything that can go wrong.
+
+Images go straight to the node's pipeline, and its diagnostics are read where they would be published. Time is the
+drive's: every frame lasts a tenth of a second, however long it takes to compute.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from known_world import CAMERA, KnownModel, Wall
+from numpy.typing import NDArray
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.odometry import Odometry
+from featdepth_ros.inference.rig.rig import Rig
+from featdepth_ros.ros.calibration import info_from_camera
+from featdepth_ros.ros.images import image_message
+from featdepth_ros.ros.inputs import Arrival
+from featdepth_ros.ros.loading import LoadedModel
+from featdepth_ros.ros.node import DepthNode
+from featdepth_ros.ros.parameters.settings import Settings
+from featdepth_ros.ros.transforms import transform_message
+
+START, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
+FRAME_ID = "camera_optical"
+#: Half the way to and fro along the wall, metres; and frames of one swing.
+SWING_M, PERIOD = 1.5, 60
+#: How bad diagnostics are.
+OK, WARN, ERROR = (bytes([level]) for level in range(3))
+
+
+class FaultyDrive:
+    """A drive whose every frame can be spoiled.
+
+    Args:
+        clock: seconds of the drive, which the node reads as its monotonic clock.
+        context: of ROS.
+        parameters: of the node.
+
+    Attributes:
+        index: of the newest frame.
+        node: the node.
+    """
+
+    def __init__(self, clock: list[float], context: Any, **parameters: Any) -> None:
+        self.index, self.offset_ns = -1, 0
+        self._clock = clock
+        self._model = KnownModel()
+        self._walls = [Wall(seed=seed) for seed in range(2)]
+        self._wall = 0
+        self._last: NDArray[np.uint8] | None = None
+        values = {"extrinsics_timeout_s": 0.0, "autostart": False, "precision": "fp32", **parameters}
+        self.node = DepthNode(
+            load=self._load,
+            context=context,
+            cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
+            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+        )
+        self._told: list[DiagnosticArray] = []
+        self.node._diagnostics = self  # what would be published is kept
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+
+    def _load(self, cameras: Mapping[str, Settings]) -> LoadedModel:
+        rig = Rig(self._model, {"": cameras[""].estimator_config()}, "", device="cpu")
+        return LoadedModel(rig, Odometry, self._model.info, "cpu")
+
+    def publish(self, message: DiagnosticArray) -> None:
+        """Keep what the node would publish on /diagnostics."""
+        self._told = [message]
+
+    def at(self, index: int) -> NDArray[np.float64]:
+        """T_world_camera of a frame."""
+        return se3.make(np.eye(3), np.array([SWING_M * math.sin(2 * math.pi * index / PERIOD), 0.0, 0.0]))
+
+    def next_image(self) -> NDArray[np.uint8]:
+        """Go on by one frame and return its picture."""
+        self.index += 1
+        self._clock[0] += STEP_NS * 1e-9
+        here, wall = self.at(self.index), self._walls[self._wall]
+        before = self.at(self.index - 1)
+        shift = se3.inverse(here) @ before
+        self._model.script.motion = ([0.0, 0.0, 0.0], [float(v) for v in shift[:3, 3]])
+        self._model.script.depth = wall.depth(here)
+        return wall.view(here, noise=1.0, seed=self.index)
+
+    def send(self, image: NDArray[np.uint8] | Image, frame_id: str = FRAME_ID, info: Any = None) -> None:
+        """Give the node one frame."""
+        stamp = START + self.index * STEP_NS + self.offset_ns
+        message = image if isinstance(image, Image) else image_message(image, "rgb8", stamp, frame_id)
+        channel = self.node._channels[""]
+        assert channel.input is not None and self.node._pipeline is not None
+        channel.input._infos.append((stamp, info or info_from_camera(CAMERA, stamp, frame_id)))
+        channel.statistics.image_arrived(replaced=False)
+        self.node._pipeline.process({"": Arrival(message, time.monotonic_ns())})
+
+    def drive(self, frames: int) -> None:
+        """Go on without a fault."""
+        for _ in range(frames):
+            self.send(self.next_image())
+
+    def told(self) -> tuple[bytes, str, dict[str, str]]:
+        """Level, message and values of the node's diagnostics as of now."""
+        self.node._on_graph_check()
+        self.node._on_diagnostics()
+        (status,) = self._told[-1].status
+        return status.level, status.message, {v.key: v.value for v in status.values}
+
+    # -- faults: each ends with what diagnostics must then hold ----------------------------------------------------
+
+    def dark(self) -> None:
+        """A picture in the dark: black."""
+        self.send(np.zeros_like(self.next_image()))
+
+    def noisy_dark(self) -> None:
+        """Black with the sensor's noise."""
+        image = self.next_image()
+        noise = np.random.default_rng(self.index).normal(0.0, 4.0, image.shape)
+        self.send(np.clip(noise, 0, 255).astype(np.uint8))
+
+    def white(self) -> None:
+        """Overexposed."""
+        self.send(np.full_like(self.next_image(), 255))
+
+    def blur(self) -> None:
+        """Out of focus."""
+        self.send(np.asarray(cv2.GaussianBlur(self.next_image(), (0, 0), 12.0), dtype=np.uint8))
+
+    def frozen(self) -> None:
+        """The driver delivers the last picture again."""
+        image = self.next_image()
+        self.send(image)
+        self.index += 1
+        self._clock[0] += STEP_NS * 1e-9
+        self.send(image)
+
+    def cut(self) -> None:
+        """Another place at once."""
+        self._wall = 1 - self._wall
+        self.send(self.next_image())
+
+    def half_covered(self) -> None:
+        """Almost all of the lens is covered."""
+        image = self.next_image()
+        image[:, 40:] = 0
+        self.send(image)
+
+    def bad_message(self) -> None:
+        """A step that is too short."""
+        message = image_message(self.next_image(), "rgb8", START + self.index * STEP_NS, FRAME_ID)
+        message.step = 7
+        self.send(message)
+
+    def silent(self) -> None:
+        """No image for longer than the watchdog waits."""
+        self._clock[0] += self.node._settings.watchdog_s + 1.0
+
+    def after_silence(self) -> None:
+        """Images again, long after the last."""
+        self.offset_ns += 5_000_000_000
+        self._clock[0] += 5.0
+        self.drive(1)
+
+    def bad_calibration(self) -> None:
+        """A focal length in fractions of the image."""
+        image = self.next_image()
+        info = info_from_camera(CAMERA, START + self.index * STEP_NS, FRAME_ID)
+        info.k = [v / CAMERA.width for v in info.k[:8]] + [1.0]
+        info.p = [v / CAMERA.width for v in info.p[:10]] + [1.0, 0.0]
+        self.send(image, info=info)
+
+    def rival(self) -> None:
+        """Somebody else publishes this node's transform."""
+        assert self.node._listener is not None
+        stamp = START + self.index * STEP_NS
+        transform = transform_message(np.eye(4), stamp, "odom", FRAME_ID)
+        self.node._listener._receive(TFMessage(transforms=[transform]), static=False)
+        self.drive(1)
+
+    def jitter(self) -> None:
+        """A stamp before the last one."""
+        image = self.next_image()
+        self.offset_ns -= 3 * STEP_NS
+        self.send(image)
+        self.offset_ns += 3 * STEP_NS
+
+
+@contextmanager
+def faulty_drive(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Iterator[FaultyDrive]:
+    """Yield a drive that has begun well: twenty frames, and diagnostics OK."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic_ns", lambda: round(clock[0] * 1e9))
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    drive = FaultyDrive(clock, context, **parameters)
+    try:
+        drive.drive(20)
+        yield drive
+    finally:
+        drive.node.release()
+        drive.node.destroy_node()
+        rclpy.shutdown(context=context)
