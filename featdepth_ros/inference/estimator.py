@@ -303,6 +303,7 @@ class Estimator:
             stage_ms=stages.ms,
             window=measured.window,
             guessed_depth=None if seen.all() else values,
+            network_depth=None if depth.correction is None else depth.network,
         )
 
 

@@ -15,12 +15,14 @@ from featdepth_ros.inference.foreign.convention import FARTHEST
 from featdepth_ros.inference.frame import EncodedFrame
 from featdepth_ros.inference.fusion import find_correction
 from featdepth_ros.inference.motion import MeasuredMotion
-from featdepth_ros.inference.sigma import depth_sigma
+from featdepth_ros.inference.sigma import Support, depth_sigma
 from featdepth_ros.inference.types import MotionState, ScaleState
 from featdepth_ros.inference.window.prior import InverseDepthFit
 
 #: Share of a correction that is left after each frame along which it was carried.
 CARRIED_SHARE = 0.9
+#: States in which the picture is that of before, or none: nothing is measured, and nothing known is lost.
+_NOTHING_NEW = (MotionState.STANDING, MotionState.FROZEN, MotionState.BLIND)
 #: A carried correction of log depth that is nowhere larger than this is forgotten.
 LEAST_CARRIED = 0.003
 
@@ -47,6 +49,11 @@ class PublishedDepth:
         depth = self.frame.network_depth * self.factor
         return depth if self.correction is None else depth * self.correction
 
+    @property
+    def network(self) -> NDArray[np.float32]:
+        """(h, w) float32 depth of the network alone, published units."""
+        return np.asarray(self.frame.host_depth * np.float32(self.factor))
+
     def resized(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return depth and sigma of another size, (height, width) float32 each.
 
@@ -68,19 +75,32 @@ class _Kept:
     Attributes:
         common: logarithm of the factor that the whole frame shares.
         maps: (1, 2, h, w): logarithm of the correction beside it, and measured points in reach.
+        spread: see `fusion.Correction`.
+        share: of the correction that is left.
     """
 
     common: float
     maps: Tensor
+    spread: float
+    share: float
 
     def plus(self, other: _Kept | None) -> _Kept:
-        return self if other is None else _Kept(self.common + other.common, self.maps + other.maps)
+        if other is None:
+            return self
+        share = self.share + other.share
+        spread = (self.spread * self.share + other.spread * other.share) / share
+        return _Kept(self.common + other.common, self.maps + other.maps, spread, share)
+
+    @property
+    def support(self) -> Support:
+        return Support(self.maps[0, 1].cpu().numpy(), self.spread, self.share)
 
 
 class DepthFusion:
     """Corrects the depth of one camera by the points of the window, and remembers the correction.
 
-    While the camera stands no window runs, and the last correction is held: the picture is the same. Where a frame's
+    While the camera stands no window runs, and the last correction is held: the picture is the same. So it is while a
+    driver repeats a picture, and while there is nothing to see. Where a frame's
     own points do not suffice, such as in a turn on the spot, the earlier correction is carried along by the motion,
     and fades. After a gap only the common factor is left, and an unknown motion forgets all.
 
@@ -115,7 +135,7 @@ class DepthFusion:
             depth = np.asarray(network[0, 0].cpu().numpy())
         if self._kept is not None and self._kept.maps.shape[-2:] != network.shape[-2:]:
             self._kept = None
-        if self._wanted and measured.motion.state is not MotionState.STANDING:
+        if self._wanted and measured.motion.state not in _NOTHING_NEW:
             self._kept = self._corrected(network, depth, frame, measured)
         if not self._wanted or self._kept is None:
             return PublishedDepth(frame, scale.factor, solved, depth_sigma(depth))
@@ -123,8 +143,7 @@ class DepthFusion:
         fused = (network * correction)[0, 0].cpu().numpy()
         if solved is not None:
             correction = correction * solved
-        sigma = depth_sigma(fused, self._kept.maps[0, 1].cpu().numpy())
-        return PublishedDepth(frame, scale.factor, correction, sigma)
+        return PublishedDepth(frame, scale.factor, correction, depth_sigma(fused, self._kept.support))
 
     def _solved(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> Tensor | None:
         """Return the factor (1, 1, h, w) that puts the window's scale and shift into an inverse depth, if it is one."""
@@ -154,7 +173,8 @@ class DepthFusion:
             found = find_correction(depth, window.points, window.camera)
             if found is not None:
                 maps = np.stack([found.log_ratio - np.float32(found.common_log_ratio), found.reach])
-                own = _Kept(found.common_log_ratio, torch.from_numpy(maps)[None].to(network))
+                maps_on_device = torch.from_numpy(maps)[None].to(network)
+                own = _Kept(found.common_log_ratio, maps_on_device, found.spread, found.confidence)
                 share -= found.confidence
         earlier = self._carried(network, frame, measured, share * CARRIED_SHARE) if share > 0 else None
         return earlier if own is None else own.plus(earlier)
@@ -173,6 +193,6 @@ class DepthFusion:
             T = torch.from_numpy(measured.motion.T_previous_current)[None].to(network)
             pixels, depth = project(backproject(network, K), K, T)
             maps = warp.sample_pixels(kept.maps, pixels, outside="zeros") * (depth > 0) * share
-        carried = _Kept(kept.common * share, maps)
+        carried = _Kept(kept.common * share, maps, kept.spread, kept.share * share)
         largest = max(abs(carried.common), float(maps[:, 0].abs().max()))
         return carried if largest > LEAST_CARRIED else None

@@ -52,6 +52,8 @@ FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
 #: Median error of the points as the others predict them, over what is stated: above it all variances grow. It is
 #: below 1 where all is well, as `VARIANCE_FACTOR` is cautious.
 USUAL_MISFIT = 0.4
+#: Share of the points that a frame's `Correction.spread` covers, per cent.
+SPREAD_PERCENT = 80.0
 #: Number of fully trusted points below which nothing is corrected, and from which on everything is.
 LEAST_TRUST, FULL_TRUST = 10.0, 30.0
 #: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
@@ -90,6 +92,8 @@ class Correction:
         reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
         common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
         confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
+        spread: how well the points of this frame predict each other: of four in five, measured log depth is at most
+            so far from what all the others say.
         points: number of points that were used.
     """
 
@@ -97,6 +101,7 @@ class Correction:
     reach: Image
     common_log_ratio: float
     confidence: float
+    spread: float
     points: int
 
 
@@ -119,6 +124,23 @@ class _Samples:
     aspect: float
 
 
+@dataclass(frozen=True)
+class _Regression:
+    """What the points say.
+
+    Attributes:
+        weights: (N,) of the kernels.
+        trust: (N,) in each point, 0 to 1. Weights and trust contain the share.
+        share: of the correction that the frame's points are worth, 0 to 1.
+        spread: see `Correction`.
+    """
+
+    weights: Floats
+    trust: Floats
+    share: float
+    spread: float
+
+
 def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -> Correction | None:
     """Find how measured points correct a network's depth.
 
@@ -134,13 +156,13 @@ def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -
     samples = _samples(log_depth, points, camera)
     if samples is None:
         return None
-    weights, trust, share = _regress(samples)
-    if share <= 0:
+    found = _regress(samples)
+    if found.share <= 0:
         return None
-    common = COMMON**2 * float(weights.sum())
-    field, reach = _fields(log_depth, samples, weights, trust)
+    common = COMMON**2 * float(found.weights.sum())
+    field, reach = _fields(log_depth, samples, found.weights, found.trust)
     log_ratio = np.float32(common) + np.clip(field, -LARGEST, LARGEST)
-    return Correction(log_ratio, reach, common, share, len(samples.log_ratio))
+    return Correction(log_ratio, reach, common, found.share, found.spread, len(samples.log_ratio))
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
@@ -196,42 +218,30 @@ def _kernel(samples: _Samples) -> Floats:
     return np.asarray(COMMON**2 + SLOW**2 * slow + LOCAL**2 * near, dtype=np.float64)
 
 
-def _regress(samples: _Samples) -> tuple[Floats, Floats, float]:
-    """Return the (N,) weights of the kernels, the trust in each point, and in the whole frame, both 0 to 1.
-
-    The weights are ``inv(K + V) y``; V is the points' variance over the weight that Student's t gives them. Both
-    weights and trust in points carry the trust in the frame.
-    """
+def _regress(samples: _Samples) -> _Regression:
+    """Find the weights of the kernels, ``inv(K + V) y``; V is the points' variance over what Student's t gives them."""
     kernel, ratio = _kernel(samples), samples.log_ratio
     doubt = np.abs(ratio - np.median(ratio)) / DOUBTED
     variance = samples.variance * np.maximum(1, doubt) ** 4
     agreement = np.ones(len(ratio))
     for _ in range(ROUNDS - 1):
         weights = np.linalg.solve(kernel + np.diag(variance / agreement), ratio)
-        misfit = np.square(ratio - kernel @ weights) / variance
-        agreement = (FREEDOM + 1) / (FREEDOM + misfit)
+        agreement = (FREEDOM + 1) / (FREEDOM + np.square(ratio - kernel @ weights) / variance)
     inverse = np.linalg.inv(kernel + np.diag(variance / agreement))
-    misfit = _misfit(inverse @ ratio, np.diag(inverse), variance, agreement)
+    weights = inverse @ ratio
+    # What all the others say of each point: Rasmussen and Williams, equation 5.12. Its own noise counts in full.
+    errors = np.abs(weights / np.diag(inverse))
+    stated = np.maximum(1 / np.diag(inverse) - variance / agreement, 0) + variance
+    misfit = float(np.median(errors / np.sqrt(stated))) / 0.6745
     if misfit > USUAL_MISFIT:
         variance = variance * (misfit / USUAL_MISFIT) ** 2
         weights = np.linalg.solve(kernel + np.diag(variance / agreement), ratio)
-    else:
-        weights = inverse @ ratio
     trust = 1 / (1 + variance / (LOCAL**2 * np.minimum(agreement, 1)))
     share = float(np.clip((trust.sum() - LEAST_TRUST) / (FULL_TRUST - LEAST_TRUST), 0, 1))
     share *= float(np.clip((MANY_DOUBTED - np.mean(doubt > 1)) / (MANY_DOUBTED - FEW_DOUBTED), 0, 1))
-    return np.asarray(share * weights, np.float64), np.asarray(share * trust, np.float64), share
-
-
-def _misfit(weights: Floats, diagonal: Floats, variance: Floats, agreement: Floats) -> float:
-    """Median error of each point as all the others predict it, over its standard deviation; 1 where that is honest.
-
-    Leave-one-out errors and variances follow from the inverse of ``K + V`` (Rasmussen and Williams, equation 5.12);
-    ``diagonal`` is its diagonal. A point's own noise counts without the weight that Student's t took from it.
-    """
-    predicted = np.maximum(1 / diagonal - variance / agreement, 0)
-    errors = np.abs(weights / diagonal) / np.sqrt(predicted + variance)
-    return float(np.median(errors)) / 0.6745
+    return _Regression(
+        np.asarray(share * weights), np.asarray(share * trust), share, float(np.percentile(errors, SPREAD_PERCENT))
+    )
 
 
 def _fields(log_depth: Image, samples: _Samples, weights: Floats, trust: Floats) -> tuple[Image, Image]:

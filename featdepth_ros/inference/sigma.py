@@ -1,13 +1,17 @@
 """The standard deviation of depth, pixel by pixel: what errors were measured to be in like places.
 
 The relative error is a product of what is known of a pixel: how far it lies beside the rest of the picture, how
-strongly the depth bends around it, and how many measured points reach it:
+strongly the depth bends around it, how many measured points reach it, and, of the whole frame, how well its points
+predict each other:
 
-    log(sigma / depth) = distance(log(depth / median depth)) + edge(log of the step of log depth) + reach(points)
+    log(sigma / depth) = distance(log(depth / median depth)) + edge(log of the step of log depth)
+                         + reach(points) + spread(log of the points' leave-one-out error)
 
-Each term is piecewise linear between the knots below. `test/benchmarks/sigma_table.py` measures them over rendered
-drives and a real recording with true depth: it looks for the heights that put 71 % of the errors below one, and 95 %
-below two standard deviations. (Errors have longer tails than the normal distribution.)
+The last two are 0 where nothing was measured. Each term is piecewise linear between the knots below.
+`test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth: it looks for
+the heights that put about three quarters of the errors below one, and 94 % below two standard deviations. (Errors have
+longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table belongs to no
+weights file: other weights of the compact model err alike in like places.
 
 The error that is common to a whole frame is not in it: truth was scaled to the prediction's median before errors were
 taken. That error belongs to the scale and has one number a frame, `ScaleState.variance` of log depth; who needs the
@@ -17,6 +21,8 @@ uncertain by itself, and drown what differs between them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +31,32 @@ Image = NDArray[np.float32]
 
 #: Knots of each term and its heights there, measured for the weights `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
-DISTANCE_LOG = (-1.79, -1.91, -1.74, -1.62, -1.25, -1.39)
+DISTANCE_LOG = (-1.84, -1.81, -1.71, -1.53, -1.25, -1.28)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)
-EDGE_LOG = (-0.37, -0.23, 0.0, 0.32, 0.88)
+EDGE_LOG = (-0.19, -0.15, 0.0, 0.22, 0.66)
 REACH_KNOTS = (0.0, 0.3, 1.0, 3.0, 8.0)
-REACH_LOG = (0.0, 0.0, -0.34, -0.6, -1.16)
+REACH_LOG = (0.0, -0.4, -0.58, -1.0, -1.37)
+SPREAD_KNOTS = (-5.0, -4.0, -3.0, -2.0, -1.0)
+SPREAD_LOG = (-0.06, -0.06, 0.12, 0.53, 0.94)
 #: Smallest and largest sigma over depth.
 LEAST, MOST = 0.005, 1.0
 #: Window in which the step of log depth is taken, pixels.
 _AROUND = 5
+
+
+@dataclass(frozen=True)
+class Support:
+    """What measured points a corrected depth rests on.
+
+    Attributes:
+        reach: (h, w) float32 measured points in reach of each pixel, each weighing 0 to 1.
+        spread: see `fusion.Correction`.
+        share: 0 to 1, how much of the correction is left.
+    """
+
+    reach: Image
+    spread: float
+    share: float = 1.0
 
 
 def predictors(depth: Image) -> tuple[Image, Image]:
@@ -47,18 +70,20 @@ def predictors(depth: Image) -> tuple[Image, Image]:
     return log_depth - np.float32(np.median(log_depth)), np.log(np.maximum(step, np.float32(1e-3)))
 
 
-def depth_sigma(depth: Image, reach: Image | None = None) -> Image:
+def depth_sigma(depth: Image, support: Support | None = None) -> Image:
     """Return the (h, w) float32 standard deviation of a depth map, in its unit; finite and above 0.
 
     Args:
         depth: (h, w) float32, above 0; of the network, or fused, at the size of the networks' output (half of what they
             look at): the step around a pixel is what the table knows at this size.
-        reach: (h, w) float32, measured points in reach of each pixel, each weighing 0 to 1; None: there are none.
+        support: the points that corrected the depth; None: there are none.
     """
     distance, step = predictors(depth)
     log_sigma = _curve(distance, DISTANCE_KNOTS, DISTANCE_LOG) + _curve(step, EDGE_KNOTS, EDGE_LOG)
-    points = np.zeros_like(depth) if reach is None else reach
-    log_sigma += _curve(points, REACH_KNOTS, REACH_LOG)
+    if support is not None:
+        log_sigma += _curve(support.reach, REACH_KNOTS, REACH_LOG)
+        spread = np.log(max(support.spread, 1e-6))
+        log_sigma += np.float32(support.share * np.interp(spread, SPREAD_KNOTS, SPREAD_LOG))
     return np.asarray(depth * np.clip(np.exp(log_sigma), LEAST, MOST), dtype=np.float32)
 
 

@@ -93,6 +93,8 @@ class Estimate:
         window: residual, tracks, keyframe and points of this frame; None where no window ran.
         guessed_depth: (h, w) float32 ``depth`` with the network's guess where nothing is seen: finite everywhere. None
             where ``depth`` itself is.
+        network_depth: (h', w') float32, the network's own depth before it was corrected, at the size of the network's
+            output; None when ``depth`` is it.
     """
 
     stamp_ns: int
@@ -108,6 +110,7 @@ class Estimate:
     scale: ScaleState
     stage_ms: dict[str, float] = field(default_factory=dict)
     window: WindowResult | None = None
+    network_depth: NDArray[np.float32] | None = None
     guessed_depth: NDArray[np.float32] | None = None
 
     @property

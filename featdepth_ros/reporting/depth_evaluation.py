@@ -40,6 +40,7 @@ class DepthPair:
         image: returns (h, w, 3) uint8 RGB, for pictures; None when there is none.
         sigma: returns (h, w), the prediction's standard deviation in its unit; None when there is none.
         tracks: returns (h, w, 3) uint8 RGB, the image with the points behind the prediction; None when there is none.
+        network: returns (h, w), the network's depth that the prediction was made from; None when there is none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DepthPair:
     image: Callable[[], NDArray[np.uint8]] | None = None
     sigma: Callable[[], NDArray[np.float64]] | None = None
     tracks: Callable[[], NDArray[np.uint8]] | None = None
+    network: Callable[[], NDArray[np.float32]] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Picture:
         image: (h, w, 3) uint8 RGB.
         relative_sigma: (h, w) standard deviation as a share of depth, at the prediction's own size.
         tracks: (h, w, 3) uint8 RGB, the image with the points behind the depth.
+        network: (h, w) the network's depth, scaled as the depth is.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Picture:
     image: NDArray[np.uint8] | None
     relative_sigma: NDArray[np.float32] | None = None
     tracks: NDArray[np.uint8] | None = None
+    network: NDArray[np.float32] | None = None
 
     def draw(self, depth_name: str = "depth", unit: str = "m") -> Figure:
         """Return the row of a report; see `depth_figures.depth_row`."""
@@ -82,6 +86,7 @@ class Picture:
             relative_sigma=self.relative_sigma,
             tracks=self.tracks,
             depth_name=depth_name,
+            network=self.network,
         )
 
 
@@ -224,7 +229,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
             continue
         images.append(figures)
         if pictures:
-            scaled, mask, _, _ = scaled_prediction(prediction, truth, protocol)
+            scaled, mask, _, factor = scaled_prediction(prediction, truth, protocol)
             clamped = np.clip(scaled[mask], protocol.min_depth, protocol.max_depth)
             errors.append(_sample((clamped - truth[mask]) / truth[mask]))
             if position in shown:
@@ -232,7 +237,9 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
                 gt = np.where(inside, truth, np.nan)
                 image, tracks = (read() if read else None for read in (pair.image, pair.tracks))
                 share = relative_sigma(sigma, prediction)
-                kept.append(Picture(pair.name, scaled.astype(np.float32), gt.astype(np.float32), image, share, tracks))
+                network = None if pair.network is None else (pair.network() * factor).astype(np.float32)
+                maps = scaled.astype(np.float32), gt.astype(np.float32)
+                kept.append(Picture(pair.name, *maps, image, share, tracks, network))
     if refused:
         more = f" ({len(refused) - 1} more such images: {listed([r.split(':')[0] for r in refused[1:]])})"
         raise EvaluationError(refused[0] + (more if len(refused) > 1 else ""))

@@ -56,8 +56,9 @@ def depth_row(
     relative_sigma: ArrayLike | None = None,
     tracks: ArrayLike | None = None,
     depth_name: str = "depth",
+    network: ArrayLike | None = None,
 ) -> Figure:
-    """Draw image, tracks, depth, truth, error and sigma side by side; what is missing is left out.
+    """Draw image, tracks, the network's depth, depth, truth, error and sigma side by side; what is missing is left out.
 
     Depth and truth share logarithmic colours from the 2nd to the 98th percentile of the truth, or of the depth without
     truth. Error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Sigma ends at 50 %.
@@ -72,10 +73,13 @@ def depth_row(
         relative_sigma: (h, w) standard deviation as a share of depth.
         tracks: (h, w, 3) uint8 RGB, the image with points drawn into it.
         depth_name: what the panel of the depth is called.
+        network: (h, w) depth of the network, which ``depth`` corrects.
     """
     pred = np.asarray(depth, dtype=np.float64)
     gt = None if truth is None else np.where(np.asarray(truth) > 0, np.asarray(truth, dtype=np.float64), np.nan)
     panels = _panels(pred, gt, depth_name, relative_sigma)
+    if network is not None:
+        panels.insert(0, ("network's depth", np.asarray(network, dtype=np.float64), *panels[0][2:]))
     pictures = (("image", image), ("tracks", tracks))
     panels = [(name, np.asarray(shown), None, None) for name, shown in pictures if shown is not None] + panels
     figure = _drawn(panels, pred.shape, unit, title)

@@ -13,13 +13,15 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from featdepth_ros import Estimator, load_model
 from featdepth_ros.inference import fusion, sigma
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.networks import Networks
+from featdepth_ros.inference.window.types import WindowResult
 from featdepth_ros.metrics import resize_inverse_depth
 from featdepth_ros.recordings import Frame, open_recording
 from featdepth_ros.reporting.tables import text_table, write_json
@@ -32,19 +34,19 @@ RECORDINGS = (
     ("street", 7001), ("street", 7007), ("avenue", 7002), ("lane", 7005), ("room", 7001), ("room", 7006),
     ("corridor", 7003), ("clutter", 7004),
 )  # fmt: skip
-#: Part of a real recording, shares of its frames; what comes before has trained the networks, what follows is judged.
-VALIDATION = (0.6, 0.8)
+#: Part of a real recording that is used, share of its frames, and the camera of 7-Scenes' colour images.
+CHOICE, CAMERA = 0.8, "525,525,320,240"
 #: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
 SETTLING, PIXELS, RANGE_M = 8, 1500, (0.1, 80.0)
 #: Shares of the errors to lie below one and below two standard deviations.
-BELOW_ONE, BELOW_TWO = 0.71, 0.95
-#: Columns of the samples: `sigma.predictors`, points in reach, relative error, recording, 1 where fused.
-DISTANCE, EDGE, REACH, ERROR, RECORDING, FUSED = range(6)
-KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS)
+BELOW_ONE, BELOW_TWO = 0.75, 0.945
+#: Columns of the samples: `sigma.predictors`, points in reach, relative error, recording, 1 where fused, log spread.
+DISTANCE, EDGE, REACH, ERROR, RECORDING, FUSED, SPREAD = range(7)
+KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS, sigma.SPREAD_KNOTS)
 
 
-def samples_of(depth: sigma.Image, reach: sigma.Image | None, truth: Floats, recording: int, seed: int) -> Floats:
-    """Return (N, 6) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
+def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats, recording: int, seed: int) -> Floats:
+    """Return (N, 7) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
     known = np.nan_to_num(truth)
     inside = (known > RANGE_M[0]) & (known < RANGE_M[1])
     full = resize_inverse_depth(depth, truth.shape)
@@ -57,41 +59,53 @@ def samples_of(depth: sigma.Image, reach: sigma.Image | None, truth: Floats, rec
     height, width = depth.shape
     small = ((row + 0.5) * height / truth.shape[0]).astype(int), ((column + 0.5) * width / truth.shape[1]).astype(int)
     columns = [values[small] for values in sigma.predictors(depth)]
-    points = np.zeros(len(row)) if reach is None else reach[small]
-    return np.stack([*columns, points, error, np.full(len(row), recording), np.full(len(row), reach is not None)], 1)
+    points = np.zeros(len(row)) if support is None else support.reach[small]
+    spread = 0.0 if support is None else np.log(support.spread)
+    of_all = (np.full(len(row), value) for value in (recording, support is not None, spread))
+    return np.stack([*columns, points, error, *of_all], axis=1)
 
 
 def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
     """Run networks, window and fusion over a recording, and take samples of every third frame with truth."""
-    from featdepth_ros.inference.window.config import WindowConfig
-    from featdepth_ros.inference.window.window import Window
-
-    estimator = Estimator(load_model(weights), EstimatorConfig(estimate_motion=False), device="cpu")
-    window = Window(WindowConfig(scale="network"))
+    networks = Networks(load_model(weights), torch.device("cpu"), "auto")
+    estimator = Estimator(networks, EstimatorConfig())
     rows = []
     for index, frame in enumerate(frames):
-        assert frame.camera is not None
-        full = estimator.step(frame.image, frame.camera, frame.stamp_ns).finite_depth
-        # The networks' own output is half the size of what they look at, and fusion works there.
-        depth = resize_inverse_depth(full, (full.shape[0] // 2, full.shape[1] // 2)).astype(np.float32)
-        grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
-        points = window.step(grey, frame.camera, frame.stamp_ns, depth).points
+        encoded, window = estimated(estimator, networks, frame)
         if frame.depth is None or index < SETTLING or index % 3:
             continue
         truth = np.asarray(frame.depth, dtype=np.float64)
-        rows.append(samples_of(depth, None, truth, recording, index))
-        found = fusion.find_correction(depth, points, frame.camera)
+        rows.append(samples_of(encoded, None, truth, recording, index))
+        if window is None or window.camera is None:
+            continue
+        found = fusion.find_correction(encoded, window.points, window.camera)
         if found is not None:
-            rows.append(samples_of(depth * np.exp(found.log_ratio), found.reach, truth, recording, index))
+            support = sigma.Support(found.reach, found.spread)
+            rows.append(samples_of(encoded * np.exp(found.log_ratio), support, truth, recording, index))
     return np.concatenate(rows)
 
 
+@torch.inference_mode()
+def estimated(
+    estimator: Estimator, networks: Networks, frame: Frame
+) -> tuple[NDArray[np.float32], WindowResult | None]:
+    """Return the depth of the network, at its own size, and what the window gave of the frame."""
+    rectified, stages = estimator.begin(frame.image, frame.camera, frame.stamp_ns)
+    encoded = networks.encode(rectified)
+    estimate = estimator.complete(encoded, stages)
+    return encoded.host_depth * np.float32(estimate.scale.factor), estimate.window
+
+
 def design(samples: Floats) -> Floats:
-    """Return the (N, K) share of every knot in each sample: linear interpolation, constant beyond the outer knots."""
+    """Return the (N, K) share of every knot in each sample: linear interpolation, constant beyond the outer knots.
+
+    What is not fused has no spread.
+    """
     blocks = []
-    for column, knots in zip((DISTANCE, EDGE, REACH), KNOTS, strict=True):
+    for column, knots in zip((DISTANCE, EDGE, REACH, SPREAD), KNOTS, strict=True):
         unit = np.eye(len(knots))
-        blocks.append(np.stack([np.interp(samples[:, column], knots, row) for row in unit], axis=1))
+        block = np.stack([np.interp(samples[:, column], knots, row) for row in unit], axis=1)
+        blocks.append(block * samples[:, FUSED, None] if column == SPREAD else block)
     return np.concatenate(blocks, axis=1)
 
 
@@ -118,10 +132,11 @@ def fit(samples: Floats, steps: int = 600) -> list[Floats]:
         slope = -shares.T @ (weight * above)
         first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
         heights = heights - 0.05 * 0.5 ** (step / 150) * first / (np.sqrt(second) + 1e-7)
-    distance, edge, reach = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
+    distance, edge, reach, spread = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
     middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is
     falling = np.minimum.accumulate(reach - reach[0])  # a measured point makes nothing less certain
-    return [distance + edge[middle] + reach[0], edge - edge[middle], falling]
+    rising = np.maximum.accumulate(spread)  # points that contradict each other make nothing more certain
+    return [distance + edge[middle] + reach[0], edge - edge[middle], falling, rising]
 
 
 def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
@@ -150,12 +165,11 @@ def main() -> None:
         for index, (scene, seed) in enumerate(RECORDINGS)
     ]
     if args.seven_scenes:
-        frames = list(open_recording(args.seven_scenes))
-        start, end = (round(len(frames) * share) for share in VALIDATION)
-        parts.append(collect(frames[start:end], args.weights, len(RECORDINGS)))
+        frames = list(open_recording(args.seven_scenes, camera=CAMERA))
+        parts.append(collect(frames[: round(len(frames) * CHOICE)], args.weights, len(RECORDINGS)))
     samples = np.concatenate(parts)
     heights = fit(samples)
-    names = ("DISTANCE_LOG", "EDGE_LOG", "REACH_LOG")
+    names = ("DISTANCE_LOG", "EDGE_LOG", "REACH_LOG", "SPREAD_LOG")
     for name, values in zip(names, heights, strict=True):
         print(f"{name} = {tuple(np.round(values, 2).tolist())}")
     print(text_table(["recording", "depth", "below 1 sigma", "below 2 sigma"], shares_below(samples, heights)))

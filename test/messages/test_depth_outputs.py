@@ -53,6 +53,14 @@ def test_colours_are_bright_near_and_black_where_nothing_is() -> None:
     assert bright[0] > bright[1] > bright[2] == bright[3] == bright[4]
 
 
+def test_colours_are_those_of_the_colour_map() -> None:
+    depth = np.random.default_rng(0).uniform(0.5, 60.0, (30, 40)).astype(np.float32)
+    shade = ((1 / np.clip(depth, 1.0, 40.0) - 1 / 40.0) / (1 - 1 / 40.0) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(
+        depth_colours(depth, 1.0, 40.0), cv2.applyColorMap(shade, cv2.COLORMAP_MAGMA)[..., ::-1]
+    )
+
+
 def test_the_range_is_the_scenes_and_follows_slowly() -> None:
     rng = np.random.default_rng(0)
     room, street = rng.uniform(1.0, 4.0, (48, 64)).astype(np.float32), rng.uniform(5, 60, (48, 64)).astype(np.float32)

@@ -17,7 +17,7 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.estimator import Estimator
 from featdepth_ros.inference.types import Estimate
-from featdepth_ros.messages.colours import depth_colours
+from featdepth_ros.messages.colours import SceneRange, depth_colours
 from featdepth_ros.recordings import Frame, Recording
 from featdepth_ros.recordings.datasets.pose_files import kitti_text, tum_text
 from featdepth_ros.reporting.tables import write_json
@@ -65,6 +65,7 @@ class InferOutput:
         self._states: Counter[str] = Counter()
         self._last: Estimate | None = None
         self._calibrated = 0
+        self._range = SceneRange()
 
     def __enter__(self) -> InferOutput:
         return self
@@ -91,7 +92,8 @@ class InferOutput:
         depth = estimator.to_delivered(estimate.finite_depth)
         valid = estimator.to_delivered(estimate.valid)
         sigma = _delivered_sigma(estimator, estimate, depth)
-        self._pending.append(self._pool.submit(self._write, frame, depth, valid, sigma, estimate))
+        span = self._range.update(np.clip(depth[::4, ::4], estimate.min_depth, estimate.max_depth))
+        self._pending.append(self._pool.submit(self._write, frame, depth, valid, sigma, span))
         if len(self._pending) > _WAITING:
             self._wait_for_one()
 
@@ -101,16 +103,14 @@ class InferOutput:
         depth: NDArray[np.float32],
         valid: NDArray[np.bool_],
         sigma: NDArray[np.float32] | None,
-        estimate: Estimate,
+        span: tuple[float, float],
     ) -> None:
         np.save(self._folder / "depth" / f"{frame.name}.npy", depth)
         if sigma is not None:
             (self._folder / _SIGMA).mkdir(exist_ok=True)
             np.save(self._folder / _SIGMA / f"{frame.name}.npy", sigma)
         _write_png(self._folder / "valid" / f"{frame.name}.png", valid.astype(np.uint8) * 255)
-        near = max(float(np.percentile(depth[::8, ::8], 2)), estimate.min_depth)
-        far = max(estimate.max_depth, near * 1.01)
-        picture = np.concatenate([frame.image, depth_colours(depth, near, far)], axis=0)
+        picture = np.concatenate([frame.image, depth_colours(depth, *span)], axis=0)
         _write_png(self._folder / "preview" / f"{frame.name}.png", np.ascontiguousarray(picture[:, :, ::-1]))
 
     def _wait_for_one(self) -> None:

@@ -41,6 +41,7 @@ class Topics:
         diagnostics: the node's diagnostics.
         sigma: standard deviations of the node's depth.
         tracks: pictures with the points that its motion and depth rest on.
+        network_depth: depth of the node's network, before the window corrected it.
     """
 
     depth: str | None = None
@@ -52,6 +53,7 @@ class Topics:
     diagnostics: str | None = None
     sigma: str | None = None
     tracks: str | None = None
+    network_depth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     own = f"{_parent(depth, 2)}/image_rect" if depth else None
     sigma = f"{_parent(depth)}/sigma" if depth else None
     tracks = _parent(depth, 2) + _TRACKS if depth else None
+    network = f"{_parent(depth)}/network" if depth else None
     inputs = [n for n in pictures if n != own]
     input_image = given.image or (inputs[0] if len(inputs) == 1 else _raw(inputs))
     diagnostics = [n for n, kind in names.items() if kind == _DIAGNOSTICS]
@@ -145,6 +148,7 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
         diagnostics=diagnostics[0] if diagnostics else None,
         sigma=sigma if sigma in names else None,
         tracks=tracks if tracks in names else None,
+        network_depth=network if network in names else None,
     )
 
 

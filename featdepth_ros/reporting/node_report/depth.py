@@ -105,6 +105,7 @@ class _Reader:
         self._next_map = InOrder(bag, topics.depth, positions)
         self._images = _images_at(bag, topics.image, frames, shown)
         self._tracks = _images_at(bag, topics.tracks, frames, shown)
+        self._networks = _at_frames(bag, topics.network_depth, frames, shown, _map)
         self._sigma_at = _same_stamps(bag, topics.sigma, frames, positions)
         if self._sigma_at and len(self._sigma_at) < len(positions):
             notes.append(f"sigma was recorded of {len(self._sigma_at)} of {len(positions)} frames: shown, not judged")
@@ -114,6 +115,7 @@ class _Reader:
     def pair(self, position: int, next_truth: InOrder, truth_position: int) -> DepthPair:
         """Return one frame and its truth, read when they are asked for: the depth before its sigma."""
         image, tracks = self._images.get(position), self._tracks.get(position)
+        network = self._networks.get(position)
         shape: list[tuple[int, ...]] = []
 
         def depth() -> NDArray[np.float64]:
@@ -132,6 +134,7 @@ class _Reader:
             image=None if image is None else (lambda: image),
             sigma=sigma if position in self._sigma_at else None,
             tracks=None if tracks is None else (lambda: tracks),
+            network=None if network is None else (lambda: network.astype(np.float32)),
         )
 
     def _known(self, read: Callable[[], Any], position: int, what: str) -> NDArray[np.float64]:
@@ -199,7 +202,8 @@ def _images_at(
 def _pictures_without_truth(bag: BagSource, topics: Topics, frames: Stamps, count: int) -> tuple[Picture, ...]:
     positions = chosen_frames(len(frames), count)
     images, tracks = (_images_at(bag, topic, frames, positions) for topic in (topics.image, topics.tracks))
-    depths, sigmas = (_at_frames(bag, topic, frames, positions, _map) for topic in (topics.depth, topics.sigma))
+    of_depth = (topics.depth, topics.sigma, topics.network_depth)
+    depths, sigmas, networks = (_at_frames(bag, topic, frames, positions, _map) for topic in of_depth)
     return tuple(
         Picture(
             _name(frames, at),
@@ -208,6 +212,7 @@ def _pictures_without_truth(bag: BagSource, topics: Topics, frames: Stamps, coun
             images.get(at),
             relative_sigma(sigmas.get(at), depth),
             tracks.get(at),
+            networks.get(at),
         )
         for at, depth in sorted(depths.items())
     )

@@ -44,12 +44,14 @@ class ExtraOutputs:
         self._jpeg = node.create_publisher(CompressedImage, f"{before}image_rect/compressed", qos)
         self._colour = node.create_publisher(Image, f"{before}depth/color", qos)
         self._colour_jpeg = node.create_publisher(CompressedImage, f"{before}depth/color/compressed", qos)
+        self._network = node.create_publisher(Image, f"{before}depth/network", qos)
         self._png = node.create_publisher(CompressedImage, f"{before}depth/image_rect/compressedDepth", qos)
         self._filtered = node.create_publisher(PointCloud2, f"{before}points_filtered", qos)
 
     def destroy(self) -> None:
         """Take the topics down."""
-        for publisher in (self._info, self._jpeg, self._colour, self._colour_jpeg, self._png, self._filtered):
+        pictures = (self._jpeg, self._colour, self._colour_jpeg, self._network, self._png)
+        for publisher in (self._info, *pictures, self._filtered):
             self._node.destroy_publisher(publisher)
 
     def publish(
@@ -72,6 +74,8 @@ class ExtraOutputs:
             self._info.publish(make_info())
         if wanted(self._jpeg):
             self._jpeg.publish(filled(CompressedImage(header=header), jpeg_fields(estimate.image)))
+        if estimate.network_depth is not None and wanted(self._network):
+            self._network.publish(image_message(estimate.network_depth, "32FC1", estimate.stamp_ns, frame_id))
         colour, colour_jpeg = wanted(self._colour), wanted(self._colour_jpeg)
         if colour or colour_jpeg:
             depth = masked_depth(estimate)

@@ -151,6 +151,7 @@ def test_sigma_is_judged_and_shown_with_the_tracks(tmp_path):
     bag = write_recording(tmp_path / "bag", SEEN)
     result = evaluate_recording(bag, RecordingOptions(pictures=3))
     topics = result.topics
+    assert topics.network_depth == "/depth_node/depth/network"
     assert (topics.sigma, topics.tracks) == ("/depth_node/depth/sigma", "/depth_node/tracks")
     assert (topics.image, topics.truth_depth) == ("/camera/image_raw", "/camera/depth/image_rect")
     # Depth is 10 % too far all over, and sigma says 10 %: resampling puts the error on both sides of one sigma.
@@ -161,8 +162,10 @@ def test_sigma_is_judged_and_shown_with_the_tracks(tmp_path):
         share = picture.relative_sigma
         assert np.isnan(share[:2]).all() and np.allclose(share[2:], 0.1 / 1.1, rtol=1e-5)
         assert picture.tracks[0, 0].tolist() == [index, 200, 10]
+        ratio = np.median(picture.network[6]) / np.median(picture.depth[24])
+        assert ratio == pytest.approx(1.5 / SEEN.depth_factor, rel=0.1)
         assert [axes.get_title() for axes in picture.draw("fused depth").axes if axes.get_title()] == [
-            "image", "tracks", "fused depth", "true depth", "relative error", "sigma / depth",
+            "image", "tracks", "network's depth", "fused depth", "true depth", "relative error", "sigma / depth",
         ]  # fmt: skip
 
 
@@ -179,6 +182,7 @@ def test_sigma_and_tracks_without_truth_are_shown(tmp_path):
     result = evaluate_recording(bag, RecordingOptions(pictures=2))
     assert [p.tracks[0, 0, 0] for p in result.pictures] == [0, 11]
     assert all(np.nanmax(p.relative_sigma) < 0.1 and p.truth is None for p in result.pictures)
+    assert all(np.allclose(p.network[1:], 1.5 / SEEN.depth_factor * p.depth[2::2, ::2]) for p in result.pictures)
 
 
 def test_few_pictures_of_many_frames(tmp_path):
