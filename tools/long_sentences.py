@@ -141,7 +141,8 @@ def main() -> int:
     counts: dict[str, int] = {}
     for path in files(given.paths):
         text = path.read_text(encoding="utf-8")
-        place = path.resolve().relative_to(ROOT)
+        place = path.resolve()
+        place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else path
         for line, piece in READERS[path.suffix](text):
             for offset, sentence in sentences(piece):
                 if words_in(sentence) <= given.limit:
