@@ -26,7 +26,8 @@ def byte_array(values: NDArray[np.generic]) -> array[int]:
     0.5 ms for a 1080p picture, where assigning ``bytes`` takes 4 ms and the array itself hundreds.
     """
     data = array("B")
-    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
+    if values.size:  # a view of nothing cannot be cast
+        data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
 
 

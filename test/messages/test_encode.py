@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.encode import depth_fields, image_fields, jpeg_fields, marked_depth
+from featdepth_ros.messages.encode import byte_array, depth_fields, image_fields, jpeg_fields, marked_depth
 from featdepth_ros.messages.images import depth_from_message, rgb_from_message
 from featdepth_ros.messages.point_cloud import POINT_FIELDS, OrganisedCloud
 from featdepth_ros.messages.stamps import header_stamp_ns, stamp_fields, stamp_ns
@@ -157,3 +157,9 @@ def test_both_kinds_of_classes_carry_the_same_content(name: str, fields: dict[st
     # Read again and written again, because the padding that rclpy leaves is rubbish.
     carried = ours.deserialised(theirs.serialised(theirs.message(name, fields)), made.__msgtype__)
     assert ours.serialised(carried) == ours.serialised(made)
+
+
+def test_bytes_of_nothing_are_no_bytes() -> None:
+    """A filtered cloud may have no point left."""
+    assert byte_array(np.zeros((0, 4), np.float32)).tobytes() == b""
+    assert byte_array(np.arange(3, dtype=np.uint16)).tobytes() == b"\x00\x00\x01\x00\x02\x00"
