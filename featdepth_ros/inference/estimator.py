@@ -27,7 +27,7 @@ from featdepth_ros.inference.gates.sight import Sight, SightGate
 from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator, unmeasured
 from featdepth_ros.inference.networks import Networks, networks_of
 from featdepth_ros.inference.rig.given_motion import GivenMotion
-from featdepth_ros.inference.scale import UNSOLVED_SCALE, ScaleEstimator, solved_scale
+from featdepth_ros.inference.scale import ScaleEstimator
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.inference.validity import valid_mask
 from featdepth_ros.inference.window_motion import WindowMotion, fallback_note, make_motion_estimator
@@ -76,10 +76,10 @@ class Estimator:
             raise ConfigError(
                 f"'{self.info.name}' is a depth network of others and knows no motion; set motion to window or auto"
             )
-        if self.config.scale == "factor" and self._networks.gives_inverse_depth:
+        if self.config.scale in ("factor", "camera_height") and self._networks.gives_inverse_depth:
             raise ConfigError(
-                f"'{self.info.name}' gives relative depth, which no fixed factor makes metric; set scale to auto or "
-                "camera_height"
+                f"'{self.info.name}' gives relative depth, whose unit is the window's own: scale '{self.config.scale}' "
+                "cannot make it metric; set scale to auto, or take a network that gives metres"
             )
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
@@ -87,7 +87,6 @@ class Estimator:
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
         self._fusion = DepthFusion(self.config.depth != "network", self._networks.gives_inverse_depth)
-        self._solved_scale = UNSOLVED_SCALE
         self._watch = ConventionWatch() if self._networks.is_foreign else None
         self._depth_range = (self.config.min_depth, self.config.max_depth)
         self._sight = SightGate(self.config.noise_free_camera, round(self.config.max_gap_s * 1e9))
@@ -249,15 +248,9 @@ class Estimator:
         if sight.state is not None:
             state = MotionState.UNAVAILABLE if self.motion_source == "none" else sight.state
             motion = unmeasured(state, max(stamp_ns - last, 0) if last is not None else 0)
-            known = self._scale.state(frame.rectified.camera)
-            scale = self._solved_scale if self._networks.gives_inverse_depth else known
-            return scale, MeasuredMotion(replace(motion, reason=sight.reason))
-        if self._networks.gives_inverse_depth:
-            measured = self._motion.update(frame, UNSOLVED_SCALE)
-            scale = self._solved_scale = solved_scale(measured.window, self._solved_scale)
-        else:
-            scale = self._scale.update(frame.network_depth, frame.rectified.camera)
-            measured = self._motion.update(frame, scale)
+            return self._scale.state(frame.rectified.camera), MeasuredMotion(replace(motion, reason=sight.reason))
+        scale = self._scale.update(frame.network_depth, frame.rectified.camera)
+        measured = self._motion.update(frame, scale)
         reason = absurdity(measured.motion, scale, self.config)
         if not reason or self.motion_source == "given":  # what is given was judged where it was measured
             return scale, measured

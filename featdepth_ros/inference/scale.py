@@ -19,7 +19,6 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.ground import ground_height
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.types import ScaleSource, ScaleState
-from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult
 from featdepth_ros.models.info import ModelInfo
 
 #: Variance of log scale when nothing is known: a factor of e either way.
@@ -32,23 +31,6 @@ ASSUMED_CAMERA_VARIANCE = 0.5**2
 #: Frames of ground heights whose median is the scale, and how many make it trustworthy.
 WINDOW = 30
 ENOUGH = 5
-
-#: Of an inverse depth whose scale and shift the window has still to solve: one unit is worth nothing known.
-UNSOLVED_SCALE = ScaleState("relative", "none", 1.0, RELATIVE_VARIANCE)
-
-
-def solved_scale(window: WindowResult | None, before: ScaleState) -> ScaleState:
-    """Return the scale of depth that the window solved: metric once it has measured the camera's height.
-
-    Args:
-        window: what it gave of a frame whose network gives a relative inverse depth; None: none ran.
-        before: the scale of the frame before, which then stays.
-    """
-    if window is None:
-        return before
-    if window.scale_origin is not ScaleOrigin.ROAD:
-        return UNSOLVED_SCALE
-    return ScaleState("metric", "camera_height", 1.0, window.scale_log_variance)
 
 
 class ScaleEstimator:

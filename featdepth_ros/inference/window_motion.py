@@ -108,7 +108,7 @@ def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel
 def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfig:
     """Return the window's settings under an estimator's configuration; ``inverse`` as `WindowMotion` has it."""
     source = {"camera_height": "camera_height", "relative": "relative"}.get(config.scale, "network")
-    if inverse and source == "network":  # which has no scale to give
+    if inverse:
         source = "relative"
     return WindowConfig(
         prior="scale_and_shift" if inverse else "scale",

@@ -21,7 +21,12 @@ def add_inference_kinds(kinds: Any) -> None:
     """Declare the kinds and their arguments on the verb's subparsers."""
     parsers = {name: kinds.add_parser(name, help=text) for name, text in INFERENCE_KINDS.items()}
     for name, one in parsers.items():
-        one.add_argument("--weights", default="compact", metavar="W", help="file or name (%(default)s)")
+        one.add_argument(
+            "--weights",
+            default="compact",
+            metavar="W",
+            help="file or name; of network and estimator also an architecture, with drawn weights (%(default)s)",
+        )
         one.add_argument("--preset", metavar="NAME", help="of a published .pth")
         one.add_argument("--size", type=image_size, metavar="HxW", help="of the networks' input (as trained)")
         one.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of the networks (%(default)s)")

@@ -25,8 +25,17 @@ _PATIENCE_S = 1800.0
 _NICENESS = 10
 
 
-def build(model: FeatDepthModel, checksum: str, size: tuple[int, int], suffixes: Sequence[str], entry: Path) -> None:
-    """Write the files with these endings for images of ``size`` into ``entry``, whole or not at all.
+def build(
+    model: FeatDepthModel,
+    checksum: str,
+    size: tuple[int, int],
+    suffixes: Sequence[str],
+    entry: Path,
+    beside_others: bool = False,
+) -> None:
+    """Write the files with these endings for images of ``size`` (height, width) into ``entry``, whole or not at all.
+
+    ``beside_others`` leaves the processor to whoever else wants it.
 
     Raises:
         FeatDepthError: it failed, or the folder cannot be written.
@@ -39,7 +48,8 @@ def build(model: FeatDepthModel, checksum: str, size: tuple[int, int], suffixes:
             weights, drafts = Path(folder) / "weights.safetensors", Path(folder) / "entry"
             drafts.mkdir()
             save_model(weights, model)
-            words = [str(weights), str(drafts), f"{size[0]}x{size[1]}", checksum, *suffixes]
+            niceness = str(_NICENESS if beside_others else 0)
+            words = [str(weights), str(drafts), f"{size[0]}x{size[1]}", checksum, niceness, *suffixes]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "featdepth_ros.inference.backends.build", *words]
             done = subprocess.run(
@@ -64,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("size")
     parser.add_argument("checksum")
+    parser.add_argument("niceness", type=int)
     parser.add_argument("suffixes", nargs="+", choices=[".onnx", ".xml"])
     args = parser.parse_args(argv)
-    os.nice(_NICENESS)
+    os.nice(args.niceness)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
     from featdepth_ros.export.export import ExportRequest, facts_of

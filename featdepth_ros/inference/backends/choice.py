@@ -119,7 +119,7 @@ class BackendChoice:
             idle = self._at_work is None or not self._at_work.is_alive()
             if self._seen[size] >= enough and idle:
                 shown = image[:1].detach().clone()
-                self._at_work = threading.Thread(target=self._settle, args=(size, shown), daemon=True)
+                self._at_work = threading.Thread(target=self._settle, args=(size, shown, True), daemon=True)
                 self._at_work.start()
         self.current = self._settled.get(size, self._serving)
         return self.current
@@ -148,21 +148,21 @@ class BackendChoice:
         entry = self._cache.entry(weights_checksum(self._model), self._device, size)
         return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in self._candidates)
 
-    def _settle(self, size: tuple[int, int], image: Tensor) -> None:
+    def _settle(self, size: tuple[int, int], image: Tensor, beside_others: bool = False) -> None:
         try:
-            self._settled[size] = self._fastest(size, image)
+            self._settled[size] = self._fastest(size, image, beside_others)
         except Exception as error:  # noqa: BLE001 - whatever a run time does, PyTorch goes on
             self.note = f"backend '{self._asked}' is not used: {error}"
             _log.warning("%s", self.note)
             self._settled[size] = self._serving
 
-    def _fastest(self, size: tuple[int, int], image: Tensor) -> Backend:
+    def _fastest(self, size: tuple[int, int], image: Tensor, beside_others: bool) -> Backend:
         checksum = weights_checksum(self._model)
         entry = self._cache.entry(checksum, self._device, size)
         candidates = self._known(entry) or self._candidates
         suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
         if not all((entry / f"{STEM}{suffix}").is_file() for suffix in suffixes):
-            build(self._model, checksum, size, suffixes, entry)
+            build(self._model, checksum, size, suffixes, entry, beside_others)
         self._cache.used(entry)
         refusals: list[str] = []
         times: dict[str, tuple[float, Backend]] = {}

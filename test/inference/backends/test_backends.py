@@ -6,11 +6,13 @@ import json
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from featdepth_ros import Estimator
+from featdepth_ros.cli.main import main
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, MissingDependencyError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.backends import build as build_module
@@ -227,6 +229,31 @@ def test_an_export_is_taken_as_weights(name: str, model: FeatDepthModel, cache: 
         load_model(path)
 
 
+@pytest.mark.usefixtures("never_built")
+def test_infer_names_the_back_end_that_computed(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for i, picture in enumerate(pictures()):
+        cv2.imwrite(str(tmp_path / "shots" / f"{i}.png"), picture)
+    depths = {}
+    for backend in ("torch", "openvino"):
+        output = tmp_path / backend
+        words = [
+            "infer",
+            str(tmp_path / "shots"),
+            "--output",
+            str(output),
+            "--input-size",
+            "64x96",
+            "--backend",
+            backend,
+        ]
+        assert main([*words, "--precision", "fp32", "--device", "cpu", "--backend-cache", str(cache.folder)]) == 0
+        assert json.loads((output / "summary.json").read_text())["backend"] == backend
+        depths[backend] = np.load(output / "depth" / "1.npy")
+    np.testing.assert_allclose(depths["openvino"], depths["torch"], rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_published_architecture_runs_on_a_back_end(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model("baseline_r18").eval()

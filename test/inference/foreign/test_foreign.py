@@ -119,21 +119,6 @@ def test_relative_inverse_depth_is_solved_with_the_window(
 
 
 @pytest.mark.slow
-def test_relative_depth_becomes_metric_by_the_height_of_the_camera(
-    depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
-) -> None:
-    path = dress(depth_graph, tmp_path / "other.onnx", Convention("inverse_depth"), model.info, affine=(37.0, 1.5))
-    config = EstimatorConfig(scale="camera_height", camera_height_m=SimulationConfig().driving.height_m)
-    found, _ = estimates(ForeignFile(path, Convention("inverse_depth")), drive, config)
-    assert found[0].scale.kind == "relative" and found[-1].scale.kind == "metric"
-    metric = [i for i, estimate in enumerate(found) if estimate.scale.kind == "metric"]
-    errors = [abs_rel(found[i], drive[i]) for i in metric[-5:]]
-    assert len(metric) >= 8 and np.mean(errors) < 0.25, errors
-    with pytest.raises(ConfigError, match="no fixed factor makes metric"):
-        estimates(ForeignFile(path, Convention("inverse_depth")), [], EstimatorConfig(scale="factor"))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("meant", "said"), [("inverse_depth", "depth"), ("depth", "inverse_depth")])
 def test_a_wrong_convention_is_told_within_20_frames(
     meant: str, said: str, depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
@@ -191,6 +176,10 @@ def test_what_cannot_be_is_refused_in_words(
         load_networks(path, convention="da3-metric")
     with pytest.raises(ConfigError, match="knows no motion"):
         Estimator(ForeignFile(path, Convention("depth")), EstimatorConfig(motion="network"), device="cpu")
+    relative = dress(depth_graph, tmp_path / "relative.onnx", Convention("inverse_depth"), model.info)
+    for scale in ("factor", "camera_height"):
+        with pytest.raises(ConfigError, match="cannot make it metric"):
+            Estimator(ForeignFile(relative, Convention("inverse_depth")), EstimatorConfig(scale=scale), device="cpu")
     with pytest.raises(ConfigError, match="takes 128x416 alone"):
         ForeignFile(path, Convention("depth")).size_for(640, 480, (192, 640))
     with pytest.raises(ConfigError, match="leave out convention"):

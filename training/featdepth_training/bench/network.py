@@ -24,15 +24,13 @@ from featdepth_ros.inference.frame import EncodedFrame, Rectifier
 from featdepth_ros.inference.networks import Networks
 from featdepth_ros.inference.options import DepthChoice, MotionChoice
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.checkpoints import load_model
+from featdepth_training.bench.drawn import model_named, pictures
 from featdepth_training.bench.measure import operations
 from featdepth_training.bench.timing import in_turns, machine
 
 EAGER = "eager fp32"
 #: What the estimator is measured with: where motion comes from, and which depth is given.
 _CHAINS: tuple[tuple[MotionChoice, DepthChoice], ...] = (("window", "fused"), ("network", "network"))
-#: Pictures that follow one another, each moved by this many pixels.
-_PICTURES, _STEP_PX = 8, 4
 
 
 def eager_step(model: FeatDepthModel, images: Sequence[Tensor]) -> Callable[[int], Any]:
@@ -61,18 +59,6 @@ def eager_step(model: FeatDepthModel, images: Sequence[Tensor]) -> Callable[[int
     return step
 
 
-def pictures(size: tuple[int, int], seed: int = 0) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Drawn textures that move sideways, (H, W, 3) uint8."""
-    height, width = size
-    generator = torch.Generator().manual_seed(seed)
-    texture = torch.zeros(1, 3, height, width + _PICTURES * _STEP_PX)
-    for octave in (3, 4, 5, 6):
-        noise = torch.rand(1, 3, max(height >> octave, 2), max(texture.shape[-1] >> octave, 2), generator=generator)
-        texture += F.interpolate(noise, texture.shape[-2:], mode="bicubic", align_corners=False) / 4
-    whole = (texture.clamp(0, 1)[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
-    return [np.ascontiguousarray(whole[:, i * _STEP_PX : i * _STEP_PX + width]) for i in range(_PICTURES)]
-
-
 def variants(device: torch.device, precisions: Sequence[str], backends: Sequence[str]) -> list[tuple[str, str]]:
     """(back end, precision) of all that can run here; ``backends`` empty: all that are installed."""
     return [
@@ -98,7 +84,7 @@ def bench_network(
     """Time depth and motion of a frame on every back end that is installed, in turns, beside eager PyTorch.
 
     Args:
-        weights: file or name, see `load_model`.
+        weights: file or name, see `model_named`.
         size: (height, width) in pixels; None: as trained.
         threads: of the networks.
         rounds: timed frames of each.
@@ -115,10 +101,10 @@ def bench_network(
         FeatDepthError: no such weights or device.
     """
     torch.set_num_threads(threads)
-    model, place = load_model(weights, preset=preset), resolve_device(device)
+    model, place = model_named(weights, preset), resolve_device(device)
     size = size or model.info.input_size
     images = [torch.from_numpy(p).permute(2, 0, 1)[None].float().to(place) / 255 for p in pictures(size)]
-    eager = eager_step(load_model(weights, preset=preset, device=place), images)
+    eager = eager_step(model_named(weights, preset).to(place), images)
     calls: dict[str, Callable[[int], Any]] = {EAGER: _finished(eager, place)}
     used: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +197,7 @@ def bench_estimator(
     from featdepth_ros.simulation import Simulation, SimulationConfig, default_camera
 
     torch.set_num_threads(threads)
-    model, place = load_model(weights, preset=preset), resolve_device(device)
+    model, place = model_named(weights, preset), resolve_device(device)
     resolved = resolve_precision(precision, place, model.info.architecture)
     say("rendering")
     camera = default_camera(image_size[1], image_size[0])

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featdepth_ros.cli.support.arguments import image_size
 from featdepth_ros.device import resolve_device
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.build import build_model
-from featdepth_ros.models.checkpoints import load_model
 from featdepth_ros.reporting.tables import write_json
-from featdepth_training.bench.network import pictures
+from featdepth_training.bench.drawn import model_named, pictures
 
 #: Architectures with drawn weights, beside the compact model that ships.
 ARCHITECTURES = ("mono_fm_r18", "mono_fm_r50")
-SEED = 0
 
 
 def precisions_of(device: torch.device) -> tuple[str, ...]:
@@ -47,7 +44,7 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in ("compact", *ARCHITECTURES):
-        model = _model(name, torch.cat((earlier, later)))
+        model = model_named(name)
         expected = _outputs(model, earlier, later)
         model = model.to(device)
         found[name] = {}
@@ -57,28 +54,6 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
             found[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
             say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in found[name][precision].items()))
     return found
-
-
-def _model(name: str, images: Tensor) -> FeatDepthModel:
-    if name == "compact":
-        return load_model(name)
-    torch.manual_seed(SEED)
-    model = build_model(name)
-    _settle_norms(model, images)
-    return model.eval()
-
-
-@torch.no_grad()
-def _settle_norms(model: FeatDepthModel, images: Tensor) -> None:
-    """Let batch norms see what drawn weights make of the images; unused ones hold no activations together."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean of what was seen
-    model.train()
-    model.depth(images)
-    model.pose(images[:1].repeat(2, 1, 1, 1), images)
-    model.features(images)
 
 
 @contextlib.contextmanager
