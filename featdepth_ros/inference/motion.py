@@ -186,4 +186,4 @@ def network_motion(T_later_earlier: NDArray[np.float64], dt_ns: int, scale: Scal
     variance_m = (_NETWORK_SHARE * distance) ** 2 + _NETWORK_FLOOR_M**2 + scale.variance * distance**2
     variance_rad = (_NETWORK_SHARE * angle) ** 2 + _NETWORK_FLOOR_RAD**2
     covariance = np.diag(se3_numpy.twist_from([variance_m] * 3, [variance_rad] * 3))
-    return Motion(MotionState.TRACKED, T_previous_current, dt_ns, covariance)
+    return Motion(MotionState.TRACKED, T_previous_current, dt_ns, covariance, scale_log_variance=scale.variance)

@@ -7,6 +7,7 @@ it back to the origin.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,24 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.types import Estimate, MotionState
+from featdepth_ros.inference.types import Estimate, Motion, MotionState
 
 Matrix = NDArray[np.float64]
 
 #: Variance put on a twist component about which nothing is known, (m/s)^2 and (rad/s)^2. Large, yet finite: filters
 #: such as robot_localization reject infinities and take zeros as certainty.
 UNKNOWN_VARIANCE = 1e4
+#: Least variance of a pose, m^2 and rad^2: it is never zero.
+LEAST_VARIANCE = 1e-9
+
+#: How errors of motions hang together, measured on rendered drives and KITTI (docs/results.md). Seconds over which the
+#: common scale is forgotten: a network is wrong by another factor in the next place.
+SCALE_SECONDS = 100.0
+#: Share of the variance of a motion (the scale apart) that is the same in every motion: residual distortion, and points
+#: that are seen for long, turn each of them the same way.
+COMMON_SHARE = 0.03
+#: Standard deviation of the direction of the camera's axes, radians: mounting, and the principal point.
+AXES_RAD = 0.005
 
 
 @dataclass(frozen=True)
@@ -65,13 +77,14 @@ class Odometry:
         self._T_base_camera = np.eye(4) if T_base_camera is None else np.asarray(T_base_camera, dtype=np.float64)
         self._T_camera_base = se3.inverse(self._T_base_camera)
         self._adjoint = se3.adjoint(self._T_base_camera)
+        self._uncertainty = PoseUncertainty(self._adjoint)
         self._start = se3.T_BODY_OPTICAL if T_base_camera is None else np.eye(4)
         self.reset()
 
     def reset(self) -> None:
         """Put the base back to the origin of `odom`, with no uncertainty beyond a floor."""
         self._T_odom_base = self._start.copy()
-        self._covariance = np.eye(6) * 1e-9
+        self._uncertainty.reset()
 
     def update(self, estimate: Estimate) -> OdometryState:
         """Append the motion of one frame.
@@ -81,7 +94,6 @@ class Odometry:
         """
         motion = estimate.motion
         known = motion.state in (MotionState.TRACKED, MotionState.STANDING) and motion.dt_ns > 0
-        covariance = self._adjoint @ motion.covariance @ self._adjoint.T
         linear = angular = np.zeros(3)
         twist_covariance = np.eye(6) * UNKNOWN_VARIANCE
         if known:
@@ -90,24 +102,117 @@ class Odometry:
             # The logarithm of SE(3): a car in a steady curve reports its speed along the arc, not along the chord.
             twist = se3.log(step) / seconds
             linear, angular = twist[se3.TRANSLATION], twist[se3.ROTATION]
-            twist_covariance = covariance / seconds**2
-            self._append(step, covariance)
+            twist_covariance = self._adjoint @ motion.covariance @ self._adjoint.T / seconds**2
+            self._append(step, motion)
         elif motion.state is not MotionState.FIRST:
-            self._append(np.eye(4), covariance)
+            self._append(np.eye(4), motion)
         return OdometryState(
             stamp_ns=estimate.stamp_ns,
             T_odom_base=self._T_odom_base.copy(),
             linear=linear,
             angular=angular,
-            pose_covariance=self._covariance.copy(),
+            pose_covariance=self._uncertainty.covariance,
             twist_covariance=twist_covariance,
         )
 
-    def _append(self, step: Matrix, covariance: Matrix) -> None:
-        rotation = self._T_odom_base[:3, :3]
-        # An error of the heading so far turns the step that is appended: it moves the end of the path sideways.
-        lever = np.eye(6)
-        lever[se3.TRANSLATION, se3.ROTATION] = -se3.hat(rotation @ step[:3, 3])
-        turn = se3.adjoint(se3.make(rotation, np.zeros(3)))
-        self._covariance = lever @ self._covariance @ lever.T + turn @ covariance @ turn.T
+    def _append(self, step: Matrix, motion: Motion) -> None:
+        self._uncertainty.append(self._T_odom_base[:3, :3], step, motion)
         self._T_odom_base = se3.orthonormalised(self._T_odom_base @ step)
+
+
+#: Places in the state of `PoseUncertainty`.
+_POSE, _SCALE, _COMMON, _AXES, _SIZE = slice(0, 6), 6, slice(7, 13), slice(13, 16), 16
+
+
+class PoseUncertainty:
+    """Covariance of a pose that motions add up to, to first order.
+
+    Errors of successive motions are alike: one scale multiplies all of them, the axes of the camera are off by one
+    angle, and a share of what remains turns every motion the same way. So they add up, where independent ones would
+    average out. The state is augmented by what they have in common (Bar-Shalom, Li and Kirubarajan, Estimation with
+    Applications to Tracking and Navigation, 2001, chapter 8): the error of the pose, that of the log scale, six
+    standardised errors of motion, and three angles of the axes.
+
+    Args:
+        adjoint: (6, 6) that takes a twist in the camera's axes to the base's.
+    """
+
+    def __init__(self, adjoint: Matrix) -> None:
+        self._adjoint = adjoint
+        self.reset()
+
+    def reset(self) -> None:
+        """The pose is known again; what motions have in common is not."""
+        self._P = np.zeros((_SIZE, _SIZE))
+        self._P[_POSE, _POSE] = np.eye(6) * LEAST_VARIANCE
+        self._P[_COMMON, _COMMON] = np.eye(6)
+        self._P[_AXES, _AXES] = np.eye(3) * AXES_RAD**2
+
+    @property
+    def covariance(self) -> Matrix:
+        """(6, 6) of (x y z, rotation about the fixed x y z axes of `odom`)."""
+        return np.array(self._P[_POSE, _POSE])
+
+    def append(self, rotation: Matrix, step: Matrix, motion: Motion) -> None:
+        """Let the pose move on.
+
+        Args:
+            rotation: (3, 3) of the pose so far.
+            step: (4, 4) motion of the base that is appended.
+            motion: of the camera, of which ``step`` was made.
+        """
+        turn = se3.adjoint(se3.make(rotation, np.zeros(3)))
+        to_odom = turn @ self._adjoint
+        F, Q = np.eye(_SIZE), np.zeros((_SIZE, _SIZE))
+        # An error of the heading so far turns the step that is appended: it moves the end of the path sideways.
+        F[se3.TRANSLATION, se3.ROTATION] = -se3.hat(rotation @ step[:3, 3])
+        own = motion.covariance
+        if motion.state is MotionState.TRACKED:
+            self._follow_scale(motion.scale_log_variance, motion.dt_ns * 1e-9)
+            along, own = _without_scale(motion)
+            F[_POSE, _SCALE] = to_odom @ along
+            F[_POSE, _COMMON] = math.sqrt(COMMON_SHARE) * to_odom @ _root(own)
+            own = (1 - COMMON_SHARE) * own
+            F[_POSE, _AXES] = to_odom @ _turned_axes(motion.T_previous_current)
+        Q[_POSE, _POSE] = to_odom @ own @ to_odom.T
+        self._P = F @ self._P @ F.T + Q
+
+    def _follow_scale(self, variance: float, seconds: float) -> None:
+        """Give the error of the log scale the variance that it has now.
+
+        Less than before: it was measured, and the error of a filter's answer has the new variance in common with the
+        earlier error. More: it has wandered. Beside that it forgets.
+        """
+        before = float(self._P[_SCALE, _SCALE])
+        kept = min(1.0, variance / before) if before > 0 else 0.0
+        kept *= math.exp(-seconds / SCALE_SECONDS)
+        self._P[_SCALE, :] *= kept
+        self._P[:, _SCALE] *= kept
+        self._P[_SCALE, _SCALE] = variance
+
+
+def _without_scale(motion: Motion) -> tuple[Matrix, Matrix]:
+    """Return how an error of the log scale moves the camera, (6,), and the covariance (6, 6) of all other errors."""
+    along = np.zeros(6)
+    along[se3.TRANSLATION] = motion.T_previous_current[:3, 3]
+    variance = motion.scale_log_variance
+    if variance <= 0:
+        return along, motion.covariance
+    # No more than the covariance holds: the rest must stay one.
+    most = 1.0 / max(float(along @ np.linalg.solve(motion.covariance, along)), 1e-12)
+    held = min(variance, 0.999 * most)
+    return along * math.sqrt(held / variance), motion.covariance - held * np.outer(along, along)
+
+
+def _root(covariance: Matrix) -> Matrix:
+    """Return the symmetric square root of a covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def _turned_axes(motion: Matrix) -> Matrix:
+    """Return (6, 3): how a small turn of the camera's axes on the base changes the motion (4, 4) that it measured."""
+    change = np.zeros((6, 3))
+    change[se3.TRANSLATION] = -se3.hat(motion[:3, 3])
+    change[se3.ROTATION] = -se3.hat(se3.vector_from_rotation(motion[:3, :3]))
+    return change

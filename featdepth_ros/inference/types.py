@@ -63,6 +63,8 @@ class Motion:
         covariance: (6, 6) of (x y z, rotation about x y z) in the previous camera's frame; m^2 and rad^2. Never zero.
         reason: why no motion is claimed, in words, where something is wrong; else empty.
         refused: a motion was measured and is not believed, because the vehicle cannot move so fast.
+        scale_log_variance: variance of the natural logarithm of the scale that ``T_previous_current`` has in common
+            with the motions before; ``covariance`` holds it. 0: no such part.
     """
 
     state: MotionState
@@ -71,6 +73,7 @@ class Motion:
     covariance: NDArray[np.float64]
     reason: str = ""
     refused: bool = False
+    scale_log_variance: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class WindowMotion(PairedMotion):
             return MeasuredMotion(unmeasured(MotionState.FIRST, dt_ns), window=result)
         if result.state is WindowState.LOST:
             return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns), window=result)
-        motion = Motion(MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance)
+        common = scale.variance if result.state is WindowState.NETWORK else result.scale_log_variance
+        motion = Motion(MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance, common)
         return MeasuredMotion(motion, earlier, result)
 
     def _step(self, frame: EncodedFrame, scale: ScaleState, earlier: EncodedFrame | None) -> WindowResult:

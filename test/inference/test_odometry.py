@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,17 +10,28 @@ import pytest
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.inference.odometry import Odometry
+from featdepth_ros.inference.odometry import AXES_RAD, COMMON_SHARE, SCALE_SECONDS, Odometry
 from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
 
 SECOND_NS = 1_000_000_000
 
 
-def estimate(state: MotionState, motion: np.ndarray, dt_ns: int = SECOND_NS, stamp_ns: int = 0) -> Estimate:
-    """An estimate that carries a motion; the maps do not matter here."""
+def estimate(
+    state: MotionState,
+    motion: np.ndarray,
+    dt_ns: int = SECOND_NS,
+    covariance: np.ndarray | None = None,
+    scale: float = 0.0,
+) -> Estimate:
+    """An estimate that carries a motion; the maps do not matter here.
+
+    ``covariance`` is that of the motion without its common log scale, whose variance is ``scale``.
+    """
     blank = np.ones((2, 2), dtype=np.float32)
+    along = np.concatenate([motion[:3, 3], np.zeros(3)])
+    covariance = (np.eye(6) * 1e-4 if covariance is None else covariance) + scale * np.outer(along, along)
     return Estimate(
-        stamp_ns=stamp_ns,
+        stamp_ns=0,
         image=np.zeros((2, 2, 3), dtype=np.uint8),
         camera=None,
         depth=blank,
@@ -28,7 +40,7 @@ def estimate(state: MotionState, motion: np.ndarray, dt_ns: int = SECOND_NS, sta
         min_depth=0.1,
         max_depth=80.0,
         sigma=None,
-        motion=Motion(state, motion, dt_ns, np.eye(6) * 1e-4),
+        motion=Motion(state, motion, dt_ns, covariance, scale),
         scale=ScaleState("metric", "model", 1.0, 0.0),
     )
 
@@ -119,28 +131,79 @@ def spread(errors: list[np.ndarray], promised: np.ndarray) -> np.ndarray:
 
 
 def test_covariances_are_those_of_many_perturbed_drives() -> None:
-    """Monte Carlo. A turn of the camera swings the base, which is far away; an early turn swings all that follows."""
+    """Monte Carlo. A turn of the camera swings the base, which is far away; an early turn swings all that follows.
+
+    Scale, axes and a share of each motion's error are the same all along a drive; the scale is measured on the way.
+    """
     T_base_camera = se3.T_BODY_OPTICAL.copy()
     T_base_camera[:3, 3] = (2.0, 0.5, 1.5)
-    motions, covariances = random_motions(4)
+    motions, covariances = random_motions(6)
+    scales = [0.04**2, 0.04**2, 0.04**2, 0.03**2, 0.02**2, 0.02**2, 0.02**2]
+    given = [
+        estimate(MotionState.TRACKED, motion, SECOND_NS // 2, covariance=covariance, scale=scale)
+        for motion, covariance, scale in zip(motions, covariances, scales, strict=True)
+    ]
     still = Odometry(T_base_camera)
-    for motion, covariance in zip(motions, covariances, strict=True):
-        given = estimate(MotionState.TRACKED, motion, SECOND_NS // 2)
-        true = still.update(replace(given, motion=replace(given.motion, covariance=covariance)))
+    for frame in given:
+        true = still.update(frame)
     poses, twists = [], []
     random = np.random.default_rng(6)
-    roots = [np.linalg.cholesky(covariance) for covariance in covariances]
-    for _ in range(1000):
+    for _ in range(800):
         odometry = Odometry(T_base_camera)
-        for motion, root in zip(motions, roots, strict=True):
-            wrong = perturbed(motion, root @ random.standard_normal(6))
-            state = odometry.update(estimate(MotionState.TRACKED, wrong, SECOND_NS // 2))
+        for frame in disturbed(given, random):
+            state = odometry.update(frame)
         turned = se3.vector_from_rotation(state.T_odom_base[:3, :3] @ true.T_odom_base[:3, :3].T)
         poses.append(np.concatenate([state.T_odom_base[:3, 3] - true.T_odom_base[:3, 3], turned]))
         twists.append(np.concatenate([state.linear - true.linear, state.angular - true.angular]))
-    for errors, promised in ((poses, true.pose_covariance), (twists, true.twist_covariance)):
-        found = spread(errors, promised)
-        assert 0.7 < found.min() and found.max() < 1.4, found
+    found = spread(poses, true.pose_covariance)
+    assert 0.7 < found.min() and found.max() < 1.4, found
+    found = spread(twists, true.twist_covariance)
+    assert 0.7 < found.min() and found.max() < 1.4, found
+    # Without what motions have in common, the same poses are further off than told.
+    alone = Odometry(T_base_camera)
+    for frame in given:
+        told = alone.update(replace(frame, motion=replace(frame.motion, scale_log_variance=0.0)))
+    assert spread(poses, told.pose_covariance).max() > 1.6
+
+
+def disturbed(frames: list[Estimate], random: np.random.Generator) -> list[Estimate]:
+    """A drive with errors as they are: one scale, one error of the axes, and of the rest a share in common."""
+    axes = se3.make(se3.rotation_from_vector(AXES_RAD * random.standard_normal(3)), np.zeros(3))
+    common, scale, before = random.standard_normal(6), 0.0, 0.0
+    result = []
+    for frame in frames:
+        motion = frame.motion
+        variance, kept = motion.scale_log_variance, math.exp(-0.5 / SCALE_SECONDS)
+        kept *= min(1.0, variance / before) if before else 0.0
+        scale = kept * scale + math.sqrt(variance - kept**2 * before) * random.standard_normal()
+        before = variance
+        along = np.concatenate([motion.T_previous_current[:3, 3], np.zeros(3)])
+        own = motion.covariance - variance * np.outer(along, along)
+        values, vectors = np.linalg.eigh(own)
+        root = (vectors * np.sqrt(values)) @ vectors.T
+        drawn = math.sqrt(COMMON_SHARE) * common + math.sqrt(1 - COMMON_SHARE) * random.standard_normal(6)
+        turned = se3.inverse(axes) @ motion.T_previous_current @ axes
+        wrong = perturbed(turned, scale * along + root @ drawn)
+        result.append(replace(frame, motion=replace(motion, T_previous_current=wrong)))
+    return result
+
+
+def test_a_scale_in_common_adds_up_and_a_measured_one_no_more() -> None:
+    """Ten metres with a scale known to 20 % are known to 2 m; metres after the scale was measured hardly add to it."""
+    odometry = Odometry(np.eye(4))
+    frames = [estimate(MotionState.TRACKED, forward_m(1.0), SECOND_NS // 10, 1e-6 * np.eye(6), 0.2**2)] * 10
+    frames += [estimate(MotionState.TRACKED, forward_m(1.0), SECOND_NS // 10, 1e-6 * np.eye(6), 0.01**2)] * 10
+    deviations = [math.sqrt(odometry.update(frame).pose_covariance[2, 2]) for frame in frames]
+    assert deviations[9] == pytest.approx(2.0, rel=0.02)
+    assert deviations[19] == pytest.approx(2.0, rel=0.06)
+
+
+def test_axes_that_are_off_lead_to_one_side() -> None:
+    odometry = Odometry(np.eye(4))
+    for _ in range(100):
+        state = odometry.update(estimate(MotionState.TRACKED, forward_m(1.0), SECOND_NS // 10, 1e-9 * np.eye(6)))
+    assert math.sqrt(state.pose_covariance[0, 0]) == pytest.approx(100 * AXES_RAD, rel=0.1)
+    assert math.sqrt(state.pose_covariance[2, 2]) < 0.1 * 100 * AXES_RAD
 
 
 def test_reset_goes_back_to_the_origin() -> None:
