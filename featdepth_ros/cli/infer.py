@@ -41,6 +41,15 @@ _METAVARS = {
     "convention": "NAME|FILE",
     "backend_cache": "DIR",
     "backend_cache_mb": "MB",
+    "speed_topic": "T",
+    "imu_topic": "T",
+}
+
+#: What depth is in, by kind of scale.
+_UNITS = {
+    "metric": "m",
+    "metric_unverified": "m (unverified: give --camera-height with --scale camera_height, or --speed-topic)",
+    "relative": "model units (the scale is relative)",
 }
 
 EXAMPLE = "  featdepth infer drive.mp4 --output out --camera 718.9,718.9,607.2,185.2"
@@ -63,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input-size", type=image_size, metavar="HxW", help="size the networks run at (default: as trained)"
     )
-    for option in options(*_ESTIMATOR_FLAGS):
+    for option in options(*_ESTIMATOR_FLAGS, "speed_topic", "imu_topic"):
         _add_flag(parser, option)
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--json", metavar="FILE", help="write the summary there too")
@@ -102,9 +111,11 @@ def _reader(option: Option) -> Callable[[str], float]:
 def _config(args: argparse.Namespace) -> EstimatorConfig:
     from featdepth_ros.errors import ConfigError
     from featdepth_ros.inference.config import EstimatorConfig
+    from featdepth_ros.inference.sensing.sensors import scale_with_sensors
 
     given = {name: getattr(args, name) for name in ("precision", *_BACKEND_FLAGS, *_ESTIMATOR_FLAGS)}
     try:
+        given["scale"] = scale_with_sensors(args.scale, args.speed_topic)
         return EstimatorConfig(output_size="network", input_size=args.input_size, **given)
     except ConfigError as error:
         args.wrong_usage(str(error))
@@ -115,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     from featdepth_ros import resources
     from featdepth_ros.cli.support.infer_output import InferOutput
+    from featdepth_ros.cli.support.infer_sensors import add_sensors
     from featdepth_ros.cli.support.read_ahead import read_ahead
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.inference.backends.loading import load_networks
@@ -130,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_networks(weights, args.preset or None, args.convention)
     single_threaded_linear_algebra()
     estimator = Estimator(model, config, device=args.device)
+    add_sensors(estimator, recording, args.speed_topic, args.imu_topic)
     with InferOutput(Path(args.output), overwrite=args.overwrite) as output:
         start = time.perf_counter()
         for number, frame in enumerate(progress(read_ahead(recording), "infer", len(recording))):
@@ -148,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
         summary = output.summary(estimator, recording, seconds=seconds, weights=str(weights), source=args.input)
     if args.json:
         write_json(args.json, summary)
-    unit = "m" if summary["scale_kind"] == "metric" else "model units (the scale is relative)"
+    unit = _UNITS[summary["scale_kind"]]
     print(
         f"{summary['frames']} frames at {summary['fps']:.1f} frames/s on {summary['device']} ({summary['precision']}), "
         f"depth in {unit}; {len(recording.skipped)} broken frames skipped; results in {args.output}"

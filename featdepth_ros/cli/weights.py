@@ -97,9 +97,21 @@ def _figures(weights: WeightsFile, model: FeatDepthModel) -> dict[str, Any]:
         "focal": None if info.focal is None else list(info.focal),
         "scale_kind": info.scale_kind,
         "scale_factor": info.scale_factor,
+        "metric_height_m": info.metric_height_m or None,
+        "metric_place": info.metric_place or None,
+        "scale_sigma": info.scale_sigma,
         "licence": info.licence,
         "training": info.training,
     }
+
+
+def _where_metres_hold(figures: dict[str, Any]) -> str:
+    if figures["metric_height_m"] is None:
+        return "not told; they are unverified everywhere"
+    return (
+        f"{figures['metric_place']}, camera {figures['metric_height_m']:g} m above the ground, to "
+        f"{100 * figures['scale_sigma']:.0f} %; unverified elsewhere"
+    )
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -118,6 +130,7 @@ def _print(figures: dict[str, Any]) -> None:
         "  together": f"{figures['parameters_total']:,} parameters",
         "depth range": f"{figures['min_depth']:g} to {figures['max_depth']:g} network units",
         "scale": f"metric, {figures['scale_factor']:g} m a unit" if metric else "relative",
+        **({"metres hold": _where_metres_hold(figures)} if metric else {}),
         "input": f"{width}x{height} pixels, pose {pose_width}x{pose_height}",
         "training focal": "unknown" if focal is None else f"{focal[0]:.4f} of the width, {focal[1]:.4f} of the height",
         "licence": figures["licence"],

@@ -31,7 +31,8 @@ class EstimatorConfig:
         backend_cache: folder of the files that back ends are built into; empty: `backends.cache.default_folder`.
         backend_cache_mb: its largest size, megabytes.
         min_depth, max_depth: metres (model units while relative); outside this range depth is reported, not valid.
-        scale: ``auto`` (what the weights say), ``relative``, ``factor``, ``camera_height``.
+        scale: ``auto`` (what the weights say), ``relative``, ``factor``, ``camera_height``, ``speed`` (of
+            the robot, see `inference.sensing`; needs the window).
         scale_factor: metres per network unit, for ``factor``.
         camera_height_m: height of the camera above the ground, metres, for ``camera_height``.
         focal_compensation: correct for a focal length other than the training camera's.
@@ -81,6 +82,11 @@ class EstimatorConfig:
         if self.depth == "fused" and self.motion == "network":
             raise ConfigError(
                 "depth 'fused' needs the points of the window, and motion is 'network'; set motion to 'window'"
+            )
+        if self.scale == "speed" and (self.motion == "network" or not self.estimate_motion):
+            raise ConfigError(
+                "scale 'speed' compares the robot's speed with the window's motion; set motion to 'window' or 'auto', "
+                "and estimate_motion to true"
             )
         if not self.min_depth < self.max_depth:
             raise ConfigError(f"depth range is {self.min_depth} to {self.max_depth}; expected min_depth < max_depth")

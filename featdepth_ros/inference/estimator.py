@@ -28,6 +28,7 @@ from featdepth_ros.inference.motion import MeasuredMotion, MotionEstimator, unme
 from featdepth_ros.inference.networks import Networks, networks_of
 from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.scale import ScaleEstimator
+from featdepth_ros.inference.sensing.sensors import MotionSensors
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.inference.validity import valid_mask
 from featdepth_ros.inference.window_motion import WindowMotion, fallback_note, make_motion_estimator
@@ -49,6 +50,7 @@ class Estimator:
 
     Attributes:
         notes: what a user should know of how this estimator runs, such as a package that is missing.
+        sensors: what else measures motion; whoever has readings sets them and adds readings before the frames.
 
     Raises:
         FeatDepthError: the model has no depth net.
@@ -83,7 +85,8 @@ class Estimator:
             )
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
-        self._motion = motion or make_motion_estimator(self._networks, self._scale, self.config)
+        self.sensors = MotionSensors()
+        self._motion = motion or make_motion_estimator(self._networks, self._scale, self.config, self.sensors)
         note = fallback_note(self.config)
         self.notes: tuple[str, ...] = (note,) if note else ()
         self._fusion = DepthFusion(self.config.depth != "network", self._networks.gives_inverse_depth)
@@ -199,6 +202,7 @@ class Estimator:
             sight = self._sight.look(frame.rectified)
         with stages.timed("motion"):
             scale, measured = self._move(frame, sight)
+        self._scale.observe_points(frame, measured.window)
         if self._watch is not None and not self._watch.message:
             self._watch.look(frame.host_depth, measured.window)
             self.notes = (*self.notes, *filter(None, [self._watch.message]))

@@ -29,6 +29,7 @@ class RectifiedViews:
     Attributes:
         size: (height, width) in pixels of the networks' input.
         network: rectifies to that size.
+        rotation: (3, 3), takes the camera's axes to those of the rectified views.
 
     Raises:
         CalibrationError: the calibration is for images of another size.
@@ -42,6 +43,7 @@ class RectifiedViews:
         device: torch.device,
     ) -> None:
         self.size = size
+        self.rotation = np.eye(3) if camera is None else camera.R
         self.network = Rectification(camera, delivered_size, size, device)
         self._source = (camera, delivered_size, (delivered_size[1], delivered_size[0]), device)
 

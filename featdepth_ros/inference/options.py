@@ -13,7 +13,7 @@ Value = bool | int | float | str | list[str]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 BackendChoice = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
 OutputSize = Literal["network", "input"]
-ScaleChoice = Literal["auto", "relative", "factor", "camera_height"]
+ScaleChoice = Literal["auto", "relative", "factor", "camera_height", "speed"]
 MotionChoice = Literal["auto", "network", "window"]
 DepthChoice = Literal["auto", "network", "fused"]
 
@@ -166,8 +166,9 @@ _OPTIONS = (
     Option(
         "scale",
         "auto",
-        "How network units become metres: as the weights say, never, by scale_factor or by camera_height_m.",
-        "A single camera cannot see scale; while it is relative diagnostics warn.",
+        "How network units become metres. auto: as the weights say, or by the speed where speed_topic is given; "
+        "relative: never; factor: by scale_factor; camera_height: by camera_height_m; speed: by speed_topic.",
+        "A single camera cannot see scale: until you answer how high it is or how fast it goes, metres are unverified.",
         choices=get_args(ScaleChoice),
     ),
     Option(
@@ -185,6 +186,19 @@ _OPTIONS = (
         "Measure it; an error of 10 % is 10 % in every distance.",
         low=0.01,
         high=100.0,
+    ),
+    Option(
+        "speed_topic",
+        "",
+        "Topic of the robot's twist, nav_msgs/Odometry or geometry_msgs/TwistStamped; empty: none. It gives the scale.",
+        "Wheels know metres, which a single camera does not.",
+    ),
+    Option(
+        "imu_topic",
+        "",
+        "Topic of a gyroscope, sensor_msgs/Imu, linked to the camera on /tf_static; empty: none. It helps the window "
+        "find the rotation.",
+        "For quick turns and pictures with little in them; its bias is learnt.",
     ),
     Option(
         "focal_compensation",

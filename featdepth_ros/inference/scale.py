@@ -1,9 +1,18 @@
 """How network units become metres, and what the answer is worth.
 
-The scale is a state with a source: none (relative), the model itself, a fixed factor, or the camera's height above
-the ground. A focal length other than the training camera's is compensated: depth and whatever is measured in it are
-multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the live camera where the model can
+The scale is a state with a source: none (relative), the model itself, a fixed factor, the camera's height above
+the ground, or the robot's speed. A focal length other than the training camera's is compensated: depth and whatever is
+measured in it are multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the live camera where the model can
 (`CompactModel.motion_from_features`), else converted (`geometry.se3.refocused_motion`).
+
+The rule of its kind:
+
+- ``metric``: a question about this very camera was answered. The user gave a factor; or gave the camera's height, and
+  the ground was found; or the robot's speed was measured beside the camera's motion.
+- ``metric_unverified``: the weights were trained in metres, and nobody has checked them here. The network cannot: it
+  shows a road at the height it was trained at, whatever the height. Its variance is that of places like its training
+  while the ground is seen at that height through about that focal length, and a wide one elsewhere.
+- ``relative``: neither.
 """
 
 from __future__ import annotations
@@ -18,19 +27,27 @@ from torch import Tensor
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.ground import ground_height
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.frame import EncodedFrame
 from featdepth_ros.inference.types import ScaleSource, ScaleState
+from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult, WindowState
 from featdepth_ros.models.info import ModelInfo
 
 #: Variance of log scale when nothing is known: a factor of e either way.
 RELATIVE_VARIANCE = 1.0
-#: Of a model that calls itself metric, on a calibrated camera: 10 %...
-MODEL_VARIANCE = 0.1**2
-#: ...and on a camera whose calibration is unknown, so that the training camera's is assumed: 50 %.
+#: Of a model in metres at a place that is not like its training. `compact-nc` sees a kitchen half as far again as it
+#: is, TUM's office by 0.36 in the logarithm (docs/results.md).
+STRANGE_VARIANCE = 0.5**2
+#: What a camera adds whose calibration is unknown, so that the training camera's is assumed.
 ASSUMED_CAMERA_VARIANCE = 0.5**2
 
 #: Frames of ground heights whose median is the scale, and how many make it trustworthy.
 WINDOW = 30
 ENOUGH = 5
+#: A place is like the training while the ground is seen within this of the height there (logarithm), in half of the
+#: frames that are looked at, which are every so many; and the focal length differs by no more than this factor.
+LIKE_HEIGHT, LIKE_FOCAL, LOOKED_AT = 0.2, 2.0, 5
+#: Points of the window that tell the scale of the network's depth, in one frame.
+FEWEST_POINTS = 20
 
 
 class ScaleEstimator:
@@ -45,10 +62,15 @@ class ScaleEstimator:
         self._info = info
         self._config = config
         self._log_heights: deque[float] = deque(maxlen=WINDOW)
+        self._log_factors: deque[float] = deque(maxlen=WINDOW)
+        self._as_trained: deque[bool] = deque(maxlen=WINDOW)
+        self._frames = 0
 
     def reset(self) -> None:
-        """Forget the measured ground heights."""
-        self._log_heights.clear()
+        """Forget what was measured."""
+        for measured in (self._log_heights, self._log_factors, self._as_trained):
+            measured.clear()
+        self._frames = 0
 
     def ratio(self, camera: CameraModel | None) -> float:
         """Focal-length ratio to compensate; 1 when compensation is off or one of the cameras is unknown.
@@ -67,24 +89,60 @@ class ScaleEstimator:
             network_depth: (1, 1, h, w) float32 in network units, not scaled, on any device.
             camera: pinhole camera of the networks' input; None: uncalibrated.
         """
-        if self._config.scale == "camera_height":  # depth need not leave the device otherwise
+        look = self._config.scale == "camera_height" or (self._asks_model and self._frames % LOOKED_AT == 0)
+        self._frames += 1
+        if look:  # depth need not leave the device otherwise
             self.observe(network_depth[0, 0].cpu().numpy(), camera)
         return self.state(camera)
 
+    @property
+    def _asks_model(self) -> bool:
+        """Whether the scale is the weights' own, and they say at which height of the camera it holds."""
+        own = self._config.scale in ("auto", "speed") and self._info.scale_kind == "metric"
+        return own and self._info.metric_height_m > 0
+
     def observe(self, network_depth: NDArray[np.float32], camera: CameraModel | None) -> None:
-        """Measure the ground in one frame, when the camera's height is the source.
+        """Measure the ground in one frame: for the scale by the camera's height, or to compare with the training.
 
         Args:
             network_depth: (h, w) float32 in network units, not scaled.
             camera: pinhole camera of the networks' input, of which the map may be a resize; None measures nothing.
         """
-        if self._config.scale != "camera_height" or camera is None:
+        if camera is None or not (self._config.scale == "camera_height" or self._asks_model):
             return
         height, width = network_depth.shape
         scaled = network_depth * np.float32(self.ratio(camera))
         measured = ground_height(scaled, camera.resized(width, height))
-        if measured is not None:
-            self._log_heights.append(math.log(self._config.camera_height_m / measured))
+        if self._config.scale == "camera_height":
+            if measured is not None:
+                self._log_heights.append(math.log(self._config.camera_height_m / measured))
+            return
+        trained = self._info.metric_height_m / self._info.scale_factor
+        self._as_trained.append(measured is not None and abs(math.log(trained / measured)) < LIKE_HEIGHT)
+
+    def observe_points(self, frame: EncodedFrame, window: WindowResult | None) -> None:
+        """Measure the scale of the network's depth by the window's points, when the robot's speed is the source.
+
+        Args:
+            frame: with the network's depth.
+            window: what the window gave of it; None: nothing.
+        """
+        camera = frame.depth_camera
+        if self._config.scale != "speed" or window is None or window.camera is None or camera is None:
+            return
+        if window.scale_origin is not ScaleOrigin.SPEED or window.state is not WindowState.TRACKED:
+            return
+        points = window.points
+        measured = points.information > 1.0 / RELATIVE_VARIANCE
+        place = points.pixels[measured] * (camera.width / window.camera.width, camera.height / window.camera.height)
+        columns, rows = np.rint(place).astype(int).T
+        inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+        if inside.sum() < FEWEST_POINTS:
+            return
+        told = frame.network_depth[0, 0].cpu().numpy()[rows[inside], columns[inside]] * self.ratio(
+            frame.rectified.camera
+        )
+        self._log_factors.append(float(np.median(np.log(points.depth[measured][inside] / told))))
 
     def state(self, camera: CameraModel | None) -> ScaleState:
         """Return the scale for the camera of the network's input (None: uncalibrated)."""
@@ -92,21 +150,30 @@ class ScaleEstimator:
         kind = self._config.scale
         if kind == "factor":
             return ScaleState("metric", "factor", self._config.scale_factor * ratio, 0.0)
-        if kind == "camera_height":
-            return self._from_height(ratio)
-        if kind == "auto" and self._info.scale_kind == "metric":
-            known = camera is not None and self._info.focal is not None
-            variance = MODEL_VARIANCE if known else ASSUMED_CAMERA_VARIANCE
-            source: ScaleSource = "factor" if self._info.scale_factor != 1.0 else "model"
-            return ScaleState("metric", source, self._info.scale_factor * ratio, variance)
+        if kind == "camera_height" and len(self._log_heights) >= ENOUGH:
+            return _measured("camera_height", self._log_heights, ratio)
+        if kind == "speed" and len(self._log_factors) >= ENOUGH:
+            return _measured("speed", self._log_factors, ratio)
+        if kind != "relative" and self._info.scale_kind == "metric":
+            return self._by_model(camera, ratio)
         return ScaleState("relative", "none", ratio, RELATIVE_VARIANCE)
 
-    def _from_height(self, ratio: float) -> ScaleState:
-        heights = np.array(self._log_heights)
-        if len(heights) < ENOUGH:
-            return ScaleState("relative", "none", ratio, RELATIVE_VARIANCE)
-        middle = float(np.median(heights))
-        # Scatter of the median of n measurements, with the floor that a pitched camera or sloped street sets.
-        spread = 1.4826 * float(np.median(np.abs(heights - middle)))
-        variance = (1.2533 * spread) ** 2 / len(heights) + 0.02**2
-        return ScaleState("metric", "camera_height", math.exp(middle) * ratio, variance)
+    def _by_model(self, camera: CameraModel | None, ratio: float) -> ScaleState:
+        as_trained = len(self._as_trained) >= ENOUGH and np.mean(self._as_trained) >= 0.5
+        known = camera is not None and self._info.focal is not None
+        like = as_trained and known and 1 / LIKE_FOCAL < self._info.focal_ratio(camera.fx, camera.fy) < LIKE_FOCAL
+        variance = self._info.scale_sigma**2 if like else STRANGE_VARIANCE
+        if not known:
+            variance += ASSUMED_CAMERA_VARIANCE
+        source: ScaleSource = "factor" if self._info.scale_factor != 1.0 else "model"
+        return ScaleState("metric_unverified", source, self._info.scale_factor * ratio, variance)
+
+
+def _measured(source: ScaleSource, logarithms: deque[float], ratio: float) -> ScaleState:
+    """Return the scale that measured logarithms of metres per network unit say, the focal ratio taken out of them."""
+    values = np.array(logarithms)
+    middle = float(np.median(values))
+    # Scatter of the median of n measurements, with the floor that a pitched camera or sloped street sets.
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    variance = (1.2533 * spread) ** 2 / len(values) + 0.02**2
+    return ScaleState("metric", source, math.exp(middle) * ratio, variance)

@@ -1,7 +1,7 @@
 """What goes into the estimator and what comes out. No ROS here; `ros/` turns these into messages and back.
 
 Frames of reference: ``camera`` is the rectified camera's optical frame (x right, y down, z forward).
-``T_a_b`` maps points in b's coordinates to a's. Lengths are metres when ``scale.kind`` is ``metric``, model units
+``T_a_b`` maps points in b's coordinates to a's. Lengths are metres when ``scale.in_metres``, model units
 otherwise.
 """
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.window.types import WindowResult
 
-ScaleSource = Literal["none", "model", "factor", "camera_height"]
+ScaleKind = Literal["relative", "metric_unverified", "metric"]
+ScaleSource = Literal["none", "model", "factor", "camera_height", "speed"]
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,23 @@ class ScaleState:
     """How network units become metres.
 
     Attributes:
-        kind: ``relative`` or ``metric``.
+        kind: ``relative`` (model units), ``metric_unverified`` (metres as the weights have them, checked by nothing
+            here) or ``metric`` (metres by an answer about this camera); the rule is in `inference.scale`.
         source: ``none`` (relative), ``model`` (the weights say they are metric), ``factor`` (fixed by the user or the
-            published stereo factor), ``camera_height`` (from the ground plane).
+            published stereo factor), ``camera_height`` (from the ground plane), ``speed`` (of the robot).
         factor: metres (or model units, when relative) per network unit, focal-length compensation included.
         variance: of the natural logarithm of ``factor``; 0 when fixed by decree, larger while still uncertain.
     """
 
-    kind: Literal["relative", "metric"]
+    kind: ScaleKind
     source: ScaleSource
     factor: float
     variance: float
+
+    @property
+    def in_metres(self) -> bool:
+        """Whether lengths are metres, verified or not; else they are model units."""
+        return self.kind != "relative"
 
 
 class MotionState(str, Enum):
@@ -84,7 +91,7 @@ class Estimate:
         stamp_ns: the input image's stamp.
         image: (h, w, 3) uint8 RGB, rectified: the very pixels the depth belongs to.
         camera: ideal pinhole camera of ``image`` and ``depth``; None when the input was uncalibrated.
-        depth: (h, w) float32, z-depth; metres when ``scale.kind`` is metric. NaN where the picture shows nothing (see
+        depth: (h, w) float32, z-depth; metres when ``scale.in_metres``. NaN where the picture shows nothing (see
             `inference.gates.sight`); finite everywhere else.
         valid: (h, w) bool; see `inference.validity` for the rule.
         in_image: (h, w) bool; False where rectification reached outside the delivered image.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.geometry import se3_numpy
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import EncodedFrame
@@ -22,14 +23,18 @@ from featdepth_ros.inference.motion import (
 )
 from featdepth_ros.inference.networks import Networks
 from featdepth_ros.inference.scale import ScaleEstimator
+from featdepth_ros.inference.sensing.sensors import MotionSensors
 from featdepth_ros.inference.types import Motion, MotionState, ScaleState
 from featdepth_ros.inference.window.config import WindowConfig
-from featdepth_ros.inference.window.types import WindowResult, WindowState
+from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult, WindowState
 
 #: Columns above which pictures are halved in size before they are tracked: more cost more and hardly say more.
 MOST_COLUMNS = 1300
 #: Depths beyond this say little about where a point lies, metres.
 _FARTHEST_START = 70.0
+
+#: Rotation (3, 3) of T_previous_current by a gyroscope, and its covariance (3, 3), rad^2.
+GyroRotation = tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
 class WindowMotion(PairedMotion):
@@ -39,15 +44,18 @@ class WindowMotion(PairedMotion):
         pose: the pose network, which answers where tracks fail; None: there is none.
         config: see `EstimatorConfig`.
         inverse: the networks give an inverse depth up to a scale and a shift, whose reciprocal the frames hold.
+        sensors: what else measures motion; they may be set later.
 
     Raises:
         MissingDependencyError: numba is not installed.
     """
 
-    def __init__(self, pose: PoseNetwork | None, config: EstimatorConfig, inverse: bool = False) -> None:
+    def __init__(
+        self, pose: PoseNetwork | None, config: EstimatorConfig, sensors: MotionSensors, inverse: bool = False
+    ) -> None:
         from featdepth_ros.inference.window.window import Window  # compiles or loads the solver: seconds, once
 
-        self._pose = pose
+        self._pose, self._sensors = pose, sensors
         self._uncalibrated: MotionEstimator = NetworkMotion(pose, config) if pose is not None else NoMotion()
         self._inverse = inverse
         self._window = Window(window_config(config, inverse))
@@ -63,7 +71,11 @@ class WindowMotion(PairedMotion):
         """Take the next frame; see `MotionEstimator`."""
         if frame.rectified.camera is None:
             return self._uncalibrated.update(frame, scale)
-        return super().update(frame, scale)
+        measured = super().update(frame, scale)
+        if measured.motion.state is MotionState.STANDING:
+            stamp_ns = frame.rectified.stamp_ns
+            self._learn(frame, stamp_ns - measured.motion.dt_ns, measured.motion)
+        return measured
 
     def _begin(self, frame: EncodedFrame, scale: ScaleState) -> WindowResult | None:
         self._window.reset()
@@ -77,6 +89,8 @@ class WindowMotion(PairedMotion):
             return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns), window=result)
         common = scale.variance if result.state is WindowState.NETWORK else result.scale_log_variance
         motion = Motion(MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance, common)
+        if result.state is WindowState.TRACKED:
+            self._learn(frame, earlier.rectified.stamp_ns, motion)
         return MeasuredMotion(motion, earlier, result)
 
     def _step(self, frame: EncodedFrame, scale: ScaleState, earlier: EncodedFrame | None) -> WindowResult:
@@ -91,7 +105,45 @@ class WindowMotion(PairedMotion):
             return motion.T_previous_current, motion.covariance
 
         grey, camera = tracked_picture(frame)
-        return self._window.step(grey, camera, frame.rectified.stamp_ns, depth, None, by_network)
+        gyro, speed = (None, None) if earlier is None else self._sensed(earlier, frame)
+        result = self._window.step(
+            grey, camera, frame.rectified.stamp_ns, depth, None, by_network, gyro_rotation=gyro, speed=speed
+        )
+        return _as_sure_as(scale, result)
+
+    def _sensed(self, earlier: EncodedFrame, frame: EncodedFrame) -> tuple[GyroRotation, tuple[float, float] | None]:
+        """Return what gyroscope and speedometer say of the motion; None where there is none, or readings are missing."""
+        span = (earlier.rectified.stamp_ns, frame.rectified.stamp_ns)
+        gyroscope, speedometer = self._sensors.gyroscope, self._sensors.speedometer
+        turned = None if gyroscope is None else gyroscope.between(*span)
+        if turned is not None:
+            axes = frame.rectified.views.rotation
+            turned = (axes @ turned[0] @ axes.T, axes @ turned[1] @ axes.T)
+        moved = None
+        if speedometer is not None and self._config.scale == "speed":
+            moved = speedometer.between(*span)
+        return turned, moved
+
+    def _learn(self, frame: EncodedFrame, earlier_ns: int, motion: Motion) -> None:
+        """Let the gyroscope learn its bias from a rotation that the pictures showed."""
+        if self._sensors.gyroscope is None:
+            return
+        axes, part = frame.rectified.views.rotation, se3_numpy.ROTATION
+        rotation, covariance = motion.T_previous_current[:3, :3], motion.covariance[part, part]
+        self._sensors.gyroscope.learn(
+            earlier_ns, frame.rectified.stamp_ns, axes.T @ rotation @ axes, axes.T @ covariance @ axes
+        )
+
+
+def _as_sure_as(scale: ScaleState, result: WindowResult) -> WindowResult:
+    """Let a result whose metres are the network's be no surer of them than the network's scale is."""
+    more = scale.variance - result.scale_log_variance
+    if result.scale_origin is not ScaleOrigin.NETWORK or result.state is not WindowState.TRACKED or more <= 0:
+        return result
+    moved, covariance = result.T_previous_current[:3, 3], result.covariance.copy()
+    part = se3_numpy.TRANSLATION
+    covariance[part, part] += more * np.outer(moved, moved)
+    return replace(result, covariance=covariance, scale_log_variance=scale.variance)
 
 
 def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel]:
@@ -140,8 +192,10 @@ def fallback_note(config: EstimatorConfig) -> str:
     )
 
 
-def make_motion_estimator(networks: Networks, scale: ScaleEstimator, config: EstimatorConfig) -> MotionEstimator:
-    """Return what measures motion under a configuration.
+def make_motion_estimator(
+    networks: Networks, scale: ScaleEstimator, config: EstimatorConfig, sensors: MotionSensors
+) -> MotionEstimator:
+    """Return what measures motion under a configuration, with the help of other sensors where there are some.
 
     Raises:
         MissingDependencyError: the window was asked for, or depth fused with its points, and numba is not installed.
@@ -150,9 +204,9 @@ def make_motion_estimator(networks: Networks, scale: ScaleEstimator, config: Est
         return NoMotion()
     pose = PoseNetwork(networks, scale) if networks.has_pose else None
     available = config.motion != "network" and window_is_available()
-    for asked, name in ((config.motion == "window", "motion 'window'"), (config.depth == "fused", "depth 'fused'")):
+    for asked, name in ((config.motion == "window", "motion 'window'"), (config.depth == "fused", "depth 'fused'"), (config.scale == "speed", "scale 'speed'")):
         if asked and not available:
             raise MissingDependencyError(f"{name} needs numba, which is not installed; install it: pip install numba")
     if available:
-        return WindowMotion(pose, config, networks.gives_inverse_depth)
+        return WindowMotion(pose, config, sensors, networks.gives_inverse_depth)
     return NetworkMotion(pose, config) if pose is not None else NoMotion()

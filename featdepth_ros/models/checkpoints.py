@@ -13,7 +13,7 @@ from featdepth_ros.errors import CheckpointError, FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model, reference_name
 from featdepth_ros.models.info import ModelInfo
-from featdepth_ros.models.presets import PRESETS, preset_info
+from featdepth_ros.models.presets import PRESETS, preset_info, with_known_facts
 from featdepth_ros.models.reference import PARTS, ReferenceModel
 from featdepth_ros.models.resnet import BLOCKS, BOTTLENECK_FROM
 from featdepth_ros.models.weights_io import WeightsFile, read_weights, write_safetensors
@@ -93,7 +93,7 @@ def _facts(weights: WeightsFile, preset: str | None) -> ModelInfo:
     if preset is not None:
         return preset_info(preset)
     if weights.info is not None:
-        return weights.info
+        return with_known_facts(weights.info)
     if weights.path not in _reported:
         _reported.add(weights.path)
         _log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -30,6 +31,9 @@ class ModelInfo:
         focal: (fx / width, fy / height) of the training camera, None when unknown (then nothing is compensated).
         scale_kind: ``metric`` when network depth times ``scale_factor`` is metres for the training camera.
         scale_factor: 36 for the published stereo weights, 1 otherwise.
+        metric_height_m: height of the camera over the ground in training, at which metres hold; 0: not one, or unknown.
+        metric_place: kind of place where they hold, in words; empty: unknown.
+        scale_sigma: standard deviation of the natural logarithm of the scale in places like that.
         licence: terms of the weights, printed at load.
         training: free text: data, command, seed.
     """
@@ -43,6 +47,9 @@ class ModelInfo:
     focal: tuple[float, float] | None = None
     scale_kind: ScaleKind = "relative"
     scale_factor: float = 1.0
+    metric_height_m: float = 0.0
+    metric_place: str = ""
+    scale_sigma: float = 0.2
     licence: str = "unknown"
     training: str = ""
 
@@ -103,6 +110,7 @@ class ModelInfo:
                     known[key] = tuple(known[key])
             info = cls(**known)
             sound = 0 < info.min_depth < info.max_depth and info.scale_factor > 0
+            sound = sound and 0 <= info.metric_height_m < math.inf and 0 < info.scale_sigma < math.inf
             sound = sound and all(len(size) == 2 and min(size) > 0 for size in (info.input_size, info.pose_input_size))
             sound = sound and (info.focal is None or (len(info.focal) == 2 and min(info.focal) > 0))
             if not sound or info.scale_kind not in ("relative", "metric"):

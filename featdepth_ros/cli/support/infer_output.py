@@ -142,6 +142,7 @@ class InferOutput:
             "scale_kind": scale.kind,
             "scale_source": scale.source,
             "scale_factor": scale.factor,
+            "scale_log_variance": scale.variance,
             "frames": self.frames,
             "skipped": [{"name": s.name, "reason": s.reason} for s in recording.skipped],
             "fps": self.frames / seconds,

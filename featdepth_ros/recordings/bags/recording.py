@@ -38,6 +38,8 @@ class BagRecording(Recording):
     Attributes:
         source: the whole bag.
         topic: the image topic.
+        frame_id: of its first image; empty: none.
+        has_stamps: whether the headers of the images are stamped; else their stamps are recording times.
 
     Raises:
         RecordingError: no image topic, several and none named, or a name that is not there.
@@ -63,6 +65,7 @@ class BagRecording(Recording):
             self.topic, self.partner_name = choose_pair(self.source, topic, partner.name)
         view, stamps = self._view(self.topic, with_info=camera is None or partner is not None)
         self._log_time_stamps = bool(stamps) and not any(stamps)
+        self.frame_id, self.has_stamps = view.frame_id, not self._log_time_stamps
         self.rate_hz = rate_hz or median_rate_hz(stamps)
         self.camera = resolve_camera(camera, view.size)
         if self.camera is None and view.info is not None:

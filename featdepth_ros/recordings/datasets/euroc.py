@@ -68,6 +68,7 @@ def open_euroc(
     rate = rate_hz or (median_rate_hz([stamp for stamp, _ in images]) if len(images) > 1 else DEFAULT_RATE_HZ)
     name = root.parent.name if root.name == "mav0" else root.name
     recording = FileRecording("euroc", f"{name}_{folder.name}", frames, model, rate)
+    recording.folder = folder
     if note:
         recording.note(note)
     if missing:

@@ -46,7 +46,11 @@ class FrameFile:
 
 
 class FileRecording(Recording):
-    """A recording stored as one image file a frame: folders of images and the data sets that are laid out so."""
+    """A recording stored as one image file a frame: folders of images and the data sets that are laid out so.
+
+    Attributes:
+        folder: of the camera, where a data set keeps other sensors beside it; None elsewhere.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class FileRecording(Recording):
         self._files = tuple(files)
         self._depth_unit = depth_unit
         self._rig: Rig | None = None
+        self.folder: Path | None = None
         if not self._files:
             raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
 

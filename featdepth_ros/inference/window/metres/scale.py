@@ -22,6 +22,8 @@ WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.06, 0.03, 8.0
 #: place, see docs/results.md), one height of the road; and how much more a radian of turn in a frame makes the latter:
 #: in a curve a vehicle rolls and a road is banked.
 NETWORK_SIGMA, ROAD_SIGMA, ROAD_TURN = 0.2, 0.06, 115.0
+#: Standard deviation of one comparison with the robot's speed, beside the speed's own: stamps that jitter.
+SPEED_SIGMA = 0.01
 #: Degrees of freedom of the road's and the speed's errors: few, since some measures are of another plane.
 TAIL = 1.0
 #: What remains uncertain however often it is measured: slope of the road, calibration.
@@ -103,7 +105,11 @@ class ScaleFilter:
         """Take a distance travelled, published units with its variance, beside the same in map units."""
         if distance <= 0 or distance_map <= 0:
             return
-        self._update(math.log(distance / distance_map), distance_variance / distance**2 + 0.02**2)
+        measured = math.log(distance / distance_map)
+        if self.origin is not ScaleOrigin.SPEED:
+            # The first one: the network may be off by any factor, so what it said is no reason to doubt the speed.
+            self._variance = max(self._variance, (measured - self._log) ** 2)
+        self._update(measured, distance_variance / distance**2 + SPEED_SIGMA**2)
         self.origin = ScaleOrigin.SPEED
 
     def _update(self, measured: float, variance: float) -> None:

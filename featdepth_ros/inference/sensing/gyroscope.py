@@ -1,0 +1,109 @@
+"""A gyroscope as a measure of the camera's rotation between two frames, and of its own bias."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.sensing.readings import KEPT, Readings, Stretch
+
+Floats = NDArray[np.float64]
+
+#: Standard deviation of a reading whose message names none, and the least that is believed, rad/s.
+UNNAMED_RADPS, LEAST_RADPS = 0.01, 1e-4
+#: Standard deviation of the bias before anything was seen, rad/s (cheap sensors have 0.1), and how it wanders, rad/s
+#: in the root of a second.
+BIAS_RADPS, BIAS_WANDER = 0.1, 2e-4
+#: Deviations of the mounting and of the gain: errors in proportion to the rotation.
+_GAIN = 0.003
+#: How fast the rate may change while no reading tells, rad/s^2.
+_CHANGE_RADPS2 = 5.0
+#: Seconds between two readings that are bridged: gyroscopes come at 50 Hz and more.
+_LONGEST_GAP_S = 0.05
+#: How much larger a variance counts whose errors are alike from frame to frame, so that they add up: that of the bias
+#: in a rotation, and that of the camera's rotation where the bias is learnt from it.
+_ALIKE = 10.0
+
+
+class Gyroscope:
+    """Gives the rotation of the camera between two frames.
+
+    The bias is learnt from the rotations that the pictures show, and at once while the camera stands.
+
+    Args:
+        rotation: (3, 3), takes the gyroscope's axes to the camera's.
+        most: readings kept.
+    """
+
+    def __init__(self, rotation: Floats, most: int = KEPT) -> None:
+        self._rotation = np.asarray(rotation, dtype=np.float64)
+        self._readings = Readings(3, _LONGEST_GAP_S, most)
+        self._bias, self._bias_variance = np.zeros(3), BIAS_RADPS**2
+
+    def __len__(self) -> int:
+        return len(self._readings)
+
+    @property
+    def bias(self) -> tuple[Floats, float]:
+        """(3,) rad/s in the gyroscope's axes, and the standard deviation of each component."""
+        return self._bias.copy(), float(np.sqrt(self._bias_variance))
+
+    def add(self, stamp_ns: int, rate: Floats, variance: float = 0.0) -> None:
+        """Take a reading.
+
+        Args:
+            stamp_ns: when it was measured.
+            rate: (3,) rad/s in the gyroscope's axes.
+            variance: of each component, (rad/s)^2; not above 0: not known.
+        """
+        known = max(variance, LEAST_RADPS**2) if variance > 0 else UNNAMED_RADPS**2
+        self._readings.add(stamp_ns, rate, known)
+
+    def between(self, earlier_ns: int, later_ns: int) -> tuple[Floats, Floats] | None:
+        """Return the rotation of T_previous_current (3, 3) of the camera and its covariance (3, 3), rad^2, or None."""
+        stretch = self._readings.between(earlier_ns, later_ns)
+        if stretch is None:
+            return None
+        rotation = np.eye(3)
+        for step, rate in zip(np.diff(stretch.seconds), _middles(stretch), strict=True):
+            rotation = rotation @ se3.rotation_from_vector((rate - self._bias) * step)
+        turned = self._rotation @ rotation @ self._rotation.T
+        seconds = float(stretch.seconds[-1])
+        angle = float(np.linalg.norm(se3.vector_from_rotation(turned)))
+        variance = self._noise(stretch) + _ALIKE * self._bias_variance * seconds**2 + (_GAIN * angle) ** 2
+        return turned, np.eye(3) * variance
+
+    def learn(self, earlier_ns: int, later_ns: int, rotation: Floats, covariance: Floats) -> None:
+        """Take a rotation that the pictures showed, to learn the bias from it.
+
+        Args:
+            earlier_ns: stamp of the earlier frame.
+            later_ns: stamp of the later one.
+            rotation: (3, 3) of T_previous_current.
+            covariance: (3, 3) of it, rad^2.
+        """
+        stretch, expected = self._readings.between(earlier_ns, later_ns), self.between(earlier_ns, later_ns)
+        if stretch is None or expected is None:
+            return
+        seconds = float(stretch.seconds[-1])
+        excess = self._rotation.T @ se3.vector_from_rotation(rotation.T @ expected[0]) / seconds
+        angle = float(np.linalg.norm(se3.vector_from_rotation(rotation)))
+        seen = _ALIKE * float(np.trace(covariance)) / 3
+        variance = (seen + self._noise(stretch) + (_GAIN * angle) ** 2) / seconds**2
+        self._bias_variance += BIAS_WANDER**2 * seconds
+        gain = self._bias_variance / (self._bias_variance + variance)
+        self._bias = self._bias + gain * excess
+        self._bias_variance *= 1 - gain
+
+    @staticmethod
+    def _noise(stretch: Stretch) -> float:
+        """Variance of the summed rotation by the readings' noise, and by what no reading tells."""
+        return stretch.variance * float((np.diff(stretch.seconds) ** 2).sum()) + (
+            0.5 * _CHANGE_RADPS2 * stretch.held_s**2
+        ) ** 2
+
+
+def _middles(stretch: Stretch) -> Floats:
+    """(N - 1, 3) rates between neighbouring readings."""
+    return np.asarray(0.5 * (stretch.values[1:] + stretch.values[:-1]))
