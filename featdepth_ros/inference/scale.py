@@ -160,11 +160,11 @@ class ScaleEstimator:
 
     def _by_model(self, camera: CameraModel | None, ratio: float) -> ScaleState:
         as_trained = len(self._as_trained) >= ENOUGH and np.mean(self._as_trained) >= 0.5
-        known = camera is not None and self._info.focal is not None
-        like = as_trained and known and 1 / LIKE_FOCAL < self._info.focal_ratio(camera.fx, camera.fy) < LIKE_FOCAL
-        variance = self._info.scale_sigma**2 if like else STRANGE_VARIANCE
-        if not known:
-            variance += ASSUMED_CAMERA_VARIANCE
+        if camera is None or self._info.focal is None:
+            variance = STRANGE_VARIANCE + ASSUMED_CAMERA_VARIANCE
+        else:
+            lens = 1 / LIKE_FOCAL < self._info.focal_ratio(camera.fx, camera.fy) < LIKE_FOCAL
+            variance = self._info.scale_sigma**2 if as_trained and lens else STRANGE_VARIANCE
         source: ScaleSource = "factor" if self._info.scale_factor != 1.0 else "model"
         return ScaleState("metric_unverified", source, self._info.scale_factor * ratio, variance)
 

@@ -112,7 +112,7 @@ class WindowMotion(PairedMotion):
         return _as_sure_as(scale, result)
 
     def _sensed(self, earlier: EncodedFrame, frame: EncodedFrame) -> tuple[GyroRotation, tuple[float, float] | None]:
-        """Return what gyroscope and speedometer say of the motion; None where there is none, or readings are missing."""
+        """Return what gyroscope and speedometer say of the motion; None without them, or where readings are missing."""
         span = (earlier.rectified.stamp_ns, frame.rectified.stamp_ns)
         gyroscope, speedometer = self._sensors.gyroscope, self._sensors.speedometer
         turned = None if gyroscope is None else gyroscope.between(*span)
@@ -204,7 +204,11 @@ def make_motion_estimator(
         return NoMotion()
     pose = PoseNetwork(networks, scale) if networks.has_pose else None
     available = config.motion != "network" and window_is_available()
-    for asked, name in ((config.motion == "window", "motion 'window'"), (config.depth == "fused", "depth 'fused'"), (config.scale == "speed", "scale 'speed'")):
+    for asked, name in (
+        (config.motion == "window", "motion 'window'"),
+        (config.depth == "fused", "depth 'fused'"),
+        (config.scale == "speed", "scale 'speed'"),
+    ):
         if asked and not available:
             raise MissingDependencyError(f"{name} needs numba, which is not installed; install it: pip install numba")
     if available:

@@ -37,7 +37,9 @@ def speed_readings(recording: Recording, topic: str) -> SensorReadings:
     Raises:
         RecordingError: the recording is no bag, or the topic is not there or holds no twists.
     """
-    readings = _of_bag(recording, topic, TWIST_TYPES, twist_of, "twists (nav_msgs/Odometry, geometry_msgs/TwistStamped)")
+    readings = _of_bag(
+        recording, topic, TWIST_TYPES, twist_of, "twists (nav_msgs/Odometry, geometry_msgs/TwistStamped)"
+    )
     if readings.T_sensor_camera is None:
         recording.note(
             f"no transform on /tf_static links '{readings.messages[0].frame}' of {topic} with the camera; the camera's "
@@ -95,7 +97,7 @@ def _of_euroc(folder: Path, name: str) -> SensorReadings:
     names = sorted(path.parent.name for path in folder.parent.glob("imu*/data.csv"))
     if name not in names:
         raise RecordingError(f"'{folder.parent}' has no gyroscope '{name}'; it has: {', '.join(names) or 'none'}")
-    messages = []
+    messages: list[SensorMessage] = []
     for line, fields in tables.rows(sensor / "data.csv", ","):
         if not messages and fields[0][:1].isalpha():
             continue  # a heading without '#'

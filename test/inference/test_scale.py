@@ -14,7 +14,9 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.ground import ground_height
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.scale import ScaleEstimator
+from featdepth_ros.models.checkpoints import load_model
 from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.presets import with_known_facts
 
 CAMERA = CameraModel(320, 96, 185.6, 184.3, 159.5, 47.5)
 
@@ -56,7 +58,7 @@ def test_published_stereo_weights_are_metric_by_their_factor() -> None:
     info = ModelInfo(scale_kind="metric", scale_factor=36.0, focal=(0.58, 1.92))
     kitti = CameraModel(640, 192, 0.58 * 640, 1.92 * 192, 319.5, 95.5)
     state = ScaleEstimator(info, EstimatorConfig()).state(kitti)
-    assert (state.kind, state.source) == ("metric", "factor")
+    assert (state.kind, state.source) == ("metric_unverified", "factor")
     assert state.factor == pytest.approx(36.0)
 
 
@@ -64,6 +66,45 @@ def test_relative_weights_stay_relative_until_told_a_factor() -> None:
     assert ScaleEstimator(ModelInfo(), EstimatorConfig()).state(CAMERA).kind == "relative"
     told = ScaleEstimator(ModelInfo(), EstimatorConfig(scale="factor", scale_factor=2.5)).state(CAMERA)
     assert (told.kind, told.factor) == ("metric", 2.5)
+
+
+TRAINED = ModelInfo(scale_kind="metric", focal=(0.58, 1.92), metric_height_m=1.65, scale_sigma=0.2)
+
+
+@pytest.mark.parametrize(
+    ("height", "focal", "sigma"),
+    [(1.6, 1.0, 0.2), (0.9, 1.0, 0.5), (None, 1.0, 0.5), (1.65 * 3.0, 3.0, 0.5)],
+    ids=["as trained", "another height", "no ground", "another lens"],
+)
+def test_metres_are_surer_where_the_ground_is_seen_as_in_training(
+    height: float | None, focal: float, sigma: float
+) -> None:
+    """The network's metres are never verified by the network itself; what they are worth depends on the picture."""
+    camera = CameraModel(320, 96, focal * CAMERA.fx, focal * CAMERA.fy, CAMERA.cx, CAMERA.cy)
+    info = TRAINED.with_(input_size=(96, 320))
+    scale = ScaleEstimator(info, EstimatorConfig())
+    before = scale.state(camera)
+    seen = np.full((96, 320), 5.0, dtype=np.float32) if height is None else street(height, noise=0.02)
+    for _ in range(60):
+        state = scale.update(torch.from_numpy(seen)[None, None], camera)
+    assert before.kind == state.kind == "metric_unverified" and state.in_metres
+    assert before.variance == pytest.approx(0.5**2)
+    assert math.sqrt(state.variance) == pytest.approx(sigma)
+    assert math.sqrt(scale.state(None).variance) > 0.5
+
+
+def test_the_weights_that_ship_say_where_their_metres_hold() -> None:
+    for name in ("compact-nc", "compact-open"):
+        info = load_model(name).info
+        assert info.metric_height_m == 1.65 and "streets" in info.metric_place and 0.1 < info.scale_sigma < 0.5
+    told = ModelInfo(name="compact-nc", metric_height_m=0.4, scale_sigma=0.1)
+    assert with_known_facts(told) is told
+
+
+@pytest.mark.parametrize("fields", ['{"metric_height_m": -1}', '{"scale_sigma": 0}', '{"metric_height_m": "high"}'])
+def test_facts_about_metres_are_checked(fields: str) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        ModelInfo.from_json(fields)
 
 
 def test_focal_ratio_compares_pixels_of_the_networks_input() -> None:

@@ -99,9 +99,10 @@ class Gyroscope:
     @staticmethod
     def _noise(stretch: Stretch) -> float:
         """Variance of the summed rotation by the readings' noise, and by what no reading tells."""
-        return stretch.variance * float((np.diff(stretch.seconds) ** 2).sum()) + (
-            0.5 * _CHANGE_RADPS2 * stretch.held_s**2
-        ) ** 2
+        return (
+            stretch.variance * float((np.diff(stretch.seconds) ** 2).sum())
+            + (0.5 * _CHANGE_RADPS2 * stretch.held_s**2) ** 2
+        )
 
 
 def _middles(stretch: Stretch) -> Floats:

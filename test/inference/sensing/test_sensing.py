@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def rate_at(seconds: float) -> np.ndarray:
 def true_rotation(start: float, end: float) -> np.ndarray:
     steps = np.linspace(start, end, 400)
     rotation = np.eye(3)
-    for a, b in zip(steps, steps[1:], strict=False):
+    for a, b in pairwise(steps):
         rotation = rotation @ se3.rotation_from_vector(rate_at(0.5 * (a + b)) * (b - a))
     return rotation
 
@@ -139,9 +140,9 @@ def test_covariance_holds_the_errors_of_many_gyroscopes() -> None:
             errors.append(float(error @ np.linalg.solve(covariance, error)) / 3)
             for index in range(0, 500, 100):
                 gyroscope.learn(index * MS, (index + 100) * MS, np.eye(3), np.eye(3) * 1e-8)
-    # A bias is the same in the next rotation, so it counts ten times; noise is not.
+    # A bias is the same in the next rotation, so it counts ten times; noise is not. So five rotations leave both.
     assert 0.07 < float(np.mean(before)) < 0.14
-    assert 0.3 < float(np.mean(after)) < 1.4
+    assert 0.1 < float(np.mean(after)) < 1.2
 
 
 def test_auto_takes_the_speed_where_a_topic_is_named() -> None:
