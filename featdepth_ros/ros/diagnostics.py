@@ -99,6 +99,7 @@ class Health:
         frame: the last one that was processed, None before the first.
         base: frame whose motion is reported; empty while undecided.
         conflict: why the node's transform is held back, in words; empty: it is not.
+        sensors: what is missing of speed and gyroscope, in words; empty: nothing, or none is asked for.
         topics: (name, value) pairs about the inputs.
         clock: what is wrong with the node's clock, in words; empty: nothing.
         frames: what is wrong with the images' frame, in words; empty: nothing.
@@ -115,6 +116,7 @@ class Health:
     frame: FrameReport | None = None
     base: str = ""
     conflict: str = ""
+    sensors: str = ""
     topics: tuple[tuple[str, str], ...] = ()
     clock: str = ""
     frames: str = ""
@@ -126,6 +128,7 @@ COUNTED = ("lost", "refused", "blind", "frozen", "gap", "uncalibrated", "few val
 
 #: Said in diagnostics and in the log.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
+UNVERIFIED = "metres are those of the weights, unverified here: set scale to camera_height, or speed_topic"
 UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"
 GAP = "the frame before is older than max_gap_s: motion in between is unknown, and the pose holds"
 
@@ -147,9 +150,11 @@ def assess(health: Health) -> tuple[bytes, str]:
         return warn, health.clock
     if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
-    for words in _warnings(frame, figures, health.min_valid_share):
-        return warn, words
-    return ok, f"{figures.rate_hz:.1f} frames/s"
+    for words in (*_warnings(frame, figures, health.min_valid_share), health.sensors):
+        if words:
+            return warn, words
+    more = "" if frame.scale.kind == "metric" else f"; {UNVERIFIED}"
+    return ok, f"{figures.rate_hz:.1f} frames/s{more}"
 
 
 def _warnings(frame: FrameReport, figures: Snapshot, min_valid_share: float) -> Iterator[str]:

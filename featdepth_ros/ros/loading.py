@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from featdepth_ros import resources
 from featdepth_ros.errors import MissingDependencyError
 from featdepth_ros.inference.odometry import Odometry, OdometryState
 from featdepth_ros.inference.rig.shot import Shot
+from featdepth_ros.inference.sensing.sensors import MotionSensors
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.parameters.settings import Settings
@@ -65,6 +66,7 @@ class LoadedModel:
         info: of the weights.
         device: where it runs, for diagnostics.
         notes: what a user should know of how it runs; the node logs them as warnings.
+        sensors: what else measures the motion of the odometry camera; the node sets them and adds readings.
     """
 
     rig: RigLike
@@ -72,6 +74,7 @@ class LoadedModel:
     info: ModelInfo
     device: str
     notes: tuple[str, ...] = ()
+    sensors: MotionSensors = field(default_factory=MotionSensors)
 
 
 #: Takes the settings of every camera by name; what is not a camera's own is the same in all of them.
@@ -107,7 +110,8 @@ def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
     for name, config in configs.items():
         height, width = config.input_size or model.info.input_size
         rig.cameras[name].warm_up((width, height))
-    return LoadedModel(rig, Odometry, model.info, str(rig.device), rig.notes)
+    sensors = rig.cameras[settings.first_camera].sensors
+    return LoadedModel(rig, Odometry, model.info, str(rig.device), rig.notes, sensors)
 
 
 def free_memory() -> None:

@@ -34,6 +34,7 @@ from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, loa
 from featdepth_ros.ros.middleware import use_shared_memory_profile
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.per_camera import camera_settings, declare_per_camera, per_camera_option
+from featdepth_ros.ros.motion_sensors import MotionSensorTopics
 from featdepth_ros.ros.parameters.settings import (
     Settings,
     changed_live,
@@ -91,6 +92,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._loaded: LoadedModel | None = None
         self._listener: TransformListener | None = None
         self._outputs: MotionOutputs | None = None
+        self._sensors: MotionSensorTopics | None = None
         self._pipeline: Pipeline | None = None
         self._worker: NewestItemsWorker[Arrival] | None = None
         self._channels = self._make_channels()
@@ -186,6 +188,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         )
         for note in self._loaded.notes:
             self.get_logger().warning(note)
+        self._sensors = MotionSensorTopics(self, self._settings, self._loaded.sensors)
         for channel in self._channels.values():
             channel.open(partial(self._loaded.rig.reset, channel.name), self._listener.tree)
         self._pipeline = Pipeline(self, self._loaded, self._channels, self._outputs, self._listener.tree)
@@ -210,10 +213,12 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             channel.close()
         if self._outputs is not None:
             self._outputs.destroy()
+        if self._sensors is not None:
+            self._sensors.destroy()
         if self._listener is not None:
             self._listener.destroy()
         had_model = self._loaded is not None
-        self._outputs = self._listener = self._pipeline = self._loaded = None
+        self._outputs = self._sensors = self._listener = self._pipeline = self._loaded = None
         if had_model:
             free_memory()
 
@@ -259,6 +264,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self.get_logger().warning(clock, throttle_duration_sec=10.0, throttle_time_source_type=self._steady)
         if self._listener is not None:
             self._listener.follow_publishers()
+            if self._sensors is not None and self._state == "active":
+                camera_frame = self._channels[self._settings.first_camera].frame_id
+                self._sensors.check(self._listener.tree, camera_frame, self.get_clock().now().nanoseconds)
         for channel in self._channels.values():
             channel.check_graph()
 
@@ -280,6 +288,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             health = channel.health(common)
             if name == self._settings.first_camera:
                 health = replace(health, base=extrinsics.base if extrinsics else "", conflict=conflict)
+                if self._sensors is not None:
+                    topics = (*health.topics, *self._sensors.figures())
+                    health = replace(health, topics=topics, sensors=self._sensors.trouble())
             title = f"{self.get_fully_qualified_name().lstrip('/')}: {name or 'pipeline'}"
             message = diagnostic_message(title, self.get_clock().now().nanoseconds, health)
             array.header = message.header

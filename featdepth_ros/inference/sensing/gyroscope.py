@@ -32,17 +32,21 @@ class Gyroscope:
     The bias is learnt from the rotations that the pictures show, and at once while the camera stands.
 
     Args:
-        rotation: (3, 3), takes the gyroscope's axes to the camera's.
+        rotation: (3, 3), takes the gyroscope's axes to the camera's; None: not known yet, and it says nothing.
         most: readings kept.
     """
 
-    def __init__(self, rotation: Floats, most: int = KEPT) -> None:
-        self._rotation = np.asarray(rotation, dtype=np.float64)
+    def __init__(self, rotation: Floats | None = None, most: int = KEPT) -> None:
+        self._rotation = None if rotation is None else np.asarray(rotation, dtype=np.float64)
         self._readings = Readings(3, _LONGEST_GAP_S, most)
         self._bias, self._bias_variance = np.zeros(3), BIAS_RADPS**2
 
     def __len__(self) -> int:
         return len(self._readings)
+
+    def mount(self, rotation: Floats) -> None:
+        """Say how it is mounted, (3, 3), see above. Any thread."""
+        self._rotation = np.asarray(rotation, dtype=np.float64)
 
     @property
     def bias(self) -> tuple[Floats, float]:
@@ -62,13 +66,13 @@ class Gyroscope:
 
     def between(self, earlier_ns: int, later_ns: int) -> tuple[Floats, Floats] | None:
         """Return the rotation of T_previous_current (3, 3) of the camera and its covariance (3, 3), rad^2, or None."""
-        stretch = self._readings.between(earlier_ns, later_ns)
-        if stretch is None:
+        stretch, mounted = self._readings.between(earlier_ns, later_ns), self._rotation
+        if stretch is None or mounted is None:
             return None
         rotation = np.eye(3)
         for step, rate in zip(np.diff(stretch.seconds), _middles(stretch), strict=True):
             rotation = rotation @ se3.rotation_from_vector((rate - self._bias) * step)
-        turned = self._rotation @ rotation @ self._rotation.T
+        turned = mounted @ rotation @ mounted.T
         seconds = float(stretch.seconds[-1])
         angle = float(np.linalg.norm(se3.vector_from_rotation(turned)))
         variance = self._noise(stretch) + _ALIKE * self._bias_variance * seconds**2 + (_GAIN * angle) ** 2
@@ -84,10 +88,11 @@ class Gyroscope:
             covariance: (3, 3) of it, rad^2.
         """
         stretch, expected = self._readings.between(earlier_ns, later_ns), self.between(earlier_ns, later_ns)
-        if stretch is None or expected is None:
+        mounted = self._rotation
+        if stretch is None or expected is None or mounted is None:
             return
         seconds = float(stretch.seconds[-1])
-        excess = self._rotation.T @ se3.vector_from_rotation(rotation.T @ expected[0]) / seconds
+        excess = mounted.T @ se3.vector_from_rotation(rotation.T @ expected[0]) / seconds
         angle = float(np.linalg.norm(se3.vector_from_rotation(rotation)))
         seen = _ALIKE * float(np.trace(covariance)) / 3
         variance = (seen + self._noise(stretch) + (_GAIN * angle) ** 2) / seconds**2

@@ -32,6 +32,10 @@ class Speedometer:
     def __len__(self) -> int:
         return len(self._readings)
 
+    def mount(self, lever: Floats) -> None:
+        """Say where the camera is, (3,), see above. Any thread."""
+        self._lever = np.asarray(lever, dtype=np.float64)
+
     def add(self, stamp_ns: int, linear: Floats, angular: Floats, variance: float = 0.0) -> None:
         """Take a twist.
 

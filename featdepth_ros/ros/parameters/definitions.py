@@ -116,12 +116,13 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
         ),
     ),
-    ("scale", options("scale", "scale_factor", "camera_height_m", "focal_compensation")),
+    ("scale", options("scale", "scale_factor", "camera_height_m", "speed_topic", "focal_compensation")),
     (
         "motion",
         options(
             "estimate_motion",
             "motion",
+            "imu_topic",
             "standing_gate",
             "max_gap_s",
             "rolling_shutter_s",

@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter as RclParameter
 from featdepth_ros.errors import nearest_name
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.options import Option
+from featdepth_ros.inference.sensing.sensors import scale_with_sensors
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.schema import declare
 
@@ -51,9 +52,11 @@ class Settings:
     scale: str
     scale_factor: float
     camera_height_m: float
+    speed_topic: str
     focal_compensation: bool
     estimate_motion: bool
     motion: str
+    imu_topic: str
     standing_gate: bool
     max_gap_s: float
     rolling_shutter_s: float
@@ -104,6 +107,7 @@ class Settings:
         size = (self.input_height, self.input_width)
         shared = {f.name for f in fields(EstimatorConfig)} & {f.name for f in fields(self)}
         values = {name: getattr(self, name) for name in shared}
+        values["scale"] = scale_with_sensors(self.scale, self.speed_topic)
         return EstimatorConfig(**values, input_size=None if size == (0, 0) else size)
 
 

@@ -1,0 +1,199 @@
+"""The robot's speed and its gyroscope: subscriptions that store, for the window to look up. Nothing waits for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import TwistStamped, TwistWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Imu
+
+from featdepth_ros.inference.sensing.gyroscope import Gyroscope
+from featdepth_ros.inference.sensing.sensors import MotionSensors
+from featdepth_ros.inference.sensing.speedometer import Speedometer
+from featdepth_ros.messages.motion_sensors import (
+    IMU,
+    ODOMETRY,
+    TWIST_STAMPED,
+    TWIST_WITH_COVARIANCE_STAMPED,
+    SensorMessage,
+    rate_of,
+    twist_of,
+)
+from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.frames.mounting import mounting
+from featdepth_ros.ros.frames.tree import FrameTree
+from featdepth_ros.ros.parameters.settings import Settings
+
+_TWISTS: dict[str, Any] = {
+    ODOMETRY: Odometry,
+    TWIST_STAMPED: TwistStamped,
+    TWIST_WITH_COVARIANCE_STAMPED: TwistWithCovarianceStamped,
+}
+#: Seconds without a message after which a sensor is silent.
+_SILENT_S = 1.0
+
+
+class SensorTopic:
+    """One sensor's topic. Its type is what its publishers say.
+
+    Args:
+        node: subscribes.
+        parameter: that names the topic, for messages.
+        topic: its name.
+        types: message classes by the name of their type.
+        read: takes a message apart.
+        store: gets what it says, on the executor's thread.
+
+    Attributes:
+        topic: the name after remapping.
+        frame: of the newest message; empty before the first.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameter: str,
+        topic: str,
+        types: dict[str, Any],
+        read: Callable[[Any], SensorMessage],
+        store: Callable[[SensorMessage], None],
+    ) -> None:
+        self._node, self._parameter = node, parameter
+        self.topic = node.resolve_topic_name(topic)
+        self._types, self._read, self._store = types, read, store
+        self._subscription: Subscription[Any] | None = None
+        self._type = ""
+        self._offered: list[str] = []
+        self._arrived_s: float | None = None
+        self.frame = ""
+        self.follow_publishers()
+
+    def follow_publishers(self) -> None:
+        """Subscribe as soon as the type is known, and again when it is another one."""
+        self._offered = sorted({info.topic_type for info in self._node.get_publishers_info_by_topic(self.topic)})
+        fitting = [name for name in self._offered if name in self._types]
+        if not fitting or self._type in fitting:
+            return
+        self.destroy()
+        self._type = fitting[0]
+        # Best effort hears everyone; a reading that is lost is bridged.
+        qos = keep_last(50, ReliabilityPolicy.BEST_EFFORT)
+        self._subscription = self._node.create_subscription(self._types[self._type], self.topic, self._receive, qos)
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription, self._type = None, ""
+
+    def trouble(self) -> str:
+        """Return why there are no readings, in words; empty while they come."""
+        named = f"{self.topic} ({self._parameter})"
+        if self._arrived_s is not None:
+            silent_s = time.monotonic() - self._arrived_s
+            return f"{named} is silent for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
+        if not self._offered:
+            return f"nobody publishes {named}"
+        if not self._type:
+            return f"{named} carries {', '.join(self._offered)}; expected {' or '.join(self._types)}"
+        return f"no message on {named} yet"
+
+    def _receive(self, msg: Any) -> None:
+        self._arrived_s = time.monotonic()
+        message = self._read(msg)
+        self.frame = message.frame
+        self._store(message)
+
+
+class MotionSensorTopics:
+    """The topics of speed and gyroscope that the parameters name; those not named play no part.
+
+    Args:
+        node: subscribes.
+        settings: the parameters.
+        sensors: of the odometry camera; gets the readings.
+    """
+
+    def __init__(self, node: Node, settings: Settings, sensors: MotionSensors) -> None:
+        self._settings, self._log = settings, node.get_logger()
+        self._speed: SensorTopic | None = None
+        self._rate: SensorTopic | None = None
+        self._gyroscope = self._speedometer = None
+        self._unmounted = {"speed_topic": "", "imu_topic": ""}
+        if settings.speed_topic:
+            self._speedometer = sensors.speedometer = speedometer = Speedometer()
+            self._speed = SensorTopic(
+                node, "speed_topic", settings.speed_topic, _TWISTS, twist_of,
+                lambda m: speedometer.add(m.stamp_ns, m.linear, m.angular, m.variance),
+            )  # fmt: skip
+        if settings.imu_topic:
+            self._gyroscope = sensors.gyroscope = gyroscope = Gyroscope()
+            self._rate = SensorTopic(
+                node, "imu_topic", settings.imu_topic, {IMU: Imu}, rate_of,
+                lambda m: gyroscope.add(m.stamp_ns, m.angular, m.variance),
+            )  # fmt: skip
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for topic in (self._speed, self._rate):
+            if topic is not None:
+                topic.destroy()
+
+    def check(self, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:
+        """Follow the publishers and the mounting, and say what is missing. Once a second, executor thread.
+
+        Args:
+            tree: what /tf and /tf_static say.
+            camera_frame: optical frame of the odometry camera; empty: not known yet.
+            stamp_ns: now.
+        """
+        for topic in (self._speed, self._rate):
+            if topic is None:
+                continue
+            topic.follow_publishers()
+            if topic.frame and camera_frame:
+                self._mount(topic, tree, camera_frame, stamp_ns)
+        trouble = self.trouble()
+        if trouble:
+            self._log.warning(trouble, throttle_duration_sec=30.0)
+
+    def trouble(self) -> str:
+        """Return what is missing, and what that means; empty while all sensors are heard."""
+        found = []
+        if self._speed is not None:
+            missing = self._speed.trouble()
+            if missing:
+                found.append(f"{missing}: metres stay as they were and grow unsure")
+        if self._rate is not None:
+            missing = self._rate.trouble() or self._unmounted["imu_topic"]
+            if missing:
+                found.append(f"{missing}: motion goes on without the gyroscope")
+        return "; ".join(found)
+
+    def figures(self) -> tuple[tuple[str, str], ...]:
+        """Return what diagnostics say of the sensors."""
+        named = ((self._speed, "speed_topic"), (self._rate, "imu_topic"))
+        return tuple(
+            (name, topic.trouble() or self._unmounted[name] or f"heard on {topic.topic}")
+            for topic, name in named
+            if topic is not None
+        )
+
+    def _mount(self, topic: SensorTopic, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:
+        frames = (self._settings.odom_frame, self._settings.base_frame)
+        found = mounting(tree, topic.frame, camera_frame, frames, stamp_ns)
+        T_sensor_camera = found.T_reference_camera
+        name = "speed_topic" if topic is self._speed else "imu_topic"
+        self._unmounted[name] = found.missing
+        if T_sensor_camera is None:
+            return
+        if topic is self._speed and self._speedometer is not None:
+            self._speedometer.mount(T_sensor_camera[:3, 3])
+        elif self._gyroscope is not None:
+            self._gyroscope.mount(T_sensor_camera[:3, :3].T)
