@@ -33,12 +33,13 @@ ARGUMENTS = (
     ("publish_tf", "", "Publish odom -> base_link, true or false; empty: as in params_file."),
     ("base_frame", "", "Frame whose motion is reported; empty: as in params_file."),
     ("odom_frame", "", "Frame the motion is reported in; empty: as in params_file."),
-    ("scale", "", "auto, relative, factor or camera_height; empty: as in params_file."),
+    ("scale", "", "auto, relative, factor, camera_height or speed; empty: as in params_file."),
     (
         "camera_height_m",
         "",
-        "Camera over the ground, m, for scale:=camera_height; empty: as in params_file.",
+        "Metres from the ground to the lens; sets scale to camera_height. Empty: as in params_file.",
     ),
+    ("speed_topic", "", "Topic of the robot's twist, which gives the metres; empty: as in params_file."),
     ("max_rate_hz", "", "Most images a second that are taken; empty: as in params_file."),
     ("image_transport", "", "raw or compressed; empty: as in params_file."),
     ("autostart", "", "Configure and activate by itself, true or false; empty: as in params_file."),
@@ -47,7 +48,7 @@ ARGUMENTS = (
     ("rviz", "false", "Start RViz with config/depth.rviz."),
     ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
 )
-_STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", "scale")
+_STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", "scale", "speed_topic")
 _NUMBERS = ("camera_height_m", "max_rate_hz")
 _SHOWN = ("points", "depth/image_rect", "image_rect", "tracks", "path", "set_pose")
 _SWITCHES = ("publish_tf", "autostart")
@@ -97,6 +98,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
     }
     given |= {name: _number(name, argument(name)) for name in _NUMBERS if argument(name)}
     given |= {name: _switch(name, argument(name)) for name in _SWITCHES if argument(name)}
+    if "camera_height_m" in given:  # who measures it wants it used
+        given = {"scale": "camera_height", **given}
     given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
     remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
     if argument("camera_info"):

@@ -28,7 +28,7 @@ LEAST_VARIANCE = 1e-9
 #: How errors of motions hang together, measured on rendered drives and KITTI (docs/results.md). Seconds over which the
 #: common scale is forgotten: a network is wrong by another factor in the next place.
 SCALE_SECONDS = 100.0
-#: Share of the variance of a motion (the scale apart) that is the same in every motion: residual distortion, and points
+#: Share of the variance of a motion (the scale apart) that is the same in every motion. Residual distortion, and points
 #: that are seen for long, turn each of them the same way.
 COMMON_SHARE = 0.03
 #: Standard deviation of the direction of the camera's axes, radians: mounting, and the principal point.
@@ -86,6 +86,11 @@ class Odometry:
         self._T_odom_base = self._start.copy()
         self._uncertainty.reset()
 
+    @property
+    def pose(self) -> Matrix:
+        """(4, 4) pose of the base in `odom`."""
+        return self._T_odom_base.copy()
+
     def update(self, estimate: Estimate) -> OdometryState:
         """Append the motion of one frame.
 
@@ -127,11 +132,11 @@ _POSE, _SCALE, _COMMON, _AXES, _SIZE = slice(0, 6), 6, slice(7, 13), slice(13, 1
 class PoseUncertainty:
     """Covariance of a pose that motions add up to, to first order.
 
-    Errors of successive motions are alike: one scale multiplies all of them, the axes of the camera are off by one
-    angle, and a share of what remains turns every motion the same way. So they add up, where independent ones would
-    average out. The state is augmented by what they have in common (Bar-Shalom, Li and Kirubarajan, Estimation with
-    Applications to Tracking and Navigation, 2001, chapter 8): the error of the pose, that of the log scale, six
-    standardised errors of motion, and three angles of the axes.
+    Errors of successive motions are alike. One scale multiplies all of them, the axes of the camera are off by one
+    angle, and a share of the rest is the same in every motion. So they add up, where independent ones would average
+    out. The state is augmented by what they have in common: the error of the log scale, six standardised errors of
+    motion, and three angles of the axes. Source: Bar-Shalom, Li and Kirubarajan, Estimation with Applications to
+    Tracking and Navigation, 2001, chapter 8.
 
     Args:
         adjoint: (6, 6) that takes a twist in the camera's axes to the base's.

@@ -1,6 +1,6 @@
 """How network units become metres, and what the answer is worth.
 
-The scale is a state with a source: none (relative), the model itself, a fixed factor, the camera's height above
+The scale is a state with a source. It is none (relative), the model itself, a fixed factor, the camera's height above
 the ground, or the robot's speed. A focal length other than the training camera's is compensated: depth and whatever is
 measured in it are multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the live camera where the model can
 (`CompactModel.motion_from_features`), else converted (`geometry.se3.refocused_motion`).
@@ -10,8 +10,8 @@ The rule of its kind:
 - ``metric``: a question about this very camera was answered. The user gave a factor; or gave the camera's height, and
   the ground was found; or the robot's speed was measured beside the camera's motion.
 - ``metric_unverified``: the weights were trained in metres, and nobody has checked them here. The network cannot: it
-  shows a road at the height it was trained at, whatever the height. Its variance is that of places like its training
-  while the ground is seen at that height through about that focal length, and a wide one elsewhere.
+  shows a road at the height it was trained at, whatever the height. Its variance is the weights' own while the ground
+  is seen at that height, through about that focal length. Elsewhere it is a wide one.
 - ``relative``: neither.
 """
 
@@ -44,7 +44,7 @@ ASSUMED_CAMERA_VARIANCE = 0.5**2
 WINDOW = 30
 ENOUGH = 5
 #: A place is like the training while the ground is seen within this of the height there (logarithm), in half of the
-#: frames that are looked at, which are every so many; and the focal length differs by no more than this factor.
+#: frames that are looked at. The focal length may differ by this factor. Every so many frames are looked at.
 LIKE_HEIGHT, LIKE_FOCAL, LOOKED_AT = 0.2, 2.0, 5
 #: Points of the window that tell the scale of the network's depth, in one frame.
 FEWEST_POINTS = 20

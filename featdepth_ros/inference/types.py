@@ -26,8 +26,8 @@ class ScaleState:
     """How network units become metres.
 
     Attributes:
-        kind: ``relative`` (model units), ``metric_unverified`` (metres as the weights have them, checked by nothing
-            here) or ``metric`` (metres by an answer about this camera); the rule is in `inference.scale`.
+        kind: ``relative`` (model units), ``metric_unverified`` (metres as the weights have them) or ``metric`` (metres
+            by an answer about this camera). The rule is in `inference.scale`.
         source: ``none`` (relative), ``model`` (the weights say they are metric), ``factor`` (fixed by the user or the
             published stereo factor), ``camera_height`` (from the ground plane), ``speed`` (of the robot).
         factor: metres (or model units, when relative) per network unit, focal-length compensation included.

@@ -21,8 +21,8 @@ _GAIN = 0.003
 _CHANGE_RADPS2 = 5.0
 #: Seconds between two readings that are bridged: gyroscopes come at 50 Hz and more.
 _LONGEST_GAP_S = 0.05
-#: How much larger a variance counts whose errors are alike from frame to frame, so that they add up: that of the bias
-#: in a rotation, and that of the camera's rotation where the bias is learnt from it.
+#: How much larger a variance counts whose errors are alike from frame to frame, so that they add up. Such are the bias
+#: in a rotation, and the camera's rotation where the bias is learnt from it.
 _ALIKE = 10.0
 
 
