@@ -90,7 +90,9 @@ class WindowMotion(PairedMotion):
         if result.state is WindowState.LOST:
             return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns), window=result)
         common = scale.variance if result.state is WindowState.NETWORK else result.scale_log_variance
-        motion = Motion(MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance, common)
+        motion = Motion(
+            MotionState.TRACKED, result.T_previous_current, dt_ns, result.covariance, scale_log_variance=common
+        )
         if result.state is WindowState.TRACKED:
             self._learn(frame, earlier.rectified.stamp_ns, motion)
         return MeasuredMotion(motion, earlier, result)

@@ -126,7 +126,7 @@ class Health:
 #: Troubles of images that are counted from the start on.
 COUNTED = ("lost", "refused", "blind", "frozen", "gap", "uncalibrated", "few valid")
 
-#: Said in diagnostics and in the log.
+#: Said in diagnostics and, most of it, in the log.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
 UNVERIFIED = "metres are those of the weights, unverified here: set scale to camera_height, or speed_topic"
 UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"

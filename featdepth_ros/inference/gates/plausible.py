@@ -20,7 +20,7 @@ def absurdity(motion: Motion, scale: ScaleState, config: EstimatorConfig) -> str
     if not np.isfinite(T).all():
         return "the motion is not finite"
     speed = float(np.linalg.norm(T[:3, 3])) / seconds
-    if scale.kind == "metric" and speed > config.max_speed_mps:
+    if scale.in_metres and speed > config.max_speed_mps:
         return f"a speed of {speed:.1f} m/s was measured, above max_speed_mps ({config.max_speed_mps:g})"
     turn = float(np.linalg.norm(se3_numpy.vector_from_rotation(T[:3, :3]))) / seconds
     if turn > config.max_turn_rps:

@@ -164,5 +164,5 @@ def _chained(first: Motion, then: Motion) -> Motion:
         first.T_previous_current @ then.T_previous_current,
         first.dt_ns + then.dt_ns,
         first.covariance + turn @ then.covariance @ turn.T,
-        max(first.scale_log_variance, then.scale_log_variance),
+        scale_log_variance=max(first.scale_log_variance, then.scale_log_variance),
     )
