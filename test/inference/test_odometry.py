@@ -40,7 +40,7 @@ def estimate(
         min_depth=0.1,
         max_depth=80.0,
         sigma=None,
-        motion=Motion(state, motion, dt_ns, covariance, scale),
+        motion=Motion(state, motion, dt_ns, covariance, scale_log_variance=scale),
         scale=ScaleState("metric", "model", 1.0, 0.0),
     )
 

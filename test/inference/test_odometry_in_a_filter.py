@@ -58,7 +58,7 @@ def estimate(motion: NDArray[np.float64], covariance: NDArray[np.float64], scale
     return Estimate(
         stamp_ns=0, image=np.zeros((2, 2, 3), np.uint8), camera=None, depth=blank, valid=blank > 0, in_image=blank > 0,
         min_depth=0.1, max_depth=80.0, sigma=None, scale=ScaleState("metric", "camera_height", 1.0, scale),
-        motion=Motion(MotionState.TRACKED, motion, round(STEP_S * 1e9), covariance, scale),
+        motion=Motion(MotionState.TRACKED, motion, round(STEP_S * 1e9), covariance, scale_log_variance=scale),
     )  # fmt: skip
 
 
