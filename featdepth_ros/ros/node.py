@@ -32,9 +32,9 @@ from featdepth_ros.ros.frames.pose_message import given_pose
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, load_networks
 from featdepth_ros.ros.middleware import use_shared_memory_profile
+from featdepth_ros.ros.motion_sensors import MotionSensorTopics
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.per_camera import camera_settings, declare_per_camera, per_camera_option
-from featdepth_ros.ros.motion_sensors import MotionSensorTopics
 from featdepth_ros.ros.parameters.settings import (
     Settings,
     changed_live,

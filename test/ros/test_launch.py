@@ -31,6 +31,7 @@ PROMISED = {
     "odom_frame",
     "respawn",
     "scale",
+    "speed_topic",
     "camera_height_m",
 }
 
@@ -51,7 +52,7 @@ def test_arguments_are_unique_explained_and_complete() -> None:
 
 
 def test_arguments_that_set_parameters_name_real_ones() -> None:
-    strings = {"weights", "device", "base_frame", "odom_frame", "image_transport", "scale"}
+    strings = {"weights", "device", "base_frame", "odom_frame", "image_transport", "scale", "speed_topic"}
     parameters = strings | {"publish_tf", "autostart", "camera_height_m", "max_rate_hz"}
     assert parameters <= set(SCHEMA)
     assert all(default == "" for name, default, _ in arguments() if name in parameters), "params_file decides"

@@ -144,7 +144,7 @@ def test_the_speed_needs_a_topic(ros: Graph) -> None:
     settings = [Parameter("autostart", value=False), Parameter("scale", value="speed")]
 
     def load(given: Any) -> LoadedModel:
-        given.estimator_config()  # as the real loader does
+        next(iter(given.values())).estimator_config()  # as the real loader does
         return loaded
 
     node = ros.add(DepthNode(load=load, context=ros.context, parameter_overrides=settings))
