@@ -78,7 +78,7 @@ class Estimator:
             raise ConfigError(
                 f"'{self.info.name}' is a depth network of others and knows no motion; set motion to window or auto"
             )
-        if self.config.scale in ("factor", "camera_height") and self._networks.gives_inverse_depth:
+        if self.config.scale in ("factor", "camera_height", "speed") and self._networks.gives_inverse_depth:
             raise ConfigError(
                 f"'{self.info.name}' gives relative depth, whose unit is the window's own: scale '{self.config.scale}' "
                 "cannot make it metric; set scale to auto, or take a network that gives metres"
@@ -202,7 +202,8 @@ class Estimator:
             sight = self._sight.look(frame.rectified)
         with stages.timed("motion"):
             scale, measured = self._move(frame, sight)
-        self._scale.observe_points(frame, measured.window)
+        if not self._networks.gives_inverse_depth:
+            self._scale.observe_points(frame, measured.window)
         if self._watch is not None and not self._watch.message:
             self._watch.look(frame.host_depth, measured.window)
             self.notes = (*self.notes, *filter(None, [self._watch.message]))
