@@ -15,6 +15,8 @@ ALIKE, LEAST_PX = 2.3, 0.1
 #: Residuals of a still and sharp picture, pixels. What is above (rows exposed one after another, smear, frames that are
 #: not where their stamps say) is common to many points, so that their number does not average it away.
 SHARP_PX = 0.2
+#: Share of a bent picture that turns the camera.
+BENT = 0.6
 #: Of a motion that was not measured: what a fast vehicle does in a second, units and radians.
 _UNKNOWN, _UNKNOWN_RAD = 30.0, 1.0
 #: Least standard deviations: errors that no residual shows (calibration, moments of exposure), units and radians.
@@ -32,6 +34,7 @@ def motion_covariance(
     focal_px: float,
     depth: float,
     sightings: int,
+    bent_px: float = 0.0,
 ) -> Floats:
     """Covariance of a motion from that of two poses.
 
@@ -44,6 +47,7 @@ def motion_covariance(
         depth: median depth of the points, unit of the motion.
         sightings: how often a point was seen at most, beside the frame that it comes from. A point's own depth takes
             one of the two residuals of each sighting, so residuals of few sightings show too little noise.
+        bent_px: how far a turning camera bends the picture, see `trust.TrackNoise`.
 
     Returns:
         (6, 6) of the position and the rotation of the current camera in the previous camera's axes.
@@ -58,6 +62,7 @@ def motion_covariance(
     # The median of a Rayleigh distribution is 1.177 times the deviation of one coordinate.
     noise_px = max(ALIKE * min(residual_px, SHARP_PX) / 1.177, LEAST_PX)
     common = ALIKE * np.sqrt(max(residual_px**2 - SHARP_PX**2, 0.0)) / 1.177 / focal_px
+    common = float(np.hypot(common, BENT * bent_px / focal_px))
     averaged = jacobian @ joint @ jacobian.T * (noise_px / sigma_px) ** 2
     return np.asarray(averaged + np.diag([(common * depth) ** 2] * 3 + [common**2] * 3))
 

@@ -368,16 +368,21 @@ class Window:
         published[:3, 3] *= scale.factor
         z = self._map.depths(self._pose, self._sight)
         self._usual_depth = float(np.median(z)) if len(z) else self._usual_depth
+        usual_px = self._usual_residual(residual_px)
+        noise = TrackNoise.of(
+            math.sqrt(self._mean_square_px or 0.0), self._turn_radps, float(self._map.camera[0]),
+            self.config.rolling_shutter_s,
+        )  # fmt: skip
         covariance = motion_covariance(
-            moved, solution.covariance, self._usual_residual(residual_px), self.config.sigma_px, self._map.camera[0],
-            self._usual_depth, len(self._map.keyframes),
+            moved, solution.covariance, usual_px, self.config.sigma_px, self._map.camera[0], self._usual_depth,
+            len(self._map.keyframes), noise.bent_px,
         )  # fmt: skip
         covariance[:3, :3] += np.eye(3) * (self._doubt.degree * DOUBT_SPEED * self._usual_depth * seconds) ** 2
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
         return WindowResult(
             WindowState.TRACKED, published, covariance, residual_px, len(self._sight), self._is_keyframe, scale.factor,
-            scale.log_variance, scale.origin, self._points(), self._frame.camera, self._network_fit(),
+            scale.log_variance, scale.origin, self._points(noise), self._frame.camera, self._network_fit(),
         )  # fmt: skip
 
     def _usual_residual(self, residual_px: float) -> float:
@@ -388,9 +393,7 @@ class Window:
         self._mean_square_px = (self._mean_square_px or 0.0) * (1 - share) + residual_px**2 * share
         return max(residual_px, math.sqrt(self._mean_square_px))
 
-    def _points(self) -> WindowPoints:
+    def _points(self, noise: TrackNoise) -> WindowPoints:
         """Points seen now and measured."""
         usual_px = math.sqrt(self._mean_square_px or 0.0)
-        focal_px, readout_s = float(self._map.camera[0]), self.config.rolling_shutter_s
-        noise = TrackNoise.of(usual_px, self._turn_radps, focal_px, readout_s)
         return trusted_points(self._map, self._sight, self._pose, usual_px, noise, self._doubt, self._scale.factor)
