@@ -62,7 +62,13 @@ class FaultyDrive:
         self._walls = [Wall(seed=seed) for seed in range(2)]
         self._wall = 0
         self._last: NDArray[np.uint8] | None = None
-        values = {"extrinsics_timeout_s": 0.0, "autostart": False, "precision": "fp32", **parameters}
+        values = {
+            "extrinsics_timeout_s": 0.0,
+            "autostart": False,
+            "precision": "fp32",
+            "min_valid_share": 0.5,
+            **parameters,
+        }
         self.node = DepthNode(
             load=self._load,
             context=context,
@@ -153,9 +159,9 @@ class FaultyDrive:
         self.send(self.next_image())
 
     def half_covered(self) -> None:
-        """Almost all of the lens is covered."""
+        """Most of the lens is covered; the rest still tells the motion."""
         image = self.next_image()
-        image[:, 40:] = 0
+        image[:, 128:] = 0
         self.send(image)
 
     def bad_message(self) -> None:
