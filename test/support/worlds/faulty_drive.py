@@ -172,7 +172,9 @@ class FaultyDrive:
 
     def silent(self) -> None:
         """No image for longer than the watchdog waits."""
-        self._clock[0] += self.node._settings.watchdog_s + 1.0
+        pause_s = self.node._settings.watchdog_s + 1.0
+        self._clock[0] += pause_s
+        self.offset_ns += round(pause_s * 1e9)
 
     def after_silence(self) -> None:
         """Images again, long after the last."""
