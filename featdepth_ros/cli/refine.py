@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,19 +16,22 @@ if TYPE_CHECKING:
     from featdepth_training.refine.refine import RefineReport
 
 DESCRIPTION = """\
-Refine weights on a recording of the place they are to work in, without truth: neighbouring frames (and the stereo
-partner) shall explain each other. The last part of the recording is held out: on it the weights are measured before
+Refine weights on recordings of the place they are to work in, without truth: neighbouring frames (and the stereo
+partner) shall explain each other. The last part of each recording is held out: on it the weights are measured before
 and after, and weights that got worse are refused (exit code 1, nothing written). Ctrl-C stops the training; what is
 there is measured and judged."""
 EXAMPLE = """\
   featdepth refine drive.bag --topic /camera/image_raw --weights compact --output refined.safetensors
+  featdepth refine one.bag two.bag --weights compact --output refined.safetensors --work refining --resume
   featdepth refine 2011_09_26_drive_0001_sync --stereo --weights compact --output refined.safetensors --epochs 5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
-    parser.add_argument("input", metavar="INPUT", help="folder of images, video, bag, KITTI or EuRoC folder")
+    parser.add_argument(
+        "input", nargs="+", metavar="INPUT", help="folder of images, video, bag, KITTI or EuRoC folder; or several"
+    )
     parser.add_argument("--weights", required=True, metavar="W", help="file, or the name of a model that ships")
     parser.add_argument("--output", required=True, metavar="W2", help="safetensors file to write; must not exist")
     parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
@@ -54,7 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, help="of order, augmentation, dropout (0)")
     parser.add_argument("--accept-worse", action="store_true", help="write the weights whatever the figures say")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures before and after")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the prepared frames there, for another run")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep the prepared frames there for another run, with checkpoints, metrics.jsonl and TensorBoard's files",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in --work, where a stop or a kill left one"
+    )
 
 
 def _config(args: argparse.Namespace) -> RefineConfig:
@@ -63,6 +75,8 @@ def _config(args: argparse.Namespace) -> RefineConfig:
 
     if args.partner_camera is not None and args.stereo is None:
         args.wrong_usage("--partner-camera is the calibration of a stereo partner; give --stereo too")
+    if args.resume and args.work is None:
+        args.wrong_usage("--resume goes on from the checkpoint in a folder; name it with --work")
     try:
         return RefineConfig(
             size=args.size,
@@ -95,10 +109,13 @@ def run(args: argparse.Namespace) -> int:
             "install it with: pip install 'featdepth_ros[train]'"
         ) from error
     config = _config(args)
-    recording = open_recording(
-        args.input, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera
-    )
-    report = refine(args.weights, recording, args.output, config, args.preset, args.work, quiet=False)
+    recordings = [
+        open_recording(
+            path, args.topic, args.camera, args.rate, partner=args.stereo, partner_camera=args.partner_camera
+        )
+        for path in args.input
+    ]
+    report = refine(args.weights, recordings, args.output, config, args.preset, args.work, False, args.resume)
     _print(report)
     if args.json is not None:
         write_json(args.json, report.to_dict())
@@ -115,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(report: RefineReport) -> None:
-    from featdepth_ros.reporting.tables import comparison_table, text_table
+    from featdepth_ros.reporting.tables import number, text_table
+    from featdepth_training.refine.gate import told_apart
 
     height, width = report.size
     print(
@@ -124,8 +142,11 @@ def _print(report: RefineReport) -> None:
         f"{report.train_clips} clips trained on, {report.held_out_clips} held out"
     )
     before, after = asdict(report.before), asdict(report.after)
-    known = [name for name in before if before[name] is not None or after[name] is not None]
-    _, rows = comparison_table({"before": {n: before[n] for n in known}, "after": {n: after[n] for n in known}})
+    rows = []
+    for name in (n for n in before if before[n] is not None or after[n] is not None):
+        pair = before[name], after[name]
+        floats = all(isinstance(value, float) and math.isfinite(value) for value in pair)
+        rows.append([name, *(told_apart(*pair) if floats else map(number, pair))])
     print(text_table(["held out", "before", "after"], rows))
     ratio, held_out = report.scale_ratio, report.scale_ratio_held_out
     print(f"median depth after / before: {ratio:.4f}, on held-out frames {held_out:.4f}")

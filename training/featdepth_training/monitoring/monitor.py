@@ -33,10 +33,17 @@ class Monitor:
         total_steps: for the progress line.
         tensorboard: also write ``<output>/tensorboard``, where the package is installed.
         silent: write and show nothing: for all but the first of several processes.
+        shown: show a progress line; False writes files alone.
     """
 
     def __init__(
-        self, output: Path, start_step: int, total_steps: int, tensorboard: bool, silent: bool = False
+        self,
+        output: Path,
+        start_step: int,
+        total_steps: int,
+        tensorboard: bool,
+        silent: bool = False,
+        shown: bool = True,
     ) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._path = Path(os.devnull) if silent else output / "metrics.jsonl"
@@ -48,7 +55,7 @@ class Monitor:
         tensorboard = tensorboard and not silent
         self._writer = _tensorboard_writer(output / "tensorboard", start_step) if tensorboard else None
         self.silent = silent
-        self._bar = ProgressBar("training", total_steps, "step", done=start_step, shown=not silent)
+        self._bar = ProgressBar("training", total_steps, "step", done=start_step, shown=shown and not silent)
         self._images = 0
         self._since = time.monotonic()
 

@@ -54,6 +54,7 @@ class RefineConfig:
         seed: of order, augmentation, dropout.
         accept_worse: write the weights whatever the figures say.
         max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient.
+        checkpoint_every: steps between checkpoints, where a folder keeps them.
         limits: of the gate.
     """
 
@@ -71,6 +72,7 @@ class RefineConfig:
     seed: int = 0
     accept_worse: bool = False
     max_nonfinite: int = 20
+    checkpoint_every: int = 50
     limits: GateLimits = field(default_factory=GateLimits)
 
     def __post_init__(self) -> None:
@@ -81,9 +83,9 @@ class RefineConfig:
             raise ConfigError(f"held_out is {self.held_out}; expected a share between 0 and 1")
         if not self.lr > 0 or self.anchor < 0:
             raise ConfigError(f"lr is {self.lr}, anchor {self.anchor}; expected lr above 0 and anchor 0 or more")
-        counts = (self.steps if self.steps is not None else 1, self.epochs, self.batch_size, self.measured_clips)
-        if min(counts) < 1:
-            raise ConfigError("steps, epochs, batch_size and measured_clips must be at least 1")
+        counts = (self.epochs, self.batch_size, self.measured_clips, self.checkpoint_every, self.steps or 1)
+        if min(counts) < 1 or self.steps == 0:
+            raise ConfigError("steps, epochs, batch_size, measured_clips and checkpoint_every must be at least 1")
 
 
 def train_config(

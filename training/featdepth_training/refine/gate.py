@@ -46,11 +46,14 @@ class GateLimits:
         photometric: largest share the photometric figure may rise by. None: it is what refinement lowers.
         abs_rel: largest share AbsRel may rise by, as it is where the scale is observed, else median scaled; a few dozen
             frames do not tell less.
+        right: AbsRel as it is, up to which depth in metres counts as right: only above it the share ``abs_rel`` applies
+            to weights that claim metres without a partner.
         scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
     """
 
     photometric: float = 0.0
     abs_rel: float = 0.01
+    right: float = 0.05
     scale: float = 0.10
 
 
@@ -82,21 +85,31 @@ def judge(
     allowed = limits or GateLimits()
     reasons: list[str] = []
 
-    def compare(what: str, old: float | None, new: float | None, share: float) -> None:
+    def compare(what: str, old: float | None, new: float | None, share: float, least: float = 0.0) -> None:
         if old is None or not math.isfinite(old):
             return
         if new is None or not math.isfinite(new):
             reasons.append(f"{what} was {old:.4f} and is no number any more")
-        elif new > old * (1 + share):
-            reasons.append(f"{what} rose from {old:.4f} to {new:.4f}")
+        elif new > max(old, least) * (1 + share):
+            reasons.append(f"{what} rose from {' to '.join(told_apart(old, new))}")
 
     compare("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric)
     if scale_is_observed and before.abs_rel is not None:
         compare("AbsRel", before.abs_rel, after.abs_rel, allowed.abs_rel)
     else:
         compare("AbsRel (median scaled)", before.abs_rel_median_scaled, after.abs_rel_median_scaled, allowed.abs_rel)
+        compare("AbsRel (as it is)", before.abs_rel, after.abs_rel, allowed.abs_rel, allowed.right)
     if not (math.isfinite(scale_ratio) and scale_ratio > 0):
         reasons.append("depth is no number any more")
     elif not scale_is_observed and max(scale_ratio, 1 / scale_ratio) > 1 + allowed.scale:
         reasons.append(f"the scale moved by a factor of {scale_ratio:.3f}, more than {100 * allowed.scale:g} %")
     return Verdict(not reasons, tuple(reasons))
+
+
+def told_apart(*values: float) -> list[str]:
+    """Numbers with four decimals, or with as many as it takes to tell unequal ones apart, up to nine."""
+    for digits in range(4, 10):
+        texts = [f"{value:.{digits}f}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts

@@ -8,10 +8,9 @@ figures that decide come from frames that no step saw.
 from __future__ import annotations
 
 import copy
-import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,26 +25,22 @@ from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, R
 from featdepth_ros.inference.networks import fitting_size
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model, save_model
-from featdepth_ros.progress import ProgressBar
 from featdepth_ros.recordings.recording import Recording
 from featdepth_ros.resources import weights_file
 from featdepth_training.data.batch import FrameBatch
-from featdepth_training.data.cache import ClipCache
 from featdepth_training.data.samples import ClipDataset, validation_batches
-from featdepth_training.data.source import ClipSubset, Source, sources_of
+from featdepth_training.data.source import Source
 from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.engine.step import StepResult
 from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.objectives.supervised import log_depth
 from featdepth_training.objectives.terms import training_terms
-from featdepth_training.prepare.prepare import PrepareConfig, prepare
 from featdepth_training.processes.signals import StopRequest
-from featdepth_training.refine.config import FRAMES, RefineConfig, train_config
+from featdepth_training.refine.checkpoint import RefineCheckpoint
+from featdepth_training.refine.config import RefineConfig, train_config
+from featdepth_training.refine.data import gather, partnered
 from featdepth_training.refine.figures import log_depths, measure, scale_ratio
 from featdepth_training.refine.gate import HeldOutFigures, Verdict, judge
-
-#: Fewest clips to learn from and to be judged on: fewer tell noise.
-LEAST_TRAINED, LEAST_HELD_OUT = 6, 3
 
 
 @dataclass(frozen=True)
@@ -99,39 +94,49 @@ class RefineReport:
 
 def refine(
     weights: FeatDepthModel | str | Path,
-    recording: Recording,
+    recording: Recording | Sequence[Recording],
     output: str | Path | None,
     config: RefineConfig | None = None,
     preset: str | None = None,
     work: str | Path | None = None,
     quiet: bool = True,
+    resume: bool = False,
 ) -> RefineReport:
-    """Refine weights on a recording, measure them before and after, and write them when they got no worse.
+    """Refine weights on recordings, measure them before and after, and write them when they got no worse.
 
     SIGINT and SIGTERM end the training after the step at hand; what is there is measured and judged like the rest.
 
     Args:
         weights: a model (left as it is), a file, or the name of a model that ships.
-        recording: with a calibration; opened with a partner where stereo shall take part.
+        recording: one or several, with calibrations; opened with a partner where stereo shall take part. The last part
+            of each is held out.
         output: safetensors file to write; must not exist. None: only measure.
         config: settings.
         preset: of published weights, see `load_model`.
-        work: folder that keeps the prepared frames for another run; None: a temporary one.
+        work: folder that keeps the prepared frames for another run, checkpoints, ``metrics.jsonl`` and TensorBoard's
+            files; None: a temporary one.
         quiet: no progress lines.
+        resume: go on from the checkpoint that a stopped or killed refinement left in ``work``, where there is one.
 
     Raises:
         CalibrationError: the recording has no calibration.
         CheckpointError: the weights cannot be read or lack a net, or ``output`` cannot be written.
         RecordingError: too few frames, or nothing moves.
-        ConfigError: stereo with weights of relative scale.
+        ConfigError: stereo with weights of relative scale; or the checkpoint is of another refinement.
         FeatDepthError: too many steps in a row were not finite; nothing is written.
     """
     settings = config or RefineConfig()
+    recordings = [recording] if isinstance(recording, Recording) else list(recording)
+    if not recordings:
+        raise RecordingError("nothing to refine on: no recording was given")
+    if resume and work is None:
+        raise ConfigError("going on needs the folder that keeps the checkpoint: name it with work (--work DIR)")
     target = _checked_output(output)
-    model = _start_model(weights, preset, recording.partner_name is not None)
+    model = _start_model(weights, preset, partnered(recordings))
     with _folder(work) as folder, torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Refinement(model, recording, settings, folder, quiet).run(target, _name_of(weights, model))
+        refinement = _Refinement(model, recordings, settings, folder, quiet, kept=work is not None)
+        return refinement.run(target, _name_of(weights, model), resume)
 
 
 def _checked_output(output: str | Path | None) -> Path | None:
@@ -180,96 +185,68 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
 
 
 class _Refinement:
-    """One refinement: data, configuration, steps."""
+    """One refinement: data, configuration, steps. ``kept``: its folder outlives it."""
 
     def __init__(
-        self, model: FeatDepthModel, recording: Recording, settings: RefineConfig, folder: Path, quiet: bool
+        self,
+        model: FeatDepthModel,
+        recordings: Sequence[Recording],
+        settings: RefineConfig,
+        folder: Path,
+        quiet: bool,
+        kept: bool,
     ) -> None:
-        self.model, self.recording, self.settings = model, recording, settings
-        self.folder, self.quiet = folder, quiet
+        self.model, self.settings = model, settings
+        self.folder, self.quiet, self.kept = folder, quiet, kept
         self.info = model.info
-        self.stereo = recording.partner_name is not None
+        self.stereo = partnered(recordings)
         self.device = resolve_device(settings.device)
-        self.size = settings.size or self._usual_size()
-        self.cache = folder / f"cache_{self.size[0]}x{self.size[1]}{'_stereo' if self.stereo else ''}"
-        self.kept = self._prepare()
-        self.train, self.held_out, self.everything = self._split()
+        self.size = settings.size or self._usual_size(recordings[0])
+        self.data = gather(recordings, self.size, self.stereo, folder, settings, quiet)
         if self.info.focal is None:
             # No camera to compensate for: the recording's own counts as the one of the weights.
-            fx, fy, _, _ = self.train.clips[0].camera
+            fx, fy, _, _ = self.data.camera
             focal = (float(fx) / self.size[1], float(fy) / self.size[0])
             self.model.info = self.info.with_(focal=focal, input_size=self.size)
-        self.config = train_config(model, settings, self.size, self.stereo, str(self.cache), len(self.train.clips))
+        clips, cache = self.data.train_clips, str(self.data.caches[0])
+        self.config = train_config(model, settings, self.size, self.stereo, cache, clips)
 
-    def _usual_size(self) -> tuple[int, int]:
-        camera = self.recording.camera
+    def _usual_size(self, recording: Recording) -> tuple[int, int]:
+        camera = recording.camera
         if camera is None:
             return self.info.input_size  # refused in a moment, by what reads the recording
         height, width = fitting_size(self.info, camera.width, camera.height)
         return max(height, 64), max(width, 64)
 
-    def _prepare(self) -> int:
-        config = PrepareConfig(height=self.size[0], width=self.size[1], frames=FRAMES, stereo=self.stereo)
-        name, count = self.recording.name, len(self.recording)
-        try:
-            with ProgressBar(f"reading {name}", count, shown=not self.quiet) as bar:
-                summary = prepare(self.recording, self.cache, config, bar.update)
-        except RecordingError as error:
-            raise RecordingError(f"nothing to refine on: {error}") from error
-        if not summary["clips_by_frames"][str(FRAMES)]:
-            raise RecordingError(
-                f"nothing to refine on: '{name}' holds no {FRAMES} moving frames in a row ({summary['selected']})"
-            )
-        return int(summary["kept"])
-
-    def _split(self) -> tuple[Source, Source, Source]:
-        """Clips to train on, to measure, and of the whole recording, those to be measured thinned out."""
-        every = ClipCache([self.cache], frames=FRAMES)
-        held_out_count = max(round(len(every) * self.settings.held_out), 1)
-        too_few = RecordingError(
-            f"'{self.recording.name}' gives {len(every)} clips of {FRAMES} moving frames, {held_out_count} of them "
-            f"held out; expected at least {LEAST_TRAINED} to learn from and {LEAST_HELD_OUT} held out: record more "
-            "frames, or hold out another share"
-        )
-        if held_out_count < LEAST_HELD_OUT:
-            raise too_few
-        try:
-            train, rest = every.split(self.settings.held_out)
-        except RecordingError as error:
-            raise too_few from error
-        if len(train) < LEAST_TRAINED:
-            raise too_few
-        return sources_of(train, rendered=False)[0], self._thinned(rest), self._thinned(every)
-
-    def _thinned(self, cache: ClipCache) -> Source:
-        spacing = math.ceil(len(cache) / self.settings.measured_clips)
-        return Source(cache.names[0], ClipSubset(cache, range(0, len(cache), spacing)), 1.0, False, self.size)
-
-    def run(self, target: Path | None, weights: str) -> RefineReport:
+    def run(self, target: Path | None, weights: str, resume: bool) -> RefineReport:
         """Measure, train, measure, judge, write."""
         self.model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        checkpoint = RefineCheckpoint(self.folder, self.settings, weights, self.data.names) if self.kept else None
         before, held_before = self._measure(self.model)
-        depths_before = log_depths(self.model, self._batches(self.everything))
+        depths_before = log_depths(self.model, self._batches(self.data.everything))
         began = time.perf_counter()
-        loop = self._train()
+        loop = self._train(checkpoint, resume, before)
         seconds = time.perf_counter() - began
         if loop.step == 0:
             raise FeatDepthError("stopped before the first step: the weights are as they were, nothing was written")
         refined = loop.averaged_model()
         after, held_after = self._measure(refined)
-        ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.everything)))
+        ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.data.everything)))
         verdict = judge(before, after, ratio, self.stereo, self.settings.limits)
         written = target is not None and (verdict.accepted or self.settings.accept_worse)
         if target is not None and written:
             refined.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
             refined.info = self._described(weights, verdict, loop.step)
             save_model(target, refined)
+        if checkpoint is not None and loop.step >= self.config.total_steps:
+            checkpoint.remove()
+        self._log(loop.step, after)
         return RefineReport(
-            recording=self.recording.name,
+            recording=", ".join(self.data.names),
             weights=weights,
-            frames=self.kept,
-            train_clips=len(self.train.clips),
-            held_out_clips=len(self.held_out.clips),
+            frames=self.data.frames,
+            train_clips=self.data.train_clips,
+            held_out_clips=self.data.held_out_clips,
             size=self.size,
             stereo=self.stereo,
             steps=loop.step,
@@ -284,11 +261,18 @@ class _Refinement:
             seconds=seconds,
         )
 
-    def _measure(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[Tensor]]:
-        return measure(model, self._batches(self.held_out), self.config)
+    def _log(self, step: int, figures: HeldOutFigures) -> None:
+        """Write the figures of the new weights beside those of the steps."""
+        if self.kept:
+            monitor = Monitor(self.folder, step, self.config.total_steps, tensorboard=True, shown=False)
+            monitor.record("held_out", step, {k: v for k, v in asdict(figures).items() if v is not None})
+            monitor.close()
 
-    def _batches(self, source: Source) -> Iterator[FrameBatch]:
-        dataset = ClipDataset([source], self.config.data.sequence, None, self.settings.seed)
+    def _measure(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[Tensor]]:
+        return measure(model, self._batches(self.data.held_out), self.config)
+
+    def _batches(self, sources: Sequence[Source]) -> Iterator[FrameBatch]:
+        dataset = ClipDataset(sources, self.config.data.sequence, None, self.settings.seed)
         for batch in validation_batches(dataset, [self.size], self.settings.batch_size):
             yield batch.to(self.device).in_floats()
 
@@ -297,23 +281,37 @@ class _Refinement:
         height, width = self.size
         how = f"{steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
         note = (
-            f"refined from {weights} on {self.recording.kind} recording '{self.recording.name}' "
-            f"({len(self.train.clips)} clips), {how}, lr {self.settings.lr:g}, seed {self.settings.seed}"
+            f"refined from {weights} on {self._what()} ({self.data.train_clips} clips), {how}, "
+            f"lr {self.settings.lr:g}, seed {self.settings.seed}"
             + ("" if verdict.accepted else "; written although held-out figures got worse")
         )
         terms = "+ data terms"
         licence = self.info.licence if self.info.licence.endswith(terms) else f"{self.info.licence} {terms}"
         return self.info.with_(training="; ".join(filter(None, (self.info.training, note))), licence=licence)
 
-    def _train(self) -> TrainingLoop:
+    def _what(self) -> str:
+        kinds, names = dict.fromkeys(self.data.kinds), self.data.names
+        listed = ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        return f"{'/'.join(kinds)} recording{'s' if len(names) > 1 else ''} {listed}"
+
+    def _train(self, checkpoint: RefineCheckpoint | None, resume: bool, before: HeldOutFigures) -> TrainingLoop:
         """Take the steps; returns the loop that has taken them."""
         settings, config = self.settings, self.config
         anchored = settings.anchor > 0 and not self.stereo
         frozen = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
         freeze_feature_net(self.model)
-        dataset = ClipDataset([self.train], config.data.sequence, config.data.augment, settings.seed)
+        dataset = ClipDataset(self.data.train, config.data.sequence, config.data.augment, settings.seed)
         loop = TrainingLoop(self.model, config, dataset, partial(self._terms, frozen), self.device)
-        monitor = Monitor(self.folder, 0, config.total_steps, tensorboard=False, silent=self.quiet)
+        if checkpoint is not None and resume:
+            checkpoint.restore(loop)
+        monitor = Monitor(
+            self.folder, loop.step, config.total_steps, tensorboard=self.kept, silent=not self.kept and self.quiet,
+            shown=not self.quiet,
+        )  # fmt: skip
+        if loop.step == 0:
+            monitor.record("held_out", 0, {k: v for k, v in asdict(before).items() if v is not None})
+        else:
+            monitor.say(f"resumed at step {loop.step} of {config.total_steps}")
 
         def on_step(batches: list[FrameBatch], result: StepResult) -> None:
             if loop.diverged:
@@ -323,6 +321,8 @@ class _Refinement:
                 )
             monitor.advance(sum(batch.image_count for batch in batches))
             monitor.record("train", loop.step, {**result.terms, "images_per_s": monitor.rate()})
+            if checkpoint is not None and loop.step % settings.checkpoint_every == 0:
+                checkpoint.save(loop)
 
         try:
             with StopRequest() as stop:
@@ -331,6 +331,8 @@ class _Refinement:
                 raise end.failure
             if end.stopped:
                 monitor.say(f"{stop.requested}: stopped after step {loop.step}; judging what is there")
+                if checkpoint is not None and loop.step:
+                    checkpoint.save(loop)
         finally:
             monitor.close()
         return loop
