@@ -27,8 +27,11 @@ DESCRIPTION = (
     "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
     "static, blurred and broken frames are left out, and no sample reaches across a cut or a gap. CACHE holds plain "
     "WebDataset shards. Several INPUTs get a cache each, and those that cannot be used are named and left out. Stop it "
-    "at any time: the same command goes on where it was."
+    "at any time: the same command goes on where it was. --camera guess takes recordings that nobody has calibrated: "
+    "the focal length comes from how the pictures move, or is learnt in training where they do not tell it."
 )
+#: What --camera says of recordings whose camera nobody knows.
+GUESS = "guess"
 EXAMPLE = """  featdepth prepare drive.bag --topic /camera/image_raw --output caches/drive
   featdepth prepare footage.mp4 --camera 900,900,640,360 --size 192x352 --output caches/footage
   featdepth prepare bags/*.mcap --topic /camera/image_raw --jobs 4 --store jpeg --output caches/fleet
@@ -180,12 +183,13 @@ def _inputs(args: argparse.Namespace) -> list[Input]:
         output=args.output,
         config=_config(args),
         topic=args.topic,
-        camera=args.camera,
+        camera=None if args.camera == GUESS else args.camera,
         rate_hz=args.rate,
         partner=args.stereo,
         partner_camera=args.partner_camera,
         pseudo_depth=args.pseudo_depth,
         laser=not args.no_laser,
+        guess=args.camera == GUESS,
     )
     if args.split is not None:
         if len(args.input) > 1 or args.topic is not None or args.frames is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from featdepth_ros.errors import ConfigError
+from featdepth_ros.geometry.lens import bent, straightened
 from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
 from featdepth_ros.geometry.warp import resize_bilinear, sampling_grid, scaled_intrinsics, warp_points
 from featdepth_ros.losses.config import ObjectiveConfig
@@ -51,6 +52,7 @@ def objective(
     ("color", f, 0)          (B, 3, H, W)      images of frame 0 and the sources, [0, 1], no colour augmentation
     "K"                      (B, 3|4, 3|4)     intrinsics in pixels of H x W; its inverse "inv_K" is used when there
     "stereo_T"               (B, 4, 4)         T_partner_target; with "s" among the sources
+    "lens"                   (B,)              radial coefficient of all cameras (`geometry.lens`); optional
     ("cam_T_cam", 0, f)      (B, 4, 4)         T_source_target of the other sources (`geometry.se3.pose_matrix`)
     ("disp", 0, s)           (B, 1, any size)  sigmoid disparities of frame 0
     ("feature", f, 0)        (B, C, H/2, W/2)  finest map of the feature net for frame 0 and the sources, unwarped
@@ -152,7 +154,7 @@ def _photometric_terms(
             unwarped = identity + noise
         compare = partial(_least_difference, config, scale, target, unwarped, pictures)
         least = with_forward_gradients(
-            compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K")
+            compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K"), lookup.get("lens")
         )
         terms[f"photometric/{scale}"] = config.photometric_weight * least / len(config.scales)
     return terms
@@ -169,12 +171,14 @@ def _least_difference(
     sources: Tensor,
     K: Tensor,
     inv_K: Tensor | None,
+    lens: Tensor | None,
 ) -> Tensor:
     """Warp the sources by one scale's disparity; mean over the pixels of the least difference, a scalar."""
     count = len(config.sources)
     disparity = resize_bilinear(at_least_fp32(disparity), *target.image.shape[-2:])
     depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
     points = backproject(depth, K, inv_K).repeat(count, 1, 1, 1)
+    points, motions = _through_lens(points, motions, None if lens is None else lens.repeat(count))
     warped, seen = warp_points(sources, points, K.repeat(count, 1, 1), motions, config.convention)
     candidates = _by_source(target.photometric(warped), count)
     seen = _by_source(seen, count)
@@ -186,6 +190,16 @@ def _least_difference(
         for source, image in zip(config.sources, warped.detach().chunk(count), strict=True):
             pictures["warped", source, scale] = image
     return _mean_of_seen(least, seen) if config.mask_outside else least.mean()
+
+
+def _through_lens(points: Tensor, motion: Tensor, lens: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Points and motion whose pinhole projection is that of the lens; they stay as they are without one."""
+    if lens is None:
+        return points, motion
+    moved = (motion[:, :3, :3] @ straightened(points, lens).flatten(2) + motion[:, :3, 3:]).unflatten(
+        2, points.shape[-2:]
+    )
+    return bent(moved, lens), torch.eye(4, device=motion.device, dtype=motion.dtype).expand_as(motion)
 
 
 def _mean_of_seen(least: Tensor, seen: Tensor) -> Tensor:
@@ -218,7 +232,8 @@ def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMap
     points = backproject(depth_from_disparity(disparity, config.min_depth, config.max_depth), K)
     losses, seen = [], []
     for f, source in zip(config.sources, sources, strict=True):
-        grid, inside = sampling_grid(points, K, lookup.motion(f), source.shape[-2:], config.convention)
+        seen_points, motion = _through_lens(points, lookup.motion(f), lookup.get("lens"))
+        grid, inside = sampling_grid(seen_points, K, motion, source.shape[-2:], config.convention)
         loss = sampled_feature_metric(target, source, grid, config.convention)
         losses.append(loss.masked_fill(~inside, UNSEEN) if config.mask_outside else loss)
         seen.append(inside)

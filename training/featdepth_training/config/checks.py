@@ -75,7 +75,7 @@ def _check_optimiser(config: TrainConfig) -> None:
     optimiser_class(optimiser.kind)
     if optimiser.lr <= 0:
         raise ConfigError(f"optimiser.lr is {optimiser.lr}; expected a positive number")
-    for name in ("encoder_lr_factor", "pose_lr_factor", "weight_decay", "clip_norm", "momentum"):
+    for name in ("encoder_lr_factor", "pose_lr_factor", "camera_lr", "weight_decay", "clip_norm", "momentum"):
         if getattr(optimiser, name) < 0:
             raise ConfigError(f"optimiser.{name} is {getattr(optimiser, name)}; expected 0 or more")
     if not all(0 <= beta < 1 for beta in optimiser.betas):

@@ -51,6 +51,8 @@ class PreparedConfig:
         shares: of each cache in the samples; empty: by number of clips.
         camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on,
             which then gives the depth its scale (``objective.ground``); 0: unknown. Empty: unknown everywhere.
+        learned_cameras: names of caches whose focal length and distortion are learnt with the run; those whose
+            focal length ``prepare --camera guess`` could not find are among them anyway.
         held_out: share of each cache's clips, from its end, that is validated on and never trained on.
         held_outs: the same for each cache, in the order of ``shares``; 0: all of it is trained on. Empty: ``held_out``.
         validation: caches, or folders of caches, that are validated on and never trained on: a published split has
@@ -62,6 +64,7 @@ class PreparedConfig:
     singles: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     camera_heights_m: tuple[float, ...] = ()
+    learned_cameras: tuple[str, ...] = ()
     held_out: float = 0.05
     held_outs: tuple[float, ...] = ()
     validation: tuple[str, ...] = ()

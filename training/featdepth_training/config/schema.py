@@ -161,6 +161,7 @@ class OptimiserConfig:
         kind: ``adam``, ``adamw``, ``sgd``, or the name of any other class of ``torch.optim`` (``RMSprop``, ``RAdam``).
         lr: learning rate of the decoder; the encoder's is ``lr * encoder_lr_factor``, that of the compact model's pose
             head ``lr * pose_lr_factor``.
+        camera_lr: of the logarithm of learnt focal lengths and of distortions.
         weight_decay: of matrices and kernels; norms and biases are not decayed.
         betas: of Adam and its kin.
         momentum: of SGD and RMSprop.
@@ -172,6 +173,7 @@ class OptimiserConfig:
     lr: float = 1e-3
     encoder_lr_factor: float = 0.3
     pose_lr_factor: float = 1.0
+    camera_lr: float = 3e-4
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,7 @@ class FrameBatch:
         pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``T_partner_camera`` is known, else up to
             a scale for each frame; NaN: unknown.
         camera_height_m: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
+        lens: (B,) radial coefficients of the projection that are being learnt (`LearnedCameras`); None: none.
     """
 
     images: Tensor
@@ -40,6 +41,7 @@ class FrameBatch:
     group: Tensor
     pseudo_depth: Tensor
     camera_height_m: Tensor
+    lens: Tensor | None = None
 
     @property
     def frames(self) -> int:
@@ -60,7 +62,7 @@ class FrameBatch:
 
     def select(self, chosen: Tensor) -> FrameBatch:
         """Return the samples that the mask (B,) names."""
-        return self if bool(chosen.all()) else FrameBatch(**{k: v[chosen] for k, v in vars(self).items()})
+        return self if bool(chosen.all()) else self._each(lambda tensor: tensor[chosen])
 
     def first_frame(self) -> FrameBatch:
         """Return the first frame of every sample alone."""
@@ -69,7 +71,10 @@ class FrameBatch:
 
     def to(self, device: torch.device) -> FrameBatch:
         """Move every tensor to ``device``."""
-        return FrameBatch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> FrameBatch:
+        return FrameBatch(**{name: change(value) for name, value in vars(self).items() if value is not None})
 
     def in_floats(self) -> FrameBatch:
         """The same batch with float32 images in [0, 1]."""
@@ -79,7 +84,8 @@ class FrameBatch:
 
 def collate(samples: Sequence[FrameBatch]) -> FrameBatch:
     """Stack samples whose tensors lack the B dimension."""
-    return FrameBatch(**{k: torch.stack([vars(s)[k] for s in samples]) for k in vars(samples[0])})
+    known = [name for name, value in vars(samples[0]).items() if value is not None]
+    return FrameBatch(**{name: torch.stack([vars(s)[name] for s in samples]) for name in known})
 
 
 def axisangle_of(rotation: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from featdepth_training.engine.ema import WeightAverage
 from featdepth_training.engine.model_setup import training_mode
 from featdepth_training.engine.optimiser import build_optimiser, rate_factor
 from featdepth_training.engine.step import ALONE, StepResult, train_step
+from featdepth_training.objectives.learned_cameras import LearnedCameras
 from featdepth_training.processes.distributed import Processes
 from featdepth_training.processes.signals import StopRequest, release
 
@@ -58,6 +59,7 @@ class TrainingLoop:
         terms: computes the terms of one micro-batch.
         device: of the networks.
         processes: that share every step.
+        cameras: that are learnt along; None: all are known.
 
     Attributes:
         step: optimiser steps done, the skipped ones included.
@@ -74,10 +76,13 @@ class TrainingLoop:
         terms: Terms,
         device: torch.device,
         processes: Processes = ALONE,
+        cameras: LearnedCameras | None = None,
     ) -> None:
+        self.cameras = cameras
+        self._rows = None if cameras is None else cameras.rows(train_set.sources)
         self.model, self.config, self.train_set, self.terms = model, config, train_set, terms
         self.device, self.processes = device, processes
-        self.optimiser, self.parameters = build_optimiser(model, config.optimiser)
+        self.optimiser, self.parameters = build_optimiser(model, config.optimiser, cameras)
         decay = config.engine.ema_decay
         self.average = WeightAverage(model, decay) if decay > 0 else None
         self.step = self.skipped = self.skipped_in_a_row = 0
@@ -142,6 +147,8 @@ class TrainingLoop:
     def _micro_batch(self, batch: FrameBatch, number: int) -> dict[str, Tensor]:
         """The terms of one micro-batch. What is random in it depends on the seed and ``number`` alone."""
         seed = self.config.seed * 1_000_003 + number
+        if self.cameras is not None and self._rows is not None:
+            batch = self.cameras(batch, self._rows)
         seen = photometric(batch, self.config.data.augment, torch.Generator().manual_seed(seed))
         torch.manual_seed(seed)  # dropout, and the noise that breaks ties
         return self.terms(batch, seen)
@@ -171,6 +178,7 @@ class TrainingLoop:
             "rng": rng,
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
+            **({} if self.cameras is None else {"cameras": self.cameras.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -180,6 +188,8 @@ class TrainingLoop:
             KeyError, RuntimeError, ValueError: the state is of other networks.
         """
         self.model.load_state_dict(state["model"])
+        if self.cameras is not None:
+            self.cameras.load_state_dict(state["cameras"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
@@ -194,7 +204,7 @@ class TrainingLoop:
 
     def _restore_rates(self) -> None:
         # The optimiser's state brings its old rates and betas; those of the present configuration count.
-        fresh, _ = build_optimiser(self.model, self.config.optimiser)
+        fresh, _ = build_optimiser(self.model, self.config.optimiser, self.cameras)
         for group, wanted in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
             group.update({key: value for key, value in wanted.items() if key not in ("params", "lr")})
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from featdepth_ros.errors import ConfigError, nearest_name
 from featdepth_ros.models.base import FeatDepthModel
@@ -14,10 +15,12 @@ from featdepth_training.config.optimisers import optimiser_class
 from featdepth_training.config.schema import OptimiserConfig, ScheduleConfig
 
 
-def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+def build_optimiser(
+    model: FeatDepthModel, config: OptimiserConfig, cameras: nn.Module | None = None
+) -> tuple[torch.optim.Optimizer, list[Tensor]]:
     """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
 
-    Encoder and pose head have rates of their own; norms and biases are not decayed.
+    Encoder, pose head and learnt cameras have rates of their own; norms, biases and cameras are not decayed.
     """
     factors = {"encoder": config.encoder_lr_factor, "pose_head": config.pose_lr_factor}
     parts = {"DepthEncoder": "encoder", "PoseEncoder": "encoder"}
@@ -26,9 +29,9 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
         if parameter.requires_grad:
             part = name.split(".")[0]
             groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
-    if not groups:
+    if not groups and cameras is None:
         raise ConfigError("nothing is left to train: every parameter is frozen")
-    described = []
+    described: list[dict[str, Any]] = []
     for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
         rate = config.lr * factors.get(part, 1.0)
         described.append(
@@ -39,6 +42,9 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
                 "weight_decay": config.weight_decay if decayed else 0.0,
             }
         )
+    if cameras is not None:
+        rate = config.camera_lr
+        described.append({"params": list(cameras.parameters()), "lr": rate, "base_lr": rate, "weight_decay": 0.0})
     kind = optimiser_class(config.kind)
     accepted = inspect.signature(kind).parameters
     given = {"lr": config.lr, "betas": config.betas, "momentum": config.momentum}
@@ -53,7 +59,7 @@ def build_optimiser(model: FeatDepthModel, config: OptimiserConfig) -> tuple[tor
         optimiser = kind(described, **arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"torch.optim.{kind.__name__} refuses its settings: {error}") from error
-    return optimiser, [p for group in described for p in group["params"]]  # type: ignore[attr-defined]
+    return optimiser, [p for group in described for p in group["params"]]
 
 
 def rate_factor(step: int, total_steps: int, config: ScheduleConfig) -> float:

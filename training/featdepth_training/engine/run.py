@@ -197,7 +197,8 @@ def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None
     if isinstance(start, dict):
         try:
             model.load_state_dict(start["model"])
-            optimiser.load_state_dict(start["optimiser"])
+            if "cameras" not in start:  # which are known once the data are open
+                optimiser.load_state_dict(start["optimiser"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise checkpoint_mismatch(error) from error
 

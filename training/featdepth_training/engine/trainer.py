@@ -25,12 +25,13 @@ from featdepth_training.engine.step import ALONE, StepResult
 from featdepth_training.engine.validator import ValidationStoppedError, Validator
 from featdepth_training.monitoring.forecast import Forecast
 from featdepth_training.monitoring.monitor import Monitor
+from featdepth_training.objectives.camera_files import learned_cameras, write_cameras
 from featdepth_training.objectives.prediction import predict
 from featdepth_training.objectives.terms import training_terms
 from featdepth_training.processes.distributed import Processes
 from featdepth_training.processes.signals import StopRequest, uninterrupted
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CAMERAS = "model.safetensors", "cameras.yaml"
 #: Batches kept of steps that were not finite.
 DUMPED_BATCHES = 3
 #: Steps at the beginning and at the end whose mean losses are compared.
@@ -93,9 +94,12 @@ class Trainer:
         format_ = torch.channels_last if config.engine.channels_last else torch.contiguous_format
         self.model.to(device=self.device, memory_format=format_)  # type: ignore[call-overload]
         self._predict = torch.compile(predict, dynamic=False) if config.engine.compile else predict
-        self.loop = TrainingLoop(self.model, config, train, self._terms, self.device, processes)
+        self.cameras = learned_cameras(config, train.sources)
+        if self.cameras is not None:
+            self.cameras.to(self.device)
+        self.loop = TrainingLoop(self.model, config, train, self._terms, self.device, processes, self.cameras)
         self.checkpoints = CheckpointFolder(output / "checkpoints", config.engine.keep_last)
-        self.validator = Validator(config, held_out, self.device)
+        self.validator = Validator(config, held_out, self.device, self.cameras)
         #: Step of the last checkpoint written.
         self.saved_at = -1
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
@@ -268,6 +272,7 @@ class Trainer:
         values = {
             **result.terms,
             **shares,
+            **({} if self.cameras is None else self.cameras.figures()),
             "gradient_norm": result.gradient_norm,
             "lr": max(group["lr"] for group in self.loop.optimiser.param_groups),
             "images_per_s": monitor.rate(),
@@ -307,6 +312,8 @@ class Trainer:
         )
         path = self.output / WEIGHTS
         save_model(path, model)
+        if self.cameras is not None:
+            write_cameras(self.output / CAMERAS, self.cameras)
         return path
 
 

@@ -16,6 +16,7 @@ from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.engine.validation import validation_figures
 from featdepth_training.monitoring.monitor import Monitor
 from featdepth_training.monitoring.pictures import validation_pictures
+from featdepth_training.objectives.learned_cameras import LearnedCameras
 from featdepth_training.processes.signals import StopRequest
 
 #: Figures on the console.
@@ -38,6 +39,7 @@ class Validator:
         config: of the run.
         held_out: clips that are never trained on.
         device: of the networks.
+        cameras: that are learnt along; None: all are known.
 
     Attributes:
         figures: of the last validation.
@@ -46,8 +48,10 @@ class Validator:
         measured_on: the clips and sizes, in words.
     """
 
-    def __init__(self, config: TrainConfig, held_out: ClipDataset, device: torch.device) -> None:
-        self.config, self.held_out, self.device = config, held_out, device
+    def __init__(
+        self, config: TrainConfig, held_out: ClipDataset, device: torch.device, cameras: LearnedCameras | None = None
+    ) -> None:
+        self.config, self.held_out, self.device, self.cameras = config, held_out, device, cameras
         self.figures: dict[str, float] = {}
         self.validated_at = 0
         self.best = float("inf")
@@ -123,8 +127,13 @@ class Validator:
         self, batches: Iterator[FrameBatch], bar: ProgressBar, stop: StopRequest | None
     ) -> Iterator[FrameBatch]:
         """The batches on the device, in floats, each counted when it is done."""
+        rows = None if self.cameras is None else self.cameras.rows(self.held_out.sources)
         for batch in batches:
             if stop is not None and stop.requested is not None:
                 raise ValidationStoppedError
-            yield batch.to(self.device).in_floats()
+            known = batch.to(self.device).in_floats()
+            if self.cameras is not None and rows is not None:
+                with torch.no_grad():
+                    known = self.cameras(known, rows)
+            yield known
             bar.update(batch.images.shape[0])

@@ -92,6 +92,8 @@ def selfsupervised_terms(
         ("color", 0, 0): torch.cat([batch.images[:, target] for target, _ in plan]),
         "K": _intrinsics(batch.intrinsics).repeat(len(plan), 1, 1),
     }
+    if batch.lens is not None:
+        inputs["lens"] = batch.lens.repeat(len(plan))
     outputs: dict[Any, Tensor] = {}
     for n in range(neighbours):
         inputs["color", n + 1, 0] = torch.cat([batch.images[:, chosen[n]] for _, chosen in plan])

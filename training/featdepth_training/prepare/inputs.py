@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featdepth_ros.errors import CalibrationError, FeatDepthError, MissingDependencyError, RecordingError
+from featdepth_ros.errors import CalibrationError, ConfigError, FeatDepthError, MissingDependencyError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.prepare.laser import with_laser_depth
 from featdepth_training.prepare.prepare import PrepareConfig
+from featdepth_training.prepare.self_calibration import focal_of
+
+#: Focal length that is assumed of a camera that does not tell, in image widths: a field of view of 62 degrees.
+USUAL_FOCAL = 0.83
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Input:
         output: folder or URL of the cache; with ``below`` the folder it lies in.
         config: of the cache.
         topic, camera, rate_hz, partner, partner_camera: see `open_recording`.
+        guess: find a camera for a recording that has no calibration, or start from a usual one.
         pseudo_depth: find depth by matching too.
         laser: keep the depth of KITTI's laser, where it is there.
         below: the cache gets a folder of its own below ``output``, by the name of the recording.
@@ -41,6 +46,7 @@ class Input:
     partner_camera: str | None = None
     pseudo_depth: bool = False
     laser: bool = True
+    guess: bool = False
     below: bool = False
     name: str = ""
 
@@ -133,6 +139,30 @@ def open_input(given: Input, path: Path) -> Recording:
     if given.laser:
         recording = with_laser_depth(recording, path, given.topic)
     return recording
+
+
+def guess_camera(recording: Recording) -> str:
+    """Give a recording without calibration a camera: centred, free of distortion, of the focal length that it tells.
+
+    Returns:
+        ``found``, or ``usual`` where it tells none: then training is to learn it.
+
+    Raises:
+        ConfigError: it has a calibration, or a stereo partner.
+        RecordingError: no frame can be read.
+    """
+    if recording.camera is not None or recording.partner_name is not None:
+        raise ConfigError(f"'{recording.name}' has a calibration of its own; leave out --camera guess")
+    frame = next(iter(recording), None)
+    if frame is None:
+        raise RecordingError(f"no frame of '{recording.name}' can be read")
+    height, width = frame.image.shape[:2]
+    found = focal_of(recording)
+    focal = (found or USUAL_FOCAL) * width
+    recording.camera = CameraModel(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    how = "comes from how the pictures move" if found else "is the usual one, as the pictures do not tell it"
+    recording.note(f"the focal length of {focal:.6g} pixels {how}")
+    return "found" if found else "usual"
 
 
 def _own_camera(given: Input, path: Path) -> CameraModel | None:

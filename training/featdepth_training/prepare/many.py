@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from featdepth_ros.errors import FeatDepthError, RecordingError
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.data.shards import DESCRIPTION, SUMMARY
 from featdepth_training.data.store import NoSpaceError, Store
-from featdepth_training.prepare.inputs import Input, local_copy, named, open_input
+from featdepth_training.prepare.inputs import Input, guess_camera, local_copy, named, open_input
 from featdepth_training.prepare.prepare import prepare
 from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
 
@@ -86,7 +86,10 @@ def prepare_input(given: Input, progress: Progress) -> dict[str, Any]:
     if finished is not None:
         return finished
     with local_copy(given) as path:
-        summary = prepare(open_input(given, path), given.cache, given.config, progress)
+        recording, config = open_input(given, path), given.config
+        if given.guess:
+            config = replace(config, guess=guess_camera(recording))
+        summary = prepare(recording, given.cache, config, progress)
     if given.pseudo_depth:
         summary = {**summary, "pseudo_depth_share": round(write_pseudo_depth(given.cache), 4)}
     if given.remote:
@@ -96,7 +99,7 @@ def prepare_input(given: Input, progress: Progress) -> dict[str, Any]:
 
 def _origin(given: Input) -> dict[str, Any]:
     asked = {**given.config.described(), "pseudo_depth": given.pseudo_depth, "topic": given.topic}
-    asked |= {"camera": given.camera, "partner": given.partner, "rate_hz": given.rate_hz}
+    asked |= {"guess": given.guess, "camera": given.camera, "partner": given.partner, "rate_hz": given.rate_hz}
     plain: dict[str, Any] = json.loads(json.dumps({"input": given.path, **asked}))
     return plain
 

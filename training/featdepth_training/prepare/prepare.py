@@ -37,6 +37,8 @@ class PrepareConfig:
         listed: numbers of the frames that a split file names, as their names have them. They and their neighbours are
             kept whatever `selection` says: a published split was chosen by others. None: there is no such file.
         storage: of the images.
+        guess: where the camera of an uncalibrated recording comes from: ``found`` by matching, or the ``usual``
+            one, which training corrects. Empty: it has a calibration.
     """
 
     height: int = 192
@@ -49,6 +51,7 @@ class PrepareConfig:
     part: tuple[int, int] | None = None
     listed: tuple[int, ...] | None = None
     storage: Storage = "raw"
+    guess: str = ""
 
     def __post_init__(self) -> None:
         if self.height < 64 or self.width < 64:
@@ -66,7 +69,7 @@ class PrepareConfig:
     def described(self) -> dict[str, Any]:
         """Plain values for ``cache.json``: what was not asked for is left out, so that earlier caches say the same."""
         values = asdict(self)
-        unset = {"part": None, "listed": None, "storage": "raw"}
+        unset = {"part": None, "listed": None, "storage": "raw", "guess": ""}
         return {key: value for key, value in values.items() if key not in unset or value != unset[key]}
 
     def count_in(self, recording: Recording) -> int:
