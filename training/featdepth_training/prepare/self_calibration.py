@@ -64,7 +64,10 @@ def _vote(earlier: Grey, later: Grey) -> float | None:
     matched = _matches(earlier, later)
     if matched is None:
         return None
-    F, agrees = cv2.findFundamentalMat(*matched, cv2.USAC_MAGSAC, NEAR_PX, 0.999, 2000)
+    try:
+        F, agrees = cv2.findFundamentalMat(*matched, cv2.USAC_MAGSAC, NEAR_PX, 0.999, 2000)
+    except cv2.error:  # OpenCV's way to say that it has found no model at all
+        return None
     if F is None or F.shape != (3, 3) or agrees.mean() < LEAST_SHARE:
         return None
     width = earlier.shape[1]
