@@ -46,7 +46,7 @@ def truth(batch: FrameBatch, depth_factor: float = 1.0) -> Prediction:
     """What perfect networks would say, in network units; depth times ``depth_factor``."""
     ratio = focal_ratio(batch.intrinsics, INFO)
     assert abs(float(ratio) - 1.0) > 0.2  # otherwise the conversion of units is not tested
-    depth = depth_in_network_units(batch.depth, ratio).flatten(0, 1) * depth_factor
+    depth = depth_in_network_units(batch.depth, ratio, INFO).flatten(0, 1) * depth_factor
     low, high = 1 / INFO.max_depth, 1 / INFO.min_depth
     disparity = ((1 / depth - low) / (high - low)).clamp(0, 1)
     axisangle, translation = (v[None] for v in motion_target(batch, INFO))
