@@ -1,0 +1,156 @@
+"""Processor time of the node a frame, beside a bare rclpy relay and beside the networks alone.
+
+python test/benchmarks/node_relay.py [--size 480x640] [--rate 5] [--frames 40] [--parameter motion:=network]...
+
+The relay subscribes to the image and publishes it again: what rclpy costs whoever touches a picture. Each process is
+fed the same pictures at a pace that it keeps; its own processor time (all threads) is divided by the frames it gave.
+The networks are timed here, at the size and precision that the node runs them. One JSON line; the machine may be busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from featdepth_ros import Estimator, load_model
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.ros.calibration import info_from_camera
+from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.images import image_message
+from featdepth_ros.ros.middleware import use_shared_memory_profile
+
+RELAY = """
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+rclpy.init()
+node = Node("relay")
+out = node.create_publisher(Image, "/relay/image", QoSProfile(depth=1))
+node.create_subscription(Image, "/camera/image_raw", out.publish, QoSProfile(depth=1))
+rclpy.spin(node)
+"""
+
+
+class Feeder:
+    """Publishes pictures and counts what comes back."""
+
+    def __init__(self, width: int, height: int) -> None:
+        rclpy.init()
+        self.node = rclpy.create_node("feeder")
+        self.camera = CameraModel(width, height, 0.7 * width, 0.7 * width, width / 2 - 0.5, height / 2 - 0.5)
+        qos = keep_last(1, ReliabilityPolicy.RELIABLE)
+        self._images = self.node.create_publisher(Image, "/camera/image_raw", qos)
+        self._infos = self.node.create_publisher(CameraInfo, "/camera/camera_info", qos)
+        random = np.random.default_rng(0)
+        coarse = random.integers(0, 256, (height // 8 + 9, width // 8 + 9, 3), dtype=np.uint8)
+        self._texture = np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))
+        self.count = 0
+        executor = SingleThreadedExecutor()
+        executor.add_node(self.node)
+        threading.Thread(target=executor.spin, daemon=True).start()
+
+    def listen(self, topic: str) -> None:
+        """Count the images of a topic."""
+        self.node.create_subscription(Image, topic, self._heard, keep_last(1, ReliabilityPolicy.RELIABLE))
+
+    def _heard(self, _: Image) -> None:
+        self.count += 1
+
+    def send(self, index: int) -> None:
+        """Publish one picture, moved on by two pixels."""
+        shift = 2 * index % 64
+        pixels = self._texture[: self.camera.height, shift : shift + self.camera.width]
+        stamp = time.time_ns()
+        self._infos.publish(info_from_camera(self.camera, stamp, "camera_optical"))
+        self._images.publish(image_message(np.ascontiguousarray(pixels), "rgb8", stamp, "camera_optical"))
+
+    def cost_ms(self, command: list[str], rate_hz: float, frames: int) -> tuple[float, int]:
+        """Start a process; return its processor time a frame that came back, and how many did."""
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            start, index = self.count, 0
+            while self.count < start + 8:  # discovery, loading, warming up
+                if process.poll() is not None or index > 120 * rate_hz:
+                    raise RuntimeError(f"{command} gave nothing")
+                self.send(index := index + 1)
+                time.sleep(1 / rate_hz)
+            before, first = processor_s(process.pid), self.count
+            for _ in range(frames):
+                self.send(index := index + 1)
+                time.sleep(1 / rate_hz)
+            time.sleep(1.0)
+            given = self.count - first
+            return (processor_s(process.pid) - before) * 1e3 / max(given, 1), given
+        finally:
+            process.kill()
+            process.wait(30.0)
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor time of a process so far, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def networks_ms(width: int, height: int, frames: int) -> float:
+    """Return the processor time of encoder, depth and pose network for one frame, milliseconds."""
+    torch.set_num_threads(1)
+    estimator = Estimator(load_model("compact"), EstimatorConfig(motion="network", depth="network"), device="cpu")
+    random, times, before = np.random.default_rng(0), [], None
+    for index in range(frames):
+        picture = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        frame, _ = estimator.begin(picture, None, index)
+        started = time.process_time()
+        with torch.inference_mode():
+            encoded = estimator._networks.encode(frame)
+            if before is not None:
+                estimator._networks.motion(before.observation, encoded.observation, None, 1.0)
+        times.append((time.process_time() - started) * 1e3)
+        before = encoded
+    return float(np.median(times[3:]))
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="480x640", help="HxW of the images")
+    parser.add_argument("--rate", type=float, default=5.0)
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--parameter", action="append", default=[], help="of the node, name:=value")
+    args = parser.parse_args()
+    height, width = (int(side) for side in args.size.split("x"))
+    use_shared_memory_profile()
+    feeder = Feeder(width, height)
+    feeder.listen("/relay/image")
+    feeder.listen("/depth_node/depth/image_rect")
+    given = ["motion:=network", "depth:=network", "device:=cpu", "cpu_threads:=1", *args.parameter]
+    words = [word for parameter in given for word in ("-p", parameter)]
+    remaps = ["-r", "image_raw:=/camera/image_raw"]
+    node = [sys.executable, "-m", "featdepth_ros.ros.node", "--ros-args", *remaps, *words]
+    figures: dict[str, object] = {"size": args.size}
+    for name, command in (("relay", [sys.executable, "-c", RELAY]), ("node", node)):
+        figures[f"{name}_ms"], figures[f"{name}_frames"] = feeder.cost_ms(command, args.rate, args.frames)
+    figures["networks_ms"] = networks_ms(width, height, 15)
+    alone = float(figures["relay_ms"]) + float(figures["networks_ms"])  # type: ignore[arg-type]
+    figures["ratio"] = float(figures["node_ms"]) / alone  # type: ignore[arg-type]
+    print(json.dumps({k: round(v, 2) if isinstance(v, float) else v for k, v in figures.items()}), flush=True)
+    rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main()
