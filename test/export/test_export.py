@@ -25,6 +25,7 @@ from featdepth_ros.models.checkpoints import load_model
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.slow
 
 SIZE = (64, 96)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"

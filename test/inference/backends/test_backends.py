@@ -30,6 +30,7 @@ from featdepth_ros.models.checkpoints import load_model
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
+pytestmark = pytest.mark.slow
 
 SIZE = (64, 96)
 CPU = torch.device("cpu")
@@ -253,7 +254,6 @@ def test_infer_names_the_back_end_that_computed(cache: Cache, tmp_path: Path) ->
     np.testing.assert_allclose(depths["openvino"], depths["torch"], rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_a_published_architecture_runs_on_a_back_end(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model("baseline_r18").eval()

@@ -20,7 +20,7 @@ from featdepth_ros.export.export import ExportRequest, facts_of
 from featdepth_ros.export.graph import DepthGraph, graph_of
 from featdepth_ros.inference.backends.loading import load_networks
 from featdepth_ros.inference.config import EstimatorConfig
-from featdepth_ros.inference.foreign.convention import NAMED, Convention, read_convention
+from featdepth_ros.inference.foreign.convention import NAMED, Convention
 from featdepth_ros.inference.foreign.network import ForeignFile
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model
@@ -28,6 +28,7 @@ from featdepth_ros.simulation import Simulation, SimulationConfig, default_camer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.slow
 
 SIZE = (128, 416)
 #: Frames of the rendered drive.
@@ -98,7 +99,6 @@ def test_metres_come_back(name: str, depth_graph: Path, model: FeatDepthModel, d
         assert not found.valid[:30].any() and found.valid[40:].mean() > 0.5 and np.isfinite(found.depth).all()
 
 
-@pytest.mark.slow
 def test_relative_inverse_depth_is_solved_with_the_window(
     depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
 ) -> None:
@@ -118,7 +118,6 @@ def test_relative_inverse_depth_is_solved_with_the_window(
     assert np.mean(scaled) > 1.5 * native_error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("meant", "said"), [("inverse_depth", "depth"), ("depth", "inverse_depth")])
 def test_a_wrong_convention_is_told_within_20_frames(
     meant: str, said: str, depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
@@ -127,41 +126,6 @@ def test_a_wrong_convention_is_told_within_20_frames(
     for kind, told in ((said, True), (meant, False)):
         _, estimator = estimates(ForeignFile(path, Convention(kind)), drive, EstimatorConfig())
         assert any("its convention is wrong" in note for note in estimator.notes) == told, kind
-
-
-def test_sizes_are_those_of_the_authors_code() -> None:
-    # Depth Anything V2 and MiDaS: Resize of their transforms, for a picture of 640x480 and one of 1242x375
-    assert NAMED["depth-anything-v2"].fitting(640, 480) == (518, 686)
-    assert NAMED["depth-anything-v2"].fitting(1242, 375) == (518, 1722)
-    assert NAMED["midas-small"].fitting(640, 480) == (192, 256)
-    assert NAMED["da3-metric"].fitting(1242, 375) == (154, 504)
-    assert Convention("depth", size=(100, 50)).fitting(640, 480) == (100, 50)
-
-
-def test_a_convention_is_read_from_the_file_beside_the_network(tmp_path: Path) -> None:
-    network = tmp_path / "other.onnx"
-    (tmp_path / "other.yaml").write_text("kind: inverse_depth\nsize: [256, 320]\nmean: [0.5, 0.5, 0.5]\nlayout: NHWC\n")
-    found = read_convention("", network)
-    assert found == Convention("inverse_depth", size=(256, 320), mean=(0.5, 0.5, 0.5), layout="NHWC")
-    assert read_convention(str(tmp_path / "other.yaml"), Path("elsewhere.onnx")) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("kind: disparity\n", "'kind' is 'disparity'"),
-        ("kind: depth\nmeam: [0, 0, 0]\n", "did you mean 'mean'"),
-        ("size: [1, 2]\n", "says no 'kind'"),
-        ("kind: depth\nsize: [256, 256]\nshort_side: 518\n", "three ways to say one thing"),
-        ("kind: depth\nmean: [0.5, 0.5]\n", "expected 3 numbers"),
-        ("kind: canonical_depth\n", "canonical_focal_px"),
-        ("kind: [\n", "cannot be read"),
-    ],
-)
-def test_a_convention_that_says_nothing_clear_is_refused(text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "other.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        read_convention("", tmp_path / "other.onnx")
 
 
 def test_what_cannot_be_is_refused_in_words(
