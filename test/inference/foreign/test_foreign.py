@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from foreign_files import dress
+from dressing import dress
 
 from featdepth_ros import Estimator
 from featdepth_ros.cli.main import main
