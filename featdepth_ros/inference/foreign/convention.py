@@ -111,8 +111,8 @@ NAMED: dict[str, Convention] = {
     "depth-anything-v2": Convention("inverse_depth", short_side=518, multiple=14, **_IMAGENET),
     # The same repository, metric_depth/depth_anything_v2/dpt.py: a sigmoid times max_depth, metres.
     "depth-anything-v2-metric": Convention("depth", short_side=518, multiple=14, **_IMAGENET),
-    # github.com/ByteDance-Seed/Depth-Anything-3, README (metres = focal * output / 300), docs/onnx.md (longest side
-    # 504, multiples of 14), model/da3.py (sky above 0.3).
+    # github.com/ByteDance-Seed/Depth-Anything-3, README (metres = focal * output / 300), and in src/depth_anything_3:
+    # utils/io/input_processor.py (upper_bound_resize to 504, multiples of 14), model/da3.py (sky above 0.3).
     "da3-metric": Convention(
         "canonical_depth",
         long_side=504,
