@@ -39,7 +39,7 @@ CHOICE, CAMERA = 0.8, "525,525,320,240"
 #: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
 SETTLING, PIXELS, RANGE_M = 8, 1500, (0.1, 80.0)
 #: Shares of the errors to lie below one and below two standard deviations.
-BELOW_ONE, BELOW_TWO = 0.75, 0.945
+BELOW_ONE, BELOW_TWO = 0.72, 0.94
 #: Columns of the samples: `sigma.predictors`, points in reach, relative error, recording, 1 where fused, log spread.
 DISTANCE, EDGE, REACH, ERROR, RECORDING, FUSED, SPREAD = range(7)
 KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS, sigma.SPREAD_KNOTS)
