@@ -24,6 +24,8 @@ from featdepth_ros.recordings import open_recording
 
 TOPIC = "/camera/image_raw"
 TRUTH = "/ground_truth/odom"
+#: Nothing lazy but depth: what a robot would subscribe to.
+RECORDED = ("/odom", "/tf", "/tf_static", "/diagnostics", TRUTH, "/depth_node/depth/image_rect")
 
 
 def play_into_node(args: argparse.Namespace, answers: Path) -> int:
@@ -40,7 +42,7 @@ def play_into_node(args: argparse.Namespace, answers: Path) -> int:
         processes.start(
             "node", [*node, *[p for v in parameters for p in ("-p", v)]], ready="listening on", within_s=180
         )
-        record = ["-m", "featdepth_ros.cli.main", "record", "--all", "--output", str(answers)]
+        record = ["-m", "featdepth_ros.cli.main", "record", "--output", str(answers), "--topics", *RECORDED]
         processes.start("record", record, ready="recording")
         processes.start("play", [*play, "--start-delay", "3"])
         processes.wait("play", seconds * 1.5 + 60, expected_s=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -94,7 +95,8 @@ def test_the_pose_is_as_sure_as_it_may_be_on_a_rendered_drive() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not os.environ.get("FEATDEPTH_NIGHTLY"), reason="takes ten minutes: make test-nightly")
 def test_pose_and_step_on_five_rendered_drives() -> None:
     pose, step, alone = errors_of((9001, 9002, 9003, 9004, 9005), 80)
     assert 0.5 < pose < 2.0, pose
