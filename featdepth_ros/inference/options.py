@@ -74,8 +74,8 @@ _OPTIONS = (
     Option(
         "weights",
         "compact",
-        "Name of a model that ships, or a file: weights (.safetensors, or a published .pth), an exported network "
-        "(.onnx, .xml), a depth network of others (.onnx).",
+        "Name of a model that ships, or a file. A file holds weights (.safetensors, or a published .pth), an exported "
+        "network (.onnx, .xml), or a depth network of others (.onnx).",
         "The compact model runs on a CPU.",
     ),
     Option(
