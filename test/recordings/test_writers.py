@@ -183,7 +183,7 @@ def test_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path, storage: 
 
     script = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).resolve().parents[1] / "support")!r})
+sys.path.insert(0, {str(Path(__file__).resolve().parents[1] / "support" / "worlds")!r})
 from known_frames import START_NS, frames
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.bags.messages import Messages
