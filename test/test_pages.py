@@ -51,3 +51,12 @@ def test_long_sentences_are_found(tmp_path: Path) -> None:
             file.write_text(content, encoding="utf-8")
             done = subprocess.run([sys.executable, tool, file], capture_output=True, text=True, check=False)
             assert done.returncode == code, done.stderr
+
+
+def test_no_sentence_of_the_pages_is_long() -> None:
+    """The pages, the README and the cards of the weights hold no sentence of more than 25 words."""
+    paths = [ROOT / name for name in ("docs", "README.md", "CONTRIBUTING.md", "featdepth_ros/weights")]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "long_sentences.py", *paths], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -64,8 +64,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "window_cameras",
                 [""],
-                "The ones of cameras that track and solve their own motion; none: the odometry camera alone. The others "
-                "take its motion through /tf_static and solve points only.",
+                "The ones of cameras that track and solve their own motion; none: the odometry camera alone. "
+                "The others take its motion through /tf_static and solve points only.",
                 "A camera's own window costs more, and one motion gives all cameras one scale.",
             ),
         ),
