@@ -18,7 +18,7 @@ class ProgressBar:
     """Counts what is done, and shows it on stderr. A context manager, closed at the end of its block.
 
     tqdm is loaded when the first bar is shown. Without tqdm, and where stderr is no terminal, lines take the bar's
-    place, so that the log of a long run tells how far it is.
+    place. So the log of a long run tells how far it is.
 
     Args:
         label: what goes on, in one or two words.

@@ -15,7 +15,7 @@ _THREAD_SETTERS = tuple(
 def wait_asleep() -> None:
     """Let idle threads of OpenMP sleep instead of spinning. It counts when torch is not loaded yet.
 
-    A thread that spins for another, which waits for a core itself, holds that core: on a machine with other work the
+    A thread that spins for another, which waits for a core itself, holds that core. On a machine with other work the
     networks then take ten times their processor time. A user's own OMP_WAIT_POLICY is left as it is.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

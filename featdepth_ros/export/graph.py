@@ -21,8 +21,8 @@ output                     shape    meaning
 
 All are float32. For the published architectures the features are the frame itself at the pose net's size. Their pose
 net takes no intrinsics, and its motion is that of the training camera (`geometry.se3.refocused_motion` converts it).
-Motion is worked out from the outputs ``features_<i>`` alone, so that the graph can be cut there: one part for each
-frame, one for a motion.
+Motion is worked out from the outputs ``features_<i>`` alone. So the graph can be cut there: one part is for each frame,
+one for a motion.
 """
 
 from __future__ import annotations

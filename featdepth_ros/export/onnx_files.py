@@ -106,8 +106,8 @@ def cut_onnx(model: Any, facts: GraphFacts) -> tuple[Any, Any | None]:
     """Cut an exported graph at its features.
 
     Returns:
-        The part of a frame (``image`` to ``disparity`` and ``features_*``), and the part of a motion (``features_*``,
-        ``previous_features_*`` and ``intrinsics`` to the motion); the latter None for depth alone.
+        The part of a frame leads from ``image`` to ``disparity`` and ``features_*``. The part of a motion leads from
+        ``features_*``, ``previous_features_*`` and ``intrinsics`` to the motion. It is None for depth alone.
     """
     utils = needed("onnx.utils", EXTRA)
     features = [name for name in facts.outputs if name.startswith("features_")]

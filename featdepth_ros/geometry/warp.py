@@ -167,8 +167,9 @@ def warp(
         convention: see the module.
 
     Returns:
-        (B, C, H, W) the warped image, border pixels repeated outside. (B, 1, H, W) bool: true where the point lies in
-        front of the source camera and inside its image. Half a pixel of rim belongs to it.
+        The first is the warped image, (B, C, H, W), border pixels repeated outside. The second is (B, 1, H, W) bool. It
+        is true where the point lies in front of the source camera and inside its image. Half a pixel of rim belongs to
+        it.
 
     Raises:
         ConfigError: the convention is not known.

@@ -37,10 +37,14 @@ class EstimatorConfig:
         camera_height_m: height of the camera above the ground, metres, for ``camera_height``.
         focal_compensation: correct for a focal length other than the training camera's.
         estimate_motion: run the pose network.
-        motion: ``window`` solves tracks of several frames together (`inference.window`; needs a calibrated camera),
-            ``network`` takes the pose network's answer, ``auto`` is ``window`` where numba is installed.
-        depth: ``fused`` corrects the network's depth by the points of the window (`inference.fusion`), ``network``
-            leaves it as it is, ``auto`` is ``fused`` while the window runs.
+        motion: one of three.
+            - ``window`` solves tracks of several frames together (`inference.window`); it needs a calibrated camera.
+            - ``network`` takes the pose network's answer.
+            - ``auto`` is ``window`` where numba is installed.
+        depth: one of three.
+            - ``fused`` corrects the network's depth by the points of the window (`inference.fusion`).
+            - ``network`` leaves it as it is.
+            - ``auto`` is ``fused`` while the window runs.
         standing_gate: hold the pose exactly still while the picture does not move.
         max_gap_s: seconds; an earlier frame older than this is not paired.
         rolling_shutter_s: seconds from the exposure of the first row to that of the last; the window models it.

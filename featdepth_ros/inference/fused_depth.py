@@ -100,9 +100,9 @@ class DepthFusion:
     """Corrects the depth of one camera by the points of the window, and remembers the correction.
 
     While the camera stands no window runs, and the last correction is held: the picture is the same. So it is while a
-    driver repeats a picture, and while there is nothing to see. Where a frame's
-    own points do not suffice, such as in a turn on the spot, the earlier correction is carried along by the motion,
-    and fades. After a gap only the common factor is left, and an unknown motion forgets all.
+    driver repeats a picture, and while there is nothing to see. A frame's own points may not suffice, such as in a turn
+    on the spot. The earlier correction is then carried along by the motion, and fades. After a gap only the common
+    factor is left, and an unknown motion forgets all.
 
     Args:
         wanted: False: depth stays the network's.

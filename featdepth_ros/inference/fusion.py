@@ -1,19 +1,24 @@
 """A network's depth corrected by the points that a window of frames measured. numpy and OpenCV only.
 
-The correction is a smooth field of log depth, found by Gaussian process regression (Rasmussen and Williams, 2006,
-chapter 2) from the logarithm of measured over predicted depth at the points. Its prior is a sum of three parts: a
-factor common to the whole frame, a field that varies slowly across the image, and a field of short range that lives
-on the surfaces of the predicted depth: its kernel also falls with the difference of log depth, so that what was
-measured on an object does not bleed over its edge (the bilateral idea of Tomasi and Manduchi, 1998). A point weighs by
-what images say about it, less where the prediction has an edge; points that disagree with their neighbours lose their
-weight (Student's t errors, by reweighting). The field falls to zero where nothing was measured nearby, apart from the
-common factor, which the whole frame shares; without usable points there is no correction.
+The correction is a smooth field of log depth. Gaussian process regression finds it from the logarithm of measured over
+predicted depth at the points (Rasmussen and Williams, 2006, chapter 2). Its prior is a sum of three parts:
+
+- a factor common to the whole frame;
+- a field that varies slowly across the image;
+- a field of short range that lives on the surfaces of the predicted depth.
+
+The kernel of the third also falls with the difference of log depth. So what was measured on an object does not bleed
+over its edge (the bilateral idea of Tomasi and Manduchi, 1998).
+
+A point weighs by what images say about it, and less where the prediction has an edge. Points that disagree with their
+neighbours lose their weight (Student's t errors, by reweighting). The field falls to zero where nothing was measured
+nearby. The common factor stays, because the whole frame shares it. Without usable points there is no correction.
 
 Points can be wrong together and agree with each other: on vehicles that move along, or under a rolling shutter that
 turns quickly. Three rules keep depth from following them. A point that claims more than networks usually err, relative
 to the others, is doubted and loses weight. Points that predict each other worse than they state (leave one out) all
-weigh less. And a frame that has many doubted points, or whose points are not worth a number of good ones, is corrected
-in part, or not at all.
+weigh less. And some frames have many doubted points, or points that are not worth a number of good ones. They are
+corrected in part, or not at all.
 """
 
 from __future__ import annotations
@@ -35,11 +40,12 @@ Floats = NDArray[np.float64]
 COMMON, SLOW, LOCAL = 0.3, 0.25, 0.13
 #: Ranges of the two fields, share of the image's width; range of the second in log depth.
 SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.45, 0.065, 0.15
-#: Noise of a measured log ratio beside the point's own, and the share of the prediction's step at the point (largest
-#: over smallest log depth of its 3x3 neighbours) that counts as noise.
+#: - `NOISE`: noise of a measured log ratio beside the point's own.
+#: - `EDGE_NOISE`: the share of the prediction's step at the point that counts as noise. The step is the largest over
+#:   the smallest log depth of its 3x3 neighbours.
 NOISE, EDGE_NOISE = 0.02, 1.2
-#: What the window's variances are multiplied with. On rendered recordings they are honest; on real ones errors are
-#: two to three times what they say (rolling shutter, lens, what moves), and points of one surface err alike.
+#: What the window's variances are multiplied with. On rendered recordings they are honest. On real ones errors are two
+#: to three times what they say (rolling shutter, lens, what moves). And points of one surface err alike there.
 VARIANCE_FACTOR = 4.0
 #: Degrees of freedom of the errors, and rounds of weighting.
 FREEDOM, ROUNDS = 2.0, 3
@@ -92,8 +98,8 @@ class Correction:
         reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
         common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
         confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
-        spread: how well the points of this frame predict each other: of four in five, measured log depth is at most
-            so far from what all the others say.
+        spread: how well the points of this frame predict each other. Of four points in five, measured log depth is at
+            most so far from what all the others say.
         points: number of points that were used.
     """
 

@@ -28,8 +28,8 @@ from featdepth_ros.models.info import ModelInfo
 def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
     """Choose the size at which the networks see images of ``width`` x ``height``.
 
-    The compact model takes any size: about as many pixels as it was trained with, in the image's own aspect, because
-    it was trained with nearly square pixels. Published architectures keep the size of their training.
+    The compact model takes any size. It gets about as many pixels as it was trained with, in the image's own aspect,
+    because it was trained with nearly square pixels. Published architectures keep the size of their training.
 
     Returns:
         (height, width), multiples of 32.
@@ -54,8 +54,8 @@ class Observation:
 class Networks:
     """One model on one device, computed by a back end.
 
-    An `observe` result is opaque: it holds what the depth and pose nets need of one frame, so that each
-    frame is encoded once where the model shares its encoder.
+    An `observe` result is opaque: it holds what the depth and pose nets need of one frame. So each frame is encoded
+    once where the model shares its encoder.
 
     Args:
         model: as `load_networks` returns it; put into eval mode, otherwise left alone: the networks run on a copy.

@@ -1,8 +1,8 @@
 """Dead reckoning: motions of one camera chained into the pose and twist of its vehicle. numpy only.
 
-REP-103 axes, REP-105 frames: `odom` is world-fixed with x forward at the start and z up; the pose is continuous, a
-later change of scale touches future increments only. The pose outlives time jumps and lost frames; only `reset` moves
-it back to the origin.
+Axes are those of REP-103 and frames those of REP-105. `odom` is world-fixed with x forward at the start and z up. The
+pose is continuous: a later change of scale touches future increments only. The pose outlives time jumps and lost
+frames; only `reset` moves it back to the origin.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ _POSE, _SCALE, _COMMON, _AXES, _SIZE = slice(0, 6), 6, slice(7, 13), slice(13, 1
 class PoseUncertainty:
     """Covariance of a pose that motions add up to, to first order.
 
-    Errors of successive motions are alike. One scale multiplies all of them, the axes of the camera are off by one
-    angle, and a share of the rest is the same in every motion. So they add up, where independent ones would average
-    out. The state is augmented by what they have in common: the error of the log scale, six standardised errors of
+    Errors of successive motions are alike. One scale multiplies all of them. The axes of the camera are off by one
+    angle. A share of the rest is the same in every motion. So they add up, where independent ones would average out.
+    The state is augmented by what they have in common. That is the error of the log scale, six standardised errors of
     motion, and three angles of the axes. Source: Bar-Shalom, Li and Kirubarajan, Estimation with Applications to
     Tracking and Navigation, 2001, chapter 8.
 

@@ -43,8 +43,8 @@ ASSUMED_CAMERA_VARIANCE = 0.5**2
 #: Frames of ground heights whose median is the scale, and how many make it trustworthy.
 WINDOW = 30
 ENOUGH = 5
-#: A place is like the training while the ground is seen within this of the height there (logarithm), in half of the
-#: frames that are looked at. The focal length may differ by this factor. Every so many frames are looked at.
+#: A place is like the training while the ground is seen within this of the height there (logarithm). Half of the frames
+#: that are looked at must show it so. The focal length may differ by this factor. Every so many frames are looked at.
 LIKE_HEIGHT, LIKE_FOCAL, LOOKED_AT = 0.2, 2.0, 5
 #: Points of the window that tell the scale of the network's depth, in one frame.
 FEWEST_POINTS = 20

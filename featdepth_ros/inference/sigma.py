@@ -1,20 +1,25 @@
 """The standard deviation of depth, pixel by pixel: what errors were measured to be in like places.
 
-The relative error is a product of what is known of a pixel: how far it lies beside the rest of the picture, how
-strongly the depth bends around it, how many measured points reach it, and, of the whole frame, how well its points
-predict each other:
+The relative error is a product of what is known of a pixel:
+
+- how far it lies beside the rest of the picture;
+- how strongly the depth bends around it;
+- how many measured points reach it;
+- how well the points of the whole frame predict each other.
+
+So the standard deviation is:
 
     log(sigma / depth) = distance(log(depth / median depth)) + edge(log of the step of log depth)
                          + reach(points) + spread(log of the points' leave-one-out error)
 
 The last two are 0 where nothing was measured. Each term is piecewise linear between the knots below.
-`test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth: it looks for
-the heights that put 72 % of the errors below one, and 94 % below two standard deviations, as far as they can. (Errors
-have longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table
-belongs to no weights file: other weights of the compact model err alike in like places.
+`test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth. It looks for
+heights that put 72 % of the errors below one standard deviation, and 94 % below two, as far as they can. (Errors have
+longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table belongs to no
+weights file: other weights of the compact model err alike in like places.
 
 The error that is common to a whole frame is not in it: truth was scaled to the prediction's median before errors were
-taken. That error belongs to the scale and has one number a frame, `ScaleState.variance` of log depth; who needs the
+taken. That error belongs to the scale and has one number a frame, `ScaleState.variance` of log depth. Who needs the
 deviation of one pixel in metres adds ``depth**2 * variance``. Spread over the pixels it would say that each is
 uncertain by itself, and drown what differs between them.
 """
@@ -74,8 +79,8 @@ def depth_sigma(depth: Image, support: Support | None = None) -> Image:
     """Return the (h, w) float32 standard deviation of a depth map, in its unit; finite and above 0.
 
     Args:
-        depth: (h, w) float32, above 0; of the network, or fused, at the size of the networks' output (half of what they
-            look at): the step around a pixel is what the table knows at this size.
+        depth: (h, w) float32, above 0; of the network, or fused. Its size is that of the networks' output (half of what
+            they look at): the table knows the step around a pixel at this size.
         support: the points that corrected the depth; None: there are none.
     """
     distance, step = predictors(depth)

@@ -28,8 +28,12 @@ class ScaleState:
     Attributes:
         kind: ``relative`` (model units), ``metric_unverified`` (metres as the weights have them) or ``metric`` (metres
             by an answer about this camera). The rule is in `inference.scale`.
-        source: ``none`` (relative), ``model`` (the weights say they are metric), ``factor`` (fixed by the user or the
-            published stereo factor), ``camera_height`` (from the ground plane), ``speed`` (of the robot).
+        source: one of five.
+            - ``none``: relative.
+            - ``model``: the weights say they are metric.
+            - ``factor``: fixed by the user or the published stereo factor.
+            - ``camera_height``: from the ground plane.
+            - ``speed``: of the robot.
         factor: metres (or model units, when relative) per network unit, focal-length compensation included.
         variance: of the natural logarithm of ``factor``; 0 when fixed by decree, larger while still uncertain.
     """

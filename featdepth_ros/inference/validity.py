@@ -4,20 +4,21 @@ A pixel is valid when all of these hold:
 
 1. rectification found it inside the delivered image;
 2. its depth lies strictly inside the configured range;
-3. it does not sit on a depth edge: among its neighbours depth changes by less than `EDGE_RATIO`, or, from row to row,
-   inverse depth changes evenly, as on the ground that runs away from the camera. A network's half-resolution
+3. it does not sit on a depth edge. Among its neighbours depth changes by less than `EDGE_RATIO`. Or inverse depth
+   changes evenly from row to row, as on the ground that runs away from the camera. A network's half-resolution
    disparity smears edges into points that float between object and background;
 4. where the previous frame saw the same point (known motion, inside its image), that frame's depth agrees within
    `AGREEMENT`: the geometric consistency test of Bian et al. (SC-SfMLearner, NeurIPS 2019), which catches moving
    objects, holes and flicker.
 
 Where depth has a standard deviation (`inference.sigma`), one rule stands in for the third: it is below `MOST_SIGMA` of
-the depth, so that an error of a quarter is farther than one standard deviation away. Edges have a large one, and so has
-what lies far beyond anything measured. Of fused depth on rendered streets and rooms and on 7-Scenes it keeps 0.85 to
-1.00 of the pixels, 0.88 to 0.96 of them within 25 % of the truth; of those that it drops, 0.5 to 0.75 are.
+the depth. An error of a quarter is then farther than one standard deviation away. Edges have a large one, and so has
+what lies far beyond anything measured. This rule was measured on fused depth of rendered streets and rooms and of
+7-Scenes. It keeps 0.85 to 1.00 of the pixels, 0.88 to 0.96 of them within 25 % of the truth. Of those that it drops,
+0.5 to 0.75 are.
 
-The share of valid pixels whose depth is within 25 % of rendered truth (precision), beside the share before the rule,
-stands in docs/results.md and is held by a test.
+The precision is the share of valid pixels whose depth is within 25 % of rendered truth. docs/results.md gives it beside
+the share before the rule, and a test holds it.
 """
 
 from __future__ import annotations

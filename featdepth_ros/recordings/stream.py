@@ -50,7 +50,7 @@ class MessageStream(Protocol):
         image_topic: the topic whose messages are counted as frames.
         total: number of messages or frames, for a progress bar.
         notes: what a user should know.
-        live: the recording only counts from its start, and is stamped as if it were taken while it is played: each
+        live: the recording only counts from its start, and is stamped as if it were taken while it is played. Each
             message is to be published when the clock shows its ``log_ns``.
     """
 

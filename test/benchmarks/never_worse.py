@@ -2,10 +2,10 @@
 
 python test/benchmarks/never_worse.py [--weights W] [--seeds 9001] [--tum DIR] [--only NAME ...] [--json FILE]
 
-Renders each situation (`SITUATIONS`), runs networks, window and fusion over it, and compares the AbsRel of fused depth,
-each frame scaled to the truth's median, with that of the network's depth of the same frames. Where the camera stands,
-only the frames that the estimator calls standing count. TUM is a folder of a TUM RGB-D recording in quick rotation
-(freiburg1 rpy). Prints AbsRel of both, their ratio, the ratio of the worst frame and the states.
+It renders each situation (`SITUATIONS`), and runs networks, window and fusion over it. It compares the AbsRel of fused
+depth with that of the network's depth of the same frames. Each frame is scaled to the truth's median. Where the camera
+stands, only the frames that the estimator calls standing count. TUM is a folder of a TUM RGB-D recording in quick
+rotation (freiburg1 rpy). It prints AbsRel of both, their ratio, the ratio of the worst frame and the states.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 python test/benchmarks/node_relay.py [--size 480x640] [--rate 5] [--frames 40] [--parameter motion:=network]...
 
 The relay subscribes to the image and publishes it again: what rclpy costs whoever touches a picture. Each process is
-fed the same pictures at a pace that it keeps; its own processor time (all threads) is divided by the frames it gave.
+fed the same pictures at a pace that it keeps. Its own processor time (all threads) is divided by the frames it gave.
 The networks are timed here, at the size and precision that the node runs them. One JSON line; the machine may be busy.
 """
 

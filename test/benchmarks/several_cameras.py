@@ -2,9 +2,12 @@
 
 python test/benchmarks/several_cameras.py [--weights W] [--size 480x640] [--frames N] [--threads N] [--device D]
 
-Each setting gives milliseconds of processor time for one round (one image of every camera), medians: `forward` is the
-batched pass through the networks, `motion` tracks and solver of all cameras, `fusion` the correction of depth. On a
-GPU wall time is measured instead.
+Each setting gives milliseconds of processor time for one round (one image of every camera), medians. On a GPU wall time
+is measured instead.
+
+- `forward` is the batched pass through the networks.
+- `motion` is tracks and solver of all cameras.
+- `fusion` is the correction of depth.
 """
 
 from __future__ import annotations

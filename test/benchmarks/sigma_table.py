@@ -2,9 +2,9 @@
 
 python test/benchmarks/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
 
-Runs network, window and fusion over rendered recordings (`RECORDINGS`: other seeds than those of any published figure)
-and, where given, over a 7-Scenes recording's fifth before the last (`VALIDATION`). Prints the heights to put into
-`inference/sigma.py`, and how many errors of each recording they put below one and two standard deviations.
+It runs network, window and fusion over rendered recordings (`RECORDINGS`: other seeds than those of any published
+figure). Where given, a 7-Scenes recording's fifth before the last is run as well (`VALIDATION`). It prints the heights
+to put into `inference/sigma.py`, and how many errors of each recording they put below one and two standard deviations.
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ says that the camera stands.
 *Blind.* Detail is the difference of two Gaussians of 1 and 2 network pixels of the grey picture, so that slow shading
 does not count. A cell has texture where a tenth of its pixels shows detail above the noise. The noise is what the
 quietest cells of the same picture show. With texture in fewer than `LEAST_TEXTURE` of its cells a picture is blind.
-Measured: 2,300 pictures of ten cameras have texture in 0.16 to 0.90 of the cells. The same pictures at a fiftieth of
-their light with noise of 3 grey levels, or out of focus by 3 % of their width, have it in at most 0.002.
+Measured: 2,300 pictures of ten cameras have texture in 0.16 to 0.90 of the cells. The same pictures were made worse: a
+fiftieth of their light with noise of 3 grey levels, or out of focus by 3 % of their width. These have it in at most
+0.002 of the cells.
 
-*Out of focus.* In a picture of the world detail of every size is alike in strength (its spectrum falls with frequency);
-blur takes the finest. Sharpness is the ratio of the strongest fine detail (1 to 2 network pixels) to the strongest
-coarse one (4 to 8), along rows and along columns apart, since a smear blurs along one of them. Below
-`LEAST_SHARPNESS` in either a picture is blind: the networks take what is blurred for near, and motion comes out
-several times too small.
-Measured: good pictures have 0.21 to 1.2; blurred by 1 % of their width they have 0.12 to 0.18.
+*Out of focus.* In a picture of the world detail of every size is alike in strength (its spectrum falls with frequency).
+Blur takes the finest. Sharpness is the ratio of the strongest fine detail (1 to 2 network pixels) to the strongest
+coarse one (4 to 8). It is taken along rows and along columns apart, since a smear blurs along one of them. Below
+`LEAST_SHARPNESS` in either a picture is blind: the networks take what is blurred for near, and motion comes out several
+times too small. Measured: good pictures have 0.21 to 1.2; blurred by 1 % of their width they have 0.12 to 0.18.
 
 *Unseen.* A cell without texture is not blind by itself, since walls and roads have none. One that is black or
 saturated shows nothing, whatever lies there.
@@ -41,8 +41,8 @@ FINE_PX, COARSE_PX = 1.0, 2.0
 #: Detail counts above this multiple of what the quietest tenth of the cells shows on average. Of pure Gaussian noise
 #: 2 % of the pixels are above it.
 ABOVE_NOISE = 3.0
-#: The bar's bounds, grey levels of 255: the rounding to whole levels and compression show up to the lower one, noise
-#: of 10 levels shows the upper one. So a picture that is fine texture all over is not taken for noise.
+#: The bar's bounds, grey levels of 255. The rounding to whole levels and compression show up to the lower one. Noise of
+#: 10 levels shows the upper one. So a picture that is fine texture all over is not taken for noise.
 LEAST_DETAIL, MOST_NOISE = 1.0, 4.0
 #: Share of a cell's pixels above the bar that makes it textured: five times what noise reaches.
 TEXTURED = 0.1

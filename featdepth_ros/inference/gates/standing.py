@@ -1,13 +1,13 @@
 """The zero-motion gate: is the camera standing still?
 
-A pose network never answers exactly zero, so a standing robot would drift. The gate looks at the images alone: both
-are averaged into blocks (which averages sensor noise away), and a global affine image motion plus a brightness gain and
-offset are fitted to their difference by robust least squares on the optical-flow constraint
+A pose network never answers exactly zero, so a standing robot would drift. The gate looks at the images alone. Both are
+averaged into blocks, which averages sensor noise away. A global affine image motion plus a brightness gain and offset
+are fitted to their difference. The fit is robust least squares on the optical-flow constraint
 ``I_later - I_earlier = -grad(I) . flow + gain * I + offset`` (Lucas and Kanade, 1981). If the fitted flow is a small
 fraction of a pixel and little difference is left over, the camera stood.
 
 Only blocks with texture count: the others look the same whether the camera moves or not. Where they are too few, or all
-edges run one way, the fit does not know the flow, and the camera is not said to stand.
+edges run one way, the fit does not know the flow. The camera is then not said to stand.
 
 The earlier image of the test is an anchor that stays while the camera stands. Creeping motion therefore adds up
 until it opens the gate, and the pose network then sees the whole of it: nothing is lost.
@@ -30,8 +30,8 @@ OPEN_PX = 0.24
 #: Median absolute difference left by the fit, of the [0, 1] range: above it something other than noise changed.
 RESIDUAL = 4.0 / 255.0
 
-#: Change of brightness from block to block, of the [0, 1] range, from which a block has texture: one grey level, five
-#: times what sensor noise of 3 levels leaves of a block's mean.
+#: Change of brightness from block to block, of the [0, 1] range, from which a block has texture. It is one grey level:
+#: five times what sensor noise of 3 levels leaves of a block's mean.
 TEXTURE = 1.0 / 255.0
 #: Least share of textured blocks, as of textured cells in `sight`.
 LEAST_TEXTURE = 0.02

@@ -26,10 +26,10 @@ class WindowConfig:
         huber_px, outlier_px: reprojection errors beyond these count less, and hardly.
         sigma_prior, huber_prior: of the network's log depth at a point, its keyframe's scale taken out; and the error
             beyond which it counts less.
-        prior: what the network's depth is right up to: ``scale`` (z-depth, one factor a keyframe) or
-            ``scale_and_shift`` (inverse depth, a factor and an offset a keyframe; see `prior`).
-        sigma_scale, sigma_shift: of a keyframe's log scale, and of its shift over the picture's median inverse depth,
-            around what the points that it saw again said.
+        prior: what the network's depth is right up to. ``scale`` means z-depth and one factor a keyframe.
+            ``scale_and_shift`` means inverse depth, a factor and an offset a keyframe (see `prior`).
+        sigma_scale, sigma_shift: of a keyframe's log scale, and of its shift over the picture's median inverse depth.
+            Both are around what the points that it saw again said.
         iterations: Gauss-Newton steps a frame; the start is the last frame's answer, so few are needed.
         keyframe_parallax: median parallax of the tracks, rotation taken out, that makes a keyframe; share of the width.
         keyframe_tracks: share of the last keyframe's tracks below which one is made.

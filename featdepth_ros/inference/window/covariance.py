@@ -9,11 +9,12 @@ from featdepth_ros.geometry import se3_numpy as se3
 
 Floats = NDArray[np.float64]
 
-#: How many times larger a track's error acts than its residuals show: neighbours' errors are alike, and so are those of
+#: How many times larger a track's error acts than its residuals show. Neighbours' errors are alike, and so are those of
 #: one point in successive frames. Measured on rendered drives (docs/results.md). And the least noise, pixels.
 ALIKE, LEAST_PX = 2.3, 0.1
-#: Residuals of a still and sharp picture, pixels. What is above (rows exposed one after another, smear, frames that are
-#: not where their stamps say) is common to many points, so that their number does not average it away.
+#: Residuals of a still and sharp picture, pixels. What is above comes from rows exposed one after another, smear, and
+#: frames that are not where their stamps say. It is common to many points, so that their number does not average it
+#: away.
 SHARP_PX = 0.2
 #: Share of a bent picture that turns the camera.
 BENT = 0.6

@@ -23,8 +23,8 @@ _STILL_PX = 1.0
 def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age: int, width: int) -> bool:
     """Tell whether a keyframe is due.
 
-    It is where the tracks show enough parallax (their points are then measured well, and soon leave), where too many
-    tracks are gone, or where the last keyframe is old. A standing camera makes none.
+    One is due where the tracks show enough parallax: their points are then measured well, and soon leave. It is also
+    due where too many tracks are gone, or where the last keyframe is old. A standing camera makes none.
 
     Args:
         local_map: the map.

@@ -2,7 +2,7 @@
 
 A rectified picture is seldom a perfect pinhole: one or two percent of radius is what Cvisic et al. (2021,
 "Recalibrating the KITTI dataset camera setup for improved odometry accuracy") mend in KITTI's. It hardly shows on a
-straight way. In a turn it makes one side of the picture disagree with the other about depth, and the map's unit drifts
+straight way. In a turn it makes one side of the picture disagree with the other about depth. The map's unit then drifts
 by ten percent in ninety degrees.
 """
 
@@ -25,7 +25,7 @@ class Lens:
     This division model (Fitzgibbon 2001) has a closed form both ways.
 
     What windows tell is added to a prior. A keyframe stays in the window while `keyframes` newer ones come, and tells
-    the same each time; so only its share is taken, and half of that, since errors of one point are alike.
+    the same each time. So only its share is taken, and half of that, since errors of one point are alike.
 
     Attributes:
         radial: what is seen is corrected for this.

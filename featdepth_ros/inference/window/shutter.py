@@ -1,6 +1,6 @@
 """A rolling shutter: rows are exposed one after the other, so that a moving camera bends the picture.
 
-A track is brought to where the camera would have seen its point at the moment of the middle row, which is what a
+A track is brought to where the camera would have seen its point at the moment of the middle row. That moment is what a
 frame's stamp and pose mean. The camera's motion over the exposure is taken as steady (Hedborg et al. 2012, "Rolling
 shutter bundle adjustment").
 """

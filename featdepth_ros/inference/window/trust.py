@@ -1,10 +1,11 @@
 """How far a point of the map may be trusted: what its own residuals and its parallax say, beside the solver's word.
 
-The solver's variances hold for independent errors of one size. Errors of one point in successive frames are alike, some
-points sit on edges, glints or what moves, and a rolling shutter or a lens bends the picture where the camera turns. So
-a point's variance is scaled by its own residuals (a posteriori, with a few observations' worth of what is usual), and
-no number of sightings makes it better than the noise of one over the largest parallax that it has shown. A point whose
-parallax does not stand out from the noise carries no information: a camera that turns on the spot measures nothing.
+The solver's variances hold for independent errors of one size. But errors of one point in successive frames are alike.
+Some points sit on edges, glints or what moves. And a rolling shutter or a lens bends the picture where the camera
+turns. So a point's variance is scaled by its own residuals (a posteriori, with a few observations' worth of what is
+usual). No number of sightings makes it better than the noise of one over the largest parallax that it has shown. A
+point whose parallax does not stand out from the noise carries no information: a camera that turns on the spot measures
+nothing.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ Floats = NDArray[np.float64]
 LEAST_PARALLAX, USUAL_WORTH = 3.0, 4.0
 #: Noise of a track: times the usual residual, and the least, pixels.
 NOISE_RESIDUAL, LEAST_PX = 1.3, 0.05
-#: Seconds that a turning camera bends the picture by, where no readout time is known (a tenth of what common sensors
-#: take to read their rows), and the share of a known readout time. A residual below the next number shows a picture
-#: that is bent the less. Bending moves all points of a region alike: it counts for so many points.
+#: Seconds that a turning camera bends the picture by, where no readout time is known. This is a tenth of what common
+#: sensors take to read their rows. Next is the share of a known readout time. A residual below the next number shows a
+#: picture that is bent the less. Bending moves all points of a region alike: it counts for so many points.
 BENT_S, BENT_SHARE, BENT_RESIDUAL_PX, BENT_ALIKE = 0.0025, 0.03, 0.3, 20.0
 
-#: Logarithm of depth by which a point disagrees grossly with the network; share of such points where doubt begins, and
-#: where it is whole; parallax from which a point has a say, pixels; points that make a share; share of the newest frame
-#: in what is remembered.
+#: - `GROSS`: logarithm of depth by which a point disagrees grossly with the network.
+#: - `DOUBT`: share of such points where doubt begins, and where it is whole.
+#: - `SAY_PX`: parallax from which a point has a say, pixels.
+#: - `SAY_POINTS`: points that make a share.
+#: - `DOUBT_SHARE`: share of the newest frame in what is remembered.
 GROSS, DOUBT, SAY_PX, SAY_POINTS, DOUBT_SHARE = 0.7, (0.1, 0.2), 3.0, 20, 0.2
 #: How fast the camera may move while all is in doubt: median depths a second.
 DOUBT_SPEED = 1.0

@@ -75,7 +75,7 @@ class WindowResult:
         T_previous_current: (4, 4) float64; pose of the newest camera in the previous frame's camera, published
             units. The identity when ``state`` is FIRST, STARTING or LOST.
         covariance: (6, 6) float64 of (x y z, rotation about x y z) of that motion in the previous camera's axes, unit^2
-            and rad^2; the uncertainty of the common scale is included. Huge when ``state`` is FIRST, STARTING or LOST.
+            and rad^2. The uncertainty of the common scale is included. Huge when ``state`` is FIRST, STARTING or LOST.
         residual_px: median reprojection error of the tracks that agree, pixels; NaN without any.
         tracks: number of tracks that agree with the motion.
         is_keyframe: whether the frame became a keyframe.

@@ -1,8 +1,8 @@
 """Motion and structure from a window of keyframes.
 
-A frame's points are followed from the last keyframe, its pose is found against the map, and then the newest keyframes,
-the newest frame and all their points are solved together, while older keyframes are held fixed and carry on what was
-known. The network's depth starts points and is a weak prior. What is solved anew about the past never changes what was
+A frame's points are followed from the last keyframe, and its pose is found against the map. Then the newest keyframes,
+the newest frame and all their points are solved together. Older keyframes are held fixed and carry on what was known.
+The network's depth starts points and is a weak prior. What is solved anew about the past never changes what was
 published: a frame adds its own motion and nothing else (REP-105).
 """
 
@@ -102,10 +102,10 @@ class Window:
             grey: (H, W) uint8, rectified, full size: tracks are the better the larger the picture.
             camera: pinhole camera of ``grey``.
             stamp_ns: time of exposure, nanoseconds.
-            depth: (h, w) float32 z-depth by the network, any size, same view, published units (with the prior
-                ``scale_and_shift`` its inverse depth, in its own unit, not below 0); or a function that gives it
-                (called at keyframes only); or None: the window then starts from the parallax of its first frames, and
-                its unit is the median depth there.
+            depth: (h, w) float32 z-depth by the network, any size, same view, published units. With the prior
+                ``scale_and_shift`` it is the inverse depth, in its own unit, not below 0. It may also be a function
+                that gives it, called at keyframes only. With None the window starts from the parallax of its first
+                frames, and its unit is the median depth there.
             trusted: (h, w) bool, where that depth is trusted.
             network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6);
                 or a function that gives it (called where tracks fail); or None.

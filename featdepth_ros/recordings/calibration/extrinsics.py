@@ -82,8 +82,11 @@ def extrinsics_of_files(
     """Return T_partner_camera (4, 4), metres, between the rectified frames, as the given files have it, else None.
 
     The partner's file may state it (``T_partner_camera``, between the cameras as mounted). Otherwise both files must
-    give their camera's pose in one common frame: the body of ``T_BS`` (EuRoC), the IMU of ``T_cam_imu`` or the chain of
-    ``T_cn_cnm1`` of one camchain (Kalibr), or the rectified pair of two ``projection_matrix`` (camera_info_manager).
+    give their camera's pose in one common frame, which is one of these:
+
+    - the body of ``T_BS`` (EuRoC);
+    - the IMU of ``T_cam_imu`` or the chain of ``T_cn_cnm1`` of one camchain (Kalibr);
+    - the rectified pair of two ``projection_matrix`` (camera_info_manager).
 
     Raises:
         CalibrationError: a matrix is no rigid motion.

@@ -45,12 +45,16 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     """Return the camera named by ``FILE`` or ``fx,fy,cx,cy``.
 
     Args:
-        text: four comma-separated numbers, pixels of the image; or the path of a file: camera_info_manager's YAML or
-            ini (as camera_calibration writes them), an echoed camera_info, OpenCV's, Kalibr's camchain, EuRoC's
-            sensor.yaml, ORB-SLAM's or stella_vslam's settings, VINS', COLMAP's ``cameras.txt``, any of these as ROS 2
-            parameters, or plain keys ``width height fx fy cx cy distortion_model distortion``. ``FILE#cam1`` picks an
-            entry of a camchain or camera 1 of COLMAP's. For a stereo partner, plain keys may add
-            ``T_partner_camera`` (see `extrinsics_of_files`).
+        text: four comma-separated numbers, pixels of the image; or the path of a file. ``FILE#cam1`` picks an entry of
+            a camchain or camera 1 of COLMAP's. For a stereo partner, plain keys may add ``T_partner_camera`` (see
+            `extrinsics_of_files`). The file is one of these:
+            - camera_info_manager's YAML or ini, as camera_calibration writes them;
+            - an echoed camera_info;
+            - OpenCV's, Kalibr's camchain, EuRoC's sensor.yaml;
+            - ORB-SLAM's or stella_vslam's settings, VINS';
+            - COLMAP's ``cameras.txt``;
+            - any of these as ROS 2 parameters;
+            - plain keys ``width height fx fy cx cy distortion_model distortion``.
         size: (width, height) of the images in pixels; needed for four numbers and for files without a size.
 
     Raises:

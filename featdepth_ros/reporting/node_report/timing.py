@@ -10,7 +10,7 @@ from featdepth_ros.reporting.node_report.bag import Stamps
 _PERCENTILES = (50, 95, 99)
 #: Beyond this the header stamps of results and the recorder's clock have nothing to do with each other.
 _ONE_CLOCK_NS = 60_000_000_000
-#: Age of an image by the recorder's clock up to which its stamp is of that clock: exposure, driver and transport of a
+#: Age of an image by the recorder's clock up to which its stamp is of that clock. Exposure, driver and transport of a
 #: live camera take less. The images of a recording that is played are older, and their age is no latency.
 _LIVE_IMAGE_NS = 100_000_000
 

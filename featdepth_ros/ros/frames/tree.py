@@ -132,8 +132,9 @@ class FrameTree:
     def extrinsics(self, camera: str, base: str, odom: str, stamp_ns: int | None = None) -> Extrinsics | None:
         """Return the way from a camera to its base; None when the camera's frame has no parent at all.
 
-        Without a connection to ``base`` the root of the camera's own fixed tree stands in, such as ``camera_link`` of a
-        driver that nobody mounted on a robot. A second parent of the optical frame would break the tree.
+        Without a connection to ``base`` the root of the camera's own fixed tree stands in. Such a root is
+        ``camera_link`` of a driver that nobody mounted on a robot. A second parent of the optical frame would break the
+        tree.
 
         Args:
             camera: optical frame.

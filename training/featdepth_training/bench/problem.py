@@ -63,8 +63,8 @@ class StepProblem:
 def draw_weights(model: nn.Module, seed: int) -> None:
     """Draw every parameter in place from the seed and its name: He's variance for weights, ones and zeros for norms.
 
-    Residual branches and disparity heads are damped, as those of trained networks are: without that, rounding of the
-    last digit grows through fifty layers and the sigmoids, and gradients of one and the same code differ by percents
+    Residual branches and disparity heads are damped, as those of trained networks are. Without that, rounding of the
+    last digit grows through fifty layers and the sigmoids. Gradients of one and the same code then differ by percents
     when its images change by 1e-7.
     """
     for name, parameter in model.named_parameters():

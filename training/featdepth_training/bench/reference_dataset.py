@@ -1,8 +1,10 @@
 """The original's KITTI data set, as it is in a checkout, brought to run on today's packages.
 
-In memory only; nothing of the checkout is changed: one closing parenthesis too many in its ``mono_dataset.py`` is
-skipped, ``scipy.misc`` and mmcv (which reading images does not need) are empty modules, and the name that Pillow has
-dropped is given back.
+The changes are in memory only; nothing of the checkout is changed:
+
+- one closing parenthesis too many in its ``mono_dataset.py`` is skipped;
+- ``scipy.misc`` and mmcv, which reading images does not need, are empty modules;
+- the name that Pillow has dropped is given back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A process that takes training steps on command: ``python -m featdepth_training.bench.worker``.
 
-Commands come as JSON lines on standard input, answers go as JSON lines to what was standard output; whatever the code
+Commands come as JSON lines on standard input. Answers go as JSON lines to what was standard output. Whatever the code
 under test prints goes to standard error.
 """
 

@@ -46,13 +46,13 @@ class PreparedConfig:
 
     Attributes:
         caches: folders; a cache, or a folder of caches.
-        singles: names of those caches whose frames are taken one by one, each with its stereo partner: pairs too far
-            apart in time to have neighbours.
+        singles: names of those caches whose frames are taken one by one, each with its stereo partner. Their pairs are
+            too far apart in time to have neighbours.
         shares: of each cache in the samples; empty: by number of clips.
-        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on,
-            which then gives the depth its scale (``objective.ground``); 0: unknown. Empty: unknown everywhere.
-        learned_cameras: names of caches whose focal length and distortion are learnt with the run; those whose
-            focal length ``prepare --camera guess`` could not find are among them anyway.
+        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on.
+            The height then gives the depth its scale (``objective.ground``). 0: unknown. Empty: unknown everywhere.
+        learned_cameras: names of caches whose focal length and distortion are learnt with the run. Those whose focal
+            length ``prepare --camera guess`` could not find are among them anyway.
         held_out: share of each cache's clips, from its end, that is validated on and never trained on.
         held_outs: the same for each cache, in the order of ``shares``; 0: all of it is trained on. Empty: ``held_out``.
         validation: caches, or folders of caches, that are validated on and never trained on: a published split has

@@ -22,8 +22,11 @@ class ModelConfig:
     Attributes:
         architecture: as `featdepth_ros.models.build_model` knows it.
         name: name written into the weights.
-        initial: ``imagenet`` (the compact encoder from the installed EfficientNet-Lite0 package, ResNets from the files
-            named below), ``none`` (random), or a weights file (or the name of shipped weights) to start from.
+        initial: where the weights start.
+            - ``imagenet``: the compact encoder from the installed EfficientNet-Lite0 package, ResNets from the files
+              named below.
+            - ``none``: random.
+            - a weights file, or the name of shipped weights, to start from.
         resnet_file, pose_resnet_file: ResNets in torchvision's format for ``initial: imagenet`` of the published
             architectures; without the second the pose net starts from random weights.
         preset: facts of published weights that ``--finetune`` (or ``initial``) names and that carry none themselves:
@@ -36,16 +39,16 @@ class ModelConfig:
         focal: (fx / width, fy / height) of the canonical camera; null: that of the first prepared cache.
         metres_per_unit: metres in a network unit, where the scale is known (36 in the published stereo weights).
         licence: terms of the weights, written into them.
-        frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights: colours
-            and edges of photographs, which rendered pictures would only make worse. The first of them is the map that
-            the feature-metric term compares.
+        frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights. These are
+            colours and edges of photographs, which rendered pictures would only make worse. The first of them is the
+            map that the feature-metric term compares.
         frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps the
             running statistics it starts with: for small batches of unlike images, whose own statistics would not be
             those of a single image later.
         feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
             ``batch_statistics`` what the original does.
         norm_momentum: share of a batch in the running statistics of every BatchNorm; 0: the architecture's own. That of
-            the compact encoder, 0.01, is meant for statistics that are right to begin with; from random weights a short
+            the compact encoder, 0.01, is meant for statistics that are right to begin with. From random weights a short
             run needs 0.1, or evaluation sees nothing of what was learned.
         dropout: keep the published depth decoder's dropout.
     """
@@ -101,7 +104,7 @@ class TermsConfig:
             that it compares.
         warp_scales: of the decoder's scales, those that ``photometric`` and ``smoothness`` act on; 0 is the finest.
         disp_norm: divide disparities by their mean before their smoothness is measured, so that a small scale is no way
-            to be smooth; None: yes, unless a stereo partner takes part.
+            to be smooth. None: yes, unless a stereo partner takes part.
         automask: leave out what does not move relative to the camera; None: yes, unless a stereo partner takes part.
         mask_outside: leave out what no source sees, instead of comparing it with a repeated border; wanted where a
             target has one source only.

@@ -18,8 +18,8 @@ class FrameBatch:
         depth: (B, F, 1, H, W) float32 z-depth, metres; inf: nothing there (sky), NaN: unknown.
         intrinsics: (B, 4) float32 fx, fy, cx, cy, pixels of H x W.
         T_next_frame: (B, F - 1, 4, 4) float32, from each frame to the next, metres; NaN: unknown.
-        partner: (B, F, 3, H, W) images of the stereo partner, as ``images``; zeros where a sample has none; no frames
-            at all (B, 0, 3, H, W) in training without stereo.
+        partner: (B, F, 3, H, W) images of the stereo partner, as ``images``; zeros where a sample has none. There are
+            no frames at all, (B, 0, 3, H, W), in training without stereo.
         T_partner_camera: (B, 4, 4) float32, metres; NaN: no partner. Both cameras have ``intrinsics``.
         rendered: (B,) bool, samples of rendered scenes, whose truth is exact.
         single: (B,) bool, samples of one frame without neighbours, repeated F times; ``T_next_frame`` is NaN.

@@ -88,12 +88,12 @@ def cache_folders(path: str | Path) -> list[str]:
 class ClipCache:
     """Reads caches; images stay on disk until they are indexed, shards of remote caches are fetched when first needed.
 
-    A clip is ``frames`` frames, each ``gap`` kept frames after the one before, all of one stretch; every such run is a
+    A clip is ``frames`` frames, each ``gap`` kept frames after the one before, all of one stretch. Every such run is a
     clip, in the order of its first frame, cache after cache.
 
     Args:
-        folders: caches (folders or URLs), or pairs of a cache and the number of its stretches to take (None: all);
-            the group of a clip is the position of its cache here.
+        folders: caches (folders or URLs), or pairs of a cache and the number of its stretches to take (None: all). The
+            group of a clip is the position of its cache here.
         frames: of a clip; None: what the first cache was made for, else the length of its first stretch.
         gap: 1: neighbours.
         pseudo_depth: read it where it was found for every frame of a cache.

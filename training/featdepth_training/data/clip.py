@@ -28,8 +28,8 @@ class Clip:
         partner: (F, H, W, 3) uint8 RGB of the stereo partner, seen with the same ``camera``; None: no partner.
         T_partner_camera: (4, 4) float64, metres; None: no partner.
         stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
-        pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for
-            each frame; NaN: unknown; None: never computed.
+        pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for each
+            frame. NaN: unknown. None: never computed.
     """
 
     images: NDArray[np.uint8]

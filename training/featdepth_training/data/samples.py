@@ -1,7 +1,7 @@
 """From clips to short sequences of images at training size.
 
-Everything is a pure function of the seed and of the sample's number: a resumed run goes on with the very sample that
-an uninterrupted one would have taken, with any number of loader processes.
+Everything is a pure function of the seed and of the sample's number. So a resumed run goes on with the very sample that
+an uninterrupted one would have taken. The number of loader processes does not matter.
 """
 
 from __future__ import annotations

@@ -5,16 +5,20 @@
     shard_0000n.tar     one sample a frame, each frame once. Fields: ``image.npy`` (H, W, 3) uint8 RGB, ``meta.json``,
                         and where known ``partner.npy`` (H, W, 3) uint8 RGB, ``depth.npy`` (H, W) float16 metres
                         (inf: nothing there, NaN: unknown). Of a cache that is stored so, ``image.jpg`` and
-                        ``partner.jpg`` (or ``.png``) take the place of the arrays
+                        ``partner.jpg`` (or ``.png``) take the place of the arrays.
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
-and, where it was asked for, ``pseudo_depth_0000n.npy`` (N, H, W) float16, what `pseudo_depth` found for its N frames,
-with a .json of its own, written last, that names the shard and the matcher it came from.
+Where it was asked for, there is also ``pseudo_depth_0000n.npy`` (N, H, W) float16: what `pseudo_depth` found for its N
+frames. It has a .json of its own, written last, that names the shard and the matcher it came from.
 
-``meta.json`` holds ``name``, ``stamp_ns``, ``stretch`` (frames of one stretch are neighbours in the order they are
-stored in; no sample may join frames of two), ``camera`` (fx, fy, cx, cy in pixels, of both images), ``pose``
-(4x4 T_world_camera or null) and ``T_partner_camera`` (4x4 metres or null). Frames of a split file have ``centre``: true
-for those the file names, false for their neighbours. The .json is written last: a shard without one does not exist.
+The .json of a shard is written last: a shard without one does not exist. ``meta.json`` holds:
+
+- ``name`` and ``stamp_ns``;
+- ``stretch``: frames of one stretch are neighbours in the order they are stored in; no sample may join frames of two;
+- ``camera``: fx, fy, cx, cy in pixels, of both images;
+- ``pose``: 4x4 T_world_camera or null;
+- ``T_partner_camera``: 4x4 metres or null;
+- ``centre``, in frames of a split file: true for those the file names, false for their neighbours.
 """
 
 from __future__ import annotations

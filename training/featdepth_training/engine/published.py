@@ -1,7 +1,7 @@
 """Checkpoints of the original's training (mmcv 0.4.4, ``epoch_<n>.pth``) as states to go on from.
 
-Such a file holds ``meta`` (epoch, iter), ``state_dict`` and ``optimizer``: Adam over all parameters of the model, in
-its order, those included that never had a gradient and hence have no entry.
+Such a file holds ``meta`` (epoch, iter), ``state_dict`` and ``optimizer``. The last is Adam over all parameters of the
+model, in its order. Those that never had a gradient are included; they hence have no entry.
 """
 
 from __future__ import annotations

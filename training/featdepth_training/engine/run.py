@@ -100,8 +100,11 @@ def train(
         config: file, recipe name, or a resolved configuration (then without overrides).
         output: folder of the run.
         overrides: ``key=value`` settings.
-        resume: None for a new run, "" for the newest checkpoint of ``output``, ``auto`` for the same where there is one
-            and a new run where there is none, else a checkpoint file.
+        resume: one of four.
+            - None for a new run.
+            - "" for the newest checkpoint of ``output``.
+            - ``auto`` for the same where there is one, and a new run where there is none.
+            - Else a checkpoint file.
         finetune: weights to start from; with ``resume`` only what a run without a checkpoint begins with.
         device: ``auto`` (CUDA where there is any, else the CPU), ``cpu``, ``cuda``, ``cuda:N``.
         json_path: where to write the last figures.

@@ -35,9 +35,9 @@ def train_step(
     """Take the gradient of the mean of every micro-batch's ``total`` and step, unless a number is not finite.
 
     A step whose loss or gradient is not finite, and one that is interrupted, leaves weights, optimiser and running
-    statistics as they were; once the weights move, a second signal waits for `signals.release`. Running
-    statistics move by the mean over the micro-batches of what each alone would have moved them, so that one process
-    with two micro-batches and two processes with one each do the same. Counters move as one micro-batch moves them.
+    statistics as they were. Once the weights move, a second signal waits for `signals.release`. Running statistics move
+    by the mean over the micro-batches of what each alone would have moved them. So one process with two micro-batches
+    and two processes with one each do the same. Counters move as one micro-batch moves them.
 
     Args:
         model: whose buffers are put back when the step is skipped.

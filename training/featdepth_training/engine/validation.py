@@ -74,8 +74,9 @@ def validation_figures(
     """Return figures, and the first batch of the first sources (`SHOWN`) with its prediction.
 
     Figures are means over samples, with ``<group>/`` in front for each of the ``groups``. Of terms there are
-    ``photometric`` and ``reconstruction``, where the objective has them; with true depth those of `_depth_figures`;
-    with true motion ``rotation_deg`` and ``translation_percent`` (relative to its length) of each sample's first pair.
+    ``photometric`` and ``reconstruction``, where the objective has them. With true depth there are those of
+    `_depth_figures`. With true motion there are ``rotation_deg`` and ``translation_percent`` (relative to its length)
+    of each sample's first pair.
     """
     was_training = model.training
     model.eval()

@@ -1,8 +1,8 @@
 """The scale of depth from the height of the camera over the ground, which on a vehicle is known and never changes.
 
-A plane is fitted to the depth that the network predicts for the road ahead; the camera's height over it, in metres, is
+A plane is fitted to the depth that the network predicts for the road ahead. The camera's height over it, in metres, is
 to be the known one. Source of the idea: Xue et al., Toward Hierarchical Self-Supervised Monocular Absolute Depth
-Estimation for Autonomous Driving Applications (IROS 2020), who measure height the same way at inference.
+Estimation for Autonomous Driving Applications (IROS 2020). They measure height the same way at inference.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the idea: Gordon et al., Depth from Videos in the Wild (ICCV 2019), who predict 
 a recording has one camera. Moving straight ahead tells no focal length.
 
 Images are undistorted by the coefficient as it stands. Its gradient comes from what a little more of it would do to the
-projection (`featdepth_ros.geometry.lens`), so that no term gains from merely stretching a picture.
+projection (`featdepth_ros.geometry.lens`). So no term gains from merely stretching a picture.
 """
 
 from __future__ import annotations

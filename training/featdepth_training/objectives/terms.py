@@ -55,8 +55,8 @@ def training_terms(
         pictures: filled for the samples that neighbours explain, see `losses.objective`.
 
     Returns:
-        every term of `active_terms` and ``total`` (scalars, float32), each the mean over the samples it applies to
-        times their share of the batch; and what the networks predicted (None for an autoencoder).
+        every term of `active_terms` and ``total`` (scalars, float32), and what the networks predicted (None for an
+        autoencoder). Each term is the mean over the samples it applies to times their share of the batch.
     """
     names = active_terms(config)
     if model.info.architecture.startswith("autoencoder"):

@@ -4,8 +4,8 @@ A network's own photometric loss pulls depth over a pixel or two only; a matcher
 What it finds teaches shape and edges (`TermsConfig.pseudo_depth`), as in Watson et al., Self-Supervised Monocular
 Depth Hints (ICCV 2019), there of stereo pairs alone.
 
-Frames look back only: the pseudo-depth of a frame never depends on later ones, so that whatever a run holds out at the
-end of a recording has no part in what it learns from.
+Frames look back only: the pseudo-depth of a frame never depends on later ones. So whatever a run holds out at the end
+of a recording has no part in what it learns from.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class _View:
 def moving_depth(image: Grey, earlier: Sequence[Grey], camera: NDArray[np.float64]) -> Map | None:
     """Depth of a frame from where its pixels were in earlier frames of the same moving camera.
 
-    For each pair: dense optical flow (Kroeger et al. 2016, OpenCV's DIS) checked there and back, motion from the
-    essential matrix, depth by triangulation; then the pairs that show enough parallax are averaged.
+    Each pair gives dense optical flow (Kroeger et al. 2016, OpenCV's DIS), checked there and back. Motion comes from
+    the essential matrix, depth from triangulation. Then the pairs that show enough parallax are averaged.
 
     Args:
         image: (H, W) uint8, undistorted.

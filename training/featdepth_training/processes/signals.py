@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM ask a run to stop after the step at hand; a second one stops it at once.
 
-At once means at the next moment at which nothing is half done: while a checkpoint is written, or the optimiser moves
+At once means at the next moment at which nothing is half done. While a checkpoint is written, or the optimiser moves
 the weights, the second signal waits.
 """
 

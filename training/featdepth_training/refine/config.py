@@ -45,9 +45,9 @@ class RefineConfig:
         batch_size: clips a step.
         held_out: share of the recording's clips, from its end, that is measured on and never trained on.
         measured_clips: at most so many of them are measured, evenly spaced.
-        batch_norm: ``frozen`` keeps the running statistics of the weights, ``adapt`` trains with those of each batch,
-            as the reference does: with two clips of one place they are noise, and what is learnt under them does not
-            hold under the running ones, which are used afterwards.
+        batch_norm: ``frozen`` keeps the running statistics of the weights. ``adapt`` trains with those of each batch,
+            as the reference does. With two clips of one place the statistics of a batch are noise. What is learnt under
+            them does not hold under the running ones, which are used afterwards.
         ema_decay: of the averaged weights that are measured and written.
         anchor: weight of the term that holds the scale where nothing but the old weights tells it (no stereo).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.

@@ -44,9 +44,9 @@ class GateLimits:
 
     Attributes:
         photometric: largest share the photometric figure may rise by. None: it is what refinement lowers.
-        abs_rel: largest share AbsRel may rise by, as it is where the scale is observed, else median scaled; a few dozen
-            frames do not tell less.
-        right: AbsRel as it is, up to which depth in metres counts as right: only above it the share ``abs_rel`` applies
+        abs_rel: largest share AbsRel may rise by. It is taken as it is where the scale is observed, else median scaled.
+            A few dozen frames do not tell less.
+        right: AbsRel as it is, up to which depth in metres counts as right. Only above it the share ``abs_rel`` applies
             to weights that claim metres without a partner.
         scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
     """
@@ -77,7 +77,7 @@ def judge(
     Args:
         before: figures of the old weights.
         after: figures of the new ones.
-        scale_ratio: median depth after over before, over the whole place: on few frames a scale that moves may as well
+        scale_ratio: median depth after over before, over the whole place. On few frames a scale that moves may as well
             be a view that is understood better.
         scale_is_observed: a stereo partner tells metres, so that a moved scale is a finding and no drift.
         limits: what counts as no worse.

@@ -1,9 +1,8 @@
 """How the window's inner loops are compiled: when their module is imported, without the GIL, kept on disk.
 
 Signatures are given, so that a first import compiles (seconds) and later ones load (a fraction of a second); no frame
-ever waits. numba's cache looks only at the file of the cached function. An entry point that calls compiled functions
-of another file therefore holds `FINGERPRINT`, the digest of this folder: numba keys its cache on such closed-over
-values.
+ever waits. numba's cache looks only at the file of the cached function. An entry point that calls compiled functions of
+another file therefore holds `FINGERPRINT`, the digest of this folder. numba keys its cache on such closed-over values.
 """
 
 from __future__ import annotations

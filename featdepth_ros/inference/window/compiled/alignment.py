@@ -1,8 +1,8 @@
 """Patches of one image found again in another: the inner loop of tracking. Compiled.
 
-Inverse compositional alignment (Baker and Matthews 2004) of a patch that was warped beforehand by what is known of the
-motion and the surface, so that two numbers of position, a gain and an offset of brightness are left to solve. It goes
-from coarse to fine levels of a pyramid. The warp removes what a translation alone gets wrong: a patch grows as the
+A patch is warped beforehand by what is known of the motion and the surface. So two numbers of position, a gain and an
+offset of brightness are left to solve. Inverse compositional alignment solves for them (Baker and Matthews 2004). It
+goes from coarse to fine levels of a pyramid. The warp removes what a translation alone gets wrong: a patch grows as the
 camera comes near, and one on the road shears.
 """
 

@@ -1,7 +1,7 @@
 """Which height of the road plane makes the lower picture of two frames agree. Compiled.
 
-For each height on trial the newest picture's road pixels are carried by the plane into an earlier picture, and small
-blocks are compared by zero-mean normalised correlation: gain and offset of brightness do not matter, and asphalt's weak
+For each height on trial the newest picture's road pixels are carried by the plane into an earlier picture. Small blocks
+are then compared by zero-mean normalised correlation. Gain and offset of brightness do not matter to it. Asphalt's weak
 texture counts by many blocks, where corners are too few.
 """
 

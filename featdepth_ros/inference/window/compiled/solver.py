@@ -2,14 +2,17 @@
 
 Gauss-Newton with Levenberg's damping; points are eliminated first (Schur complement; Triggs et al. 2000, "Bundle
 adjustment: a modern synthesis"). A point is the logarithm of its inverse depth along the ray of the keyframe that saw
-it first. Residuals are reprojection errors with Huber's weights, the network's log depth with one log scale a
-keyframe (and one shift of inverse depth, for networks that know it up to both), priors of those and of the
-calibration, and what else is known of the newest motion. Frames with
-variable -1 are held fixed: they carry on what the past knew.
+it first. Frames with variable -1 are held fixed: they carry on what the past knew. There are four kinds of residuals:
+
+- reprojection errors with Huber's weights;
+- the network's log depth with one log scale a keyframe (and one shift of inverse depth, for networks that know it up to
+  both);
+- priors of those and of the calibration;
+- what else is known of the newest motion.
 
 Pose perturbations are on the left: ``X = T X_map`` becomes ``X + d[:3] + d[3:] x X``. Frames are in order of time, so
-that a host comes before those that saw its points later, and the lower triangle of the equations is enough: poses,
-then scales, then shifts, then the calibration's radial error (`LocalMap.to_image`).
+that a host comes before those that saw its points later. The lower triangle of the equations is then enough. Its order
+is poses, then scales, then shifts, then the calibration's radial error (`LocalMap.to_image`).
 """
 
 from __future__ import annotations
@@ -231,23 +234,30 @@ def _entry_point(fingerprint: str) -> Callable[..., float]:
         """Solve, in place. F frames, S of them solved for; N points.
 
         Args:
-            window: poses (F, 3, 4) T_camera_map; index of each among those solved for (F,), -1 for fixed; log scales
-                (F,); their place among the unknowns (F,), -1 for none; their prior means (F,); and the same three of
-                the shifts of the network's inverse depth.
+            window: in this order:
+                - poses (F, 3, 4) T_camera_map;
+                - index of each among those solved for (F,), -1 for fixed;
+                - log scales (F,);
+                - their place among the unknowns (F,), -1 for none;
+                - their prior means (F,);
+                - the same three of the shifts of the network's inverse depth.
             points: host frame (N,); rays (N, 2); log inverse depths (N,); the network's inverse depths (N,) and their
                 weights (N,); which points to solve for (A,).
-            sights: what keyframes saw, sorted by point: starts (N + 1,), frames (M,), pixels (M, 2); frames (R,) that
-                are no keyframes, and what they saw (R, N, 2), NaN for nothing; the newest motion as otherwise known
-                (3, 4) T_newest_previous and its information (6, 6).
+            sights: in this order:
+                - what keyframes saw, sorted by point: starts (N + 1,), frames (M,), pixels (M, 2);
+                - frames (R,) that are no keyframes, and what they saw (R, N, 2), NaN for nothing;
+                - the newest motion as otherwise known (3, 4) T_newest_previous and its information (6, 6).
             settings: see `SIGMA_PX` and so on.
             lens: fx fy cx cy; radial error of the calibration (1,), its prior mean and information; its place among the
                 unknowns, -1 for none.
             iterations: steps.
             covariance: (U, U) of all unknowns but the points, filled.
-            found: (N, 5), filled where points were solved for: variance of the log inverse depth; the part of its
-                inverse that images gave; the farthest that a unit of log depth moves the point in a picture, pixels;
-                the sum of its squared residuals over their assumed variance, outliers counted less; and how often it
-                was seen.
+            found: (N, 5), filled where points were solved for, in this order:
+                - variance of the log inverse depth;
+                - the part of its inverse that images gave;
+                - the farthest that a unit of log depth moves the point in a picture, pixels;
+                - the sum of its squared residuals over their assumed variance, outliers counted less;
+                - how often it was seen.
 
         Returns:
             The last cost, or -1 when the equations could not be solved.

@@ -1,7 +1,7 @@
 """Height of the camera over the road, in map units: metres follow where the true height is known.
 
-The plane's normal comes from the direction of travel, since a vehicle moves along its road: one degree of pitch is ten
-percent of height, and neither a level camera nor a plane fitted to depth is as good.
+The plane's normal comes from the direction of travel, since a vehicle moves along its road. One degree of pitch is ten
+percent of height. Neither a level camera nor a plane fitted to depth is as good.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How the map's unit becomes the published one: a state of its own, with a variance.
 
-The state is the logarithm of the factor. It wanders slowly (the map's unit drifts, most while the camera turns and new
-points must take over from old ones) and is measured by whatever knows metres: the network's scale, the road plane under
-a camera of known height, the speed of the robot. A Kalman filter with heavy tails (Student's t) weighs them.
+The state is the logarithm of the factor. It wanders slowly, because the map's unit drifts. It drifts most while the
+camera turns and new points must take over from old ones. Whatever knows metres measures it: the network's scale, the
+road plane under a camera of known height, the speed of the robot. A Kalman filter with heavy tails (Student's t) weighs
+them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.types import ScaleOrigin
 
-#: How far the map's unit wanders a frame: on a straight way; per radian of turn; and while the map is young, which
+#: How far the map's unit wanders a frame: on a straight way, per radian of turn, and while the map is young. The last
 #: wears off over so many frames.
 WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.06, 0.03, 8.0
-#: Standard deviations of the logarithm: the network's scale (one network is off by tens of percent from place to
-#: place, see docs/results.md), one height of the road; and how much more a radian of turn in a frame makes the latter:
-#: in a curve a vehicle rolls and a road is banked.
+#: - `NETWORK_SIGMA`: standard deviation of the logarithm of the network's scale. One network is off by tens of percent
+#:   from place to place (docs/results.md).
+#: - `ROAD_SIGMA`: standard deviation of the logarithm of one height of the road.
+#: - `ROAD_TURN`: how much more a radian of turn in a frame makes the latter. In a curve a vehicle rolls and a road is
+#:   banked.
 NETWORK_SIGMA, ROAD_SIGMA, ROAD_TURN = 0.2, 0.06, 115.0
 #: Standard deviation of one comparison with the robot's speed, beside the speed's own: stamps that jitter.
 SPEED_SIGMA = 0.01

@@ -1,8 +1,8 @@
 """Motion between two views of the same points, up to the unit of length: essential matrix and homography.
 
 An essential matrix (five points, Nister 2004) describes a scene with depth, a homography a plane or a turn on the spot
-(Faugeras and Lustman 1988). Rather than choosing between the models by a score, all motions that either allows are put
-on trial, and the one with the least errors is taken, if no other motion is nearly as good.
+(Faugeras and Lustman 1988). No score chooses between the models: all motions that either allows are put on trial. The
+one with the least errors is taken, if no other motion is nearly as good.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from featdepth_ros.geometry import se3_numpy as se3
 
 Floats = NDArray[np.float64]
 
-#: Error of a supporter in the second view, pixels; the same of a sample's supporter; samples at most; root of the mean
-#: squared error that another motion must have, next to the best one's; and how much two motions differ that are others:
-#: radians of rotation, and of direction.
+#: - `SUPPORT_PX`: error of a supporter in the second view, pixels.
+#: - `SAMPLE_PX`: the same of a sample's supporter.
+#: - `SAMPLES`: samples at most.
+#: - `RIVAL`: root of the mean squared error that another motion must have, next to the best one's.
+#: - `_OTHER_RAD`, `_OTHER_DIRECTION_RAD`: how much two motions differ that are others, radians of rotation and of
+#:   direction.
 SUPPORT_PX, SAMPLE_PX, SAMPLES, RIVAL = 1.5, 0.7, 500, 1.4
 REFINE_STEPS, REFINE_HUBER_PX = 6, 0.5
 _OTHER_RAD, _OTHER_DIRECTION_RAD = 0.02, 0.15

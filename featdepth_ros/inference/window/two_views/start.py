@@ -16,8 +16,9 @@ from featdepth_ros.inference.window.two_views.matching import matches
 
 Floats = NDArray[np.float64]
 
-#: Median parallax that makes a start, share of the picture's width; share of the first picture's points that must be
-#: left, and their number; and share of the points below which features tell where to look.
+#: - `PARALLAX`: median parallax that makes a start, share of the picture's width.
+#: - `LEFT`, `LEAST`: share of the first picture's points that must be left, and their number.
+#: - `SURE`: share of the points below which features tell where to look.
 PARALLAX, LEFT, LEAST, SURE = 0.01, 0.25, 30, 0.7
 #: Share of the points that must support the motion.
 AGREE = 0.5
