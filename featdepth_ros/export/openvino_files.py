@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ EXTRA = "openvino"
 _SECTION = "featdepth"
 #: OpenVINO's names of the arithmetic.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+@functools.cache
+def core() -> Any:
+    """Return OpenVINO's one core of this process, which is never destroyed.
+
+    Its CPU plugin gives the thread that loads it another stack for signals. When another thread destroyed the plugin,
+    that stack would be gone, and the next signal would end the process.
+    """
+    return needed("openvino", EXTRA).Core()
 
 
 def write_openvino(onnx_file: Path, facts: GraphFacts, path: Path, half: bool) -> None:
@@ -49,9 +60,8 @@ def read_openvino(path: Path) -> tuple[Any, GraphFacts | None]:
         MissingDependencyError: openvino is not installed.
         CheckpointError: not an OpenVINO file, or its .bin is missing.
     """
-    openvino = needed("openvino", EXTRA)
     try:
-        model = openvino.Core().read_model(str(path))
+        model = core().read_model(str(path))
     except RuntimeError as error:
         raise CheckpointError(
             f"'{path}' is no OpenVINO file, or its .bin is missing beside it: {_first(error)}"
@@ -106,7 +116,6 @@ def compile_openvino(model: Any, precision: str = "fp32", threads: int = 0, outp
         threads: at work; 0: one for each core.
         outputs: their names, in order; empty: as the model has them.
     """
-    openvino = needed("openvino", EXTRA)
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -114,7 +123,7 @@ def compile_openvino(model: Any, precision: str = "fp32", threads: int = 0, outp
     }
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(str(model) if isinstance(model, str | Path) else model, "CPU", settings)
+    compiled = core().compile_model(str(model) if isinstance(model, str | Path) else model, "CPU", settings)
     names = list(outputs) or [port.get_any_name() for port in compiled.outputs]
     wanted = {port.get_any_name() for port in compiled.inputs}
     request = compiled.create_infer_request()

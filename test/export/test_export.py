@@ -197,3 +197,33 @@ def test_the_consumer_of_the_page_needs_nothing_else(
     np.testing.assert_allclose(
         numbers[1:], np.r_[expected["axisangle"][0], expected["translation"][0]], rtol=1e-3, atol=1e-5
     )
+
+
+def test_a_signal_ends_no_process_after_openvino_has_left() -> None:
+    """The main thread loads the plugin, another drops what was compiled. The end of a child is still told."""
+    pytest.importorskip("openvino")
+    code = """
+import gc, signal, subprocess, threading
+import openvino
+from openvino import opset13 as ops
+from featdepth_ros.export.openvino_files import compile_openvino
+
+told = []
+signal.signal(signal.SIGCHLD, lambda *_: told.append(1))
+x = ops.parameter([1, 4], name="x")
+model = openvino.Model([ops.relu(x)], [x], "m")
+kept = [compile_openvino(model, "fp32", 1, [])]
+del model, x
+
+def drop():
+    kept.clear()
+    gc.collect()
+
+thread = threading.Thread(target=drop)
+thread.start()
+thread.join()
+subprocess.run(["true"], check=True)
+print("alive", bool(told))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["alive", "True"], (done.returncode, done.stderr)
