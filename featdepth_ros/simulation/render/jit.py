@@ -1,17 +1,15 @@
 """How the inner loops are compiled: without the GIL, cached where a cache can be written.
 
-numba's cache looks only at the file of the cached function, not at those it calls. So only the entry points are cached,
-and each holds `FINGERPRINT`, the digest of all the compiled files: numba keys its cache on such closed-over values.
+Only the entry points are cached, and each holds `FINGERPRINT`, the digest of all the compiled files.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from featdepth_ros.compiling import OPTIONS, Function, fingerprint
 from featdepth_ros.errors import MissingDependencyError
 
 # Every module of the simulation is imported after this one, so that what it needs is asked for here, once.
@@ -24,19 +22,13 @@ except ImportError as error:
         "install the extra: pip install 'featdepth_ros[simulation]'"
     ) from error
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Fast, but NaN and infinity keep their meaning: a miss is an infinite distance.
 _OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-    "error_model": "numpy",
-    "boundscheck": False,
+    **OPTIONS,
     # No reference counting: the kernels allocate nothing, and counting (atomically) cost more than half of their time.
     "_nrt": False,
 }
 _FILES = ("shapes.py", "shading.py", "kernels.py")
-FINGERPRINT = hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _FILES)).hexdigest()[:16]
+FINGERPRINT = fingerprint(Path(__file__).with_name(name) for name in _FILES)
 
 
 def jit(function: Function) -> Function:
