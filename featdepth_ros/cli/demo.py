@@ -48,44 +48,18 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     from featdepth_ros import resources
     from featdepth_ros.cli import main as command
-    from featdepth_ros.cli.support.demo_processes import Processes
-    from featdepth_ros.recordings import open_recording
+    from featdepth_ros.cli.support.demo_processes import play_into_node
 
     weights = resources.weights_file(args.weights)
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     source = Path(args.input) if args.input else _rendered(args, folder)
-    recording = open_recording(source, topic=args.topic, camera=args.camera)
-    seconds = len(recording) / recording.rate_hz
     answers = _fresh(folder / "answers")
-    with Processes(folder / "logs") as processes:
-        _say(f"starting the node with weights '{args.weights}'")
-        parameters = [f"weights:={weights}", f"device:={args.device}", "use_sim_time:=true"]
-        if args.convention:
-            parameters.append(f"convention:={args.convention}")
-        ros_args = [part for parameter in parameters for part in ("-p", parameter)]
-        processes.start(
-            "node",
-            ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", f"image_raw:={_CAMERA}/image_raw", *ros_args],
-            ready="listening on",
-            within_s=180.0,  # the first start of all compiles the solver
-        )
-        processes.start(
-            "record",
-            ["-m", "featdepth_ros.cli.main", "record", "--output", str(answers), "--topics", *_RECORDED],
-            ready="recording",
-        )
-        _say(f"playing {len(recording)} frames, {seconds:.0f} s, in real time")
-        play = ["-m", "featdepth_ros.cli.main", "play", str(source), "--image-topic", f"{_CAMERA}/image_raw"]
-        # The recording's stamps are of another day: with its clock, ages of messages mean something.
-        play += ["--clock", "--start-delay", "3"]
-        for flag in ("topic", "camera"):
-            if getattr(args, flag):
-                play += [f"--{flag}", str(getattr(args, flag))]
-        processes.start("play", play)
-        processes.wait("play", seconds * 1.5 + 60.0, expected_s=seconds)
-        processes.stop("record")
-        processes.stop("node")
+    _say(f"the node takes the weights '{args.weights}'")
+    parameters = [f"weights:={weights}", f"device:={args.device}"]
+    if args.convention:
+        parameters.append(f"convention:={args.convention}")
+    play_into_node(source, answers, _RECORDED, parameters, topic=args.topic, camera=args.camera, say=_say)
     _say("writing the report")
     report = ["recording", str(answers), "--html", str((folder / "report.html").resolve())]
     return command.main(["eval", *report, *(["--json", args.json] if args.json else [])])

@@ -19,36 +19,11 @@ from typing import Any
 
 from featdepth_ros import resources
 from featdepth_ros.cli.main import main as featdepth
-from featdepth_ros.cli.support.demo_processes import Processes
-from featdepth_ros.recordings import open_recording
+from featdepth_ros.cli.support.demo_processes import play_into_node
 
-TOPIC = "/camera/image_raw"
 TRUTH = "/ground_truth/odom"
 #: Nothing lazy but depth: what a robot would subscribe to.
 RECORDED = ("/odom", "/tf", "/tf_static", "/diagnostics", TRUTH, "/depth_node/depth/image_rect")
-
-
-def play_into_node(args: argparse.Namespace, answers: Path) -> int:
-    """Run node, recorder and player until the recording has ended. Returns the number of frames played."""
-    recording = open_recording(args.input, topic=args.topic, camera=args.camera)
-    seconds = len(recording) / recording.rate_hz
-    parameters = [f"weights:={resources.weights_file(args.weights)}", "use_sim_time:=true", *args.parameter]
-    node = ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", f"image_raw:={TOPIC}"]
-    play = ["-m", "featdepth_ros.cli.main", "play", str(args.input), "--image-topic", TOPIC, "--clock"]
-    for flag in ("topic", "camera"):
-        if getattr(args, flag):
-            play += [f"--{flag}", str(getattr(args, flag))]
-    with Processes(answers.parent / "logs") as processes:
-        processes.start(
-            "node", [*node, *[p for v in parameters for p in ("-p", v)]], ready="listening on", within_s=180
-        )
-        record = ["-m", "featdepth_ros.cli.main", "record", "--output", str(answers), "--topics", *RECORDED]
-        processes.start("record", record, ready="recording")
-        processes.start("play", [*play, "--start-delay", "3"])
-        processes.wait("play", seconds * 1.5 + 60, expected_s=seconds)
-        processes.stop("record")
-        processes.stop("node")
-    return len(recording)
 
 
 def states(answers: Path) -> Counter[str]:
@@ -106,7 +81,8 @@ def main() -> int:
         folder = Path(args.output or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         answers = folder / "answers"
-        played = play_into_node(args, answers)
+        parameters = [f"weights:={resources.weights_file(args.weights)}", *args.parameter]
+        played = play_into_node(args.input, answers, RECORDED, parameters, topic=args.topic, camera=args.camera)
         count, path_m = answered(answers)
         figures: dict[str, Any] = {"frames_played": played, "frames_answered": count, "path_m": path_m}
         figures["motion_states"] = dict(states(answers))

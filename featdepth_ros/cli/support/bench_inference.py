@@ -50,17 +50,7 @@ def run_inference_kind(args: argparse.Namespace, say: Callable[[str], None]) -> 
 def _network(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     from featdepth_training.bench.network import bench_network
 
-    figures = bench_network(
-        args.weights,
-        args.size,
-        args.threads,
-        args.frames,
-        preset=args.preset,
-        device=args.device,
-        precisions=args.precision or ("fp32", "bf16"),
-        backends=args.backend,
-        say=say,
-    )
+    figures = bench_network(**_networks(args), precisions=args.precision or ("fp32", "bf16"), say=say)
     for name, one in figures["variants"].items():
         print(f"{name:<20}{_times(one)}, {one['ratio']:.2f} times eager fp32")
     for name, reason in figures["refused"].items():
@@ -69,20 +59,16 @@ def _network(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     return figures
 
 
+def _networks(args: argparse.Namespace) -> dict[str, Any]:
+    """What the kinds that take any network share of the arguments."""
+    shared = ("weights", "size", "threads", "preset", "device")
+    return {**{name: getattr(args, name) for name in shared}, "frames": args.frames, "backends": args.backend}
+
+
 def _estimator(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     from featdepth_training.bench.network import bench_estimator
 
-    figures = bench_estimator(
-        args.weights,
-        args.size,
-        args.threads,
-        args.frames,
-        preset=args.preset,
-        device=args.device,
-        precision=args.precision[0] if args.precision else "auto",
-        backends=args.backend,
-        say=say,
-    )
+    figures = bench_estimator(**_networks(args), precision=args.precision[0] if args.precision else "auto", say=say)
     for name, one in figures["variants"].items():
         stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in one["stages_ms"].items())
         print(f"{name:<32}{_times(one)}; {stages}")

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.progress import ProgressBar
 
+#: Where the player publishes the images.
+IMAGES = "/camera/image_raw"
 #: Domains whose ports Linux never hands out to others.
 _DOMAINS = 101
 #: How long a child may take to leave after SIGINT before it is killed, seconds.
@@ -139,3 +142,52 @@ class Processes:
         code = self._children[name].stop()
         if code not in (0, 130, -signal.SIGINT):
             raise FeatDepthError(f"the {name} process ended with code {code}:\n{self._children[name].tail()}")
+
+
+def play_into_node(
+    source: str | Path,
+    answers: Path,
+    topics: Sequence[str],
+    parameters: Sequence[str],
+    *,
+    topic: str | None = None,
+    camera: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Play a recording in real time into a node of its own, and record what is published.
+
+    Args:
+        source: the recording.
+        answers: bag to create; the logs go beside it.
+        topics: what to record.
+        parameters: ``name:=value`` of the node.
+        topic: image topic of a recording that has several.
+        camera: calibration, for recordings without one.
+        say: hears what happens next.
+
+    Returns:
+        How many frames were played.
+
+    Raises:
+        FeatDepthError: a process did not start, failed, or did not end in time.
+    """
+    from featdepth_ros.recordings import open_recording
+
+    recording = open_recording(source, topic=topic, camera=camera)
+    seconds = len(recording) / recording.rate_hz
+    # The recording's stamps are of another day: with its clock, ages of messages mean something.
+    node = ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", f"image_raw:={IMAGES}", "-p", "use_sim_time:=true"]
+    node += [part for parameter in parameters for part in ("-p", parameter)]
+    play = ["-m", "featdepth_ros.cli.main", "play", str(source), "--image-topic", IMAGES, "--clock"]
+    play += ["--start-delay", "3", *(["--topic", topic] if topic else []), *(["--camera", camera] if camera else [])]
+    record = ["-m", "featdepth_ros.cli.main", "record", "--output", str(answers), "--topics", *topics]
+    with Processes(answers.parent / "logs") as processes:
+        say("starting the node")
+        processes.start("node", node, ready="listening on", within_s=180.0)  # the first start compiles the solver
+        processes.start("record", record, ready="recording")
+        say(f"playing {len(recording)} frames, {seconds:.0f} s, in real time")
+        processes.start("play", play)
+        processes.wait("play", seconds * 1.5 + 60.0, expected_s=seconds)
+        processes.stop("record")
+        processes.stop("node")
+    return len(recording)

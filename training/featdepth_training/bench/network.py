@@ -73,7 +73,7 @@ def bench_network(
     weights: str,
     size: tuple[int, int] | None,
     threads: int,
-    rounds: int,
+    frames: int,
     *,
     preset: str | None = None,
     device: str = "cpu",
@@ -87,7 +87,7 @@ def bench_network(
         weights: file or name, see `model_named`.
         size: (height, width) in pixels; None: as trained.
         threads: of the networks.
-        rounds: timed frames of each.
+        frames: timed frames of each.
         preset: see `load_model`.
         device: ``cpu`` or ``cuda``.
         precisions: to be measured.
@@ -118,14 +118,14 @@ def bench_network(
                 continue
             calls[f"{name} {precision}"] = _finished(_step(networks, size), place)
         say(f"timing {len(calls)} of them in turns")
-        times = in_turns(calls, rounds)
+        times = in_turns(calls, frames)
     flops, _ = operations(lambda: eager(0))
     about = machine(device, threads)
     return {
         "weights": model.info.name,
         "architecture": model.info.architecture,
         "size": list(size),
-        "rounds": rounds,
+        "rounds": frames,
         "auto_precision": resolve_precision("auto", place, model.info.architecture),
         "flops": flops,
         "floor_ms": flops / (1e6 * max(about["matmul_gflops"], about["conv_gflops"])),
