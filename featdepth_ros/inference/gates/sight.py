@@ -157,15 +157,14 @@ def sharpness(grey: NDArray[np.float32]) -> float:
         grey: (h, w) float32, 0 to 255.
     """
 
-    def strongest(fine_px: float, coarse_px: float, along: int) -> float:
-        smooth = [_smoothed(grey, px, along) for px in (fine_px, coarse_px)]
-        return float(np.percentile(cv2.absdiff(smooth[0], smooth[1])[::2, ::2], 99))
+    def strongest(smooth: NDArray[np.float32], smoother: NDArray[np.float32]) -> float:
+        return float(np.percentile(cv2.absdiff(smooth, smoother)[::2, ::2], 99))
 
-    found = []
+    finest, found = _smoothed(grey, FINE_PX, 0), []  # the same along rows and columns
     for along in (0, 1):
-        coarse = strongest(*COARSE_DETAIL_PX, along)
+        coarse = strongest(*(_smoothed(grey, px, along) for px in COARSE_DETAIL_PX))
         if coarse > LEAST_DETAIL:
-            found.append(strongest(FINE_PX, COARSE_PX, along) / coarse)
+            found.append(strongest(finest, _smoothed(grey, COARSE_PX, along)) / coarse)
     return min(found, default=float("inf"))
 
 
