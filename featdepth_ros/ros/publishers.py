@@ -27,6 +27,7 @@ from featdepth_ros.ros.frames.listener import TransformListener
 from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.images import header_message, image_message
 from featdepth_ros.ros.outputs.extras import ExtraOutputs
+from featdepth_ros.ros.outputs.lazy import is_wanted
 from featdepth_ros.ros.outputs.path import PathOutput
 from featdepth_ros.ros.parameters.settings import Settings
 
@@ -72,7 +73,7 @@ class CameraOutputs:
         """
 
         def wanted(publisher: Publisher[Any]) -> bool:
-            return not settings.lazy or publisher.get_subscription_count() > 0
+            return is_wanted(publisher, settings.lazy)
 
         depth, info = wanted(self._depth), wanted(self._depth_info)
         if depth or info:

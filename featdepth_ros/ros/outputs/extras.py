@@ -22,6 +22,7 @@ from featdepth_ros.messages.point_cloud import POINT_FIELDS, OrganisedCloud
 from featdepth_ros.ros.conversions import masked_depth
 from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.images import filled, header_message, image_message
+from featdepth_ros.ros.outputs.lazy import is_wanted
 from featdepth_ros.ros.parameters.settings import Settings
 
 
@@ -67,7 +68,7 @@ class ExtraOutputs:
         """
 
         def wanted(publisher: Publisher[Any]) -> bool:
-            return not settings.lazy or publisher.get_subscription_count() > 0
+            return is_wanted(publisher, settings.lazy)
 
         header = header_message(estimate.stamp_ns, frame_id)
         if wanted(self._info):

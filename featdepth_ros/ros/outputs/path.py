@@ -12,6 +12,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.odometry import OdometryState
 from featdepth_ros.ros.frames.tree import Matrix
 from featdepth_ros.ros.images import header_message
+from featdepth_ros.ros.outputs.lazy import is_wanted
 from featdepth_ros.ros.transforms import fill_pose
 
 #: A pose is kept when it lies this far from the last one (m or model units), or turned by this much (rad).
@@ -55,7 +56,7 @@ class PathOutput:
             fill_pose(self._poses[-1].pose, state.T_odom_base)
         if len(self._poses) >= 2 * _MOST:
             self._poses, self._coarser = self._poses[::2], self._coarser * 2
-        if not lazy or self._publisher.get_subscription_count() > 0:
+        if is_wanted(self._publisher, lazy):
             self._publisher.publish(Path(header=header_message(state.stamp_ns, odom_frame), poses=self._poses))
 
     def _is_apart(self, last: Matrix, pose: Matrix) -> bool:
