@@ -20,6 +20,9 @@ BIN := $(VENV)/bin
 ROS := $(shell [ -n "$${ROS_DISTRO:-}" ] && "$(PYTHON)" -c 'import rclpy' 2>/dev/null && echo sourced || echo wheels)
 STAMPS := $(VENV)/stamps/$(ROS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+# Files of tests share the processor's cores. Tests of a ROS graph measure time, so they run alone, after the others.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 export PIP_USER := 0
 
 ifeq ($(ROS),sourced)
@@ -40,14 +43,21 @@ demo: $(STAMPS)/demo $(STAMPS)/links  ## the whole chain on a rendered recording
 	@$(BIN)/featdepth demo $(if $(BAG),"$(BAG)")
 
 test: $(STAMPS)/test lint  ## ruff, mypy, pytest with coverage
-	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+ifeq ($(ARGS),)
+	@passed=true; \
+	$(PYTEST) -m "not ros" $(PARALLEL) --cov --cov-report= || passed=false; \
+	$(PYTEST) -m ros --cov --cov-append --cov-report= || passed=false; \
+	$$passed
+else
+	@$(PYTEST) --cov --cov-report= $(ARGS)
+endif
 	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines"
 
 test-quick: $(STAMPS)/test $(STAMPS)/links  ## tests that need neither a ROS graph nor a training; under two minutes
-	@$(BIN)/python -m pytest -m "not slow and not ros" $(ARGS)
+	@$(PYTEST) -m "not slow and not ros" $(PARALLEL) $(ARGS)
 
 test-nightly: $(STAMPS)/test lint  ## everything, with soaks, long trainings and property tests at full count
-	@FEATDEPTH_NIGHTLY=1 $(BIN)/python -m pytest $(ARGS)
+	@FEATDEPTH_NIGHTLY=1 $(PYTEST) $(ARGS)
 
 lint: $(STAMPS)/test $(STAMPS)/links  ## ruff and mypy
 	@$(BIN)/ruff format --check -q . || { echo "some files are not formatted: run $(BIN)/ruff format ." >&2; exit 1; }

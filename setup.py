@@ -39,6 +39,7 @@ EXTRAS = {
         "pytest>=7.0",
         "pytest-timeout>=2.1",
         "pytest-cov>=4.1",
+        "pytest-xdist>=3.5",
         "hypothesis>=6.80",
         "ruff>=0.6",
         "mypy>=1.8",

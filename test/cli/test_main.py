@@ -131,6 +131,7 @@ def test_wrong_usage_of_a_verb_is_exit_code_2(monkeypatch: pytest.MonkeyPatch):
     assert stop.value.code == cli.WRONG_USAGE
 
 
+@pytest.mark.slow
 def test_idle_threads_sleep_unless_the_user_says_otherwise() -> None:
     code = "import os, sys; from featdepth_ros.cli.main import main; main(['weights', 'info', 'no-such']); "
     code += "print(os.environ['OMP_WAIT_POLICY'])"

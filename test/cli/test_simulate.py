@@ -73,6 +73,7 @@ def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.C
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sensors_traffic_and_faults_go_into_the_recording(tmp_path: Path) -> None:
     pytest.importorskip("rosbags")
     from rosbags.highlevel import AnyReader

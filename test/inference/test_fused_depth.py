@@ -136,6 +136,7 @@ def test_another_size_or_a_reset_forgets_it():
         assert step(fusion, measured(MotionState.STANDING), of).correction is None
 
 
+@pytest.mark.slow
 def test_a_rendered_drive_that_stops_keeps_its_depth():
     pytest.importorskip("numba")
     config = SimulationConfig(

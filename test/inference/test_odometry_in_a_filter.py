@@ -117,6 +117,7 @@ def test_a_filter_of_the_twist_is_as_sure_as_it_may_be(scale_sigma: float) -> No
     assert 0.5 < float(np.mean(errors)) < 2.0
 
 
+@pytest.mark.slow
 def test_the_filters_way_is_too_sure_where_the_scale_is_a_guess_and_the_nodes_pose_is_not() -> None:
     """Errors in common do not average out: a filter of twists cannot know, the node's pose covariance does."""
     noise = np.array(parameters()["process_noise_covariance"]).reshape(15, 15)

@@ -87,6 +87,7 @@ def errors_of(seeds: tuple[int, ...], frames: int) -> tuple[float, float, float]
     return float(np.mean(poses)), float(np.mean(steps)), float(np.mean(alone))
 
 
+@pytest.mark.slow
 def test_the_pose_is_as_sure_as_it_may_be_on_a_rendered_drive() -> None:
     pose, step, alone = errors_of((9001,), 40)
     assert 0.3 < pose < 2.0, pose

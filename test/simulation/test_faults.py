@@ -27,6 +27,7 @@ def faulty(faults: Faults) -> Simulation:
     return Simulation(replace(CONFIG, faults=faults), threads=1)
 
 
+@pytest.mark.slow
 def test_a_tunnel_takes_the_light_and_gives_it_back(plain: Simulation) -> None:
     tunnel = faulty(Faults(dark=(20, 25), fade=5))
     light = [float(tunnel.frame(i).image.mean() / plain.frame(i).image.mean()) for i in range(60)]
@@ -86,6 +87,7 @@ def test_wrong_faults_are_refused() -> None:
             Faults(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_camera_at_rest_never_takes_the_same_picture_twice_and_a_frozen_one_does() -> None:
     from featdepth_ros.simulation import Motion
 

@@ -160,6 +160,7 @@ def test_wrong_usage(folders, capsys, tmp_path):
         assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 def test_plots_and_page(tmp_path, folders):
     pytest.importorskip("matplotlib")
     evaluate(tmp_path, *folders, "--plot", str(tmp_path / "plots"))

@@ -180,6 +180,7 @@ def test_extrinsics_bring_body_truth_to_the_camera(tmp_path, paths):
         assert evaluate(tmp_path, gt, est, flags=("--gt-extrinsics", str(file)))["ate_m"] < 1e-6
 
 
+@pytest.mark.slow
 def test_several_estimates_share_a_table_and_plots(tmp_path, paths, capsys):
     pytest.importorskip("matplotlib")
     gt = write_kitti(tmp_path / "gt.txt", paths[0])

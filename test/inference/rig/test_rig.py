@@ -126,6 +126,7 @@ def test_a_silent_odometry_camera_leaves_the_others_without_motion_but_with_dept
     assert states == [MotionState.TRACKED] * 2 + [MotionState.UNAVAILABLE] * 3
 
 
+@pytest.mark.slow
 def test_fused_depth_of_a_mounted_camera_is_better_than_the_networks() -> None:
     """A rendered drive: the side camera is of another size and takes its pictures 30 ms after the front camera."""
     pytest.importorskip("numba")

@@ -116,6 +116,7 @@ def errors_deg_m(config, frames):
     return np.median(errors, axis=0)
 
 
+@pytest.mark.slow
 def test_a_rolling_shutter_is_modelled_where_its_time_is_known():
     config = SimulationConfig(
         scene="room", seed=9107, frames=24, rate_hz=20.0, camera=default_camera(320, 240), rolling_shutter_s=0.03,

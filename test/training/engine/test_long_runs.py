@@ -86,6 +86,7 @@ def test_validation_is_bounded_and_spread(tmp_path: Path) -> None:
     assert thinned(sources_of(cache, False), 0)[0].clips[4].images.shape == cache[4].images.shape
 
 
+@pytest.mark.slow
 def test_resume_auto_starts_and_goes_on(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     write_small_caches(tmp_path)

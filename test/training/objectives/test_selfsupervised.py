@@ -106,6 +106,7 @@ def test_every_inner_frame_is_a_target() -> None:
     assert targets_and_sources(4) == [(1, (0, 2)), (2, (1, 3))]
 
 
+@pytest.mark.slow
 def test_rendered_clips_are_a_function_of_seed_and_number(clip: Clip) -> None:
     again = ClipRenderer(RenderedConfig(frames=3, height=96, width=224), "room", 0, 0)
     other = again(12)  # another scene in between

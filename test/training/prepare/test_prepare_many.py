@@ -203,6 +203,7 @@ def test_a_given_calibration_never_replaces_the_recordings_own_in_silence(
     assert "fractions of the image" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_few_voters_give_the_same_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     from featdepth_training.config.schema import RenderedConfig
     from featdepth_training.rendering.rendered import ClipRenderer
