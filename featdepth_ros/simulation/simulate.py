@@ -18,10 +18,11 @@ from featdepth_ros.simulation.render.camera_effects import CameraEffects, random
 from featdepth_ros.simulation.render.scene import Scene, turn
 from featdepth_ros.simulation.scenes.clutter import make_clutter
 from featdepth_ros.simulation.scenes.corridor import make_corridor
-from featdepth_ros.simulation.scenes.highway import make_highway
+from featdepth_ros.simulation.scenes.desk import make_desk
+from featdepth_ros.simulation.scenes.highway import make_highway, make_underpass
 from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.scenes.room import make_room, make_textureless_room
-from featdepth_ros.simulation.scenes.street import make_avenue, make_lane, make_street
+from featdepth_ros.simulation.scenes.street import make_avenue, make_hills, make_lane, make_street
 from featdepth_ros.simulation.shutter import Exposure, Shutter
 from featdepth_ros.simulation.traffic.style import TrafficStyle
 from featdepth_ros.simulation.traffic.traffic import Traffic
@@ -36,9 +37,12 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
     "avenue": make_avenue,
     "lane": make_lane,
     "highway": make_highway,
+    "underpass": make_underpass,
+    "hills": make_hills,
     "room": lambda seed, _length_m: make_room(seed),
     "corridor": lambda seed, _length_m: make_corridor(seed),
     "clutter": make_clutter,
+    "desk": lambda seed, _length_m: make_desk(seed),
     "textureless": lambda seed, _length_m: make_textureless_room(seed),
 }
 

@@ -25,6 +25,7 @@ from featdepth_ros.simulation.simulate import SCENE_SHARES
 pytestmark = pytest.mark.slow
 
 RATES = {"street": 10.0, "avenue": 10.0, "lane": 10.0, "room": 15.0, "corridor": 15.0, "clutter": 10.0}
+RATES |= {"hills": 10.0, "underpass": 10.0, "desk": 15.0}
 
 
 def warp_errors(target: Frame, source: Frame) -> tuple[float, float, float]:
@@ -65,7 +66,7 @@ def test_true_depth_and_motion_explain_the_next_frame(kind: str, seed: int) -> N
     assert np.mean(warped) < np.mean(unwarped) / 3
 
 
-@pytest.mark.parametrize("kind", ["corridor", "clutter", "avenue", "lane"])
+@pytest.mark.parametrize("kind", ["corridor", "clutter", "avenue", "lane", "hills", "underpass", "desk"])
 def test_the_other_scenes_are_consistent_too(kind: str) -> None:
     simulation = Simulation(SimulationConfig(scene=kind, seed=1, frames=4, rate_hz=RATES[kind]))
     error, _, share = warp_errors(simulation.frame(1), simulation.frame(2))

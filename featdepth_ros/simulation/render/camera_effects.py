@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError
+from featdepth_ros.simulation.render.weather import by_night, in_rain
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class CameraEffects:
         saturation: 1 as rendered, 0 grey.
         vignette: loss of brightness in the corners, 0 to 1.
         haze: share of grey that covers what is 100 m away.
+        night: share of the daylight that is gone; what is near is lit by headlamps (see `weather`).
+        rain: strength of rain, 0 to 1.
         blur_px: deviation of the lens's blur.
         motion_px: longest smear by motion, drawn anew each frame.
         noise: deviation of the sensor's noise at full brightness, 0 to 1.
@@ -37,6 +40,8 @@ class CameraEffects:
     saturation: float = 1.0
     vignette: float = 0.0
     haze: float = 0.0
+    night: float = 0.0
+    rain: float = 0.0
     blur_px: float = 0.0
     motion_px: float = 0.0
     noise: float = 0.0
@@ -66,6 +71,10 @@ class CameraEffects:
         if self.haze > 0:
             cover = 1.0 - (1.0 - self.haze) ** (np.nan_to_num(depth, nan=200.0) / 100.0)
             colour += cover[..., None] * (np.float32(0.78) - colour)
+        if self.night > 0:
+            colour = by_night(colour, depth, self.night)
+        if self.rain > 0:
+            colour = in_rain(colour, self.rain, np.random.default_rng([self.seed, 43, view]), rng)
         if self.saturation != 1.0:
             grey = colour.mean(axis=2, keepdims=True)
             colour = grey + self.saturation * (colour - grey)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,6 +17,8 @@ from featdepth_ros.simulation.scenes.vehicles import parked_car
 
 #: Widths of pavements, metres.
 PAVEMENT_M = (1.6, 3.5)
+#: Height of the longest wave of hills, metres: slopes reach a fifth.
+HILLS_M = (0.8, 2.2)
 
 
 def make_street(seed: int, length_m: float = 400.0) -> Scene:
@@ -51,10 +54,32 @@ def make_lane(seed: int, length_m: float = 400.0) -> Scene:
     return _make(SceneBuilder("lane", seed), rng, length_m, float(rng.uniform(2.9, 4.2)), _GardenSide)
 
 
-def _make(builder: SceneBuilder, rng: Rng, length_m: float, half_width_m: float, side_of: type[_Side]) -> Scene:
+def make_hills(seed: int, length_m: float = 400.0) -> Scene:
+    """Build a street that goes up and down by up to a fifth.
+
+    Args:
+        seed: decides everything.
+        length_m: of the centreline.
+    """
+    rng = np.random.default_rng([seed, 15])
+    return _make(SceneBuilder("hills", seed), rng, length_m, float(rng.uniform(4.0, 6.0)), _Side, HILLS_M)
+
+
+def _make(
+    builder: SceneBuilder,
+    rng: Rng,
+    length_m: float,
+    half_width_m: float,
+    side_of: type[_Side],
+    hills_m: tuple[float, float] | None = None,
+) -> Scene:
     seed = builder.seed
     road = make_road(seed, length_m, half_width_m)
-    site = Site(builder, road, street_ground(builder, rng, road.half_width_m, side_of.pavement_m))
+    ground = street_ground(builder, rng, road.half_width_m, side_of.pavement_m)
+    if hills_m is not None:  # the long waves alone: a road is no washboard
+        ups = waves(rng, float(rng.uniform(*hills_m)))
+        ground = dataclasses.replace(ground, waves=ups[:2])
+    site = Site(builder, road, ground)
     sides = [side_of(rng, 1.0), side_of(rng, -1.0)]
     for chunk in range(int(road.length_m / CHUNK_M) + 1):
         of_chunk = np.random.default_rng([seed, 2, chunk])

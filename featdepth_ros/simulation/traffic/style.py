@@ -26,6 +26,7 @@ class TrafficStyle:
         along, against: vehicles per 100 m of each lane that runs the camera's way, and the other way.
         large: share of lorries, buses and vans among them, 0 to 1.
         speed_mps: slowest and fastest lane.
+        people: on foot, per 100 m of each pavement and each way.
         jam: all lanes run the camera's way, close together, at nearly its speed; ``against`` and ``speed_mps`` are not
             used.
     """
@@ -35,12 +36,13 @@ class TrafficStyle:
     large: float = 0.35
     speed_mps: tuple[float, float] = (6.0, 14.0)
     jam: bool = False
+    people: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.along < 0 or self.against < 0 or not 0 <= self.large <= 1:
+        if min(self.along, self.against, self.people) < 0 or not 0 <= self.large <= 1:
             raise ConfigError(
-                f"traffic has along {self.along}, against {self.against}, large {self.large}; expected densities from "
-                "0 on and a share between 0 and 1"
+                f"traffic has along {self.along}, against {self.against}, people {self.people}, large {self.large}; "
+                "expected densities from 0 on and a share between 0 and 1"
             )
         if not 0 < self.speed_mps[0] <= self.speed_mps[1]:
             raise ConfigError(f"traffic has speeds {self.speed_mps}; expected two above 0, the lower first")
@@ -88,7 +90,7 @@ def lanes_of(scene: Scene, jam: bool) -> list[Lane]:
     if not isinstance(road, Road):
         raise ConfigError(f"traffic needs a scene with a road; '{scene.kind}' has none")
     own = camera_lane_m(road)
-    if scene.kind == "highway":
+    if scene.kind in ("highway", "underpass"):
         return [Lane(left, left < 0.0 or jam, left == own, LARGE_HALF_WIDTH_M) for left in HIGHWAY_LANES_M]
     lanes = [Lane(own, True, True, road.half_width_m - PARKED_M + own)]
     other = min(1.9, road.half_width_m - 2.9)

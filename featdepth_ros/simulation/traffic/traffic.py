@@ -1,4 +1,4 @@
-"""Vehicles on the lanes around the camera: ahead of it, beside it and towards it, as functions of time."""
+"""Vehicles on the lanes around the camera and people on the pavements, as functions of time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from featdepth_ros.simulation.scenes.large_vehicles import bus, lorry, van
 from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.scenes.vehicles import parked_car
 from featdepth_ros.simulation.traffic.bodies import MovingBodies
+from featdepth_ros.simulation.traffic.people import person
 from featdepth_ros.simulation.traffic.style import LARGE_HALF_WIDTH_M, Lane, TrafficStyle, lanes_of
 
 STEP_S = 0.05
 #: Slower than this a vehicle stands: its pixels are not marked as moving.
 STANDING_MPS = 0.05
 CAR_LENGTH_M, VAN_HALF_WIDTH_M = 4.8, 1.05
+#: Half the width of somebody on foot, metres, and how fast people walk.
+SHOULDER_M, WALKING_MPS = 0.3, (0.7, 1.8)
 #: From the camera to the bumper of the vehicle that carries it.
 BUMPER_M = 2.0
 #: How far before and behind the camera vehicles are kept in the world.
@@ -69,6 +72,8 @@ class Traffic:
                 self._fill_platoon(lane, style, rng)
             else:
                 self._fill_stream(lane, style, rng)
+        for side in (1, -1) if style.people > 0 else ():
+            self._fill_pavement(side, style.people, np.random.default_rng([seed, 62, side + 1]))
         self._bodies = MovingBodies(scene, [v.body for v in self._vehicles]) if self._vehicles else None
         self.scene = self._bodies.scene if self._bodies else scene
 
@@ -153,6 +158,18 @@ class Traffic:
             vehicle = self._draw(lane, style, rng)
             at -= vehicle.length_m + self._gap(vehicle, density, rng)
             self._add(vehicle, at + 0.5 * vehicle.length_m + speed * self._times)
+
+    def _fill_pavement(self, side: int, density: float, rng: np.random.Generator) -> None:
+        """Add people who walk along one pavement (1 left, -1 right), both ways; who goes one way goes at one pace."""
+        for along, left in ((True, rng.uniform(0.4, 1.0)), (False, rng.uniform(1.3, 2.0))):
+            lane = Lane(side * (self._road.half_width_m + float(left)), along, False, SHOULDER_M)
+            pace = float(rng.uniform(*WALKING_MPS)) * (1.0 if along else -1.0)
+            at = -20.0 + float(rng.exponential(10.0))
+            while at < self._road.length_m:
+                body = SceneBuilder("person", 0, self._atlas)
+                person(body, rng, np.zeros(3), np.eye(3))
+                self._add(_Vehicle(body, lane, 2 * SHOULDER_M), at + pace * self._times)
+                at += 1.0 + float(rng.exponential(max(100.0 / density - 1.0, 0.5)))
 
     def _add(self, vehicle: _Vehicle, way: Vector) -> None:
         self._vehicles.append(vehicle)

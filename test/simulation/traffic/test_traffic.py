@@ -13,8 +13,9 @@ pytest.importorskip("numba")
 from featdepth_ros.simulation import Motion, Simulation, SimulationConfig
 from featdepth_ros.simulation.render.scene import SceneBuilder
 from featdepth_ros.simulation.scenes.large_vehicles import bus, lorry, van
+from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.simulate import make_scene
-from featdepth_ros.simulation.traffic.style import TRAFFIC, traffic_style
+from featdepth_ros.simulation.traffic.style import TRAFFIC, TrafficStyle, traffic_style
 from featdepth_ros.simulation.traffic.traffic import Traffic
 
 pytestmark = pytest.mark.slow
@@ -100,6 +101,20 @@ def test_a_jam_moves_at_nearly_the_cameras_speed_and_fills_the_view() -> None:
     assert np.abs(paces - 9.0).max() < 2.5 and np.abs(paces - 9.0).max() > 0.3
     moving = Simulation(config("highway", "jam", seed=3)).frame(15).moving
     assert moving is not None and moving.mean() > 0.4
+
+
+def test_people_walk_on_the_pavements_and_are_marked() -> None:
+    style = TrafficStyle(along=0.0, against=0.0, people=12.0)
+    simulation = Simulation(SimulationConfig(scene="street", seed=2, frames=30, camera=CAMERA, traffic=style))
+    made = simulation._shutter._traffic
+    assert made is not None and len(made._vehicles) > 10
+    road = simulation.scene.path
+    assert isinstance(road, Road)
+    assert all(abs(v.lane.left_m) > road.half_width_m + v.lane.half_width_m for v in made._vehicles)
+    paces = np.diff(np.array(made._ways), axis=1) / 0.05
+    assert 0.6 < np.abs(paces).min() and np.abs(paces).max() < 2.0 and (paces > 0).any() and (paces < 0).any()
+    marked = [simulation.frame(index).moving for index in (5, 20)]
+    assert all(mask is not None and 0.0005 < mask.mean() < 0.2 for mask in marked)
 
 
 def test_who_stands_is_not_marked() -> None:
