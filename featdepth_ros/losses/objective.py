@@ -13,7 +13,7 @@ from torch.nn import functional
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.lens import bent, straightened
 from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backproject
-from featdepth_ros.geometry.warp import resize_bilinear, sampling_grid, scaled_intrinsics, warp_points
+from featdepth_ros.geometry.warp import resize_bilinear, resize_nearest, sampling_grid, scaled_intrinsics, warp_points
 from featdepth_ros.losses.config import ObjectiveConfig
 from featdepth_ros.losses.forward_gradients import with_forward_gradients
 from featdepth_ros.losses.photometric import TargetImage, sampled_feature_metric
@@ -53,6 +53,8 @@ def objective(
     "K"                      (B, 3|4, 3|4)     intrinsics in pixels of H x W; its inverse "inv_K" is used when there
     "stereo_T"               (B, 4, 4)         T_partner_target; with "s" among the sources
     "lens"                   (B,)              radial coefficient of all cameras (`geometry.lens`); optional
+    ("moving", 0)            (B, 1, H, W)      bool, what moves by itself in frame 0: no term that warps compares it;
+                                               optional
     ("cam_T_cam", 0, f)      (B, 4, 4)         T_source_target of the other sources (`geometry.se3.pose_matrix`)
     ("disp", 0, s)           (B, 1, any size)  sigmoid disparities of frame 0
     ("feature", f, 0)        (B, C, H/2, W/2)  finest map of the feature net for frame 0 and the sources, unwarped
@@ -152,7 +154,7 @@ def _photometric_terms(
                     shared_noise = _draw_noise(identity)
                 noise = shared_noise
             unwarped = identity + noise
-        compare = partial(_least_difference, config, scale, target, unwarped, pictures)
+        compare = partial(_least_difference, config, scale, target, unwarped, pictures, lookup.get(("moving", 0)))
         least = with_forward_gradients(
             compare, lookup["disp", 0, scale], motions, sources, lookup["K"], lookup.get("inv_K"), lookup.get("lens")
         )
@@ -166,6 +168,7 @@ def _least_difference(
     target: TargetImage,
     unwarped: Tensor | None,
     pictures: MutableMapping[Any, Tensor] | None,
+    moving: Tensor | None,
     disparity: Tensor,
     motions: Tensor,
     sources: Tensor,
@@ -189,7 +192,7 @@ def _least_difference(
         pictures["depth", scale], pictures["winner", scale] = depth.detach(), winner
         for source, image in zip(config.sources, warped.detach().chunk(count), strict=True):
             pictures["warped", source, scale] = image
-    return _mean_of_seen(least, seen) if config.mask_outside else least.mean()
+    return _mean(least, seen if config.mask_outside else None, moving)
 
 
 def _through_lens(points: Tensor, motion: Tensor, lens: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -202,9 +205,13 @@ def _through_lens(points: Tensor, motion: Tensor, lens: Tensor | None) -> tuple[
     return bent(moved, lens), torch.eye(4, device=motion.device, dtype=motion.dtype).expand_as(motion)
 
 
-def _mean_of_seen(least: Tensor, seen: Tensor) -> Tensor:
-    """Mean of (B, H, W) where any source of (B, n, H, W) sees the pixel."""
-    mask = seen.any(1)
+def _mean(least: Tensor, seen: Tensor | None, moving: Tensor | None) -> Tensor:
+    """Mean of (B, H, W) where any source of ``seen`` (B, n, H, W) sees the pixel and it does not move (B, 1, h, w)."""
+    if seen is None and moving is None:
+        return least.mean()
+    mask = torch.ones_like(least, dtype=torch.bool) if seen is None else seen.any(1)
+    if moving is not None:
+        mask = mask & (resize_nearest(moving.to(least.dtype), *least.shape[-2:])[:, 0] == 0)
     return torch.where(mask, least, 0.0).sum() / mask.sum().clamp_min(1)
 
 
@@ -240,8 +247,8 @@ def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMap
     least, winner = torch.cat(losses, 1).min(1)
     if pictures is not None:
         pictures[("feature_winner",)] = winner
-    mean = _mean_of_seen(least, torch.cat(seen, 1)) if config.mask_outside else least.mean()
-    return config.feature_weight * mean
+    inside_any = torch.cat(seen, 1) if config.mask_outside else None
+    return config.feature_weight * _mean(least, inside_any, lookup.get(("moving", 0)))
 
 
 def _smoothness_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:

@@ -162,6 +162,24 @@ def test_the_mean_is_over_what_is_seen() -> None:
         assert float(part[name]) == pytest.approx(float(whole[name]), rel=1e-4)
 
 
+@pytest.mark.parametrize("outside", [True, False])
+def test_what_moves_is_not_compared(outside: bool) -> None:
+    """The right half of the source differs; marked as moving it costs nothing, and the rest counts as it did."""
+    inputs, outputs = plain_maps((0, 1), (0.25, 0.25))
+    config = replace(MASKED, frame_ids=(0, 1), mask_outside=outside)
+    inputs["color", 1, 0][..., WIDTH // 2 :] = 0.75
+    outputs["feature", 1, 0][..., WIDTH // 4 :] = 0.75
+    plain = objective(inputs, outputs, config)
+    inputs["moving", 0] = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    still = objective(inputs, outputs, config)
+    for name in ("photometric/0", "photometric/3", "feature"):
+        assert float(still[name]) == pytest.approx(float(plain[name]), rel=1e-5) and float(plain[name]) > 1e-5
+    inputs["moving", 0][..., WIDTH // 2 - 4 :] = True
+    masked = objective(inputs, outputs, config)
+    for name in ("photometric/0", "photometric/3", "feature"):
+        assert float(masked[name]) < 0.02 * float(plain[name])
+
+
 def test_features_of_another_aspect_are_sampled_where_they_are() -> None:
     """Maps of half the height and a quarter of the width: a shift of 8 pixels is one of 2."""
     inputs, outputs = scene((0, 1))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from drawn_clips import SIZE, drawn_clip, sources, tiny_config
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_training.config.schema import AugmentConfig, SequenceConfig
+from featdepth_training.data.batch import collate
 from featdepth_training.data.cache import ClipCache, write_cache
 from featdepth_training.data.clip import Clip
 from featdepth_training.data.loader import train_loader
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.sampling import Plan
-from featdepth_training.data.source import SampleKey, Source
+from featdepth_training.data.source import SampleKey, Source, sources_of
 from featdepth_training.engine.step import ALONE
 
 PAIR = SequenceConfig(standing=0.0, reverse=0.0)
@@ -114,6 +116,30 @@ def test_mirrored_and_zoomed_pairs_keep_their_geometry(clips: ClipCache) -> None
     np.testing.assert_allclose(two, [96 - 1 - one[0], one[1]], atol=1e-4)
     # Zoomed: the same field of view covers more pixels.
     assert float(upright.intrinsics[0]) > 1.2 * 80 * 96 / 128
+
+
+def test_masks_of_what_moves_come_along_cut_and_mirrored(tmp_path: Path) -> None:
+    """Of two caches one says what moves: its masks lie where its depth does, the other's samples have none."""
+    near = drawn_clip(0).depth
+    assert near is not None
+    marked = np.asarray(near, np.float32) < np.nanmedian(np.asarray(near, np.float32))
+
+    def make(index: int) -> Clip:
+        return dataclasses.replace(drawn_clip(0), moving=marked)
+
+    write_cache(tmp_path / "busy", {"a": 1}, 2, 2, make)
+    write_cache(tmp_path / "empty", {"a": 1}, 2, 2, drawn_clip)
+    both = sources_of(ClipCache([tmp_path / "busy", tmp_path / "empty"]), rendered=True)
+    assert [source.moving for source in both] == [True, False]
+    dataset = ClipDataset(both, PAIR, AugmentConfig(zoom=(1.3, 1.3), flip=1.0), 0)
+    height, width = SIZE
+    sample, other = dataset[SampleKey(0, 0, 0, height, width)], dataset[SampleKey(0, 1, 0, height, width)]
+    assert sample.moving is not None and other.moving is not None
+    assert torch.equal(sample.moving, sample.depth < float(np.nanmedian(np.asarray(near, np.float32))))
+    assert 0.1 < float(sample.moving.float().mean()) < 0.9 and not other.moving.any()
+    batch = collate([sample, other])
+    assert batch.moving is not None and batch.first_frame().moving is not None
+    assert ClipDataset(both[1:], PAIR, None, 0)[SampleKey(0, 0, 0, height, width)].moving is None
 
 
 def test_standing_and_reversed_pairs(clips: ClipCache) -> None:

@@ -30,7 +30,7 @@ from featdepth_training.engine.model_setup import start_model, training_mode
 from featdepth_training.engine.optimiser import build_optimiser, rate_factor
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.prediction import Prediction, predict
-from featdepth_training.objectives.supervised import gradient_term, motion_target, supervised_terms
+from featdepth_training.objectives.supervised import flow_term, gradient_term, motion_target, supervised_terms
 
 INFO = ModelInfo(focal=(0.58, 1.92), input_size=(192, 640))
 
@@ -243,6 +243,21 @@ def test_unknown_pixels_do_not_count_and_the_sky_is_far() -> None:
     assert float(supervised_terms(prediction, batch, INFO, SUPERVISED)["depth"]) < 1e-4
     batch.depth[:, 0, :, 30:40] = float("inf")
     assert float(supervised_terms(prediction, batch, INFO, SUPERVISED)["depth"]) > 0.01
+
+
+def test_flow_is_not_learnt_from_what_moves_by_itself() -> None:
+    batch = _batch()
+    still = torch.zeros(2, 1, 2, 8, 12)  # nothing is matched to move, although the camera does
+    whole = float(flow_term(still, batch))
+    assert whole > 0.1
+    moving = torch.zeros(2, 2, 1, 64, 96, dtype=torch.bool)
+    assert float(flow_term(still, dataclasses.replace(batch, moving=moving))) == pytest.approx(whole)
+    moving[..., :40] = True
+    right = batch.depth.clone()
+    right[..., :40] = float("nan")
+    expected = float(flow_term(still, dataclasses.replace(batch, depth=right)))
+    assert float(flow_term(still, dataclasses.replace(batch, moving=moving))) == pytest.approx(expected)
+    assert float(flow_term(still, dataclasses.replace(batch, moving=torch.ones_like(moving)))) == 0.0
 
 
 def test_gradient_term_finds_a_missing_edge() -> None:

@@ -27,6 +27,8 @@ class FrameBatch:
         pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``T_partner_camera`` is known, else up to
             a scale for each frame; NaN: unknown.
         camera_height_m: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
+        moving: (B, F, 1, H, W) bool, what moves by itself, so that the camera's motion does not explain it; None:
+            nothing is known to.
         lens: (B,) radial coefficients of the projection that are being learnt (`LearnedCameras`); None: none.
     """
 
@@ -41,6 +43,7 @@ class FrameBatch:
     group: Tensor
     pseudo_depth: Tensor
     camera_height_m: Tensor
+    moving: Tensor | None = None
     lens: Tensor | None = None
 
     @property
@@ -66,7 +69,8 @@ class FrameBatch:
 
     def first_frame(self) -> FrameBatch:
         """Return the first frame of every sample alone."""
-        cut = {name: getattr(self, name)[:, :1] for name in ("images", "depth", "pseudo_depth", "partner")}
+        by_frame = ("images", "depth", "pseudo_depth", "partner", "moving")
+        cut = {name: getattr(self, name)[:, :1] for name in by_frame if getattr(self, name) is not None}
         return FrameBatch(**{**vars(self), **cut, "T_next_frame": self.T_next_frame[:, :0]})
 
     def to(self, device: torch.device) -> FrameBatch:

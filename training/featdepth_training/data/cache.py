@@ -176,6 +176,10 @@ class ClipCache:
         """Whether any frame of one cache has true depth."""
         return self._groups[group].has_any("depth")
 
+    def has_moving_of(self, group: int) -> bool:
+        """Whether any frame of one cache says what moves by itself."""
+        return self._groups[group].has_any("moving")
+
     def has_pseudo_depth_of(self, group: int) -> bool:
         """Whether the pseudo-depth of every frame of one cache is there and asked for."""
         return bool(self._groups[group].pseudo_depth)

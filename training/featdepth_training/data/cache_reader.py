@@ -140,11 +140,13 @@ class CacheReader:
         images = np.empty((count, *self.size, 3), np.uint8)
         partner = np.empty_like(images) if stereo else None
         depth = np.full((count, *self.size), np.nan, np.float16) if deep else None
+        moves = "moving" in self.offset and bool((self.offset["moving"][numbers] >= 0).any())
+        moving = np.zeros((count, *self.size), np.bool_) if moves else None
         matched = np.empty((count, *self.size), np.float16) if self.pseudo_depth else None
         for into, number in enumerate(numbers.tolist()):
             with open(self._path(int(self.shard[number])), "rb", buffering=0) as file:
                 wanted: list[tuple[str, NDArray[Any] | None]] = [
-                    ("image", images), ("partner", partner), ("depth", depth)
+                    ("image", images), ("partner", partner), ("depth", depth), ("moving", moving)
                 ]  # fmt: skip
                 for name, arrays in wanted:
                     if arrays is not None and self.offset[name][number] >= 0:
@@ -161,6 +163,7 @@ class CacheReader:
             partner=partner,
             T_partner_camera=self.T_partner_camera[numbers[0]] if stereo else None,
             pseudo_depth=matched,
+            moving=moving,
             stamps_ns=self.stamps_ns[numbers],
         )
 

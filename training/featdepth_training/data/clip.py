@@ -30,6 +30,7 @@ class Clip:
         stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
         pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for each
             frame. NaN: unknown. None: never computed.
+        moving: (F, H, W) bool, where a frame shows what moves by itself; None: unknown, or nothing does.
     """
 
     images: NDArray[np.uint8]
@@ -41,6 +42,7 @@ class Clip:
     T_partner_camera: NDArray[np.float64] | None = None
     stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     pseudo_depth: NDArray[np.float16] | None = None
+    moving: NDArray[np.bool_] | None = None
 
     def frames(self, stretch: int) -> list[CachedFrame]:
         """The frames as they are stored, as one stretch."""
@@ -56,6 +58,7 @@ class Clip:
                 depth=None if self.depth is None else self.depth[i],
                 partner=None if self.partner is None else self.partner[i],
                 T_partner_camera=self.T_partner_camera,
+                moving=None if self.moving is None else self.moving[i],
             )
             for i, image in enumerate(self.images)
         ]

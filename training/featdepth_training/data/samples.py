@@ -72,6 +72,14 @@ def _depths(
     return torch.stack([_depth(maps[i], cut, key, mirrored) for i in chosen])
 
 
+def _masks(
+    masks: NDArray[np.bool_] | None, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool
+) -> torch.Tensor:
+    if masks is None:
+        return torch.zeros((len(chosen), 1, key.height, key.width), dtype=torch.bool)
+    return torch.stack([_depth(masks[i], cut, key, mirrored) > 0 for i in chosen])
+
+
 class ClipDataset(Dataset[FrameBatch]):
     """Sequences from sources of clips, with geometric augmentation; images stay uint8. Tensors lack the B dimension.
 
@@ -86,6 +94,7 @@ class ClipDataset(Dataset[FrameBatch]):
         self, sources: Sequence[Source], config: SequenceConfig, augment: AugmentConfig | None, seed: int
     ) -> None:
         self.sources, self.config, self.augment, self.seed = list(sources), config, augment, seed
+        self._moving = any(source.moving for source in self.sources)
 
     def __len__(self) -> int:
         return sum(len(source.clips) for source in self.sources)
@@ -122,6 +131,7 @@ class ClipDataset(Dataset[FrameBatch]):
             group=torch.tensor(key.source),
             pseudo_depth=_depths(clip.pseudo_depth, chosen, cut, key, mirrored),
             camera_height_m=torch.tensor(source.camera_height_m or float("nan")),
+            moving=_masks(clip.moving, chosen, cut, key, mirrored) if self._moving else None,
         )
 
     def _partner(self, clip: Clip, chosen: list[int], cut: _Cut, key: SampleKey, mirrored: bool) -> torch.Tensor:

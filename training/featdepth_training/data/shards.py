@@ -4,8 +4,9 @@
 
     shard_0000n.tar     one sample a frame, each frame once. Fields: ``image.npy`` (H, W, 3) uint8 RGB, ``meta.json``,
                         and where known ``partner.npy`` (H, W, 3) uint8 RGB, ``depth.npy`` (H, W) float16 metres
-                        (inf: nothing there, NaN: unknown). Of a cache that is stored so, ``image.jpg`` and
-                        ``partner.jpg`` (or ``.png``) take the place of the arrays.
+                        (inf: nothing there, NaN: unknown), ``moving.npy`` (H, W) bool (shows what moves by
+                        itself). Of a cache that is stored so, ``image.jpg`` and ``partner.jpg`` (or ``.png``) take the
+                        place of the arrays.
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
 Where it was asked for, there is also ``pseudo_depth_0000n.npy`` (N, H, W) float16: what `pseudo_depth` found for its N
@@ -51,7 +52,7 @@ JPEG_QUALITY = 95
 DESCRIPTION = "cache.json"
 SUMMARY = "summary.json"
 #: The arrays of a sample, and their types.
-FIELDS: dict[str, type[np.generic]] = {"image": np.uint8, "partner": np.uint8, "depth": np.float16}
+FIELDS: dict[str, type[np.generic]] = {"image": np.uint8, "partner": np.uint8, "depth": np.float16, "moving": np.bool_}
 
 
 #: Numpy pads the header of any array of three axes to this.
@@ -73,6 +74,7 @@ class CachedFrame:
         depth: (H, W) metres; inf: nothing there, NaN: unknown.
         partner: (H, W, 3) uint8 RGB of the stereo partner, seen with the same intrinsics.
         T_partner_camera: (4, 4), metres.
+        moving: (H, W) bool, where it shows what moves by itself; None: unknown, or nothing does.
         centre: whether a split file names the frame; None: there is no such file.
     """
 
@@ -86,6 +88,7 @@ class CachedFrame:
     partner: NDArray[np.uint8] | None = None
     T_partner_camera: NDArray[np.float64] | None = None
     centre: bool | None = None
+    moving: NDArray[np.bool_] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays to store, by field."""

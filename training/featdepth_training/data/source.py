@@ -41,6 +41,7 @@ class Source:
         image_size: (height, width) of its frames, pixels.
         camera_height_m: of the camera over the ground it drives on; 0: unknown.
         location: of its cache.
+        moving: whether frames of it say what moves by itself.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Source:
     image_size: tuple[int, int]
     camera_height_m: float = 0.0
     location: str = ""
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
     for group, name in enumerate(cache.names):
         clips = ClipSubset(cache, cache.clips_of(group))
         size, location = cache.image_size_of(group), cache.locations[group]
-        sources.append(Source(name, clips, float(len(clips)), rendered, size, location=location))
+        moving = cache.has_moving_of(group)
+        sources.append(Source(name, clips, float(len(clips)), rendered, size, location=location, moving=moving))
     return sources
 
 

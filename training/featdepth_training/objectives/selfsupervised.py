@@ -94,6 +94,8 @@ def selfsupervised_terms(
     }
     if batch.lens is not None:
         inputs["lens"] = batch.lens.repeat(len(plan))
+    if batch.moving is not None:
+        inputs["moving", 0] = torch.cat([batch.moving[:, target] for target, _ in plan])
     outputs: dict[Any, Tensor] = {}
     for n in range(neighbours):
         inputs["color", n + 1, 0] = torch.cat([batch.images[:, chosen[n]] for _, chosen in plan])

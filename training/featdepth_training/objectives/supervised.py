@@ -99,12 +99,14 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
 def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
     """Mean distance, in cells, of a matched flow (B, F - 1, 2, h, w) from the one that true depth and motion cause.
 
-    Cells whose surface is unknown or leaves the view do not count.
+    Cells whose surface is unknown, moves by itself or leaves the view do not count.
     """
     _, pairs, _, height, width = flow_px.shape
     step = batch.images.shape[-1] // width
     depth = _subsample(batch.depth[:, :-1], (height, width)).flatten(0, 1).clamp(max=1000.0)
     known = ~torch.isnan(depth)[:, 0]
+    if batch.moving is not None:
+        known = known & ~_subsample(batch.moving[:, :-1], (height, width)).flatten(0, 1)[:, 0]
     fx, fy, cx, cy = (v.repeat_interleave(pairs)[:, None, None] for v in batch.intrinsics.unbind(1))
     x = torch.arange(width, device=depth.device) * step + step // 2
     y = torch.arange(height, device=depth.device)[:, None] * step + step // 2
