@@ -23,6 +23,13 @@ class RenderedConfig:
         harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
         camera_height_m: of every car's camera over the road, level ahead, as on one and the same car; nobody goes on
             foot on its streets. 0: heights and tilts of all kinds.
+        other_heights: share of the clips with a road whose camera is anywhere beside or on it, 0.15 to 3 m high, and
+            looks anywhere. It takes no account of ``camera_height_m``.
+        traffic: share of the clips with a road in which vehicles drive, close around the camera, and people walk. What
+            drives is marked: depth is learnt from it, motion is not.
+        wide_lenses: share of the clips through a lens of 100 to 130 degrees.
+        effects: share of the clips through a camera with vignetting, blur, noise, haze and JPEG artefacts.
+        bad_weather: share of the clips outdoors by night or in rain.
     """
 
     cache: str = ""
@@ -38,6 +45,11 @@ class RenderedConfig:
     baseline_m: float = 0.0
     harsh_light: float = 0.0
     camera_height_m: float = 0.0
+    other_heights: float = 0.0
+    traffic: float = 0.0
+    wide_lenses: float = 0.0
+    effects: float = 0.0
+    bad_weather: float = 0.0
 
 
 @dataclass(frozen=True)

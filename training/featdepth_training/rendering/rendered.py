@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError, nearest_name
-from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.progress import ProgressBar
 from featdepth_training.config.schema import RenderedConfig, TrainConfig
 from featdepth_training.data.cache import ClipCache, write_cache
@@ -19,7 +19,10 @@ from featdepth_training.data.clip import Clip
 from featdepth_training.data.store import Store
 
 if TYPE_CHECKING:
+    from featdepth_ros.simulation.render.camera_effects import CameraEffects
     from featdepth_ros.simulation.render.scene import Scene
+    from featdepth_ros.simulation.shutter import Exposure
+    from featdepth_training.rendering.views import View
 
 #: Clips that share one scene: putting a scene together costs as much as some frames.
 CLIPS_PER_SCENE = 10
@@ -27,10 +30,10 @@ CLIPS_PER_SCENE = 10
 VALIDATION_SCENES = 1_000_000
 #: A view is drawn anew, this often at most, when something hides it.
 ATTEMPTS = 6
-#: Share of scenes whose textures have changed places: depth must then be read from shape, not from appearance.
-SHUFFLED = 0.2
-#: Harsh light: ranges of the factors on the sun and on what comes from sky and ground.
-HARSH_SUN, HARSH_AMBIENT = (1.3, 3.5), (0.15, 0.7)
+#: Settings that are shares of the clips, left out of a cache's description at 0.
+SHARES = ("other_heights", "traffic", "wide_lenses", "effects", "bad_weather")
+#: Share of the picture that may be right before the lens.
+HIDDEN = 0.25
 
 
 class ClipRenderer:
@@ -47,74 +50,78 @@ class ClipRenderer:
         self.config, self.kind, self.group, self.first_scene = config, kind, group, first_scene
         self._scene = lru_cache(maxsize=1)(self._make_scene)
 
-    def _make_scene(self, number: int) -> object:
-        from featdepth_ros.simulation.render.shapes import ABOVE, SHADOW, SUN_COLOUR
+    def _make_scene(self, number: int) -> Scene:
+        from featdepth_training.rendering.looks import relit
         from featdepth_training.rendering.scenes import SCENES
 
         rng = np.random.default_rng([self.config.seed, 21, self.first_scene + number])
-        scene = SCENES[self.kind].make(int(rng.integers(2**31)))
-        if rng.random() < SHUFFLED:
-            data = scene.data
-            shuffled = data._replace(atlas=np.ascontiguousarray(data.atlas[rng.permutation(len(data.atlas))]))
-            scene = dataclasses.replace(scene, data=shuffled)
-        if rng.random() < self.config.harsh_light:
-            numbers = scene.data.numbers.copy()
-            numbers[SUN_COLOUR:ABOVE] *= rng.uniform(*HARSH_SUN)
-            numbers[ABOVE:SHADOW] *= rng.uniform(*HARSH_AMBIENT)
-            scene = dataclasses.replace(scene, data=scene.data._replace(numbers=numbers))
-        return scene
+        return relit(SCENES[self.kind].make(int(rng.integers(2**31))), rng, self.config.harsh_light)
 
     def __call__(self, index: int) -> Clip:
         """Render clip ``index``."""
-        from featdepth_ros.simulation.render.renderer import Renderer
-        from featdepth_ros.simulation.render.scene import Scene
+        from featdepth_training.rendering.looks import draw_look
         from featdepth_training.rendering.scenes import SCENES
-        from featdepth_training.rendering.viewpoints import draw_camera, ride
+        from featdepth_training.rendering.views import draw_view, draw_wishes
 
-        config, number = self.config, index // CLIPS_PER_SCENE
-        scene = self._scene(number)
-        assert isinstance(scene, Scene)
-        kind = SCENES[self.kind]
-        low, high = (f * config.width / 640 for f in kind.focal_px)
-        best: tuple[float, Clip] | None = None
+        config, kind = self.config, SCENES[self.kind]
+        scene = self._scene(index // CLIPS_PER_SCENE)
+        of_clip = np.random.default_rng([config.seed, 23, self.first_scene, index])
+        wishes, look = draw_wishes(of_clip, config, kind), draw_look(of_clip, config, kind.outdoors)
+        best: tuple[float, View, list[Exposure]] | None = None
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([config.seed, 22, self.first_scene, index, attempt])
-            camera = draw_camera(rng, config.height, config.width, (low, high))
-            if kind.cars and config.camera_height_m > 0:
-                movement = ride(scene, rng, config.camera_height_m)
+            view = draw_view(rng, scene, kind, config, wishes)
+            taken: list[Exposure] = []
+            worst = 0.0
+            for exposure in exposures(view):
+                taken.append(exposure)
+                worst = max(worst, hidden_share(exposure.depth))
+                if best is not None and worst >= best[0]:
+                    break
             else:
-                movement = kind.move(scene, rng)
-            poses = movement.poses(config.frames, rng)
-            renderer = Renderer(scene, camera)
-            image, depth = renderer.render(poses[0])
-            hidden = hidden_share(depth)
-            if best is not None and hidden >= best[0]:
-                continue
-            rest = [renderer.render(pose) for pose in poses[1:]]
-            worst = max([hidden, *(hidden_share(d) for _, d in rest)])
-            if best is None or worst < best[0]:
-                frames = [(image, depth), *rest]
-                images = np.stack([i for i, _ in frames])
-                depths = np.stack([d for _, d in frames])
-                # The renderer says NaN where a ray meets nothing; here NaN is unknown, and nothing is infinitely far.
-                depths = np.where(np.isnan(depths), np.inf, np.minimum(depths, 1000.0)).astype(np.float16)
-                intrinsics = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
-                best = worst, Clip(images, depths, poses, intrinsics, self.group)
-            if best[0] < 0.25:
+                best = worst, view, taken
+            if best is not None and best[0] < HIDDEN:
                 break
         assert best is not None
-        return best[1] if config.baseline_m == 0 else self._with_partner(best[1], scene)
+        return self._clip(best[1], best[2], look)
 
-    def _with_partner(self, clip: Clip, scene: Scene) -> Clip:
-        from featdepth_ros.simulation.render.renderer import Renderer
-
-        height, width = clip.images.shape[1:3]
-        fx, fy, cx, cy = (float(v) for v in clip.camera)
-        renderer = Renderer(scene, CameraModel(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy))
+    def _clip(self, view: View, taken: list[Exposure], look: CameraEffects | None) -> Clip:
+        depths = np.stack([exposure.depth for exposure in taken])
+        # The renderer says NaN where a ray meets nothing; here NaN is unknown, and nothing is infinitely far.
+        depths = np.where(np.isnan(depths), np.inf, np.minimum(depths, 1000.0)).astype(np.float16)
+        masks = [exposure.moving for exposure in taken if exposure.moving is not None]
+        camera = view.camera
+        clip = Clip(
+            images=_seen(taken, look, 0),
+            depth=depths,
+            poses=view.poses,
+            camera=np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
+            group=self.group,
+            moving=np.stack(masks) if masks else None,
+        )
+        if self.config.baseline_m == 0:
+            return clip
         T_camera_partner, T_partner_camera = np.eye(4), np.eye(4)
         T_camera_partner[0, 3], T_partner_camera[0, 3] = self.config.baseline_m, -self.config.baseline_m
-        partner = np.stack([renderer.render(pose @ T_camera_partner)[0] for pose in clip.poses])
+        partner = _seen(list(exposures(view, T_camera_partner)), look, 1)
         return dataclasses.replace(clip, partner=partner, T_partner_camera=T_partner_camera)
+
+
+def exposures(view: View, T_camera_other: NDArray[np.float64] | None = None) -> Iterator[Exposure]:
+    """Take the pictures of a view one after the other, by its camera or by one that is mounted beside it."""
+    from featdepth_ros.simulation.shutter import Shutter
+    from featdepth_training.rendering.views import FRAME_S
+
+    shutter = Shutter(view.scene, view.camera, view.traffic, None, True)
+    for k, pose in enumerate(view.poses):
+        yield shutter.expose(k, pose if T_camera_other is None else pose @ T_camera_other, k * FRAME_S)
+
+
+def _seen(taken: list[Exposure], look: CameraEffects | None, side: int) -> NDArray[np.uint8]:
+    """(F, H, W, 3) the pictures as the camera delivers them; side 0 is the camera, 1 the partner."""
+    if look is None:
+        return np.stack([exposure.image for exposure in taken])
+    return np.stack([look.apply(exposure.image, exposure.depth, k, side) for k, exposure in enumerate(taken)])
 
 
 def hidden_share(depth: NDArray[np.floating]) -> float:
@@ -162,8 +169,8 @@ def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
 
 def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int, silent: bool) -> ClipCache:
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    # Left out at 0: caches from before they could be chosen stay valid.
-    for key in ("baseline_m", "harsh_light", "camera_height_m"):
+    # Left out at 0: caches from before these could be chosen stay valid.
+    for key in ("baseline_m", "harsh_light", "camera_height_m", *SHARES):
         if getattr(rendered, key) > 0:
             described[key] = getattr(rendered, key)
     folders: list[tuple[str, int | None]] = []

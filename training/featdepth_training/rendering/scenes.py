@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from featdepth_ros.simulation.render.scene import Scene
 from featdepth_ros.simulation.simulate import make_scene
-from featdepth_training.rendering.viewpoints import Movement, drive, hold, walk
+from featdepth_training.rendering.viewpoints import Movement, drive, hold, lean, walk
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SceneKind:
         focal_px: range of focal lengths, pixels at a width of 640.
         length_m: of the road, for kinds that have one.
         cars: whether cars drive there, whose camera can be at a known height.
+        outdoors: whether there is a sky, and weather.
     """
 
     name: str
@@ -29,20 +31,27 @@ class SceneKind:
     focal_px: tuple[float, float]
     length_m: float = 0.0
     cars: bool = False
+    outdoors: bool = False
 
     def make(self, seed: int) -> Scene:
         """Build one."""
         return make_scene(self.name, seed, self.length_m)
 
 
+ROAD: dict[str, Any] = {"focal_px": (270.0, 620.0), "length_m": 180.0, "cars": True, "outdoors": True}
+
 SCENES: dict[str, SceneKind] = {
     kind.name: kind
     for kind in (
-        SceneKind("street", drive, (270.0, 620.0), length_m=180.0, cars=True),
-        SceneKind("avenue", drive, (270.0, 620.0), length_m=180.0, cars=True),
-        SceneKind("lane", drive, (270.0, 620.0), length_m=180.0, cars=True),
+        SceneKind("street", drive, **ROAD),
+        SceneKind("avenue", drive, **ROAD),
+        SceneKind("lane", drive, **ROAD),
+        SceneKind("highway", drive, **ROAD),
+        SceneKind("underpass", drive, **ROAD),
+        SceneKind("hills", drive, **ROAD),
         SceneKind("room", hold, (200.0, 470.0)),
-        SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0),
+        SceneKind("desk", lean, (250.0, 600.0)),
+        SceneKind("clutter", walk, (250.0, 600.0), length_m=120.0, outdoors=True),
         SceneKind("corridor", hold, (250.0, 600.0)),
         SceneKind("textureless", hold, (200.0, 470.0)),
     )

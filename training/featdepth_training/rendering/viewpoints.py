@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.simulation.render.scene import Scene
+from featdepth_ros.simulation.scenes.desk import Worktop
 from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.scenes.room import FreeSpace
+from featdepth_ros.simulation.trajectories import camera_lane_m
 
 Rng = np.random.Generator
 Poses = NDArray[np.float64]
+
+#: Heights of `roam`'s cameras over the ground, and that of one that looks level, metres.
+HEIGHTS_M, LEVEL_M = (0.15, 3.0), 1.2
+#: Distances from which `lean` looks, metres.
+CLOSE_M = (0.3, 1.1)
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,92 @@ def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
         roll=float(rng.normal(0.0, 0.05 if on_foot else 0.015)),
         rates=rates + [bend, 0.0, 0.0],
         shake=(0.004, 0.002) if on_foot else (0.003, 0.001),
+    )
+
+
+def roam(scene: Scene, rng: Rng) -> Movement:
+    """A camera on or beside a road, from a small robot's height to a lorry's, that looks anywhere and goes ahead."""
+    road = scene.path
+    assert isinstance(road, Road)
+    s, reach = float(rng.uniform(8.0, road.length_m - 30.0)), road.half_width_m
+    left = float(rng.uniform(-reach - 1.5, reach + 1.5))
+    x, y, heading = road.at(s, left)
+    low, high = np.log(HEIGHTS_M)
+    height = float(np.exp(rng.uniform(low, high)))
+    position = np.array([x, y, scene.ground_height(x, y)[0] + height])
+    speed = float(rng.uniform(0.0, 0.3 if height < 1.0 else 1.2))
+    ahead = road.at(s + max(speed, 0.05), left)
+    run = np.array([ahead[0], ahead[1], scene.ground_height(ahead[0], ahead[1])[0] + height]) - position
+    # Half of them look to a side or back, as cameras around a vehicle do.
+    view = float(rng.normal(0.0, 0.1)) if rng.random() < 0.5 else float(rng.uniform(-math.pi, math.pi))
+    return Movement(
+        position=position,
+        velocity=run / np.linalg.norm(run) * speed,
+        yaw=float(heading) + view,
+        pitch=float(rng.normal(-0.06 * math.log(height / LEVEL_M), 0.09)),
+        roll=float(rng.normal(0.0, 0.03)),
+        rates=rng.normal(0.0, 1.0, 3) * [0.01, 0.005, 0.004] + [float(ahead[2] - heading) if speed > 0.05 else 0, 0, 0],
+        shake=(0.003, 0.0015),
+    )
+
+
+def in_lane(scene: Scene, rng: Rng, height_m: float, jam: bool) -> tuple[Movement, float]:
+    """A vehicle's camera among others: in its own lane, at times looking to a side.
+
+    Args:
+        scene: with a road.
+        rng: draws.
+        height_m: of the camera over the road; 0: that of a car, a van or a lorry.
+        jam: slow.
+
+    Returns:
+        the movement, and how far along the road it begins, metres.
+    """
+    road = scene.path
+    assert isinstance(road, Road)
+    s = float(rng.uniform(8.0, road.length_m - 60.0))
+    # Beside the middle of the lane: some vehicles are wide, and other drivers careless.
+    left = camera_lane_m(road) + float(rng.normal(0.0, 0.5 if jam else 0.2))
+    height = height_m * float(np.exp(rng.normal(0.0, 0.01))) if height_m > 0 else float(rng.uniform(1.1, 2.6))
+    speed = float(rng.uniform(0.0, 0.6) if jam else rng.uniform(0.0, 1.7))
+    (x, y, heading), ahead = road.at(s, left), road.at(s + max(speed, 0.05), left)
+    position = np.array([x, y, scene.ground_height(x, y)[0] + height])
+    run = np.array([ahead[0], ahead[1], scene.ground_height(ahead[0], ahead[1])[0] + height]) - position
+    sideways = rng.random() < 0.25
+    view = float(rng.uniform(-1.6, 1.6)) if sideways else float(rng.normal(0.0, 0.06))
+    slope = math.atan2(run[2], float(np.hypot(*run[:2])))
+    tilt = 0.008 if height_m > 0 else 0.035
+    return Movement(
+        position=position,
+        velocity=run / np.linalg.norm(run) * speed,
+        yaw=float(heading) + view,
+        pitch=slope * math.cos(view) + float(rng.normal(0.0, tilt)),
+        roll=float(rng.normal(0.0, 0.5 * tilt)) + slope * math.sin(view),
+        rates=rng.normal(0.0, 1.0, 3) * [0.004, 0.003, 0.002]
+        + [float(ahead[2] - heading) if speed > 0.05 else 0, 0, 0],
+        shake=(0.003, 0.001),
+    ), s
+
+
+def lean(scene: Scene, rng: Rng) -> Movement:
+    """A camera held 0.3 to 1.1 m before what lies on a desk or stands in shelves."""
+    top = scene.path
+    assert isinstance(top, Worktop) and top.facing_rad is not None
+    focus = rng.uniform(top.focus_low, top.focus_high)
+    distance = float(np.exp(rng.uniform(*np.log(CLOSE_M))))
+    around = top.facing_rad + math.pi + float(np.clip(rng.normal(0.0, 0.45), -1.1, 1.1))
+    above = float(rng.uniform(0.1, 1.1) if focus[2] < top.low[2] else rng.uniform(-0.4, 0.5))
+    away = np.array([math.cos(above) * math.cos(around), math.cos(above) * math.sin(around), math.sin(above)])
+    direction = rng.normal(0.0, 1.0, 3)
+    turning = float(rng.choice([0.005, 0.015, 0.04]))
+    return Movement(
+        position=focus + distance * away,
+        velocity=direction / np.linalg.norm(direction) * distance * float(rng.uniform(0.0, 0.06)),
+        yaw=around + math.pi + float(rng.normal(0.0, 0.12)),
+        pitch=-above + float(rng.normal(0.0, 0.1)),
+        roll=float(rng.normal(0.0, 0.12)),
+        rates=rng.normal(0.0, 1.0, 3) * [turning, 0.6 * turning, 0.4 * turning],
+        shake=(0.002, 0.002),
     )
 
 
