@@ -1,0 +1,61 @@
+"""Figures without truth: true depth and motion explain the next picture, and a scale that jumps is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from recording_figures import compare_pair
+
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.types import Estimate, Motion, MotionState, ScaleState
+from featdepth_ros.simulation import Simulation, SimulationConfig
+
+pytestmark = pytest.mark.slow
+
+CAMERA = CameraModel(208, 64, 120.0, 120.0, 103.5, 31.5)
+
+
+def estimates() -> tuple[Estimate, Estimate]:
+    """Two rendered neighbours with their truth."""
+    simulation = Simulation(SimulationConfig(scene="street", seed=1, frames=12, camera=CAMERA))
+    made = []
+    for index in (10, 11):
+        frame = simulation.frame(index)
+        assert frame.depth is not None
+        step = se3.inverse(simulation.poses[index - 1]) @ simulation.poses[index]
+        everywhere = np.ones(frame.depth.shape, bool)
+        made.append(
+            Estimate(
+                stamp_ns=frame.stamp_ns,
+                image=frame.image,
+                camera=CAMERA,
+                depth=np.nan_to_num(frame.depth, nan=1000.0),
+                valid=everywhere,
+                in_image=everywhere,
+                min_depth=0.1,
+                max_depth=1000.0,
+                sigma=None,
+                motion=Motion(MotionState.TRACKED, step, 100_000_000, np.eye(6)),
+                scale=ScaleState("metric", "model", 1.0, 0.0),
+            )
+        )
+    return made[0], made[1]
+
+
+def test_truth_explains_the_next_picture_and_a_jump_of_scale_is_measured() -> None:
+    earlier, later = estimates()
+    exact = compare_pair(earlier, later)
+    assert exact is not None and exact.photometric < 0.5 * exact.unwarped and abs(exact.scale_step) < 0.01
+    larger = compare_pair(earlier, dataclasses.replace(later, depth=1.2 * later.depth))
+    assert larger is not None and larger.scale_step == pytest.approx(math.log(1.2), abs=0.05)
+    wrong = compare_pair(earlier, dataclasses.replace(later, depth=np.full_like(later.depth, 3.0)))
+    assert wrong is not None and wrong.photometric > 1.3 * exact.photometric
+    lost = dataclasses.replace(later, motion=dataclasses.replace(later.motion, state=MotionState.LOST))
+    assert compare_pair(earlier, lost) is None
