@@ -17,6 +17,7 @@ from torch import Tensor
 from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends.comparison import SeenPictures
 from featdepth_ros.inference.backends.files import NetworkFile
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.foreign.watch import ConventionWatch
@@ -96,6 +97,7 @@ class Estimator:
         self._last_stamp_ns: int | None = None
         self._views: RectifiedViews | None = None
         self._before: PublishedDepth | None = None
+        self._seen = SeenPictures()
 
     @property
     def motion_source(self) -> str:
@@ -161,6 +163,32 @@ class Estimator:
             grey = np.roll(grey, 8, axis=1)
         self.reset()
         self._scale.reset()
+        self._seen.clear()
+
+    def swap_model(self, model: FeatDepthModel) -> None:
+        """Take other weights of the same architecture from the next frame on, in the scale in force.
+
+        Pose, window, points and common scale go on. Takes seconds, or a minute where a back end must be built; see
+        `Rig.prepare_swap` for frames that flow meanwhile.
+
+        Raises:
+            FeatDepthError: the weights cannot take this place.
+        """
+        others = self._networks.successor(model)
+        log_ratio = self.log_ratio(others)
+        self._networks.become(others)
+        self.follow_networks(log_ratio)
+
+    def log_ratio(self, networks: Networks) -> float | None:
+        """Logarithm of the last pictures' depth over that by other networks; None: too few pictures. Any thread."""
+        return self._seen.log_ratio(networks.depth)
+
+    def follow_networks(self, log_ratio: float | None) -> None:
+        """The networks have become others: bind their depth to the scale in force; `log_ratio` as above."""
+        self.info = self._networks.info
+        self._scale.take_weights(self.info, log_ratio, None if self._views is None else self._views.network.camera)
+        self._fusion.forget_shape()
+        self._seen.clear()
 
     def step(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> Estimate:
         """Take one frame.
@@ -213,6 +241,7 @@ class Estimator:
             valid = valid_mask(depth, measured, self._before, self._depth_range)
         if sight.state is None and measured.motion.state is not MotionState.STANDING:
             self._before = depth
+            self._seen.add(frame.rectified.image, frame.network_depth, scale.factor, self._depth_range)
         with stages.timed("output"):
             return self._estimate(depth, valid, sight, measured, scale, stages)
 
@@ -243,6 +272,7 @@ class Estimator:
         if frame.views is not self._views:
             # Another camera or size: pixels of the earlier frame mean something else.
             self._views = frame.views
+            self._seen.clear()
             self.reset()
         return frame
 

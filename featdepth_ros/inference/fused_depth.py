@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -118,6 +118,14 @@ class DepthFusion:
     def reset(self) -> None:
         """Forget the correction."""
         self._kept, self._fit = None, None
+
+    def forget_shape(self) -> None:
+        """Other weights give the depth from now on: what was corrected place by place was wrong with the old ones.
+
+        The factor that the whole frame shares stays, as it is bound to the scale in force.
+        """
+        if self._kept is not None:
+            self._kept = replace(self._kept, maps=torch.zeros_like(self._kept.maps))
 
     def update(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> PublishedDepth:
         """Correct a frame's depth; without anything that corrects it, it stays exactly the network's.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,8 @@ class Networks:
     ) -> None:
         self.info = model.info
         self.device = device
+        self._wishes = (precision, backend, cache or Cache(default_folder()))
+        self._nets = frozenset() if not isinstance(model, FeatDepthModel) else frozenset(model.nets)
         self._file: NetworkFile | None = None
         self.is_foreign = self.gives_inverse_depth = False
         self._choice: BackendChoice | FixedBackend
@@ -103,7 +105,7 @@ class Networks:
             )
         resolved = resolve_precision(precision, device, model.info.architecture)
         first = TorchBackend(model, device, resolved)
-        self._choice = BackendChoice(model, first, device, precision, backend, cache or Cache(default_folder()))
+        self._choice = BackendChoice(model, first, device, *self._wishes)
         self.has_pose = first.has_pose
 
     @property
@@ -120,6 +122,48 @@ class Networks:
     def note(self) -> str:
         """What a user should know of the choice of the back end, or an empty string."""
         return self._choice.note
+
+    def why_not(self, info: ModelInfo, nets: Iterable[str] | None = None) -> str:
+        """Return why other weights cannot take the place of these while images flow; empty: they can.
+
+        Args:
+            info: of the other weights.
+            nets: which networks they hold; None: not known yet.
+        """
+        mine = self.info
+        if self._file is not None:
+            return f"'{mine.name}' is a network file, whose weights are fixed; set the parameter before configure"
+        facts = (
+            ("of the architecture", mine.architecture, info.architecture),
+            ("for pictures of (height, width)", mine.input_size, info.input_size),
+            ("for pose pictures of (height, width)", mine.pose_input_size, info.pose_input_size),
+            ("of the scale", mine.scale_kind, info.scale_kind),
+            ("with the networks", sorted(self._nets), sorted(self._nets if nets is None else nets)),
+        )
+        for what, expected, found in facts:
+            if found != expected:
+                return f"they are {what} {found}, and those in force {what} {expected}"
+        return ""
+
+    def successor(self, model: FeatDepthModel) -> Networks:
+        """Return networks of other weights, ready to take the place of these: same device, precision and back end.
+
+        Where a faster back end computes these, it is built for the others too, in a process of its own. That takes a
+        minute; call it beside the thread that computes.
+
+        Raises:
+            FeatDepthError: the weights cannot take this place; the message says why.
+        """
+        reason = self.why_not(model.info, model.nets)
+        if reason:
+            raise FeatDepthError(reason)
+        made = Networks(model, self.device, *self._wishes)
+        made._choice.follow(self._choice)
+        return made
+
+    def become(self, successor: Networks) -> None:
+        """Compute with other weights from the next image on; whoever holds these networks follows."""
+        self.info, self._choice = successor.info, successor._choice
 
     def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
         """Choose the size (height, width) for images of ``width`` x ``height``; ``wanted`` is the user's wish.

@@ -5,6 +5,8 @@ the ground, or the robot's speed. A focal length other than the training camera'
 measured in it are multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the live camera where the model can
 (`CompactModel.motion_from_features`), else converted (`geometry.se3.refocused_motion`).
 
+Weights that are exchanged while images flow are bound to the scale in force: neither depth nor motion jumps.
+
 The rule of its kind:
 
 - ``metric``: a question about this very camera was answered. The user gave a factor; or gave the camera's height, and
@@ -65,12 +67,39 @@ class ScaleEstimator:
         self._log_factors: deque[float] = deque(maxlen=WINDOW)
         self._as_trained: deque[bool] = deque(maxlen=WINDOW)
         self._frames = 0
+        self._log_bound = 0.0  # what binds other weights to the scale of those they took over from
 
     def reset(self) -> None:
         """Forget what was measured."""
         for measured in (self._log_heights, self._log_factors, self._as_trained):
             measured.clear()
         self._frames = 0
+
+    def take_weights(self, info: ModelInfo, log_ratio: float | None, camera: CameraModel | None) -> None:
+        """Go on with other weights in the unit of before: one unit of the new depth is worth what it shows.
+
+        Args:
+            info: of the new weights, of the same kind of scale.
+            log_ratio: logarithm of the old depth over the new one of the same pictures, network units. None: nothing
+                was published yet, and the new weights bring their own scale.
+            camera: pinhole camera of the networks' input; None: uncalibrated.
+        """
+        old, ratio = self._info, self.ratio(camera)
+        self._info = info
+        self._as_trained.clear()
+        if log_ratio is None:
+            return
+        change = log_ratio + math.log(ratio / self.ratio(camera))
+        for measured in (self._log_heights, self._log_factors):
+            for place, value in enumerate(measured):
+                measured[place] = value + change
+        own = math.log(old.scale_factor / info.scale_factor) if self._is_own else 0.0
+        self._log_bound += change + own
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the scale is the weights' own while nothing measures it."""
+        return self._config.scale not in ("factor", "relative") and self._info.scale_kind == "metric"
 
     def ratio(self, camera: CameraModel | None) -> float:
         """Focal-length ratio to compensate; 1 when compensation is off or one of the cameras is unknown.
@@ -117,7 +146,7 @@ class ScaleEstimator:
             if measured is not None:
                 self._log_heights.append(math.log(self._config.camera_height_m / measured))
             return
-        trained = self._info.metric_height_m / self._info.scale_factor
+        trained = self._info.metric_height_m / (self._info.scale_factor * math.exp(self._log_bound))
         self._as_trained.append(measured is not None and abs(math.log(trained / measured)) < LIKE_HEIGHT)
 
     def observe_points(self, frame: EncodedFrame, window: WindowResult | None) -> None:
@@ -149,12 +178,13 @@ class ScaleEstimator:
         ratio = self.ratio(camera)
         kind = self._config.scale
         if kind == "factor":
-            return ScaleState("metric", "factor", self._config.scale_factor * ratio, 0.0)
+            return ScaleState("metric", "factor", self._config.scale_factor * ratio * math.exp(self._log_bound), 0.0)
         if kind == "camera_height" and len(self._log_heights) >= ENOUGH:
             return _measured("camera_height", self._log_heights, ratio)
         if kind == "speed" and len(self._log_factors) >= ENOUGH:
             return _measured("speed", self._log_factors, ratio)
-        if kind != "relative" and self._info.scale_kind == "metric":
+        ratio *= math.exp(self._log_bound)
+        if self._is_own:
             return self._by_model(camera, ratio)
         return ScaleState("relative", "none", ratio, RELATIVE_VARIANCE)
 

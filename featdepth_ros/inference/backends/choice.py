@@ -55,6 +55,9 @@ class FixedBackend:
     def settle(self, size: tuple[int, int], frames: int) -> None:
         """See `BackendChoice.settle`."""
 
+    def follow(self, other: BackendChoice | FixedBackend) -> None:
+        """See `BackendChoice.follow`."""
+
 
 class BackendChoice:
     """Chooses what computes the images of each size.
@@ -137,12 +140,30 @@ class BackendChoice:
         if self._asked == "auto" and frames < _WORTH_A_BUILD and not self._built(size):
             self._settled[size] = self._serving
             return
-        noise = torch.rand((1, 3, size[0] // 16, size[1] // 16), generator=torch.Generator().manual_seed(0))
-        picture = torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
-        self._settle(size, picture.to(self._device))
+        self._settle(size, _picture(size).to(self._device))
         self.current = self._settled[size]
         if self.note and self._asked != "auto":
             raise FeatDepthError(self.note)
+
+    def follow(self, other: BackendChoice | FixedBackend) -> None:
+        """Build what another choice, for weights of the same architecture, has settled on, beside whoever computes.
+
+        A back end that was the fastest for the one is the fastest for the other, so none is timed.
+        """
+        if isinstance(other, FixedBackend):
+            return
+        for size, backend in list(other._settled.items()):
+            if backend.name == self._serving.name:
+                self._settled[size] = self._serving
+                continue
+            if self._asked == "auto":
+                entry = self._cache.entry(weights_checksum(self._model), self._device, size)
+                try:
+                    entry.mkdir(parents=True, exist_ok=True)
+                    self._remember(entry, backend.name)
+                except OSError as error:
+                    _log.warning("the choice of back end '%s' cannot be kept: %s", backend.name, error)
+            self._settle(size, _picture(size).to(self._device), beside_others=True)
 
     def _built(self, size: tuple[int, int]) -> bool:
         entry = self._cache.entry(weights_checksum(self._model), self._device, size)
@@ -209,6 +230,12 @@ class BackendChoice:
         except (OSError, ValueError):
             known = {}
         atomic_write(entry / _FASTEST, json.dumps({**known, self._precision: name}))
+
+
+def _picture(size: tuple[int, int]) -> Tensor:
+    """A picture (1, 3, h, w) to compare back ends on, where none is at hand."""
+    noise = torch.rand((1, 3, size[0] // 16, size[1] // 16), generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
 
 def _seconds(backend: Backend, image: Tensor) -> float:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from featdepth_ros.errors import ConfigError
+from featdepth_ros.errors import ConfigError, FeatDepthError
 from featdepth_ros.inference.backends.files import NetworkFile
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.estimator import Estimator
-from featdepth_ros.inference.networks import networks_of
+from featdepth_ros.inference.networks import Networks, networks_of
 from featdepth_ros.inference.rig.given_motion import GivenMotion
 from featdepth_ros.inference.rig.path import MotionPath
 from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.info import ModelInfo
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSwap:
+    """Weights that can take the place of those in force between two frames; from `Rig.prepare_swap`.
+
+    Attributes:
+        networks: of the new weights.
+        log_ratios: camera and logarithm of the old depth over the new one; None: nothing was published yet.
+    """
+
+    networks: Networks
+    log_ratios: Mapping[str, float | None]
 
 
 class Rig:
@@ -93,6 +109,40 @@ class Rig:
         """
         if camera in self._given:
             self._given[camera].mount(T_odometry_camera, moves)
+
+    def why_not(self, info: ModelInfo) -> str:
+        """Return why other weights cannot take the place of these while images flow; empty: they can."""
+        return self._networks.why_not(info)
+
+    def prepare_swap(self, model: FeatDepthModel, wait: Callable[[], None] | None = None) -> PreparedSwap:
+        """Make other weights ready, beside the thread that calls `steps`; frames flow meanwhile.
+
+        Args:
+            model: from `load_model`.
+            wait: called again and again until enough pictures were seen to compare the depths, and raises to give up;
+                None: the new weights bring their own scale where too few were seen.
+
+        Raises:
+            FeatDepthError: the weights cannot take this place, or their depth is not finite.
+        """
+        networks = self._networks.successor(model)
+        first = self.cameras[self.odometry_camera].log_ratio(networks)
+        while first is None and wait is not None:
+            wait()
+            first = self.cameras[self.odometry_camera].log_ratio(networks)
+        found = {name: camera.log_ratio(networks) for name, camera in self.cameras.items()}
+        # A camera that has seen nothing yet takes the odometry camera's: the weights are the same.
+        ratios = {name: first if ratio is None else ratio for name, ratio in found.items()}
+        wrong = [ratio for ratio in ratios.values() if ratio is not None and not math.isfinite(ratio)]
+        if wrong:
+            raise FeatDepthError(f"the depth by '{model.info.name}' is not finite")
+        return PreparedSwap(networks, ratios)
+
+    def swap(self, prepared: PreparedSwap) -> None:
+        """Take other weights from the next `steps` on: pose, windows and scales go on."""
+        self._networks.become(prepared.networks)
+        for name, camera in self.cameras.items():
+            camera.follow_networks(prepared.log_ratios[name])
 
     def reset(self, camera: str) -> None:
         """Forget the earlier frame of one camera; see `Estimator.reset`."""
