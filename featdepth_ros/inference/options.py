@@ -76,7 +76,8 @@ _OPTIONS = (
         "compact",
         "Name of a model that ships, or a file. A file holds weights (.safetensors, or a published .pth), an exported "
         "network (.onnx, .xml), or a depth network of others (.onnx).",
-        "The compact model runs on a CPU.",
+        "The compact model runs on a CPU. A running node takes weights of the same architecture between two frames.",
+        live=True,
     ),
     Option(
         "convention",

@@ -94,6 +94,22 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(path, kind, state, info, stored, dropped)
 
 
+def read_info(path: Path) -> ModelInfo | None:
+    """Return what a weights file says of itself, without its tensors; None: nothing, as published files do.
+
+    Raises:
+        CheckpointError: not a weights file, or one that is truncated or damaged.
+    """
+    if _sniff(path) == "pth":
+        return None
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is damaged or truncated: {error}") from error
+    return ModelInfo.from_json(header[HEADER_KEY]) if HEADER_KEY in header else None
+
+
 def _sniff(path: Path) -> Literal["safetensors", "pth"]:
     if path.suffix.lower() in _EXPORTS:
         raise CheckpointError(

@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from featdepth_ros.inference.types import Estimate, MotionState, ScaleState
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.images import time_message
+from featdepth_ros.ros.running.exchange import ExchangeReport
 from featdepth_ros.ros.statistics import Snapshot
 
 
@@ -95,6 +96,7 @@ class Health:
         silence: likely cause why no images come; empty while they come.
         info: of the weights, None before configure.
         weights: the parameter's value.
+        exchange: which weights are in force, and which are to come; None before configure.
         device: where the networks run; empty before configure.
         frame: the last one that was processed, None before the first.
         base: frame whose motion is reported; empty while undecided.
@@ -112,6 +114,7 @@ class Health:
     silence: str = ""
     info: ModelInfo | None = None
     weights: str = ""
+    exchange: ExchangeReport | None = None
     device: str = ""
     frame: FrameReport | None = None
     base: str = ""
@@ -150,7 +153,8 @@ def assess(health: Health) -> tuple[bytes, str]:
         return warn, health.clock
     if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
-    for words in (*_warnings(frame, figures, health.min_valid_share), health.sensors):
+    refused = health.exchange.trouble if health.exchange else ""
+    for words in (*_warnings(frame, figures, health.min_valid_share), health.sensors, refused):
         if words:
             return warn, words
     more = "" if frame.scale.kind == "metric" else f"; {UNVERIFIED}"
@@ -188,6 +192,19 @@ def _stamps(age_ms: float | None) -> str:
 
 def _number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _weights(health: Health) -> list[tuple[str, str]]:
+    """What is said of the weights in force and of those to come."""
+    report = health.exchange
+    if report is None:
+        return [("weights", health.weights)]
+    return [
+        ("weights", report.weights),
+        ("weights_swapped", str(report.swapped)),
+        ("weights_pending", report.pending),
+        ("weights_trouble", report.trouble),
+    ]
 
 
 def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray:
@@ -230,7 +247,7 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         ("valid_share", _number(frame.valid_share if frame else None, 3)),
         ("base", health.base),
         *health.topics,
-        ("weights", health.weights),
+        *_weights(health),
         ("model", info.name if info else ""),
         ("architecture", info.architecture if info else ""),
         ("licence", info.licence if info else ""),

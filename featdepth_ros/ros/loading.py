@@ -7,19 +7,22 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros import resources
-from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.errors import FeatDepthError, MissingDependencyError
 from featdepth_ros.inference.odometry import Odometry, OdometryState
 from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.inference.sensing.sensors import MotionSensors
 from featdepth_ros.inference.types import Estimate
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.parameters.settings import Settings
+
+if TYPE_CHECKING:
+    from featdepth_ros.inference.rig.rig import Rig
 
 
 class RigLike(Protocol):
@@ -56,6 +59,19 @@ class OdometryLike(Protocol):
         """Start again at the identity."""
 
 
+class Successors(Protocol):
+    """Gives other weights of a loaded model, see `ros.running.exchange`."""
+
+    def why_not(self, weights: str) -> str:
+        """Return at once why weights cannot be taken while images flow; empty: they are worth loading."""
+
+    def prepare(self, weights: str, wait: Callable[[], None]) -> Callable[[], ModelInfo]:
+        """Load weights beside the frames. Returns what exchanges them between two frames.
+
+        ``wait`` is called while pictures are missing to compare the scale; it raises to give up.
+        """
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A loaded model, ready to run.
@@ -67,6 +83,7 @@ class LoadedModel:
         device: where it runs, for diagnostics.
         notes: what a user should know of how it runs; the node logs them as warnings.
         sensors: what else measures the motion of the odometry camera; the node sets them and adds readings.
+        successors: give other weights while images flow; None: there are none.
     """
 
     rig: RigLike
@@ -75,6 +92,7 @@ class LoadedModel:
     device: str
     notes: tuple[str, ...] = ()
     sensors: MotionSensors = field(default_factory=MotionSensors)
+    successors: Successors | None = None
 
 
 #: Takes the settings of every camera by name; what is not a camera's own is the same in all of them.
@@ -111,7 +129,40 @@ def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
         height, width = config.input_size or model.info.input_size
         rig.cameras[name].warm_up((width, height))
     sensors = rig.cameras[settings.first_camera].sensors
-    return LoadedModel(rig, Odometry, model.info, str(rig.device), rig.notes, sensors)
+    successors = _RigSuccessors(rig, settings.preset or None)
+    return LoadedModel(rig, Odometry, model.info, str(rig.device), rig.notes, sensors, successors)
+
+
+class _RigSuccessors:
+    """Other weights for a rig; see `Successors`."""
+
+    def __init__(self, rig: Rig, preset: str | None) -> None:
+        self._rig, self._preset = rig, preset
+
+    def why_not(self, weights: str) -> str:
+        """See `Successors.why_not`."""
+        from featdepth_ros.models.weights_io import read_info
+
+        try:
+            info = read_info(resources.weights_file(weights))
+        except FeatDepthError as error:
+            return str(error)
+        if info is None:
+            return "the file does not say what it holds; clean the node up, set the parameter and configure again"
+        return "" if self._preset else self._rig.why_not(info)
+
+    def prepare(self, weights: str, wait: Callable[[], None]) -> Callable[[], ModelInfo]:
+        """See `Successors.prepare`."""
+        from featdepth_ros.models.checkpoints import load_model
+
+        model = load_model(weights, preset=self._preset)
+        prepared = self._rig.prepare_swap(model, wait)
+
+        def exchange() -> ModelInfo:
+            self._rig.swap(prepared)
+            return model.info
+
+        return exchange
 
 
 def free_memory() -> None:

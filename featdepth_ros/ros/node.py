@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 import traceback
@@ -11,13 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
@@ -31,7 +28,6 @@ from featdepth_ros.ros.frames.listener import TransformListener
 from featdepth_ros.ros.frames.pose_message import given_pose
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.loading import LoadedModel, ModelLoader, free_memory, load_networks
-from featdepth_ros.ros.middleware import use_shared_memory_profile
 from featdepth_ros.ros.motion_sensors import MotionSensorTopics
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.per_camera import camera_settings, declare_per_camera, per_camera_option
@@ -47,8 +43,10 @@ from featdepth_ros.ros.parameters.settings import (
 )
 from featdepth_ros.ros.pipeline import Pipeline
 from featdepth_ros.ros.publishers import MotionOutputs
+from featdepth_ros.ros.running.exchange import WeightsExchange
+from featdepth_ros.ros.running.spin import StartError, run_node
 from featdepth_ros.ros.statistics import Snapshot
-from featdepth_ros.ros.watch.troubles import clock_trouble, start_trouble
+from featdepth_ros.ros.watch.troubles import clock_trouble
 from featdepth_ros.ros.worker import NewestItemsWorker
 from featdepth_ros.threads import wait_asleep
 
@@ -56,14 +54,6 @@ from featdepth_ros.threads import wait_asleep
 _STOP_TIMEOUT_S = 20.0
 #: Why the very first start takes longer than the others.
 _FIRST_START = "the first time of all up to a minute, to compile the solver"
-
-
-class StartError(FeatDepthError):
-    """The node was to start by itself and could not."""
-
-
-class _Left(BaseException):
-    """A signal ends the loading. A KeyboardInterrupt would not do: the interpreter may turn it into exit code 130."""
 
 
 class DepthNode(LifecycleNode):  # type: ignore[misc]
@@ -94,6 +84,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._outputs: MotionOutputs | None = None
         self._sensors: MotionSensorTopics | None = None
         self._pipeline: Pipeline | None = None
+        self._exchange: WeightsExchange | None = None
         self._worker: NewestItemsWorker[Arrival] | None = None
         self._channels = self._make_channels()
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -191,7 +182,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._sensors = MotionSensorTopics(self, self._settings, self._loaded.sensors)
         for channel in self._channels.values():
             channel.open(partial(self._loaded.rig.reset, channel.name), self._listener.tree)
-        self._pipeline = Pipeline(self, self._loaded, self._channels, self._outputs, self._listener.tree)
+        log = self.get_logger()
+        say = {"info": log.info, "error": log.error}
+        self._exchange = WeightsExchange(self._loaded, self._settings.weights, lambda level, words: say[level](words))
+        tree = self._listener.tree
+        self._pipeline = Pipeline(self, self._loaded, self._channels, self._outputs, tree, self._exchange)
 
     def _activate(self) -> None:
         if self._pipeline is None:
@@ -217,8 +212,10 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._sensors.destroy()
         if self._listener is not None:
             self._listener.destroy()
+        if self._exchange is not None:
+            self._exchange.stop()
         had_model = self._loaded is not None
-        self._outputs = self._sensors = self._listener = self._pipeline = self._loaded = None
+        self._exchange = self._outputs = self._sensors = self._listener = self._pipeline = self._loaded = None
         if had_model:
             free_memory()
 
@@ -259,6 +256,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
                 channel.forget_pair()
 
     def _on_graph_check(self) -> None:
+        self._keep_weights_true()
         clock = clock_trouble(self)
         if clock and self._state == "active":
             self.get_logger().warning(clock, throttle_duration_sec=10.0, throttle_time_source_type=self._steady)
@@ -270,16 +268,23 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         for channel in self._channels.values():
             channel.check_graph()
 
+    def _keep_weights_true(self) -> None:
+        """Where weights failed to load, set the parameter back to those in force."""
+        report = self._exchange.report if self._exchange else None
+        if report and report.trouble and not report.pending and self._settings.weights != report.weights:
+            self.set_parameters([Parameter("weights", value=report.weights)])
+
     def _on_diagnostics(self) -> None:
-        pipeline, loaded = self._pipeline, self._loaded
+        pipeline, loaded, exchange = self._pipeline, self._loaded, self._exchange
         extrinsics = pipeline.base.extrinsics if pipeline else None
         conflict = (self._listener.conflict if self._listener else "") or (pipeline.base.refusal if pipeline else "")
         common = Health(
             state=self._state,
             enabled=self._enabled,
             figures=Snapshot(),
-            info=loaded.info if loaded else None,
+            info=exchange.report.info if exchange else None,
             weights=self._settings.weights,
+            exchange=exchange.report if exchange else None,
             device=loaded.device if loaded else "",
             clock=clock_trouble(self),
         )
@@ -333,6 +338,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         if reason:
             return SetParametersResult(successful=False, reason=reason)
         live = changed_live(self._settings, changes)
+        if "weights" in live and self._exchange is not None:
+            reason = self._exchange.refusal(live["weights"])
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+            self._exchange.request(live["weights"])
         if live:
             self._settings = replace(self._settings, **live)
             self._own = {name: replace(own, **live) for name, own in self._own.items()}
@@ -344,52 +354,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
-    use_shared_memory_profile()
     wait_asleep()
-    node: DepthNode | None = None
-    code, begun = 0, False
-
-    def leave_while_loading(*_: object) -> None:
-        if node is not None and node.is_loading:
-            raise _Left
-
-    signal.signal(signal.SIGTERM, leave_while_loading)  # before rclpy sets its own, which goes on to this one
-    try:
-        rclpy.init(args=None if args is None else list(args))
-        begun = True
-        node = DepthNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException, _Left):
-        pass
-    except StartError as error:
-        print(f"depth_node: {error}", file=sys.stderr)
-        code = 1
-    except Exception as error:
-        # A signal may also surface as RCLError out of a wait on a context that is gone.
-        if rclpy.ok() or not begun:
-            if node is not None:
-                raise
-            print(f"depth_node: {start_trouble(str(error))}", file=sys.stderr)
-            code = 1
-    finally:
-        _leave(node)
-    return code
-
-
-def _leave(node: DepthNode | None) -> None:
-    """Clean up undisturbed by further signals."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        if node is not None:
-            node.release()
-            node.destroy_node()
-    except Exception as error:  # noqa: BLE001 - the context may be gone already; nothing is left to do
-        print(f"depth_node: while leaving: {error}", file=sys.stderr)
-    finally:
-        rclpy.try_shutdown()
+    return run_node("depth_node", DepthNode, args)
 
 
 if __name__ == "__main__":

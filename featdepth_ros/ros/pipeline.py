@@ -16,6 +16,7 @@ from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival
 from featdepth_ros.ros.loading import LoadedModel
 from featdepth_ros.ros.publishers import MotionOutputs
+from featdepth_ros.ros.running.exchange import WeightsExchange
 from featdepth_ros.ros.watch.troubles import frame_trouble
 
 
@@ -28,6 +29,7 @@ class Pipeline:
         channels: the cameras, by name.
         outputs: of the motion.
         tree: where the cameras sit.
+        exchange: of the weights.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Pipeline:
         channels: Mapping[str, CameraChannel],
         outputs: MotionOutputs,
         tree: FrameTree,
+        exchange: WeightsExchange,
     ) -> None:
         log = node.get_logger()
         self._rig = loaded.rig
         self._channels = channels
         self._outputs = outputs
         self._tree = tree
+        self._exchange = exchange
         self._restart = False
         self._opened = time.monotonic()
         self.base = BaseFrame(loaded, tree, lambda text: log.info(text))
@@ -57,6 +61,7 @@ class Pipeline:
         for channel in channels:
             channel.statistics.work_started()
         try:
+            self._exchange.between_frames()
             self._answer({taken.shot.camera: taken for taken in self._take(arrivals)})
         finally:
             for channel in channels:

@@ -226,7 +226,7 @@ def test_parameters_are_described_and_late_changes_refused_in_words(ros: Graph) 
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return call(probe, SetParameters, "/depth_node/set_parameters", request).results[0]
 
-    refused = set_("weights", "other")
+    refused = set_("input_height", 64)
     assert not refused.successful and "read by configure" in refused.reason
     assert not set_("watchdog_s", -5.0).successful
     assert set_("depth_encoding", "16UC1").successful

@@ -22,7 +22,8 @@ from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.inputs import ImageInput
-from featdepth_ros.ros.node import DepthNode, StartError
+from featdepth_ros.ros.node import DepthNode
+from featdepth_ros.ros.running.spin import StartError
 
 pytestmark = pytest.mark.ros
 

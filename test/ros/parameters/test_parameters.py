@@ -100,9 +100,10 @@ def change(name: str, value: object) -> list[RclParameter]:
 
 
 def test_changes_that_need_configure_are_refused_in_words() -> None:
-    reason = rejection_reason(change("weights", "other"), "active")
-    assert "'weights' is read by configure" in reason and "deactivate" in reason
-    assert rejection_reason(change("weights", "other"), "unconfigured") == ""
+    reason = rejection_reason(change("device", "cpu"), "active")
+    assert "'device' is read by configure" in reason and "deactivate" in reason
+    assert rejection_reason(change("device", "cpu"), "unconfigured") == ""
+    assert rejection_reason(change("weights", "other"), "active") == ""
     assert rejection_reason(change("depth_encoding", "16UC1"), "active") == ""
     assert "expected one of 32FC1, 16UC1" in rejection_reason(change("depth_encoding", "mono8"), "active")
     assert "0 to 3600" in rejection_reason(change("watchdog_s", -1.0), "active")

@@ -1,0 +1,1 @@
+"""A bounded buffer of segments on the disk: what a robot saw lately, to learn from."""

@@ -1,0 +1,189 @@
+"""Writes what a robot sees into a buffer of limited size: moving, sharp stretches only, some of them held out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featdepth_ros.errors import RecordingError
+from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.recordings.buffer.segments import OpenSegment, Split, StoredSegment, read_stored
+from featdepth_ros.recordings.selection import Selector
+
+#: Of so many segments one is held out: the second of each, so that there is something to judge on early.
+HELD_OUT_EVERY = 5
+#: Frames of a full segment, and fewest of one that is kept: a frame needs neighbours.
+SEGMENT_FRAMES, LEAST_FRAMES = 24, 4
+#: Stamps below this are a simulator's, and no date.
+_DATES_NS = 10**18
+#: Between the last stamp and the next, where the clock went back: a gap, so that a new stretch begins.
+_SEAM_NS = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class BufferFigures:
+    """What the buffer holds.
+
+    Attributes:
+        segments: complete ones, by split.
+        frames: of these, by split.
+        bytes: of these and the one in work.
+        seen: frames that were offered, by what became of them: ``kept``, ``static``, ``blurred``, ``lost``...
+    """
+
+    segments: dict[str, int]
+    frames: dict[str, int]
+    bytes: int
+    seen: dict[str, int]
+
+
+class BufferWriter:
+    """Keeps the newest stretches of one camera on the disk. One process and one thread at a time may write.
+
+    The oldest segments to learn from go first; those held out keep a fifth of the room. A camera that stands, blurs or
+    is lost adds nothing. Stamps in the buffer never go back, whatever the clock does: after a jump they are moved on.
+
+    Args:
+        folder: is made; what a killed writer left incomplete is removed.
+        most_mb: size of the whole, megabytes.
+        now_ns: gives the time of the day, nanoseconds since 1970, for stamps of simulators.
+
+    Raises:
+        RecordingError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, most_mb: float, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._folder, self._most_bytes, self._now_ns = folder, round(most_mb * 1e6), now_ns
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            inside = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+        except OSError as error:
+            raise RecordingError(f"the buffer '{folder}' cannot be used: {error.strerror}") from error
+        self._stored: list[StoredSegment] = []
+        for path in inside:
+            segment = read_stored(path)
+            if segment is None:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                self._stored.append(segment)
+        self._number = int(self._stored[-1].folder.name) if self._stored else 0
+        self._open: OpenSegment | None = None
+        self._selector = Selector()
+        self._seen: Counter[str] = Counter()
+        self._offset_ns = 0
+        self._newest_ns = max((s.last_ns for s in self._stored), default=0)
+        self._make_room()
+
+    @property
+    def newest_ns(self) -> int:
+        """Newest stamp in the buffer, as the buffer counts; 0: it is empty."""
+        return self._newest_ns
+
+    @property
+    def figures(self) -> BufferFigures:
+        """What the buffer holds now."""
+        segments: Counter[str] = Counter()
+        frames: Counter[str] = Counter()
+        for segment in self._stored:
+            segments[segment.split] += 1
+            frames[segment.split] += segment.frames
+        return BufferFigures(dict(segments), dict(frames), self._bytes(), dict(self._seen))
+
+    def add(
+        self,
+        image: NDArray[np.uint8],
+        camera: CameraModel,
+        stamp_ns: int,
+        T_odom_camera: NDArray[np.float64] | None,
+        metric: bool,
+    ) -> str:
+        """Take the next frame of a stretch, or leave it out.
+
+        Args:
+            image: (h, w, 3) uint8 RGB, rectified.
+            camera: its pinhole camera.
+            stamp_ns: nanoseconds.
+            T_odom_camera: (4, 4) pose of the optical frame; None: unknown.
+            metric: whether that is in metres.
+
+        Returns:
+            What became of it, see `Selector.judge`; ``static`` and ``blurred`` are left out.
+
+        Raises:
+            RecordingError, OSError: the disk is full, or the folder is gone.
+        """
+        stamp_ns = self._steady(stamp_ns)
+        verdict = "static" if stamp_ns == self._newest_ns else self._selector.judge(image, stamp_ns)
+        self._seen[verdict] += 1
+        if verdict in ("static", "blurred"):
+            return verdict
+        now = self._open
+        if now is not None and (verdict != "kept" or camera != now.camera or metric != now.metric):
+            self._finish()
+        if self._open is None:
+            self._number += 1
+            split: Split = "held_out" if self._number % HELD_OUT_EVERY == 2 else "train"
+            self._open = OpenSegment(self._folder / f"{self._number:06d}", split, camera, metric)
+        self._open.add(image, stamp_ns, T_odom_camera)
+        self._newest_ns = stamp_ns
+        if len(self._open) >= SEGMENT_FRAMES or self._open.bytes * 4 > self._most_bytes:
+            self._finish()
+        self._make_room()
+        return verdict
+
+    def interrupt(self) -> None:
+        """Frames that are missing, or whose motion is lost: the stretch ends here.
+
+        Raises:
+            RecordingError, OSError: the disk is full.
+        """
+        self._seen["lost"] += 1
+        self._finish()
+        self._selector = Selector()
+
+    def close(self) -> None:
+        """Complete the segment in work.
+
+        Raises:
+            RecordingError, OSError: the disk is full.
+        """
+        self._finish()
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+
+    def _steady(self, stamp_ns: int) -> int:
+        """The stamp as the buffer counts: a date, and never before the newest one."""
+        steady = stamp_ns + self._offset_ns
+        if steady < self._newest_ns or steady < _DATES_NS:
+            today_ns = self._now_ns() if stamp_ns < _DATES_NS else 0
+            self._offset_ns = max(self._newest_ns + _SEAM_NS, today_ns) - stamp_ns
+        return stamp_ns + self._offset_ns
+
+    def _finish(self) -> None:
+        now, self._open = self._open, None
+        if now is None:
+            return
+        if len(now) < LEAST_FRAMES:
+            now.drop()
+            self._number -= 1
+            return
+        self._stored.append(now.finish())
+
+    def _bytes(self) -> int:
+        return sum(s.bytes for s in self._stored) + (0 if self._open is None else self._open.bytes)
+
+    def _make_room(self) -> None:
+        while self._stored and self._bytes() > self._most_bytes:
+            held_out = [s for s in self._stored if s.split == "held_out"]
+            training = [s for s in self._stored if s.split == "train"]
+            too_many = len(held_out) > 1 and sum(s.bytes for s in held_out) * HELD_OUT_EVERY > self._most_bytes
+            gone = held_out[0] if too_many or not training else training[0]
+            gone.remove()
+            self._stored.remove(gone)
