@@ -76,6 +76,7 @@ class BufferWriter:
         self._number = int(self._stored[-1].folder.name) if self._stored else 0
         self._open: OpenSegment | None = None
         self._selector = Selector()
+        self._source: tuple[CameraModel, bool] | None = None
         self._seen: Counter[str] = Counter()
         self._offset_ns = 0
         self._newest_ns = max((s.last_ns for s in self._stored), default=0)
@@ -119,13 +120,15 @@ class BufferWriter:
         Raises:
             RecordingError, OSError: the disk is full, or the folder is gone.
         """
+        if self._source != (camera, metric):
+            self._finish()
+            self._selector, self._source = Selector(), (camera, metric)
         stamp_ns = self._steady(stamp_ns)
         verdict = "static" if stamp_ns == self._newest_ns else self._selector.judge(image, stamp_ns)
         self._seen[verdict] += 1
         if verdict in ("static", "blurred"):
             return verdict
-        now = self._open
-        if now is not None and (verdict != "kept" or camera != now.camera or metric != now.metric):
+        if verdict != "kept":
             self._finish()
         if self._open is None:
             self._number += 1

@@ -120,8 +120,12 @@ def test_another_camera_or_a_cut_begins_another_segment(tmp_path: Path) -> None:
         writer.add(picture(18.0 + 3 * (index + 1)), other, START + (6 + index) * STEP_NS, None, True)
     drive.index, drive.place = 12, 2000.0
     drive.go(6)
+    small = CameraModel(80, 48, 40.0, 40.0, 39.5, 23.5)
+    for index in range(5):
+        half = np.ascontiguousarray(picture(2018.0 + 6 * (index + 1))[::2, ::2])
+        writer.add(half, small, START + (18 + index) * STEP_NS, None, True)
     writer.close()
-    assert [s.frames for s in stored(tmp_path)] == [6, 6, 6]
+    assert [s.frames for s in stored(tmp_path)] == [6, 6, 6, 5]
     assert (stored(tmp_path)[1].folder / "poses.txt").read_text().count("\n") == 1, "unknown poses are left out"
 
 

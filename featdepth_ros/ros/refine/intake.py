@@ -1,0 +1,180 @@
+"""From depth_node's topics to the buffer: pictures with their poses, on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+
+from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.odometry import UNKNOWN_VARIANCE
+from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.stamps import header_stamp_ns
+from featdepth_ros.recordings.buffer.writer import BufferFigures, BufferWriter
+from featdepth_ros.ros.calibration import Calibration
+from featdepth_ros.ros.cameras.pace import Pace
+from featdepth_ros.ros.frames.tree import FrameTree
+
+#: Pictures that wait for their odometry, and joined ones that wait for the disk.
+_WAITING, _QUEUED = 8, 4
+#: Without odometry for so long, pictures go on without poses; after trouble with the disk it is tried again, seconds.
+_NO_ODOMETRY_S, _DISK_AGAIN_S = 2.0, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """A picture with what belongs to it; without odometry its pose is not known."""
+
+    image: Image
+    info: CameraInfo
+    odometry: Odometry | None
+
+
+class Joiner:
+    """Brings pictures and odometry of one stamp together. Executor's thread; nothing is computed.
+
+    Args:
+        emit: takes what belongs together.
+        rate_hz: gives the most pictures a second.
+    """
+
+    def __init__(self, emit: Callable[[Joined], None], rate_hz: Callable[[], float]) -> None:
+        self._emit, self._rate_hz = emit, rate_hz
+        self._pace = Pace()
+        self._images: OrderedDict[int, Image] = OrderedDict()
+        self._odometry: OrderedDict[int, Odometry] = OrderedDict()
+        self._info: CameraInfo | None = None
+        self._odometry_s = -_NO_ODOMETRY_S
+
+    def on_info(self, msg: CameraInfo) -> None:
+        """Take the camera_info of the pictures."""
+        self._info = msg
+
+    def on_image(self, msg: Image) -> None:
+        """Take a picture."""
+        stamp = header_stamp_ns(msg)
+        if not self._pace.is_due(stamp, self._rate_hz()) or self._info is None:
+            return
+        odometry = self._odometry.pop(stamp, None)
+        if odometry is not None:
+            self._emit(Joined(msg, self._info, odometry))
+        elif time.monotonic() - self._odometry_s > _NO_ODOMETRY_S:
+            self._emit(Joined(msg, self._info, None))
+        else:
+            self._images[stamp] = msg
+            while len(self._images) > _WAITING:
+                self._images.popitem(last=False)
+
+    def on_odometry(self, msg: Odometry) -> None:
+        """Take an odometry message."""
+        self._odometry_s = time.monotonic()
+        stamp = header_stamp_ns(msg)
+        image = self._images.pop(stamp, None)
+        if image is not None and self._info is not None:
+            self._emit(Joined(image, self._info, msg))
+            return
+        self._odometry[stamp] = msg
+        while len(self._odometry) > _WAITING:
+            self._odometry.popitem(last=False)
+
+
+class Filler:
+    """Fills the buffer on a thread of its own; where it is too slow, pictures are left out.
+
+    Args:
+        open_writer: opens the buffer.
+        tree: where the camera sits.
+        is_metric: tells whether poses are in metres now.
+    """
+
+    def __init__(self, open_writer: Callable[[], BufferWriter], tree: FrameTree, is_metric: Callable[[], bool]) -> None:
+        self._open_writer, self._tree, self._is_metric = open_writer, tree, is_metric
+        self._condition = threading.Condition()
+        self._queue: deque[Joined] = deque(maxlen=_QUEUED)
+        self._stopping = False
+        self._calibration = Calibration()
+        self._writer: BufferWriter | None = None
+        self._again_s = 0.0
+        self.trouble = ""
+        self.wanted = True
+        self.figures: BufferFigures | None = None
+        self.newest_ns = 0
+        self._thread = threading.Thread(target=self._run, name="buffer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def offer(self, joined: Joined) -> None:
+        """Let a picture wait for its turn. Never blocks."""
+        with self._condition:
+            if self.wanted:
+                self._queue.append(joined)
+                self._condition.notify()
+
+    def stop(self, timeout_s: float) -> None:
+        """Complete the segment in work and end the thread."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopping or bool(self._queue))
+                joined = None if self._stopping else self._queue.popleft()
+            if joined is not None and time.monotonic() < self._again_s:
+                continue
+            try:
+                if self._writer is None:
+                    self._writer = self._open_writer()
+                if joined is None:
+                    self._writer.close()
+                    return
+                self._store(self._writer, joined)
+                self.figures, self.newest_ns = self._writer.figures, self._writer.newest_ns
+            except Exception as error:  # noqa: BLE001 - whatever one picture does, the next ones get their chance
+                known = isinstance(error, (FeatDepthError, OSError))
+                words = str(error) if known else f"{type(error).__name__}: {error}"
+                self.trouble = f"the buffer takes no pictures: {words}"
+                self._writer = None
+                self._again_s = time.monotonic() + _DISK_AGAIN_S
+                if joined is None:
+                    return
+
+    def _store(self, writer: BufferWriter, joined: Joined) -> None:
+        image = rgb_from_message(joined.image)
+        camera, reason = self._calibration.camera(joined.info, True, (image.shape[1], image.shape[0]))
+        if camera is None or (camera.width, camera.height) != (image.shape[1], image.shape[0]):
+            self.trouble = f"the pictures have no calibration, without which nothing is learnt {reason}".strip()
+            return
+        self.trouble = ""
+        odometry = joined.odometry
+        if odometry is not None and odometry.twist.covariance[0] >= UNKNOWN_VARIANCE:
+            writer.interrupt()
+            return
+        stamp = header_stamp_ns(joined.image)
+        pose = None if odometry is None else self._pose(odometry, joined.image.header.frame_id, stamp)
+        writer.add(image, camera, stamp, pose, self._is_metric() and pose is not None)
+
+    def _pose(self, odometry: Odometry, camera_frame: str, stamp_ns: int) -> NDArray[np.float64] | None:
+        """T_odom_camera (4, 4) of the optical frame; None: the mounting is not known."""
+        p, q = odometry.pose.pose.position, odometry.pose.pose.orientation
+        T_odom_base = se3.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+        base = odometry.child_frame_id
+        if base == camera_frame:
+            return np.asarray(T_odom_base)
+        found = self._tree.extrinsics(camera_frame, base, odometry.header.frame_id, stamp_ns)
+        if found is None or found.base != base or found.missing or found.T_base_camera is None:
+            return None
+        return np.asarray(T_odom_base @ found.T_base_camera)

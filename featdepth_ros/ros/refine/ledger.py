@@ -1,0 +1,174 @@
+"""What has been decided, on the disk: history.jsonl, accepted.json, and the generations that the learner wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from featdepth_ros.files import atomic_write
+
+HISTORY, ACCEPTED, CONTROL, STATUS, PROBATION = (
+    "history.jsonl",
+    "accepted.json",
+    "control.json",
+    "learner.json",
+    "probation.json",
+)
+GENERATIONS, WEIGHTS, EVIDENCE = "generations", "model.safetensors", "evidence.json"
+#: Events after which a generation is not offered again.
+DECISIONS = ("accepted", "rolled_back", "refused", "set_by_hand")
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What depth_node shall use.
+
+    Attributes:
+        weights: file, or name of a model that ships.
+        generation: its number; None: none of ours.
+        shipped: what depth_node was started with, the last resort.
+    """
+
+    weights: str
+    generation: int | None
+    shipped: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A generation that the learner found better than its parent.
+
+    Attributes:
+        number: of the generation.
+        weights: file.
+        evidence: what the learner measured.
+    """
+
+    number: int
+    weights: str
+    evidence: dict[str, Any]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return an object of a JSON file; None: it is not there, or is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Replace a JSON file as a whole.
+
+    Raises:
+        OSError: the disk is full, or the folder is gone.
+    """
+    atomic_write(path, json.dumps(values, indent=1) + "\n")
+
+
+class Ledger:
+    """The decisions of one folder. One process at a time writes them.
+
+    Args:
+        work: the folder; is made.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, work: Path) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self.work = work
+        self.decided: set[int] = set()
+        for event in self._read_history():
+            if event.get("event") in DECISIONS and isinstance(event.get("generation"), int):
+                self.decided.add(event["generation"])
+
+    def _read_history(self) -> list[dict[str, Any]]:
+        try:
+            lines = (self.work / HISTORY).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        events = []
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:  # the process was killed while it wrote
+                continue
+            if isinstance(event, dict):
+                events.append(event)
+        return events
+
+    def write(self, event: str, generation: int | None, weights: str, **facts: Any) -> None:
+        """Append an event, which is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        line = {"event": event, "generation": generation, "weights": weights, "time": time.time(), **facts}
+        with (self.work / HISTORY).open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a kill cut the last line short
+                    file.write(b"\n")
+            file.write((json.dumps(line) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if event in DECISIONS and generation is not None:
+            self.decided.add(generation)
+
+    def accepted(self) -> Accepted | None:
+        """What was accepted last; None: nothing is known yet."""
+        values = read_json(self.work / ACCEPTED)
+        if values is None or not values.get("weights"):
+            return None
+        weights, number = str(values["weights"]), values.get("generation")
+        return Accepted(weights, number if isinstance(number, int) else None, str(values.get("shipped") or weights))
+
+    def accept(self, accepted: Accepted) -> None:
+        """Remember what to go back to after a kill.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        write_json(self.work / ACCEPTED, asdict(accepted))
+
+    def generation_of(self, weights: str) -> int | None:
+        """Number of the generation that a file belongs to; None: it is none of ours."""
+        path = Path(weights)
+        ours = path.name == WEIGHTS and path.parent.name.isdigit() and path.parent.parent == self.work / GENERATIONS
+        return int(path.parent.name) if ours else None
+
+    def candidate(self, current: str) -> Candidate | None:
+        """Return the newest generation that was made from the weights in force and is not decided; None: none is."""
+        folder = self.work / GENERATIONS
+        try:
+            numbers = sorted((int(p.name), p) for p in folder.iterdir() if p.name.isdigit())
+        except OSError:
+            return None
+        for number, path in reversed(numbers):
+            evidence = read_json(path / EVIDENCE)
+            if number in self.decided or evidence is None:
+                continue
+            weights = path / WEIGHTS
+            if evidence.get("accepted") is True and evidence.get("parent") == current and weights.is_file():
+                return Candidate(number, str(weights), evidence)
+        return None
+
+
+def damage(candidate: Candidate) -> str:
+    """Return what is wrong with the file of a candidate; empty: it is what the learner wrote."""
+    wanted = candidate.evidence.get("sha256")
+    if not wanted:
+        return ""
+    try:
+        found = hashlib.sha256(Path(candidate.weights).read_bytes()).hexdigest()
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"
+    return "" if found == wanted else "the file is not the one that the learner wrote: its checksum differs"

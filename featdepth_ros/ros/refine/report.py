@@ -1,0 +1,105 @@
+"""What refine_node says of itself: one message on /diagnostics, and the JSON of ~/status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from featdepth_ros.recordings.buffer.writer import BufferFigures
+from featdepth_ros.ros.images import time_message
+from featdepth_ros.ros.refine.director import Director
+from featdepth_ros.ros.refine.learner import LearnerProcess
+from featdepth_ros.ros.refine.ledger import STATUS, read_json
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What there is to report on.
+
+    Attributes:
+        running: learning is wanted.
+        director: decides.
+        learner: the process.
+        buffer: what it holds; None: nothing was written yet.
+        trouble: of the buffer or the disk, in words; empty: none.
+        folder: that is shared.
+    """
+
+    running: bool
+    director: Director
+    learner: LearnerProcess
+    buffer: BufferFigures | None
+    trouble: str
+    folder: str
+
+
+def facts(parts: Parts) -> dict[str, Any]:
+    """Return everything as plain values."""
+    director, learner = parts.director, parts.learner
+    accepted, trial, report = director.accepted, director.trial, director.report
+    said = read_json(director.work / STATUS) or {}
+    return {
+        "running": parts.running,
+        "message": director.words,
+        "trouble": parts.trouble or learner.trouble,
+        "weights": report.weights if report else None,
+        "accepted": asdict(accepted) if accepted else None,
+        "trial": {"generation": trial.generation, **trial.watch} if trial else None,
+        "live": asdict(director.live),
+        "learner": {**said, "alive": learner.pid is not None, "crashes": learner.crashes},
+        "buffer": asdict(parts.buffer) if parts.buffer else None,
+        "folder": parts.folder,
+    }
+
+
+def status_text(parts: Parts) -> str:
+    """Return the answer of ~/status: one line of JSON."""
+    return json.dumps(facts(parts))
+
+
+def diagnostics(parts: Parts, name: str, stamp: int) -> DiagnosticArray:
+    """Return the message.
+
+    Args:
+        parts: what to report on.
+        name: of the node.
+        stamp: nanoseconds.
+    """
+    told = facts(parts)
+    level, message = DiagnosticStatus.OK, told["message"]
+    if told["trouble"]:
+        gone = parts.running and parts.learner.pid is None
+        level, message = DiagnosticStatus.ERROR if gone else DiagnosticStatus.WARN, told["trouble"]
+    elif told["weights"] is None:
+        level = DiagnosticStatus.WARN
+    accepted, trial, learner, live = told["accepted"] or {}, told["trial"] or {}, told["learner"], told["live"]
+    buffer = told["buffer"] or {"segments": {}, "frames": {}, "bytes": 0, "seen": {}}
+    values: dict[str, Any] = {
+        "running": str(told["running"]).lower(),
+        "weights": told["weights"],
+        "accepted": accepted.get("weights"),
+        "accepted_generation": accepted.get("generation"),
+        "shipped": accepted.get("shipped"),
+        "trial": trial.get("generation"),
+        "trial_moving_s": f"{live['moving_s']:.0f}" if trial else None,
+        "learner_alive": str(learner["alive"]).lower(),
+        "learner_state": learner.get("state"),
+        "learner_message": learner.get("message"),
+        "learner_round": learner.get("round"),
+        "learner_step": f"{learner.get('step', 0)} of {learner.get('steps', 0)}",
+        "learner_crashes": learner["crashes"],
+        "buffer_mb": f"{buffer['bytes'] * 1e-6:.1f}",
+        "buffer_segments": sum(buffer["segments"].values()),
+        "buffer_held_out": buffer["segments"].get("held_out", 0),
+        "buffer_frames": sum(buffer["frames"].values()),
+        "folder": told["folder"],
+    }
+    values |= {f"seen_{verdict}": count for verdict, count in sorted(buffer["seen"].items())}
+    status = DiagnosticStatus(level=level, name=f"{name}: refinement", message=message)
+    status.values = [KeyValue(key=k, value="" if v is None else str(v)) for k, v in values.items()]
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = time_message(stamp)
+    return array
