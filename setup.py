@@ -57,7 +57,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     groups = [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (share, ["package.xml"]),
-        (f"lib/{PACKAGE}", ["resource/depth_node"]),
+        (f"lib/{PACKAGE}", ["resource/depth_node", "resource/refine_node"]),
     ]
     for root in ("launch", "config"):
         for folder in sorted({path.parent for path in Path(root).rglob("*") if path.is_file()}):
@@ -91,6 +91,7 @@ setup(
         "console_scripts": [
             "featdepth = featdepth_ros.cli.main:main",
             "depth_node = featdepth_ros.ros.node:main",
+            "refine_node = featdepth_ros.ros.refine.node:main",
         ]
     },
     zip_safe=False,

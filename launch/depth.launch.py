@@ -1,7 +1,8 @@
-"""Starts depth_node, and RViz when asked.
+"""Starts depth_node, and RViz and refine_node when asked.
 
 ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw
 ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw rviz:=true
+ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw refine:=true
 ros2 launch featdepth_ros depth.launch.py --show-args
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -46,6 +48,10 @@ ARGUMENTS = (
     ("respawn", "false", "Start the node again two seconds after it ended without being asked."),
     ("log_level", "info", "debug, info, warn or error."),
     ("rviz", "false", "Start RViz with config/depth.rviz."),
+    ("refine", "false", "Start refine_node beside it, which makes the weights better where the robot is."),
+    ("refine_budget", "", "Processor cores that learning may use, such as 0.5; empty: as in refine_params_file."),
+    ("refine_folder", "", "Folder of what is learnt and what from; empty: as in refine_params_file."),
+    ("refine_params_file", "", "YAML file of refine_node's parameters; empty: config/refine.yaml of the package."),
     ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
 )
 _STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", "scale", "speed_topic")
@@ -117,6 +123,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     )
     return [
         *([rviz] if _switch("rviz", argument("rviz")) else []),
+        *([_refine_node(argument)] if _switch("refine", argument("refine")) else []),
         Node(
             package="featdepth_ros",
             executable="depth_node",
@@ -131,6 +138,27 @@ def _nodes(context: LaunchContext) -> list[Node]:
             arguments=["--ros-args", "--log-level", argument("log_level")],
         ),
     ]
+
+
+def _refine_node(argument: Callable[[str], str]) -> Node:
+    given: dict[str, object] = {"node": argument("name")}
+    given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
+    if argument("refine_budget"):
+        given["budget"] = _number("refine_budget", argument("refine_budget"))
+    if argument("refine_folder"):
+        given["folder"] = ParameterValue(argument("refine_folder"), value_type=str)
+    return Node(
+        package="featdepth_ros",
+        executable="refine_node",
+        name="refine_node",
+        namespace=argument("namespace"),
+        output="screen",
+        emulate_tty=True,
+        respawn=_switch("respawn", argument("respawn")),
+        respawn_delay=2.0,
+        parameters=[argument("refine_params_file") or str(config_file("refine.yaml")), given],
+        arguments=["--ros-args", "--log-level", argument("log_level")],
+    )
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -21,7 +21,7 @@ def links(prefix: Path) -> dict[Path, Path]:
     share = prefix / "share" / PACKAGE
     found = {
         prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE: ROOT / "resource" / PACKAGE,
-        prefix / "lib" / PACKAGE / "depth_node": ROOT / "resource" / "depth_node",
+        **{prefix / "lib" / PACKAGE / name: ROOT / "resource" / name for name in ("depth_node", "refine_node")},
         share / "package.xml": ROOT / "package.xml",
     }
     for folder in ("launch", "config"):

@@ -33,6 +33,9 @@ PROMISED = {
     "scale",
     "speed_topic",
     "camera_height_m",
+    "refine",
+    "refine_budget",
+    "refine_folder",
 }
 
 
@@ -127,6 +130,14 @@ def test_rviz_is_started_when_asked() -> None:
     assert rviz.node_package == "rviz2"
     with pytest.raises(ValueError, match=r"max_rate_hz.*expected a number"):
         description(max_rate_hz="fast")
+
+
+def test_refine_node_is_started_beside_it_when_asked() -> None:
+    assert description()[0] == []
+    (refine,) = description(refine="true", namespace="robot", refine_budget="0.25")[0]
+    assert refine.node_package == "featdepth_ros" and refine.node_executable == "refine_node"
+    with pytest.raises(ValueError, match=r"refine_budget.*expected a number"):
+        description(refine="true", refine_budget="half")
 
 
 def launch_functions(*names: str) -> dict[str, Any]:

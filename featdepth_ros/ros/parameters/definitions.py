@@ -5,6 +5,7 @@ The declaration, config/depth.yaml and docs/parameters.md are made from it. Afte
 
     python -m featdepth_ros.ros.parameters config/depth.yaml
     python -m featdepth_ros.ros.parameters > docs/parameters.md
+    python -m featdepth_ros.ros.refine.settings config/refine.yaml
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from featdepth_ros.inference.options import Option, options
 from featdepth_ros.ros.parameters.schema import to_markdown, to_yaml
+from featdepth_ros.ros.refine.settings import SECTIONS as REFINE_SECTIONS
 
 SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
@@ -303,6 +305,13 @@ when the node is configured: deactivate it, clean it up, set them, configure and
 This page is made by `python -m featdepth_ros.ros.parameters`.
 
 """
+_REFINE = """
+## refine_node
+
+These are the parameters of `refine_node`, see [Refinement on the robot](online-refinement.md). `config/refine.yaml`
+holds all of them at their defaults. What is not live is read at the start.
+
+"""
 
 
 def yaml_text() -> str:
@@ -312,7 +321,7 @@ def yaml_text() -> str:
 
 def page_text() -> str:
     """Return the text of docs/parameters.md."""
-    return _PAGE + to_markdown(SECTIONS)
+    return _PAGE + to_markdown(SECTIONS) + _REFINE + to_markdown(REFINE_SECTIONS)
 
 
 def main(arguments: Sequence[str]) -> int:

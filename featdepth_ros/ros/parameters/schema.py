@@ -20,9 +20,9 @@ _TYPES: dict[type, RclParameter.Type] = {
 }
 
 
-def descriptor(option: Option) -> ParameterDescriptor:
-    """Return the ROS descriptor: description, constraints in words, numeric range."""
-    when = "Can be changed while running." if option.live else "Read by configure."
+def descriptor(option: Option, read: str = "Read by configure.") -> ParameterDescriptor:
+    """Return the ROS descriptor: description, constraints in words, numeric range; ``read``: when, if not live."""
+    when = "Can be changed while running." if option.live else read
     made = ParameterDescriptor(
         name=option.name,
         description=f"{option.description} {option.reason} {when}",
@@ -43,10 +43,10 @@ def parameter_type(option: Option) -> RclParameter.Type:
     return _TYPES[type(option.default)]
 
 
-def declare(node: Node, options: Iterable[Option]) -> None:
+def declare(node: Node, options: Iterable[Option], read: str = "Read by configure.") -> None:
     """Declare every parameter with its descriptor."""
     for option in options:
-        node.declare_parameter(option.name, option.default, descriptor(option))
+        node.declare_parameter(option.name, option.default, descriptor(option, read))
 
 
 def yaml_value(value: Value) -> str:

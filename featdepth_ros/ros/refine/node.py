@@ -56,7 +56,7 @@ class RefineNode(Node):  # type: ignore[misc]
 
     def __init__(self, command: Command = learner_command, **options: Any) -> None:
         super().__init__("refine_node", **options)
-        declare(self, SCHEMA.values())
+        declare(self, SCHEMA.values(), "Read at the start.")
         self._settings = read_settings(self)
         for warning in unknown_names(given_parameters(self), SCHEMA.get):
             self.get_logger().warning(warning)

@@ -21,6 +21,8 @@ from featdepth_ros.ros.parameters.settings import (
     rejection_reason,
     unknown_names,
 )
+from featdepth_ros.ros.refine.settings import SCHEMA as REFINE_SCHEMA
+from featdepth_ros.ros.refine.settings import yaml_text as refine_yaml
 
 DEFAULTS = Settings(**{name: p.default for name, p in SCHEMA.items()})
 
@@ -33,6 +35,13 @@ def test_the_committed_file_is_the_generated_one() -> None:
 def test_the_committed_page_is_the_generated_one() -> None:
     committed = (Path(__file__).resolve().parents[3] / "docs" / "parameters.md").read_text(encoding="utf-8")
     assert committed == page_text(), "run: python -m featdepth_ros.ros.parameters > docs/parameters.md"
+
+
+def test_refine_yaml_is_what_the_settings_say() -> None:
+    committed = config_file("refine.yaml").read_text(encoding="utf-8")
+    assert committed == refine_yaml(), "run: python -m featdepth_ros.ros.refine.settings config/refine.yaml"
+    read = yaml.safe_load(committed)["/**"]["ros__parameters"]
+    assert read == {name: option.default for name, option in REFINE_SCHEMA.items()}
 
 
 def test_the_module_writes_both(tmp_path: Path) -> None:
@@ -91,7 +100,7 @@ def test_descriptors_carry_ranges_and_choices() -> None:
 
 def test_table_has_a_row_a_parameter() -> None:
     rows = [line for line in page_text().splitlines() if line.startswith("|")]
-    assert len(rows) == len(SCHEMA) + 2
+    assert len(rows) == len(SCHEMA) + len(REFINE_SCHEMA) + 4
     assert all(row.count("|") - row.count("\\|") == 6 for row in rows)
 
 

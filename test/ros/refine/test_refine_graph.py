@@ -122,7 +122,7 @@ def test_the_whole_loop_buffer_offer_trial_acceptance_and_the_way_back(ros: Grap
     assert status["learner"]["state"] == "training" and status["learner"]["alive"]
     assert ask(drive.probe, "stop").success
     wait(lambda: node._learner.pid is None, "the learner's end")
-    assert told(drive.reports)["running"] == "false"
+    wait(lambda: told(drive.reports)["running"] == "false", "the words")
     steps = drive.steps_m()
     assert steps[6:].max() < 1.6 * float(sorted(steps[6:])[len(steps[6:]) // 2]), "odometry never jumped"
 
