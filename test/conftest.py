@@ -52,6 +52,14 @@ def test_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def unjudged_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the pose network's motion as it is: random weights contradict every picture."""
+    from featdepth_ros.inference import window_motion
+
+    monkeypatch.setattr(window_motion, "PictureTest", lambda config: None)
+
+
 @pytest.fixture(scope="session")
 def ros_environment() -> dict[str, str]:
     """Return the environment for child processes that start ROS nodes: this process's own, on its private domain."""

@@ -92,5 +92,5 @@ def _rendered(args: argparse.Namespace, folder: Path) -> Path:
         return path
     _say(f"rendering a drive of {args.seconds:g} s (scene {args.scene}, seed {args.seed})")
     simulation = Simulation(config)
-    write_ros2_bag(_fresh(path), progress(simulation, "render"))
+    write_ros2_bag(_fresh(path), progress(simulation, "render"), T_base_camera=simulation.T_base_camera)
     return path

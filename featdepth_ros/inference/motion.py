@@ -5,6 +5,7 @@ Whatever measures motion is a `MotionEstimator`: the estimator calls it once a f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from featdepth_ros.inference.types import Motion, MotionState, ScaleState
 from featdepth_ros.inference.window.types import WindowResult
 
 #: Standard deviations of the pose network's motion: a share of its size, and a floor, metres and radians.
-_NETWORK_SHARE, _NETWORK_FLOOR_M, _NETWORK_FLOOR_RAD = 0.2, 0.005, 0.0005
+NETWORK_SHARE, _NETWORK_FLOOR_M, _NETWORK_FLOOR_RAD = 0.2, 0.005, 0.0005
 #: Of a standing camera.
 _STANDING_M, _STANDING_RAD = 1e-4, 1e-5
 #: Of a motion that was not measured: what a fast vehicle does in a second.
@@ -150,20 +151,29 @@ class PairedMotion:
         return self._gate.stands(frame.rectified.image[0].permute(1, 2, 0).cpu().numpy())
 
 
+#: Tells whether a motion T_previous_current (4, 4) between two frames explains what the later one shows.
+Explains = Callable[[NDArray[np.float64], EncodedFrame, EncodedFrame, ScaleState], bool]
+
+
 class NetworkMotion(PairedMotion):
     """The pose network's motion between two frames; nothing older plays a part.
 
     Args:
         pose: gives the motion.
         config: see `EstimatorConfig`.
+        explains: judges it; a motion that does not explain the picture is lost. None: every one is taken.
     """
 
-    def __init__(self, pose: PoseNetwork, config: EstimatorConfig) -> None:
+    def __init__(self, pose: PoseNetwork, config: EstimatorConfig, explains: Explains | None = None) -> None:
         self._pose = pose
+        self._explains = explains
         super().__init__(config)
 
     def _measure(self, earlier: EncodedFrame, frame: EncodedFrame, dt_ns: int, scale: ScaleState) -> MeasuredMotion:
-        return MeasuredMotion(network_motion(self._pose.motion(earlier, frame, scale), dt_ns, scale), earlier)
+        motion = network_motion(self._pose.motion(earlier, frame, scale), dt_ns, scale)
+        if self._explains is not None and not self._explains(motion.T_previous_current, earlier, frame, scale):
+            return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns))
+        return MeasuredMotion(motion, earlier)
 
 
 def unmeasured(state: MotionState, dt_ns: int) -> Motion:
@@ -183,7 +193,7 @@ def network_motion(T_later_earlier: NDArray[np.float64], dt_ns: int, scale: Scal
     T_previous_current = se3_numpy.inverse(T_later_earlier)
     distance = float(np.linalg.norm(T_previous_current[:3, 3]))
     angle = float(np.linalg.norm(se3_numpy.vector_from_rotation(T_previous_current[:3, :3])))
-    variance_m = (_NETWORK_SHARE * distance) ** 2 + _NETWORK_FLOOR_M**2 + scale.variance * distance**2
-    variance_rad = (_NETWORK_SHARE * angle) ** 2 + _NETWORK_FLOOR_RAD**2
+    variance_m = (NETWORK_SHARE * distance) ** 2 + _NETWORK_FLOOR_M**2 + scale.variance * distance**2
+    variance_rad = (NETWORK_SHARE * angle) ** 2 + _NETWORK_FLOOR_RAD**2
     covariance = np.diag(se3_numpy.twist_from([variance_m] * 3, [variance_rad] * 3))
     return Motion(MotionState.TRACKED, T_previous_current, dt_ns, covariance, scale_log_variance=scale.variance)

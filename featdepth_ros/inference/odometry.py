@@ -3,6 +3,9 @@
 Axes are those of REP-103 and frames those of REP-105. `odom` is world-fixed with x forward at the start and z up. The
 pose is continuous: a later change of scale touches future increments only. The pose outlives time jumps and lost
 frames; only `reset` moves it back to the origin.
+
+While nothing is seen the pose holds and its covariance grows. A motion that was measured across a dark stretch, from
+the last picture that was seen, makes the pose known again. Where motion starts anew (lost, gap) what grew stays.
 """
 
 from __future__ import annotations
@@ -102,6 +105,7 @@ class Odometry:
         linear = angular = np.zeros(3)
         twist_covariance = np.eye(6) * UNKNOWN_VARIANCE
         if known:
+            self._uncertainty.go_back_to(estimate.stamp_ns - motion.dt_ns)
             seconds = motion.dt_ns * 1e-9
             step = self._T_base_camera @ motion.T_previous_current @ self._T_camera_base
             # The logarithm of SE(3): a car in a steady curve reports its speed along the arc, not along the chord.
@@ -111,6 +115,8 @@ class Odometry:
             self._append(step, motion)
         elif motion.state is not MotionState.FIRST:
             self._append(np.eye(4), motion)
+        if known or motion.state is MotionState.FIRST:
+            self._uncertainty.keep(estimate.stamp_ns)
         return OdometryState(
             stamp_ns=estimate.stamp_ns,
             T_odom_base=self._T_odom_base.copy(),
@@ -152,11 +158,21 @@ class PoseUncertainty:
         self._P[_POSE, _POSE] = np.eye(6) * LEAST_VARIANCE
         self._P[_COMMON, _COMMON] = np.eye(6)
         self._P[_AXES, _AXES] = np.eye(3) * AXES_RAD**2
+        self._kept: tuple[int, Matrix] | None = None
 
     @property
     def covariance(self) -> Matrix:
         """(6, 6) of (x y z, rotation about the fixed x y z axes of `odom`)."""
         return np.array(self._P[_POSE, _POSE])
+
+    def keep(self, stamp_ns: int) -> None:
+        """Remember what is known of the pose at this stamp: a motion is known to lead there."""
+        self._kept = stamp_ns, self._P.copy()
+
+    def go_back_to(self, stamp_ns: int) -> None:
+        """Drop what has grown since this stamp, if it is the last known one and the next motion counts from there."""
+        if self._kept is not None and self._kept[0] == stamp_ns:
+            self._P = self._kept[1].copy()
 
     def append(self, rotation: Matrix, step: Matrix, motion: Motion) -> None:
         """Let the pose move on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import EncodedFrame
 from featdepth_ros.inference.motion import (
+    NETWORK_SHARE,
     MeasuredMotion,
     MotionEstimator,
     NetworkMotion,
@@ -30,10 +32,16 @@ from featdepth_ros.inference.types import Motion, MotionState, ScaleState
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult, WindowState
 
+if TYPE_CHECKING:
+    from featdepth_ros.inference.window.frame import Frame
+
 #: Columns above which pictures are halved in size before they are tracked: more cost more and hardly say more.
 MOST_COLUMNS = 1300
 #: Depths beyond this say little about where a point lies, metres.
 _FARTHEST_START = 70.0
+
+#: The pose network's motion is contradicted where corners are further off than three of its standard deviations.
+_CONTRADICTED_SHARE = 3 * NETWORK_SHARE
 
 #: Rotation (3, 3) of T_previous_current by a gyroscope, and its covariance (3, 3), rad^2.
 GyroRotation = tuple[NDArray[np.float64], NDArray[np.float64]] | None
@@ -150,6 +158,41 @@ def _as_sure_as(scale: ScaleState, result: WindowResult) -> WindowResult:
     return replace(result, covariance=covariance, scale_log_variance=scale.variance)
 
 
+class PictureTest:
+    """Whether the picture supports the pose network's motion, by `explains`. It needs a calibration and numba.
+
+    Args:
+        config: see `EstimatorConfig`.
+
+    Raises:
+        MissingDependencyError: numba is not installed.
+    """
+
+    def __init__(self, config: EstimatorConfig) -> None:
+        from featdepth_ros.inference.window import frame
+        from featdepth_ros.inference.window.two_views.fallback import explains
+
+        self._make_frame, self._explains = frame.Frame, explains
+        self._config = window_config(config)
+        self._newest: tuple[EncodedFrame, Frame] | None = None
+
+    def __call__(
+        self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, newest: EncodedFrame, scale: ScaleState
+    ) -> bool:
+        """Tell whether a motion (4, 4) explains the newest picture; True where the picture cannot tell."""
+        if newest.rectified.camera is None:
+            return True
+        before, after = self._seen(earlier, scale), self._seen(newest, scale)
+        self._newest = newest, after
+        return self._explains(T_previous_current, before, after, self._config, _CONTRADICTED_SHARE, untold=True)
+
+    def _seen(self, frame: EncodedFrame, scale: ScaleState) -> Frame:
+        if self._newest is not None and self._newest[0] is frame:
+            return self._newest[1]
+        depth = np.asarray(frame.host_depth * np.float32(scale.factor))
+        return self._make_frame(*tracked_picture(frame), frame.rectified.stamp_ns, depth)
+
+
 def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel]:
     """Return the (H, W) uint8 grey picture that the window tracks in, and its camera."""
     camera = frame.rectified.full_camera
@@ -217,4 +260,6 @@ def make_motion_estimator(
             raise MissingDependencyError(f"{name} needs numba, which is not installed; install it: pip install numba")
     if available:
         return WindowMotion(pose, config, sensors, networks.gives_inverse_depth)
-    return NetworkMotion(pose, config) if pose is not None else NoMotion()
+    if pose is None:
+        return NoMotion()
+    return NetworkMotion(pose, config, PictureTest(config) if window_is_available() else None)

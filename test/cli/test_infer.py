@@ -49,6 +49,7 @@ def infer(recording: Path, output: Path, *options: str) -> dict[str, object]:
     return summary
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_the_files_hold_what_the_estimator_says(recording: Path, tmp_path: Path) -> None:
     summary = infer(
         recording, tmp_path / "out", "--motion", "network", "--rate", "20", "--min-depth", "0.02", "--max-depth", "0.04"
@@ -80,6 +81,7 @@ def test_the_files_hold_what_the_estimator_says(recording: Path, tmp_path: Path)
     assert summary["motion_states"] == {"first": 1, "tracked": 3}
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_options_of_scale_reach_the_estimator(recording: Path, tmp_path: Path) -> None:
     plain = infer(recording, tmp_path / "plain", "--scale", "relative")
     told = infer(recording, tmp_path / "told", "--scale", "factor", "--scale-factor", "3")

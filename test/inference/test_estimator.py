@@ -80,6 +80,7 @@ def test_depth_is_the_models_own_times_the_scale() -> None:
     assert estimate.scale.kind == "metric"
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_frames_are_paired_by_stamp() -> None:
     estimator = Estimator(model(), FAST)
     first = estimator.step(picture(0), CAMERA, 0)
@@ -109,6 +110,7 @@ def test_a_dropped_frame_changes_neither_depth_nor_scale() -> None:
     assert other.motion.dt_ns == 3 * STEP_NS
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_exchanged_frames_give_the_inverse_motion() -> None:
     def motion(order: tuple[int, int]) -> np.ndarray:
         estimator = Estimator(model(), FAST)
@@ -146,6 +148,7 @@ def step_twice(
     return estimate.depth, np.linalg.inv(estimate.motion.T_previous_current)
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_focal_length_of_the_training_camera_is_compensated() -> None:
     """Depth grows with the focal length; a pose net that regresses its answer is corrected to first order."""
     torch.manual_seed(3)
@@ -157,6 +160,7 @@ def test_focal_length_of_the_training_camera_is_compensated() -> None:
     np.testing.assert_allclose(turn_tele, turn * [0.5, 0.5, 1], rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_the_compact_models_motion_is_fitted_with_the_live_camera() -> None:
     net = model(**METRIC)
     assert isinstance(net, CompactModel)

@@ -38,10 +38,12 @@ def pair(depths: tuple[NDArray[np.float64], NDArray[np.float64]], shift: tuple[f
     return estimate
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_a_wall_that_comes_nearer_by_the_way_driven_is_valid() -> None:
     assert pair((np.full(HALF, 10.0), np.full(HALF, 7.0)), (0.0, 0.0, 3.0)).valid.all()
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_what_does_not_fit_the_motion_is_not_valid() -> None:
     """The wall came nearer, its right half by more than the way driven."""
     later = np.full(HALF, 7.0)
@@ -50,6 +52,7 @@ def test_what_does_not_fit_the_motion_is_not_valid() -> None:
     assert valid[:, : SIZE[1] // 2 - 4].all() and not valid[:, SIZE[1] // 2 + 4 :].any()
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_the_earlier_depth_is_looked_up_where_the_point_was() -> None:
     """A step in depth moves through the image as the camera goes sideways: it still agrees, beside its edge."""
     earlier, later = np.full(HALF, 10.0), np.full(HALF, 10.0)

@@ -206,6 +206,30 @@ def test_axes_that_are_off_lead_to_one_side() -> None:
     assert math.sqrt(state.pose_covariance[2, 2]) < 0.1 * 100 * AXES_RAD
 
 
+@pytest.mark.parametrize("dark", [MotionState.BLIND, MotionState.FROZEN])
+def test_a_motion_across_a_dark_stretch_makes_the_pose_known_again(dark: MotionState) -> None:
+    """The covariance afterwards is that of the two motions that were measured; a new start keeps what grew."""
+    unknown, tracked = np.diag([900.0] * 3 + [1.0] * 3), MotionState.TRACKED
+    seen = [(1, tracked, 1), (2, tracked, 1)]
+    dark_seconds = [(3, dark, 1), (4, dark, 1)]
+
+    def after(frames: list[tuple[int, MotionState, int]]) -> np.ndarray:
+        odometry = Odometry(np.eye(4))
+        for second, state, dt_s in frames:
+            T, covariance = (forward_m(1.0 * dt_s), None) if state is tracked else (np.eye(4), unknown)
+            frame = estimate(state, T, dt_s * SECOND_NS, covariance)
+            told = odometry.update(replace(frame, stamp_ns=second * SECOND_NS))
+        return told.pose_covariance
+
+    expected = after([*seen, (5, tracked, 3)])
+    np.testing.assert_allclose(after([*seen, *dark_seconds, (5, tracked, 3)]), expected, rtol=1e-12)
+    assert after([*seen, *dark_seconds])[0, 0] > 1000.0, "while it is dark"
+    lost = [*seen, *dark_seconds, (5, MotionState.LOST, 3), (6, tracked, 1)]
+    assert after(lost)[0, 0] > 1000.0, "motion starts anew where it was lost: nothing leads across"
+    late = [*seen, *dark_seconds, (5, MotionState.GAP, 3), (6, tracked, 1), (7, tracked, 1)]
+    assert after(late)[0, 0] > 1000.0
+
+
 def test_reset_goes_back_to_the_origin() -> None:
     odometry = Odometry(np.eye(4))
     odometry.update(estimate(MotionState.TRACKED, forward_m(3.0)))

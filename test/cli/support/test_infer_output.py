@@ -64,6 +64,7 @@ def test_sigma_is_that_of_the_depth_beside_it(tmp_path, camera):
         np.testing.assert_allclose(sigma, 0.01 * depth**2, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_covariances_stand_in_the_order_of_the_frames(tmp_path):
     covariances = written(tmp_path / "out", CAMERAS["pinhole"], None)
     found = np.load(tmp_path / "out" / COVARIANCE_FILE)

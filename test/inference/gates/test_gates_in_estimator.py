@@ -44,6 +44,41 @@ def drive(faults: dict[int, Fault], frames: int = 12, **config: object) -> list[
     return found
 
 
+def test_a_hard_cut_is_lost_where_motion_is_the_networks_alone() -> None:
+    pytest.importorskip("numba")
+    other, place = Wall(seed=1), se3.make(np.eye(3), np.array([SHIFT_M * 5, 0.0, 0.0]))
+    found = drive({index: lambda _: other.view(place, noise=1.0) for index in (5,)}, frames=9)
+    states = [e.motion.state for e in found]
+    assert states == [MotionState.FIRST, *[TRACKED] * 4, *[MotionState.LOST] * 2, *[TRACKED] * 2]
+    for lost in found[5:7]:  # into the other place, and back
+        np.testing.assert_array_equal(lost.motion.T_previous_current, np.eye(4))
+        assert (np.diag(lost.motion.covariance) >= 1.0).all() and np.isfinite(lost.depth).all()
+
+
+@pytest.mark.parametrize(("wrong", "state"), [(1.4, TRACKED), (40.0, MotionState.LOST)])
+def test_a_motion_of_the_network_is_lost_once_it_contradicts_the_picture(wrong: float, state: MotionState) -> None:
+    """Within three deviations, of a fifth of the motion each, it is bad and no more; forty times too long is none."""
+    pytest.importorskip("numba")
+    wall, made = Wall(), model()
+    made.script.depth = wall.depth(np.eye(4))
+    made.script.motion = ([0.0, 0.0, 0.0], [-wrong * SHIFT_M, 0.0, 0.0])
+    estimator = Estimator(made, EstimatorConfig(motion="network", max_speed_mps=1000.0), device="cpu")
+    for index in range(3):
+        image = wall.view(se3.make(np.eye(3), np.array([SHIFT_M * index, 0.0, 0.0])), noise=1.0, seed=index)
+        estimate = estimator.step(image, CAMERA, index * STEP_NS)
+    assert estimate.motion.state is state
+
+
+def test_a_picture_with_little_in_it_contradicts_no_motion() -> None:
+    made, estimates = model(), []
+    estimator = Estimator(made, EstimatorConfig(motion="network", standing_gate=False), device="cpu")
+    for index in range(3):
+        image = np.full((96, 320, 3), 90, np.uint8)
+        image[20:70, 100 + 3 * index : 180 + 3 * index] = 150  # four corners in all
+        estimates.append(estimator.step(image, CAMERA, index * STEP_NS).motion.state)
+    assert estimates[1:] == [TRACKED] * 2
+
+
 def black(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.zeros_like(image)
 
@@ -76,6 +111,12 @@ def test_the_pose_holds_and_its_covariance_grows_while_nothing_is_seen() -> None
     assert (blind.linear == 0).all() and np.diag(blind.twist_covariance)[0] >= 1e4
     moved = after.T_odom_base[:3, 3] - blind.T_odom_base[:3, 3]
     np.testing.assert_allclose(moved, [0.0, -SHIFT_M, 0.0], atol=1e-6)  # right is -y (REP-103)
+    # Measured from the last picture that was seen: pose and twist are known again as if it had never been dark.
+    bright = [odometry.update(e) for odometry in [Odometry()] for e in drive({})]
+    late = bright[7].pose_covariance
+    assert (np.diag(after.pose_covariance) < 2.0 * np.diag(late)).all()
+    assert (np.diag(states[11].pose_covariance) < 2.0 * np.diag(bright[11].pose_covariance)).all()
+    np.testing.assert_allclose(states[8].twist_covariance, bright[8].twist_covariance, rtol=1e-6)
 
 
 def test_where_half_the_picture_is_black_depth_is_missing_there_alone() -> None:

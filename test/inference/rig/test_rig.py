@@ -59,6 +59,7 @@ def test_images_that_are_there_together_are_one_forward(monkeypatch: pytest.Monk
     assert batches[1:] == [(1, 3, 64, 128)], "nobody is waited for"
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_a_batch_says_what_each_image_alone_says() -> None:
     net = model()
     rig = Rig(net, dict.fromkeys(("front", "left"), FAST), "front")
@@ -83,6 +84,7 @@ def test_names_that_are_not_there_are_refused() -> None:
         Rig(model(), dict.fromkeys(("front", "left"), FAST), "front", ["rear"])
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_each_camera_has_its_own_earlier_frame() -> None:
     rig = Rig(model(), dict.fromkeys(("front", "left"), FAST), "front", ["left"])
     for name in ("front", "left"):
@@ -92,6 +94,7 @@ def test_each_camera_has_its_own_earlier_frame() -> None:
     assert [later[name].motion.state for name in ("front", "left")] == [MotionState.TRACKED, MotionState.FIRST]
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_the_odometry_cameras_motion_comes_through_the_extrinsics() -> None:
     """At the same stamps the motion of the mounted camera is exactly the front camera's, seen from its own place."""
     mounted = Mounted(CAMERA, 90.0, (0.5, 0.0, -1.0))
@@ -113,6 +116,7 @@ def test_the_odometry_cameras_motion_comes_through_the_extrinsics() -> None:
     assert answers(rig, Shot("right", picture(9), CAMERA, STEP_NS + 2))["right"].motion.state is MotionState.UNAVAILABLE
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 def test_a_silent_odometry_camera_leaves_the_others_without_motion_but_with_depth() -> None:
     rig = Rig(model(), dict.fromkeys(("front", "right"), FAST), "front")
     rig.mount("right", np.eye(4))

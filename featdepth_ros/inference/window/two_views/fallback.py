@@ -1,4 +1,7 @@
-"""Whether the pose network's motion explains what the picture shows, where the window's own tracks fail."""
+"""Whether the pose network's motion explains what the picture shows.
+
+The window asks where its own tracks fail. Where motion is the network's alone, every motion is asked.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,14 @@ CORNERS, SHARE, LEAST = 200, 0.3, 20
 NEAR_PX, NEAR_SHARE = 4.0, 0.15
 
 
-def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: WindowConfig) -> bool:
+def explains(
+    T_previous_current: Floats,
+    earlier: Frame,
+    newest: Frame,
+    config: WindowConfig,
+    near_share: float = NEAR_SHARE,
+    untold: bool = False,
+) -> bool:
     """Tell whether corners of the earlier frame are found where the motion and the network's depth put them.
 
     Args:
@@ -26,11 +36,15 @@ def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: 
         earlier: the frame before the newest.
         newest: the newest frame.
         config: for the range of depth.
+        near_share: share of a corner's way by which it may be missed.
+        untold: the answer where there are too few corners to tell.
     """
+    if not np.isfinite(T_previous_current).all():
+        return False
     start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS)
     told = earlier.depth_at(start, config.min_depth, config.max_depth)
-    if told is None or len(start) < LEAST or not np.isfinite(T_previous_current).all():
-        return False
+    if told is None or len(start) < LEAST:
+        return untold
     camera = earlier.camera
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
     rays = np.concatenate([(start - centre) / focal, np.ones((len(start), 1))], axis=1)
@@ -39,10 +53,10 @@ def explains(T_previous_current: Floats, earlier: Frame, newest: Frame, config: 
     expected = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6) * focal + centre
     ahead = (seen[:, 2] > 0.1) & tracks.inside(expected, newest.size)
     if ahead.sum() < LEAST:
-        return False
+        return untold
     start, expected = start[ahead], expected[ahead]
     warp = np.tile(np.eye(2), (len(start), 1, 1))
     found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp)
-    allowed = np.maximum(NEAR_PX, NEAR_SHARE * np.linalg.norm(expected - start, axis=1))
+    allowed = np.maximum(NEAR_PX, near_share * np.linalg.norm(expected - start, axis=1))
     near = good & (np.linalg.norm(found - expected, axis=1) < allowed)
     return bool(near.sum() >= max(LEAST, SHARE * len(start)))
