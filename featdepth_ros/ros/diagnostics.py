@@ -106,6 +106,9 @@ class Health:
         clock: what is wrong with the node's clock, in words; empty: nothing.
         frames: what is wrong with the images' frame, in words; empty: nothing.
         min_valid_share: the parameter's value.
+        notes: what is not as the user asked for, in words: a back end that was refused, a package that is missing.
+        backend: what computes the networks now; empty before configure.
+        unmounted: why the camera has no motion of the odometry camera, in words; empty: it has, or needs none.
     """
 
     state: str
@@ -124,6 +127,9 @@ class Health:
     clock: str = ""
     frames: str = ""
     min_valid_share: float = 0.0
+    notes: tuple[str, ...] = ()
+    backend: str = ""
+    unmounted: str = ""
 
 
 #: Troubles of images that are counted from the start on.
@@ -154,7 +160,8 @@ def assess(health: Health) -> tuple[bytes, str]:
     if figures.processed == 0 or frame is None:
         return ok, "waiting for the first image"
     refused = health.exchange.trouble if health.exchange else ""
-    for words in (*_warnings(frame, figures, health.min_valid_share), health.sensors, refused):
+    input_words = (health.unmounted, health.sensors, refused, *health.notes)
+    for words in (*_warnings(frame, figures, health.min_valid_share), *input_words):
         if words:
             return warn, words
     more = "" if frame.scale.kind == "metric" else f"; {UNVERIFIED}"
@@ -252,6 +259,8 @@ def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray
         ("architecture", info.architecture if info else ""),
         ("licence", info.licence if info else ""),
         ("device", health.device),
+        ("backend", health.backend),
+        ("notes", "; ".join(health.notes)),
     ]
     status = DiagnosticStatus(level=level, name=name, message=message, hardware_id=info.name if info else "")
     status.values = [KeyValue(key=key, value=value) for key, value in values]

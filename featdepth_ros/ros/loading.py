@@ -36,6 +36,14 @@ class RigLike(Protocol):
     def mounted_cameras(self) -> frozenset[str]:
         """The cameras that take its motion, for which `mount` must be called."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the cameras are estimated; more may be known later."""
+
+    @property
+    def backend(self) -> str:
+        """What computes the networks now."""
+
     def mount(self, camera: str, T_odometry_camera: NDArray[np.float64] | None, *, moves: bool = False) -> None:
         """Say where such a camera is, (4, 4), and whether that changes on purpose; None: not known."""
 

@@ -286,6 +286,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             weights=self._settings.weights,
             exchange=exchange.report if exchange else None,
             device=loaded.device if loaded else "",
+            notes=loaded.rig.notes if loaded else (),
+            backend=loaded.rig.backend if loaded else "",
             clock=clock_trouble(self),
         )
         array = DiagnosticArray()

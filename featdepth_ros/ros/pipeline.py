@@ -19,6 +19,12 @@ from featdepth_ros.ros.publishers import MotionOutputs
 from featdepth_ros.ros.running.exchange import WeightsExchange
 from featdepth_ros.ros.watch.troubles import frame_trouble
 
+#: What follows from a mounting that is missing.
+_UNMOUNTED = (
+    "without it depth is the network's alone. Publish both cameras' mounting (static_transform_publisher), or name "
+    "this camera in window_cameras"
+)
+
 
 class Pipeline:
     """Processes the newest images of all cameras together, one batch after the other. `process` never raises.
@@ -121,11 +127,7 @@ class Pipeline:
             found = mounting(self._tree, reference.frame_id, one.frame_id, frames, one.shot.stamp_ns)
             self._rig.mount(name, found.T_reference_camera, moves=found.moves)
             channel.mounting = found.missing or f"known from {reference.frame_id}"
-            if not found.missing:
-                continue
-            if time.monotonic() - self._opened > one.settings.extrinsics_timeout_s:
-                channel.log.warning(
-                    f"{channel.mounting}: without it depth is the network's alone. Publish both cameras' mounting "
-                    "(static_transform_publisher), or name this camera in window_cameras.",
-                    throttle_duration_sec=30.0,
-                )
+            late = time.monotonic() - self._opened > one.settings.extrinsics_timeout_s
+            channel.unmounted = f"{channel.mounting}: {_UNMOUNTED}" if found.missing and late else ""
+            if channel.unmounted:
+                channel.log.warning(channel.unmounted, throttle_duration_sec=30.0)

@@ -115,6 +115,8 @@ class FakeRig:
     """Cameras whose answers do not depend on each other; the first one is the odometry camera."""
 
     mounted_cameras = frozenset[str]()
+    notes: tuple[str, ...] = ()
+    backend = "torch"
 
     def __init__(self, cameras: dict[str, Any]) -> None:
         self.cameras = cameras

@@ -54,7 +54,6 @@ class Rig:
     Attributes:
         cameras: the estimator of each camera, by name.
         odometry_camera: as given.
-        notes: what a user should know of how the cameras are estimated.
 
     Raises:
         ConfigError: a camera is named that is not there.
@@ -74,6 +73,7 @@ class Rig:
                 raise ConfigError(f"there is no camera '{name}'; the cameras are {', '.join(cameras) or 'none'}")
         self.odometry_camera = odometry_camera
         self._networks = networks_of(model, cameras[odometry_camera], device)
+        self._chooses_backend = cameras[odometry_camera].backend == "auto"
         self._path = MotionPath()
         self._given: dict[str, GivenMotion] = {}
         self.cameras: dict[str, Estimator] = {}
@@ -86,7 +86,21 @@ class Rig:
                 f"'{model.info.name}' gives relative depth, and each camera needs its own window to solve it: name "
                 f"{', '.join(self._given)} among the cameras that measure their own motion"
             )
-        self.notes = tuple(dict.fromkeys(note for one in self.cameras.values() for note in one.notes))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the cameras are estimated; more may be known later.
+
+        That ``auto`` does not take a back end is no matter of the user's: PyTorch answers then.
+        """
+        refused = "" if self._chooses_backend else self._networks.note
+        notes = [note for one in self.cameras.values() for note in one.notes]
+        return tuple(dict.fromkeys([*notes, refused] if refused else notes))
+
+    @property
+    def backend(self) -> str:
+        """What computes the networks now."""
+        return self._networks.backend
 
     @property
     def device(self) -> torch.device:

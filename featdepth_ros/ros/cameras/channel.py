@@ -39,6 +39,7 @@ class CameraChannel:
         frame_id: optical frame of the newest image; empty before the first.
         last_frame: what diagnostics say of the newest estimate; None before the first.
         mounting: what diagnostics say of the way to the odometry camera; empty where it plays no part.
+        unmounted: why they warn that it is not known; empty: it is, or may still come.
     """
 
     def __init__(self, node: Node, name: str, settings: Callable[[], Settings]) -> None:
@@ -46,7 +47,7 @@ class CameraChannel:
         self.statistics = Statistics()
         self.frame_id = ""
         self.last_frame: FrameReport | None = None
-        self.mounting = ""
+        self.mounting = self.unmounted = ""
         self._node = node
         # A logger of its own: throttling one camera's warnings must not hide another's.
         self.log = node.get_logger().get_child(name.replace("/", ".")) if name else node.get_logger()
@@ -83,7 +84,7 @@ class CameraChannel:
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._intake = self.last_frame = None
-        self.frame_id = self.mounting = ""
+        self.frame_id = self.mounting = self.unmounted = ""
 
     def listen(self, on_image: Callable[[str, Arrival], None]) -> None:
         """Subscribe; ``on_image`` gets the camera's name and every image."""
@@ -136,6 +137,7 @@ class CameraChannel:
             topics=topics,
             frames=frame_trouble(self.frame_id, self.settings),
             min_valid_share=self.settings.min_valid_share,
+            unmounted=self.unmounted,
         )
 
     def forget_pair(self) -> None:

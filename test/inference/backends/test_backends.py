@@ -206,6 +206,7 @@ def test_a_back_end_that_is_not_installed_is_told(model: FeatDepthModel, monkeyp
     assert Networks(model, CPU, "fp32", "auto")._choice._candidates == []
 
 
+@pytest.mark.usefixtures("unjudged_motion")
 @pytest.mark.parametrize("name", ["graph.onnx", "graph.xml"])
 def test_an_export_is_taken_as_weights(name: str, model: FeatDepthModel, cache: Cache) -> None:
     path = cache.entry(weights_checksum(model), CPU, SIZE) / name

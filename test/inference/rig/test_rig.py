@@ -13,6 +13,7 @@ from featdepth_ros import Estimator
 from featdepth_ros.errors import ConfigError, ImageError
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends import choice
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.rig.rig import Rig
 from featdepth_ros.inference.rig.shot import Shot
@@ -82,6 +83,31 @@ def test_one_cameras_bad_image_stops_no_other() -> None:
 def test_names_that_are_not_there_are_refused() -> None:
     with pytest.raises(ConfigError, match="no camera 'rear'; the cameras are front, left"):
         Rig(model(), dict.fromkeys(("front", "left"), FAST), "front", ["rear"])
+
+
+@pytest.mark.parametrize(("asked", "noted"), [("openvino", True), ("auto", False)])
+def test_a_back_end_that_is_refused_later_is_noted_where_it_was_asked_for(
+    asked: str, noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is built while PyTorch serves; whether it fails is known seconds after the node has started."""
+
+    def fails(*_: object) -> None:
+        raise ConfigError("the compiler says no")
+
+    monkeypatch.setattr(choice, "build", fails)
+    monkeypatch.setattr(choice, "require", lambda _: None)
+    monkeypatch.setattr(choice, "usable", lambda *_: ["openvino"])
+    monkeypatch.setattr(choice, "_SOON", 2)
+    monkeypatch.setattr(choice, "_LATER", 2)
+    rig = Rig(model(), {"": dataclasses.replace(FAST, backend=asked)}, "", device="cpu")
+    assert rig.notes == ()
+    for index in range(2):
+        answers(rig, Shot("", picture(index), CAMERA, STEP_NS * index))
+    building = rig._networks._choice._at_work
+    assert building is not None
+    building.join(60.0)
+    assert rig.backend == "torch"
+    assert [("the compiler says no" in note) for note in rig.notes] == ([True] if noted else [])
 
 
 @pytest.mark.usefixtures("unjudged_motion")

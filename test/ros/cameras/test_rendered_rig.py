@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
@@ -76,9 +76,12 @@ def play(ros: Graph, frames: list[tuple[str, Frame]], mounted: bool, **parameter
     return heard
 
 
+def last_status(heard: dict[str, list[Any]], camera: str) -> Any:
+    return [s for m in heard["diagnostics"] for s in m.status if s.name == f"depth_node: {camera}"][-1]
+
+
 def told(heard: dict[str, list[Any]], camera: str) -> dict[str, str]:
-    every = [s for m in heard["diagnostics"] for s in m.status if s.name == f"depth_node: {camera}"]
-    return {v.key: v.value for v in every[-1].values}
+    return {v.key: v.value for v in last_status(heard, camera).values}
 
 
 def relative_errors(messages: list[Any], frames: list[tuple[str, Frame]], camera: str) -> list[float]:
@@ -105,7 +108,7 @@ def test_a_mounted_camera_has_fused_depth_by_the_odometry_cameras_motion(
     with graph() as ros:
         heard = play(ros, frames, mounted=True)
     with graph() as ros:
-        alone = play(ros, frames, mounted=False)
+        alone = play(ros, frames, mounted=False, extrinsics_timeout_s=0.0)
     assert set(batches) == {1}, "each image came when the worker was free"
     assert {stamp_ns(m.header.stamp) for m in heard["odom"]} == {f.stamp_ns for name, f in frames if name == "front"}
     assert {m.child_frame_id for m in heard["odom"]} == {"base_link"}
@@ -123,6 +126,11 @@ def test_a_mounted_camera_has_fused_depth_by_the_odometry_cameras_motion(
     unmounted = told(alone, "right")
     assert (unmounted["depth"], unmounted["motion_state"]) == ("network", "unavailable")
     assert unmounted["mounting"] == "no transform front_optical <- right_optical on /tf_static"
+    warning = last_status(alone, "right")
+    assert warning.level == DiagnosticStatus.WARN
+    assert unmounted["mounting"] in warning.message and "static_transform_publisher" in warning.message
+    assert last_status(alone, "front").level == DiagnosticStatus.OK, last_status(alone, "front").message
+    assert "/tf_static" not in last_status(heard, "right").message
     # The front camera's depth is the same; the right one's is better for the motion that came through its mounting.
     fused, network = (relative_errors(messages["right"], frames, "right")[4:] for messages in (heard, alone))
     assert np.median(fused) < 0.9 * np.median(network)
