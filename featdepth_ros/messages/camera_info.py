@@ -27,6 +27,9 @@ MODEL_NAMES: dict[str, DistortionModel] = {
     "kannala_brandt4": "equidistant",
 }
 
+#: Share of the focal length from which an entry beside K's diagonal is a skew.
+LEAST_SKEW = 0.01
+
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -113,6 +116,16 @@ def camera_from_info(
         roi=_roi(info.roi, width, height),
         binning=(max(1, int(info.binning_x)), max(1, int(info.binning_y))),
     )
+
+
+def matrix_fault(info: Any) -> str | None:
+    """Return in words why K of a CameraInfo is no matrix of a camera with square rows and columns; None when it is."""
+    k = _numbers(info, "k")
+    if any(abs(v) > 1e-9 for v in k[6:8]):
+        return f"the last row of K is {k[6:]}, and 0, 0, 1 is expected: is K written column by column?"
+    if max(abs(k[1]), abs(k[3])) > LEAST_SKEW * abs(k[0]):
+        return f"K has a skew, {k[1]:g} and {k[3]:g} px: pixels whose rows and columns are not square to each other"
+    return None
 
 
 def projection_matrix(info: Any) -> NDArray[np.float64] | None:

@@ -131,6 +131,13 @@ class ImageInput:
         if self._info_choice() != self._info_qos:
             self._subscribe_info(self._info_choice())
 
+    def rivals(self) -> str:
+        """Return in words that several publish the images; empty: at most one does."""
+        count = self._node.count_publishers(self.topics.image)
+        if count < 2:
+            return ""
+        return f"{count} nodes publish {self.topics.image}: their pictures mix, and motion is lost between them"
+
     def silence(self) -> str:
         """Return the likely cause why no images come, in words."""
         topic = self.topics.image

@@ -336,10 +336,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         return response
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        live = changed_live(self._settings, changes)
         reason = rejection_reason(changes, self._state, self._option)
+        reason = reason or "; ".join(invalid_values(replace(self._settings, **live)) if live else ())
         if reason:
             return SetParametersResult(successful=False, reason=reason)
-        live = changed_live(self._settings, changes)
         if "weights" in live and self._exchange is not None:
             reason = self._exchange.refusal(live["weights"])
             if reason:

@@ -23,6 +23,8 @@ class Snapshot:
         time_jumps: times the stamps or the clock went back.
         last_error: text of the last rejection; empty when the last image was fine.
         silent_s: seconds since the last image arrived (or since activation).
+        unused_s: seconds since the last one was worked on, well or not (or since activation).
+        left_out: why the newest images are left out, in words; empty: they are not, or somebody wants it so.
         busy_s: seconds the image in work has been in work; 0 when none is.
         rate_hz: estimates per second of the last seconds.
         latency_ms: median from arrival to the end of publishing.
@@ -42,6 +44,8 @@ class Snapshot:
     time_jumps: int = 0
     last_error: str = ""
     silent_s: float = 0.0
+    unused_s: float = 0.0
+    left_out: str = ""
     busy_s: float = 0.0
     rate_hz: float = 0.0
     latency_ms: float | None = None
@@ -61,7 +65,7 @@ class Statistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now = Snapshot()
-        self._last_arrival = time.monotonic()
+        self._last_arrival = self._last_used = time.monotonic()
         self._started: float | None = None
         self._finished: deque[tuple[float, float]] = deque(maxlen=512)  # (monotonic s, latency ms)
         self._outcomes: deque[tuple[float, str, str]] = deque(maxlen=2048)  # (monotonic s, trouble, its words)
@@ -70,7 +74,7 @@ class Statistics:
     def watch_from_now(self) -> None:
         """Start the silence count: the node begins to listen."""
         with self._lock:
-            self._last_arrival = time.monotonic()
+            self._last_arrival = self._last_used = time.monotonic()
 
     def image_arrived(self, replaced: bool) -> None:
         """Count an image; ``replaced`` when an unprocessed one was dropped for it."""
@@ -92,12 +96,12 @@ class Statistics:
         """Count a malformed image."""
         with self._lock:
             self._note("rejected", error)
-            self._now = replace(self._now, rejected=self._now.rejected + 1, last_error=error)
+            self._now = replace(self._now, rejected=self._now.rejected + 1, last_error=error, left_out="")
 
-    def image_skipped(self) -> None:
-        """Count an image left out on purpose."""
+    def image_skipped(self, reason: str = "") -> None:
+        """Count an image left out on purpose; the reason in words where it is a fault if it goes on."""
         with self._lock:
-            self._now = replace(self._now, skipped=self._now.skipped + 1)
+            self._now = replace(self._now, skipped=self._now.skipped + 1, left_out=reason)
 
     def time_jumped(self) -> None:
         """Count a step back in time."""
@@ -106,7 +110,8 @@ class Statistics:
             self._now = replace(self._now, time_jumps=self._now.time_jumps + 1)
 
     def _note(self, trouble: str, words: str) -> None:
-        self._outcomes.append((time.monotonic(), trouble, words))
+        self._last_used = time.monotonic()
+        self._outcomes.append((self._last_used, trouble, words))
         if trouble:
             self._totals[trouble] += 1
 
@@ -118,7 +123,12 @@ class Statistics:
             self._note(trouble, words)
             self._finished.append((time.monotonic(), latency_ms))
             self._now = replace(
-                self._now, processed=self._now.processed + 1, last_error="", age_ms=age_ms, stage_ms=dict(stage_ms)
+                self._now,
+                processed=self._now.processed + 1,
+                last_error="",
+                left_out="",
+                age_ms=age_ms,
+                stage_ms=dict(stage_ms),
             )
 
     def snapshot(self) -> Snapshot:
@@ -139,6 +149,7 @@ class Statistics:
                 trouble=wrong[-1][1] if wrong else "",
                 totals=dict(self._totals),
                 silent_s=now - self._last_arrival,
+                unused_s=now - self._last_used,
                 busy_s=0.0 if self._started is None else now - self._started,
                 rate_hz=rate,
                 latency_ms=latency_ms,

@@ -53,6 +53,8 @@ LEAST_TEXTURE = 0.02
 COARSE_DETAIL_PX, LEAST_SHARPNESS = (4.0, 8.0), 0.18
 #: Mean grey level below which a cell without texture is black: twice what a sensor's noise leaves of darkness.
 BLACK = 8.0
+#: Said where rectification leaves nothing.
+_NO_PIXEL = "the camera is blind: no pixel of its picture can be used; is the distortion of its calibration right?"
 #: Grey level from which a pixel is saturated (compression leaves it short of 255), and the share of them in a cell.
 SATURATED, SATURATED_SHARE = 250.0, 0.9
 
@@ -132,7 +134,7 @@ def look(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> Sight:
     size = (max(width // CELL_PX, 4), max(height // CELL_PX, 4))
     covered = _means(inside, size) > 0.9  # the rim of what was delivered is an edge that the world does not have
     if not covered.any():
-        return Sight(MotionState.BLIND, "the camera is blind: no pixel of its picture can be used", inside & False)
+        return Sight(MotionState.BLIND, _NO_PIXEL, inside & False)
     fine = cv2.GaussianBlur(grey, (0, 0), FINE_PX)
     detail = cv2.absdiff(fine, cv2.GaussianBlur(grey, (0, 0), COARSE_PX))
     noise = float(np.percentile(_means(detail, size)[covered], 10))

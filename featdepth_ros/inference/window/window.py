@@ -144,7 +144,7 @@ class Window:
         self._doubt.take(*self._map.network_errors(sight))
         seconds = self._seconds(frame)
         self._take(frame, pose, moved, sight)
-        return self._result(moved, solution, residual_px, seconds)
+        return self._result(moved, solution, (residual_px, len(sight)), seconds)
 
     # -- parts of a step ------------------------------------------------------------------------------------------
 
@@ -362,13 +362,13 @@ class Window:
         scale = math.exp(-keyframe.log_scale) / self._scale.factor
         return InverseDepthFit(scale / self._network_unit, scale * keyframe.shift)
 
-    def _result(self, moved: Floats, solution: Solution, residual_px: float, seconds: float) -> WindowResult:
+    def _result(self, moved: Floats, solution: Solution, fit: tuple[float, int], seconds: float) -> WindowResult:
         scale = self._scale
         published = moved.copy()
         published[:3, 3] *= scale.factor
         z = self._map.depths(self._pose, self._sight)
         self._usual_depth = float(np.median(z)) if len(z) else self._usual_depth
-        usual_px = self._usual_residual(residual_px)
+        usual_px = self._usual_residual(fit[0])
         noise = TrackNoise.of(
             math.sqrt(self._mean_square_px or 0.0), self._turn_radps, float(self._map.camera[0]),
             self.config.rolling_shutter_s,
@@ -381,7 +381,7 @@ class Window:
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
         return WindowResult(
-            WindowState.TRACKED, published, covariance, residual_px, len(self._sight), self._is_keyframe, scale.factor,
+            WindowState.TRACKED, published, covariance, *fit, self._is_keyframe, scale.factor,
             scale.log_variance, scale.origin, self._points(noise), self._frame.camera, self._network_fit(),
         )  # fmt: skip
 

@@ -55,7 +55,8 @@ class CameraChannel:
         self._input: ImageInput | None = None
         self._outputs: CameraOutputs | None = None
         self._intake: Intake | None = None
-        self._silence = ""
+        self._silence = self._publishers = ""
+        self._before: tuple[object, tuple[int, ...], str] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -85,6 +86,7 @@ class CameraChannel:
             self._outputs.destroy()
         self._outputs = self._intake = self.last_frame = None
         self.frame_id = self.mounting = self.unmounted = ""
+        self._before = None
 
     def listen(self, on_image: Callable[[str, Arrival], None]) -> None:
         """Subscribe; ``on_image`` gets the camera's name and every image."""
@@ -109,13 +111,15 @@ class CameraChannel:
         self._input.follow_publishers()
         limit = self.settings.watchdog_s
         figures = self.statistics.snapshot()
-        self._silence = ""
+        self._silence, self._publishers = "", self._input.rivals()
         if limit > 0 and figures.silent_s > limit:
             self._silence = f"no image for {figures.silent_s:.0f} s: {self._input.silence()}"
         elif limit > 0 and figures.busy_s > limit:
             self._silence = f"the image in work has been in work for {figures.busy_s:.0f} s: is the device overloaded?"
-        if self._silence:
-            self.log.warning(self._silence, throttle_duration_sec=10.0)
+        elif limit > 0 and figures.unused_s > limit and figures.left_out:
+            self._silence = f"images come, and none was used for {figures.unused_s:.0f} s: {figures.left_out}"
+        for words in filter(None, (self._silence, self._publishers)):
+            self.log.warning(words, throttle_duration_sec=10.0)
 
     def health(self, common: Health) -> Health:
         """Return what diagnostics say of this camera, on top of what they say of the node."""
@@ -137,7 +141,8 @@ class CameraChannel:
             topics=topics,
             frames=frame_trouble(self.frame_id, self.settings),
             min_valid_share=self.settings.min_valid_share,
-            unmounted=self.unmounted,
+            doubts=tuple(filter(None, (self.unmounted, self._publishers if self._input is not None else ""))),
+            unstamped=self._intake is not None and self._intake.unstamped,
         )
 
     def forget_pair(self) -> None:
@@ -180,9 +185,22 @@ class CameraChannel:
         publish_ms = (time.perf_counter() - started) * 1e3
         self.last_frame = FrameReport.of(estimate, depth_source)
         trouble, words = self.last_frame.trouble(taken.settings.min_valid_share)
+        changed = self._change(taken)
+        if changed and not trouble:
+            trouble, words = "changed", changed
         if trouble and trouble != "uncalibrated":  # the intake says that, and why
             self.log.warning(words, throttle_duration_sec=5.0)
         age_ms = (self._node.get_clock().now().nanoseconds - taken.shot.stamp_ns) / 1e6
         latency_ms = (time.monotonic_ns() - taken.arrived_ns) / 1e6
         stages = {"decode": taken.decode_ms, **estimate.stage_ms, "publish": publish_ms}
         self.statistics.image_processed(latency_ms, age_ms, stages, trouble, words)
+
+    def _change(self, taken: Taken) -> str:
+        """Return in words what differs from the image before, so that nothing is compared across; empty: nothing."""
+        now = taken.shot.calibration, taken.shot.image.shape[:2], taken.frame_id
+        before, self._before = self._before, now
+        if before is None or now == before:
+            return ""
+        names = ("the calibration", "the size of the images", "the frame_id")
+        changed = " and ".join(name for name, a, b in zip(names, before, now, strict=True) if a != b)
+        return f"{changed} changed from one image to the next: motion starts again there. Are there two cameras?"

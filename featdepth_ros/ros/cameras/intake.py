@@ -55,6 +55,9 @@ class Intake:
         log: of the camera.
         statistics: where images that are left out are counted.
         reset: makes the estimator forget the camera's earlier frame.
+
+    Attributes:
+        unstamped: the newest image had no stamp, and the node's clock stood in.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Intake:
         self._first_arrival_ns = 0
         self._last_stamp: int | None = None
         self._forget = False
+        self.unstamped = False
 
     def attach(self, source: ImageInput) -> None:
         """Take camera_info from this input from now on; the earlier frame, if any, is forgotten."""
@@ -90,7 +94,8 @@ class Intake:
         """
         header = arrival.msg.header
         stamp = stamp_ns(header.stamp)
-        if stamp == 0:
+        self.unstamped = stamp == 0
+        if self.unstamped:
             self._log.warning("images have no stamp; the node's clock is used", once=True)
             stamp = self._node.get_clock().now().nanoseconds
         if not self._prepare(stamp):
@@ -107,7 +112,7 @@ class Intake:
         decode_ms = (time.perf_counter() - started) * 1e3
         camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
         if isinstance(camera, _Wait):
-            self._statistics.image_skipped()
+            self._statistics.image_skipped("they wait for camera_info, for camera_info_timeout_s at most")
             return None
         # A leading slash is ROS 1's; tf2 refuses it.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
@@ -125,7 +130,7 @@ class Intake:
             self._log.warning(text, throttle_duration_sec=5.0)
             self._forget = True
         elif stamp == self._last_stamp and not self._forget:
-            self._statistics.image_skipped()
+            self._statistics.image_skipped(f"each has the stamp of the one before ({stamp / 1e9:.3f} s)")
             return False
         if self._forget:
             self._forget = False

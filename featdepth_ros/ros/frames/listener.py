@@ -15,7 +15,7 @@ from tf2_msgs.msg import TFMessage
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.messages.stamps import header_stamp_ns
-from featdepth_ros.ros.compat import keep_last
+from featdepth_ros.ros.compat import keep_last, resolved_topic
 from featdepth_ros.ros.frames.tree import Edge, FrameTree, Matrix
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 
@@ -66,7 +66,7 @@ class TransformListener:
         """
         if self._fixed is None:
             return
-        count = self._node.count_publishers("/tf_static")
+        count = self._node.count_publishers(resolved_topic(self._node, "/tf_static")[0])
         if count < self._fixed_publishers:
             self._node.destroy_subscription(self._fixed)
             self.tree.new_round()

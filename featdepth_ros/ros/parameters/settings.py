@@ -169,6 +169,15 @@ def invalid_values(settings: Settings) -> list[str]:
         reasons.append(
             f"'base_frame' and 'odom_frame' are both '{settings.odom_frame}'; a frame does not move in itself"
         )
+    for name in ("base_frame", "odom_frame"):
+        frame = getattr(settings, name)
+        if not frame or frame.startswith("/"):
+            reasons.append(f"'{name}' is '{frame}'; expected a name without a leading slash, which tf2 refuses")
+    if settings.cloud_min_height_m >= settings.cloud_max_height_m:
+        reasons.append(
+            f"'cloud_min_height_m' is {settings.cloud_min_height_m:g} and 'cloud_max_height_m' is "
+            f"{settings.cloud_max_height_m:g}; no point lies between them"
+        )
     return [reason for reason in reasons if reason]
 
 

@@ -27,6 +27,12 @@ TABLE: dict[str, tuple[bytes, str]] = {
     "silent": (ERROR, "no image for 4 s"),
     "after_silence": (WARN, "older than max_gap_s"),
     "bad_calibration": (WARN, "uncalibrated"),
+    "columns": (WARN, "uncalibrated"),
+    "other_calibration": (WARN, "the calibration changed"),
+    "other_size": (WARN, "the size of the images changed"),
+    "other_frame": (WARN, "the frame_id changed"),
+    "still_stamps": (ERROR, "each has the stamp of the one before"),
+    "future": (WARN, "in the future by the node's clock"),
     "rival": (ERROR, "someone else publishes"),
     "jitter": (WARN, "stamps went back"),
 }

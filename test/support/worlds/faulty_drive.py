@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -189,6 +190,44 @@ class FaultyDrive:
         info.k = [v / CAMERA.width for v in info.k[:8]] + [1.0]
         info.p = [v / CAMERA.width for v in info.p[:10]] + [1.0, 0.0]
         self.send(image, info=info)
+
+    def columns(self) -> None:
+        """K written column by column."""
+        image = self.next_image()
+        info = info_from_camera(CAMERA, START + self.index * STEP_NS, FRAME_ID)
+        info.k = [float(v) for v in np.reshape(info.k, (3, 3)).T.ravel()]
+        self.send(image, info=info)
+
+    def other_calibration(self) -> None:
+        """Another camera's camera_info on the topic, of images of the same size."""
+        other = replace(CAMERA, fx=1.2 * CAMERA.fx, fy=1.2 * CAMERA.fy)
+        image = self.next_image()
+        self.send(image, info=info_from_camera(other, START + self.index * STEP_NS, FRAME_ID))
+
+    def other_size(self) -> None:
+        """The driver changes its resolution."""
+        image = np.asarray(cv2.resize(self.next_image(), (160, 48), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        stamp = START + self.index * STEP_NS
+        self.send(image, info=info_from_camera(CAMERA.resized(160, 48), stamp, FRAME_ID))
+
+    def other_frame(self) -> None:
+        """An image of another camera, by its frame_id."""
+        self.send(self.next_image(), frame_id="other_optical")
+
+    def still_stamps(self) -> None:
+        """Images come, and their stamps stand still."""
+        before = self.offset_ns
+        for _ in range(round(self.node._settings.watchdog_s * 1e9 / STEP_NS) + 3):
+            image = self.next_image()
+            self.offset_ns -= STEP_NS
+            self.send(image)
+        self.offset_ns = before
+
+    def future(self) -> None:
+        """Stamps thirty years ahead."""
+        self.offset_ns += 10**18
+        self.drive(2)
+        self.offset_ns -= 10**18
 
     def rival(self) -> None:
         """Somebody else publishes this node's transform."""
