@@ -68,7 +68,10 @@ class FrameReport:
         if self.uncalibrated:
             return "uncalibrated", UNCALIBRATED
         if self.motion_state is MotionState.TRACKED and self.tracks and self.tracks < FEW_TRACKS:
-            return "few tracks", f"motion rests on {self.tracks} tracks alone: did the camera jump, or is little to see?"
+            return (
+                "few tracks",
+                f"motion rests on {self.tracks} tracks alone: did the camera jump, or is little to see?",
+            )
         if self.speed is not None and self.speed[1] > max(self.speed[0], LEAST_DOUBT):
             return "doubtful", DOUBTFUL.format(*self.speed)
         if self.valid_share < min_valid_share:
@@ -154,7 +157,18 @@ class Health:
 
 
 #: Troubles of images that are counted from the start on.
-COUNTED = ("lost", "refused", "blind", "frozen", "gap", "uncalibrated", "few valid", "few tracks", "doubtful", "changed")
+COUNTED = (
+    "lost",
+    "refused",
+    "blind",
+    "frozen",
+    "gap",
+    "uncalibrated",
+    "few valid",
+    "few tracks",
+    "doubtful",
+    "changed",
+)
 
 #: Said in diagnostics and, most of it, in the log.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"

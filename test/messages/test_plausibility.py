@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from message_fields import info_message
 
@@ -33,6 +34,24 @@ def test_implausible_ones_are_told_with_the_reason(camera: CameraModel, says: st
         raise ValueError(reason)
     info = info_message(camera)
     assert usable_camera(info) == (None, reason)  # a driver's message: as one of an uncalibrated camera
+
+
+@pytest.mark.parametrize(
+    ("k", "says"),
+    [
+        ((500.0, 0.0, 0.0, 0.0, 500.0, 0.0, 320.0, 240.0, 1.0), "is K written column by column"),
+        ((500.0, 50.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0), "K has a skew, 50 and 0 px"),
+        ((500.0, 0.4, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0), ""),
+        ((500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 0.0), ""),  # some drivers leave the last one out
+    ],
+)
+def test_a_k_that_is_no_matrix_of_a_camera_counts_as_none(k: tuple[float, ...], says: str) -> None:
+    info = info_message(CameraModel(640, 480, 500, 500, 320, 240))
+    info.k = np.array(k)
+    camera, reason = usable_camera(info)
+    assert says in reason and (camera is None) == bool(says)
+    rectified, reason = usable_camera(info, rectified=True)
+    assert rectified is not None and not reason, "P is the camera of a rectified image"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ LOST = replace(FRAME, motion_state=MotionState.LOST)
         (GOOD, DiagnosticStatus.OK, "9.5 frames/s"),
         (replace(GOOD, frame=RELATIVE), DiagnosticStatus.WARN, "not metres"),
         (replace(GOOD, frame=LOST), DiagnosticStatus.WARN, "lost"),
+        (replace(GOOD, frame=replace(FRAME, speed=(8.0, 1.5))), DiagnosticStatus.OK, "9.5 frames/s"),
+        (replace(GOOD, frame=replace(FRAME, speed=(8.0, 44.0))), DiagnosticStatus.WARN, "standard deviation is 44"),
+        (replace(GOOD, frame=replace(FRAME, speed=(0.01, 0.3))), DiagnosticStatus.OK, "9.5 frames/s"),
+        (replace(GOOD, frame=replace(FRAME, tracks=27)), DiagnosticStatus.WARN, "rests on 27 tracks alone"),
+        (replace(GOOD, figures=replace(GOOD.figures, age_ms=-5e3)), DiagnosticStatus.WARN, "5 s in the future"),
         (replace(GOOD, notes=("backend 'tensorrt' is not used: no GPU",)), DiagnosticStatus.WARN, "tensorrt"),
         (replace(GOOD, doubts=("no transform front <- left",)), DiagnosticStatus.WARN, "front <- left"),
         (replace(GOOD, doubts=("no transform",), silence="no image"), DiagnosticStatus.ERROR, "no image"),
@@ -74,11 +79,23 @@ def test_the_report_of_a_frame_counts_pixels_of_the_image_alone() -> None:
     estimate = FakeEstimator().step(np.zeros((48, 64, 3), np.uint8), camera, 1)
     report = FrameReport.of(estimate, "fused")
     assert report.valid_share == pytest.approx(estimate.valid[estimate.in_image].sum() / (24 * 32 - 1))
-    assert (report.tracks, report.residual_px, report.motion_state) == (3, 0.4, MotionState.FIRST)
+    assert (report.tracks, report.residual_px, report.motion_state) == (300, 0.4, MotionState.FIRST)
     assert not report.uncalibrated
     nothing = replace(estimate, in_image=np.zeros_like(estimate.in_image), window=None, camera=None)
     report = FrameReport.of(nothing, "network")
     assert (report.valid_share, report.tracks, report.residual_px, report.uncalibrated) == (0.0, None, None, True)
+
+
+def test_the_speed_and_how_sure_it_is_are_told_where_motion_is_tracked() -> None:
+    camera, estimator = CameraModel(64, 48, 50.0, 50.0, 31.5, 23.5), FakeEstimator()
+    first, second = (estimator.step(np.zeros((48, 64, 3), np.uint8), camera, n * 100_000_000) for n in (1, 2))
+    assert FrameReport.of(first, "fused").speed is None
+    speed = FrameReport.of(second, "fused").speed
+    assert speed == pytest.approx((1.0, 0.1))  # 0.1 m, known to 0.01 m, in 0.1 s
+    told = diagnostic_message("x", 0, replace(GOOD, frame=replace(FRAME, speed=speed), unstamped=True)).status[0]
+    values = {v.key: v.value for v in told.values}
+    assert (values["speed"], values["speed_deviation"]) == ("1.00", "0.10")
+    assert "the images have none" in values["stamps"]
 
 
 @pytest.mark.parametrize(("age_ms", "says"), [(40.0, "of the node"), (1e12, "use_sim_time"), (-1e5, "future")])

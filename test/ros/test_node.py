@@ -522,7 +522,7 @@ def test_a_lost_motion_warns_and_holds_the_pose(ros: Graph) -> None:
     start(ros, FakeEstimator(lost_at=tuple(range(5, 500))))
     stamp = probe.send_until(lambda: "motion is lost" in status(reports)["message"], "the warning", START)
     told = status(reports)
-    assert (told["level"], told["motion_state"], told["tracks"], told["depth"]) == ("01", "lost", "3", "fused")
+    assert (told["level"], told["motion_state"], told["tracks"], told["depth"]) == ("01", "lost", "300", "fused")
     seen = len(odoms)
     probe.send_until(lambda: len(odoms) > seen + 1, "odometry while lost", stamp)
     assert odoms[-1].pose.pose.position.x == odoms[-2].pose.pose.position.x > 0.2

@@ -89,7 +89,7 @@ class FakeEstimator:
         if camera is not None and motion.state is not MotionState.STANDING:
             state, covariance = WindowState.TRACKED if paired else WindowState.FIRST, motion.covariance
             kind = ScaleOrigin.NETWORK
-            window = WindowResult(state, T, covariance, 0.4, 3, False, 1.0, 0.01, kind, POINTS, camera)
+            window = WindowResult(state, T, covariance, 0.4, 300, False, 1.0, 0.01, kind, POINTS, camera)
         out_camera = None
         if camera is not None:
             plain = type(camera)(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
