@@ -15,7 +15,7 @@ from plane_world import DEPTH_M, SIZE, STEP_M, PlaneModel, Wall
 
 from featdepth_ros.errors import ConfigError, RecordingError
 from featdepth_ros.models.weights_io import read_weights
-from featdepth_training.refine import refine as refinement
+from featdepth_training.refine import steps as refinement
 from featdepth_training.refine.config import RefineConfig
 from featdepth_training.refine.gate import GateLimits, HeldOutFigures, judge, told_apart
 from featdepth_training.refine.refine import refine

@@ -20,10 +20,11 @@ from featdepth_ros.models.build import build_model
 from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_training.data.cache import ClipCache
-from featdepth_training.refine import refine as refinement
+from featdepth_training.refine import steps as refinement
 from featdepth_training.refine.config import RefineConfig
 from featdepth_training.refine.gate import GateLimits
-from featdepth_training.refine.refine import freeze_feature_net, log_scale_change, refine
+from featdepth_training.refine.refine import refine
+from featdepth_training.refine.steps import freeze_feature_net, log_scale_change
 
 pytestmark = pytest.mark.slow
 

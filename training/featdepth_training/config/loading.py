@@ -118,6 +118,18 @@ def from_dict(raw: dict[str, Any], overrides: Sequence[str] = ()) -> TrainConfig
     return config
 
 
+def from_overrides(kind: type[T], overrides: Sequence[str]) -> T:
+    """Build any frozen dataclass of settings from its defaults and ``key=value`` overrides.
+
+    Raises:
+        ConfigError: as `from_dict`.
+    """
+    raw: dict[str, Any] = {}
+    for assignment in overrides:
+        _override(raw, assignment)
+    return _build(kind, raw, "")
+
+
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Return plain values (lists for tuples) from which `from_dict` builds an equal configuration."""
 

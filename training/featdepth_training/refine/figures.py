@@ -151,3 +151,9 @@ def scale_ratio(before: list[Tensor], after: list[Tensor]) -> float:
     """Return the median over clips of the median depth after over before, from log depths."""
     ratios = [(new - old).median() for old, new in zip(before, after, strict=True)]
     return float(torch.stack(ratios).median().exp())
+
+
+def depth_change(before: list[Tensor], after: list[Tensor]) -> float:
+    """Return the mean change of log depth over clips and pixels, each picture's change of scale aside."""
+    changes = [new - old for old, new in zip(before, after, strict=True)]
+    return float(torch.stack([(change - change.median()).abs().mean() for change in changes]).mean())

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,22 @@ from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.inference.networks import fitting_size
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.checkpoints import load_model, save_model
+from featdepth_ros.models.checkpoints import save_model
+from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.recordings.recording import Recording
-from featdepth_ros.resources import weights_file
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.data.source import Source
 from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.engine.step import StepResult
 from featdepth_training.monitoring.monitor import Monitor
-from featdepth_training.objectives.supervised import log_depth
-from featdepth_training.objectives.terms import training_terms
 from featdepth_training.processes.signals import StopRequest
 from featdepth_training.refine.checkpoint import RefineCheckpoint
 from featdepth_training.refine.config import RefineConfig, train_config
 from featdepth_training.refine.data import gather, partnered
 from featdepth_training.refine.figures import log_depths, measure, scale_ratio
 from featdepth_training.refine.gate import HeldOutFigures, Verdict, judge
+from featdepth_training.refine.steps import give_focal, name_of, refined_info, refinement_loop, start_model
 
 
 @dataclass(frozen=True)
@@ -132,11 +130,11 @@ def refine(
     if resume and work is None:
         raise ConfigError("going on needs the folder that keeps the checkpoint: name it with work (--work DIR)")
     target = _checked_output(output)
-    model = _start_model(weights, preset, partnered(recordings))
+    model = start_model(weights, preset, partnered(recordings))
     with _folder(work) as folder, torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         refinement = _Refinement(model, recordings, settings, folder, quiet, kept=work is not None)
-        return refinement.run(target, _name_of(weights, model), resume)
+        return refinement.run(target, name_of(weights, model), resume)
 
 
 def _checked_output(output: str | Path | None) -> Path | None:
@@ -150,29 +148,6 @@ def _checked_output(output: str | Path | None) -> Path | None:
     if not path.parent.is_dir():
         raise CheckpointError(f"there is no folder '{path.parent}' to write '{path.name}' into; create it first")
     return path
-
-
-def _name_of(weights: FeatDepthModel | str | Path, model: FeatDepthModel) -> str:
-    return model.info.name if isinstance(weights, FeatDepthModel) else Path(weights).name
-
-
-def _start_model(weights: FeatDepthModel | str | Path, preset: str | None, stereo: bool) -> FeatDepthModel:
-    if isinstance(weights, FeatDepthModel):
-        model = copy.deepcopy(weights)
-    else:
-        model = load_model(weights_file(str(weights)), preset=preset)
-    for net in ("depth", "pose"):
-        if net not in model.nets:
-            raise CheckpointError(
-                f"the weights '{_name_of(weights, model)}' ({model.info.architecture}) hold no {net} net; refinement "
-                "trains depth and pose together: take weights that hold both"
-            )
-    if stereo and model.info.scale_kind != "metric":
-        raise ConfigError(
-            f"the weights '{_name_of(weights, model)}' are of relative scale, and a stereo partner tells metres: name "
-            "what published weights were trained on with --preset, or refine without --stereo"
-        )
-    return model
 
 
 @contextmanager
@@ -203,11 +178,7 @@ class _Refinement:
         self.device = resolve_device(settings.device)
         self.size = settings.size or self._usual_size(recordings[0])
         self.data = gather(recordings, self.size, self.stereo, folder, settings, quiet)
-        if self.info.focal is None:
-            # No camera to compensate for: the recording's own counts as the one of the weights.
-            fx, fy, _, _ = self.data.camera
-            focal = (float(fx) / self.size[1], float(fy) / self.size[0])
-            self.model.info = self.info.with_(focal=focal, input_size=self.size)
+        give_focal(self.model, self.data.camera, self.size)
         clips, cache = self.data.train_clips, str(self.data.caches[0])
         self.config = train_config(model, settings, self.size, self.stereo, cache, clips)
 
@@ -276,7 +247,7 @@ class _Refinement:
         for batch in validation_batches(dataset, [self.size], self.settings.batch_size):
             yield batch.to(self.device).in_floats()
 
-    def _described(self, weights: str, verdict: Verdict, steps: int) -> Any:
+    def _described(self, weights: str, verdict: Verdict, steps: int) -> ModelInfo:
         """What the new weights say of themselves: what they were refined from and on, and on what terms."""
         height, width = self.size
         how = f"{steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
@@ -285,9 +256,7 @@ class _Refinement:
             f"lr {self.settings.lr:g}, seed {self.settings.seed}"
             + ("" if verdict.accepted else "; written although held-out figures got worse")
         )
-        terms = "+ data terms"
-        licence = self.info.licence if self.info.licence.endswith(terms) else f"{self.info.licence} {terms}"
-        return self.info.with_(training="; ".join(filter(None, (self.info.training, note))), licence=licence)
+        return refined_info(self.info, note)
 
     def _what(self) -> str:
         kinds, names = dict.fromkeys(self.data.kinds), self.data.names
@@ -298,10 +267,8 @@ class _Refinement:
         """Take the steps; returns the loop that has taken them."""
         settings, config = self.settings, self.config
         anchored = settings.anchor > 0 and not self.stereo
-        frozen = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
-        freeze_feature_net(self.model)
-        dataset = ClipDataset(self.data.train, config.data.sequence, config.data.augment, settings.seed)
-        loop = TrainingLoop(self.model, config, dataset, partial(self._terms, frozen), self.device)
+        known = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
+        loop = refinement_loop(self.model, config, self.data.train, self.device, known, settings.anchor)
         if checkpoint is not None and resume:
             checkpoint.restore(loop)
         monitor = Monitor(
@@ -336,46 +303,3 @@ class _Refinement:
         finally:
             monitor.close()
         return loop
-
-    def _terms(self, frozen: FeatDepthModel | None, batch: FrameBatch, seen: Tensor) -> dict[str, Tensor]:
-        """The terms of training and, where ``frozen`` is given, the anchor that keeps the scale of its depth."""
-        terms, prediction = training_terms(self.model, batch, seen, self.config)
-        if frozen is None or prediction is None:
-            return terms
-        with torch.no_grad():
-            known = frozen.depth(seen[:, list(prediction.targets)].flatten(0, 1))[0]
-        moved = log_scale_change(prediction.disparities[0], known, self.model)
-        terms["anchor"] = self.settings.anchor * moved.square()
-        terms["total"] = terms["total"] + terms["anchor"]
-        return terms
-
-
-def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) -> Tensor:
-    """Return by how much the scale of depth has moved: mean change of log depth (a scalar).
-
-    Of each image the middle half of the changes counts, so that what is to be learnt, a wall that moves or a sky that
-    recedes, is free: one number a batch is held, no map.
-
-    Args:
-        disparity: (B, 1, h, w) sigmoid maps of the network at hand.
-        known: those of the network before.
-        model: for its depth range.
-    """
-    change = (log_depth(disparity, model.info) - log_depth(known, model.info)).flatten(1)
-    low, high = torch.quantile(change.detach(), torch.tensor([0.25, 0.75], device=change.device), dim=1, keepdim=True)
-    middle = ((change >= low) & (change <= high)).float()
-    bend: Tensor = ((change * middle).sum(1) / middle.sum(1)).mean()
-    return bend
-
-
-def freeze_feature_net(model: FeatDepthModel) -> None:
-    """Take all that the feature-metric term's map comes from out of training, whatever the architecture."""
-    if "features" not in model.nets:
-        return
-    device = next(model.parameters()).device
-    with torch.enable_grad():
-        probe = model.eval().features(torch.rand(1, 3, 64, 64, device=device)).sum()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(probe, parameters, allow_unused=True), strict=True):
-        if gradient is not None:
-            parameter.requires_grad_(False)

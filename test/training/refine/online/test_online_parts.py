@@ -1,0 +1,123 @@
+"""Pace, exchange with the node, and the store of generations: nothing that is in force is ever lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from plane_world import DEPTH_M, STEP_M, PlaneModel
+
+from featdepth_ros.errors import ConfigError
+from featdepth_training.config.loading import from_overrides
+from featdepth_training.refine.online.config import OnlineConfig
+from featdepth_training.refine.online.exchange import Control, ControlFile, StatusFile, Watch, decided
+from featdepth_training.refine.online.generations import Generations
+from featdepth_training.refine.online.pacing import SLICE_S, Pacer
+
+
+class Machine:
+    """A clock, and a processor whose time passes where the test says so."""
+
+    def __init__(self) -> None:
+        self.now = self.used = self.asleep = 0.0
+
+    def work(self, seconds: float, waiting: float = 0.0) -> None:
+        self.now += seconds + waiting
+        self.used += seconds
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds <= SLICE_S
+        self.now += seconds
+        self.asleep += seconds
+
+    def pacer(self) -> Pacer:
+        return Pacer(torch.device("cpu"), 0.5, lambda: self.now, lambda: self.used, self.sleep)
+
+
+def test_a_share_of_a_core_is_held_by_sleeping() -> None:
+    machine = Machine()
+    pacer = machine.pacer()
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        looked += 1
+
+    for _ in range(10):
+        machine.work(0.9)
+        pacer.rest(0.3, look)
+    assert machine.used / machine.now == pytest.approx(0.3) and looked >= 10 * 2.1 / SLICE_S
+    # Time that another program had the core is no debt, and no credit for later either.
+    before = machine.asleep
+    machine.work(0.5, waiting=5.0)
+    pacer.rest(0.5)
+    assert machine.asleep == before
+    machine.work(0.5)
+    pacer.rest(0.5)
+    assert machine.asleep - before == pytest.approx(0.5)
+
+
+def test_the_node_s_wishes_are_read_and_nonsense_changes_nothing(tmp_path: Path) -> None:
+    file = ControlFile(tmp_path, "w", 0.5)
+    assert file.read() == Control(True, "w", 0.5)
+    path = tmp_path / "control.json"
+    wanted = {"run": False, "current": "v", "budget": 0.25, "watch": {"old": "w", "new": "v", "since_ns": 7}}
+    path.write_text(json.dumps(wanted))
+    held = Control(False, "v", 0.25, Watch("w", "v", 7))
+    assert file.read() == held
+    for nonsense in ("{", "[]", '{"budget": "much"}', '{"watch": {"old": "w"}}'):
+        path.write_text(nonsense)
+        assert file.read() == held
+    path.write_text('{"run": true, "watch": null}')
+    assert file.read() == Control(True, "v", 0.25)
+
+
+def test_the_status_is_written_once_a_second_and_ends_with_what_was_said_last(tmp_path: Path) -> None:
+    now, written = 0.0, []
+    status = StatusFile(tmp_path, lambda: now)
+    for step in range(35):
+        now = step / 10
+        status.say("training", "", round=2, step=step, steps=35)
+        content = json.loads((tmp_path / "learner.json").read_text())
+        if content["step"] not in written:
+            written.append(content["step"])
+    assert written == [0, 10, 20, 30]
+    assert set(content) == {"state", "round", "step", "steps", "generation", "message", "pid", "time"}
+    status.flush(at_once=True)
+    assert json.loads((tmp_path / "learner.json").read_text())["step"] == 34
+
+
+def test_generations_are_complete_or_not_there_and_those_in_force_stay(tmp_path: Path) -> None:
+    model = PlaneModel(DEPTH_M, STEP_M)
+    (tmp_path / "0007").mkdir()  # a learner was killed while it wrote
+    (tmp_path / "0007" / "model.safetensors").write_bytes(b"half")
+    store = Generations(tmp_path, limit_mb=1e-9, refusals_kept=2)
+    assert store.newest() is None and not (tmp_path / "0007").exists()
+    for number in range(1, 9):
+        accepted = number in (1, 2, 3, 8)
+        assert store.write({"accepted": accepted, "loss": float("nan")}, model if accepted else None) == number
+    evidence = store.evidence(2)
+    assert evidence["accepted"] and evidence["loss"] is None and len(evidence["sha256"]) == 64
+    assert store.prune([str(store.weights(2)), "compact", None]) == [1, 3]
+    assert [n for n in range(1, 9) if store.weights(n).is_file()] == [2, 8]  # in force, and the newest
+    assert [n for n in range(1, 9) if store.evidence(n)] == [1, 2, 3, 6, 7, 8]
+    assert Generations(tmp_path, 1.0, 2).newest() == 8
+
+
+def test_the_history_tells_what_became_of_a_generation(tmp_path: Path) -> None:
+    assert not decided(tmp_path, 2)
+    lines = [{"event": "offered", "generation": 2}, {"event": "accepted", "generation": 1}]
+    (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"event": "refu')
+    assert decided(tmp_path, 1) and not decided(tmp_path, 2)
+    (tmp_path / "history.jsonl").write_text(json.dumps({"event": "refused", "generation": 2}))
+    assert decided(tmp_path, 2)
+
+
+def test_settings_come_as_overrides_and_contradictions_are_errors() -> None:
+    config = from_overrides(OnlineConfig, ["lr=5e-5", "quality.dark=20", "limits.scale=0.2"])
+    assert (config.lr, config.quality.dark, config.limits.scale) == (5e-5, 20.0, 0.2)
+    for wrong in (["stepz=3"], ["steps=0"], ["most_clips=10"], ["lr=0"], ["gpu_budget=2"]):
+        with pytest.raises(ConfigError):
+            from_overrides(OnlineConfig, wrong)

@@ -1,0 +1,190 @@
+"""The buffer as the learner sees it: complete segments of one camera, judged once, split as the node has split them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from featdepth_ros.errors import RecordingError
+from featdepth_training.data.source import Source
+from featdepth_training.refine.online.config import OnlineConfig
+from featdepth_training.refine.online.quality import Fitness, fitness
+from featdepth_training.refine.online.segments import Segment, SegmentClips, read_segment
+
+#: Networks halve the picture so often: both sides must be multiples.
+_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What one round takes from the buffer.
+
+    Attributes:
+        sources: clips, their files in memory.
+        size: (height, width) of the pictures, pixels.
+        camera: fx, fy, cx, cy, pixels.
+    """
+
+    sources: list[Source]
+    size: tuple[int, int]
+    camera: tuple[float, float, float, float]
+
+    @property
+    def clips(self) -> int:
+        """How many."""
+        return sum(len(source.clips) for source in self.sources)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the segments."""
+        return [source.name for source in self.sources]
+
+
+class Buffer:
+    """The segments of a folder.
+
+    Args:
+        folder: ``WORK/buffer``; need not be there yet.
+        config: of the learner.
+
+    Attributes:
+        refused: why a segment is not used, by its name.
+    """
+
+    def __init__(self, folder: Path, config: OnlineConfig) -> None:
+        self._folder, self._config = folder, config
+        self._segments: dict[str, Segment] = {}
+        self._fitness: dict[str, Fitness] = {}
+        self.refused: dict[str, str] = {}
+
+    def refresh(self, rest: Callable[[], None] = lambda: None) -> None:
+        """Look at what has come, and forget what has gone. ``rest`` is called after each frame that is judged."""
+        names = sorted(path.name for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
+        for known in set(self._fitness) - set(names):
+            self._segments.pop(known, None)
+            del self._fitness[known]
+        for name in names:
+            if name not in self._fitness:
+                self._add(name, rest)
+        self.refused = {name: fit.refused for name, fit in self._fitness.items() if fit.refused}
+        chosen = self._camera()
+        for name, segment in self._segments.items():
+            if name not in self.refused and chosen is not None and not self._alike(segment, chosen):
+                height, width = segment.size
+                self.refused[name] = f"another camera ({height}x{width}, focal length {segment.camera[0]:.1f})"
+
+    def _add(self, name: str, rest: Callable[[], None]) -> None:
+        try:
+            segment = read_segment(self._folder / name)
+        except RecordingError as error:
+            self._fitness[name] = Fitness(refused=str(error))
+            return
+        if segment is None:
+            return
+        if segment.size[0] % _MULTIPLE or segment.size[1] % _MULTIPLE or min(segment.size) < 2 * _MULTIPLE:
+            found = Fitness(refused=f"{segment.size[0]}x{segment.size[1]} pictures, no multiples of {_MULTIPLE}")
+        else:
+            found = fitness(segment, self._config.quality, rest)
+        self._segments[name], self._fitness[name] = segment, found
+
+    def _alike(self, one: Segment, other: Segment) -> bool:
+        ratios = np.array(one.camera[:2]) / np.array(other.camera[:2])
+        return one.size == other.size and bool((np.abs(ratios - 1) <= self._config.quality.camera).all())
+
+    def _camera(self) -> Segment | None:
+        """A segment of the camera that most fit clips are of; of equals the newest."""
+        fit = [segment for name, segment in self._segments.items() if self._fitness[name].clips]
+        fit.sort(key=lambda segment: segment.last_ns)
+        votes = [sum(len(self._fitness[other.name].clips) for other in fit if self._alike(one, other)) for one in fit]
+        return fit[max(range(len(fit)), key=lambda k: (votes[k], k))] if fit else None
+
+    def usable(self, held_out: bool | None = None, since_ns: int | None = None) -> list[Segment]:
+        """Return the fit segments of the camera at hand, oldest first.
+
+        Args:
+            held_out: of one split; None: of both.
+            since_ns: those that begin after it alone.
+        """
+        chosen = [
+            segment
+            for name, segment in self._segments.items()
+            if name not in self.refused
+            and held_out in (None, segment.held_out)
+            and (since_ns is None or segment.stamps_ns[0] > since_ns)
+        ]
+        return sorted(chosen, key=lambda segment: segment.last_ns)
+
+    def clips(self, held_out: bool, apart_from: Collection[str] = ()) -> int:
+        """How many clips one split has, some segments left out."""
+        counted = [segment.name for segment in self.usable(held_out) if segment.name not in apart_from]
+        return sum(len(self._fitness[name].clips) for name in counted)
+
+    def training(self, seed: int) -> Portion:
+        """Return clips to learn from: all, or half of them the newest and the others drawn from before.
+
+        Raises:
+            RecordingError: there is none any more.
+        """
+        segments, most = self.usable(False), self._config.most_clips
+        counts = [len(self._fitness[segment.name].clips) for segment in segments]
+        chosen: list[int] = []
+        newest_first = list(range(len(segments)))[::-1]
+        total = 0
+        while newest_first and total < most / 2:
+            chosen.append(newest_first.pop(0))
+            total += counts[chosen[-1]]
+        for k in np.random.default_rng([seed, 31]).permutation(newest_first).tolist():
+            if total + counts[k] <= most:
+                chosen.append(k)
+                total += counts[k]
+        return self._portion([(segments[k], self._fitness[segments[k].name].clips) for k in sorted(chosen)])
+
+    def measured(self) -> Portion:
+        """Return held-out clips to judge on, evenly spaced over all of them.
+
+        Raises:
+            RecordingError: there is none any more.
+        """
+        return self._spaced(self.usable(True), self._config.measured_clips)
+
+    def watched(self, segment: Segment) -> Portion:
+        """Return the clips of one segment that probation measures.
+
+        Raises:
+            RecordingError: it is gone.
+        """
+        return self._spaced([segment], self._config.watched_clips)
+
+    def _spaced(self, segments: Sequence[Segment], most: int) -> Portion:
+        every = [(segment, clip) for segment in segments for clip in self._fitness[segment.name].clips]
+        count = min(most, len(every))
+        picked = {int((k + 0.5) * len(every) / count) for k in range(count)}
+        kept: dict[str, list[tuple[int, ...]]] = {}
+        for position in sorted(picked):
+            segment, clip = every[position]
+            kept.setdefault(segment.name, []).append(clip)
+        return self._portion([(s, kept[s.name]) for s in segments if s.name in kept])
+
+    def _portion(self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]]) -> Portion:
+        sources: list[Source] = []
+        for segment, clips in chosen:
+            try:
+                sources.append(SegmentClips(segment, clips).source())
+            except RecordingError:  # the node has made room since
+                continue
+        if not sources:
+            raise RecordingError("the segments were deleted while they were read")
+        first = chosen[0][0]
+        return Portion(sources, first.size, first.camera)
+
+    def refusals(self) -> str:
+        """Refused segments in words; empty: none."""
+        if not self.refused:
+            return ""
+        kinds = Counter(why.split(" (")[0].split(" at frame")[0] for why in self.refused.values())
+        listed = ", ".join(f"{count} {why}" for why, count in kinds.most_common(3))
+        return f"{len(self.refused)} of {len(self._fitness)} segments are not used: {listed}"
