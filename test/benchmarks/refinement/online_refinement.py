@@ -1,13 +1,14 @@
 """What the online learner gains, fed as if live, without ROS: AbsRel of held-out frames over processor time.
 
-python test/benchmarks/online_refinement.py [--places street room] [--minutes 20] [--json FILE] [key=value of OnlineConfig]
-python test/benchmarks/online_refinement.py --data DATA --places kitchen kitti ...
+python test/benchmarks/refinement/online_refinement.py [--places street room] [--minutes 20] [--json FILE] [KEY=VALUE]
+python test/benchmarks/refinement/online_refinement.py --data DATA --places kitchen kitti ...
 
 Rendered places differ from what the weights know in light, camera and texture. ``kitchen`` (7-Scenes) and ``kitti``
 (drive 0001, truth by semi-global matching) are real. Each recording is cut into segments in order of time; every
 fourth is held out. A few come before each round, as they would from a robot. Each generation that the learner accepts
 takes force at once, as refine_node would have it, and is measured: on the held-out frames of the place, and on the
-start domain, which is the validation part of the recipe ``compact_open``. ``--minutes`` are of processor time.
+start domain, which is the validation part of the recipe ``compact_open``. ``--minutes`` are of processor time, KEY is
+of `OnlineConfig`.
 
 AbsRel stands beside the figure of the weights before: median scaled, and as it is.
 """
@@ -28,7 +29,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stereo_depth import matched_depth
 
 from featdepth_ros import load_model
 from featdepth_ros.geometry.cameras import CameraModel
@@ -46,6 +46,7 @@ from featdepth_training.config.loading import from_overrides, load_config
 from featdepth_training.data.clip import Clip
 from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.data.source import Source
+from featdepth_training.prepare.pseudo_depth import grey, stereo_depth
 from featdepth_training.prepare.rectify import Rectifier
 from featdepth_training.refine.config import FRAMES
 from featdepth_training.refine.figures import measure
@@ -61,6 +62,8 @@ from featdepth_training.rendering.rendered import VALIDATION_SCENES, ClipRendere
 SEGMENT, EVERY, FRESH = 12, 4, 4
 #: Size of the networks' input for the places (height, width).
 WIDE, TALL = (96, 320), (128, 192)
+#: Size at which stereo pairs are matched.
+MATCHED = (384, 1248)
 
 
 @dataclass(frozen=True)
@@ -135,21 +138,23 @@ def _frame(
 
 
 def recorded(folder: Path, size: tuple[int, int], stereo: bool) -> list[Clip]:
-    """Read a real recording at the networks' size, with truth of its sensor or by matching."""
-    rectify, clips = Rectifier(size, False), []
+    """Read a real recording at the networks' size, with truth of its sensor or by matching at `MATCHED`."""
+    rectify, matched, clips = Rectifier(size, False), Rectifier(MATCHED, True), []
     for frame in open_recording(folder, partner="auto" if stereo else None):
         assert frame.camera is not None
-        if stereo:
-            frame = replace(frame, depth=matched_depth(frame).astype(np.float32))
         stored = rectify(frame, frame.camera)
-        depth = None if stored.depth is None else np.where(stored.depth > 0, stored.depth, np.nan).astype(np.float32)
+        depth = stored.depth
+        if stereo:
+            pair = matched(frame, frame.camera)
+            assert pair.partner is not None and pair.T_partner_camera is not None
+            depth = stereo_depth(grey(pair.image), grey(pair.partner), pair.camera, pair.T_partner_camera)
+            assert depth is not None
+            depth = cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        assert depth is not None
+        truth = np.where(depth > 0, depth, np.nan).astype(np.float32)
         pose = np.full((4, 4), np.nan) if stored.pose is None else stored.pose
-        clips.append(
-            Clip(
-                stored.image[None], None if depth is None else depth[None], pose[None], stored.camera,
-                stamps_ns=np.array([frame.stamp_ns]),
-            )
-        )  # fmt: skip
+        stamps = np.array([frame.stamp_ns])
+        clips.append(Clip(stored.image[None], truth[None], pose[None], stored.camera, stamps_ns=stamps))
     return clips
 
 
