@@ -51,23 +51,34 @@ def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age
     return parallax > config.keyframe_parallax * width
 
 
-def network_scale_of(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) -> NetworkScale:
-    """What a frame's network depth is worth, from the points that the map knows well.
+def known_depths(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) -> tuple[Floats, Floats] | None:
+    """Inverse depths of the points that the map knows well: as the network tells them, and as measured; (n,) each.
 
     Args:
         local_map: the map.
         frame: the frame that becomes a keyframe.
         sight: what it sees of the map.
         pose: (4, 4) of it.
+
+    Returns:
+        They; None where they are fewer than make a motion.
     """
-    config, last = local_map.config, local_map.keyframes[-5:]
+    config = local_map.config
     known = sight.chosen(local_map.information[sight.places] > config.known_information)
     told = frame.inverse_depth_at(local_map.to_image(known.found), config.min_depth, config.max_depth)
-    usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
     if told is None or told[1].sum() < config.least_tracks:
-        return usual
+        return None
     measured = 1.0 / np.maximum(local_map.depths(pose, known), 1e-6)
-    return network_scale(told[0][told[1]], measured[told[1]], config.prior == "scale_and_shift") or usual
+    return told[0][told[1]], measured[told[1]]
+
+
+def network_scale_of(local_map: LocalMap, known: tuple[Floats, Floats] | None) -> NetworkScale:
+    """What a frame's network depth is worth, by `known_depths`; without those, as in the last keyframes."""
+    config, last = local_map.config, local_map.keyframes[-5:]
+    usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
+    if known is None:
+        return usual
+    return network_scale(*known, config.prior == "scale_and_shift") or usual
 
 
 def guessed(

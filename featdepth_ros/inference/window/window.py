@@ -281,9 +281,10 @@ class Window:
         self._age += 1
         self._pose = pose
         if keyframing.is_due(self._map, self._template.sight, sight, pose, self._age, frame.size[1]):
-            self._add_keyframe(frame, sight, keyframing.network_scale_of(self._map, frame, sight, self._pose))
-            if self.config.prior == "scale":
-                self._scale.network([k.log_scale for k in self._map.keyframes])
+            known = keyframing.known_depths(self._map, frame, sight, self._pose)
+            self._add_keyframe(frame, sight, keyframing.network_scale_of(self._map, known))
+            if self.config.prior == "scale" and known is not None:
+                self._scale.network(*known)
         else:
             self._follow_on(frame, sight)
 

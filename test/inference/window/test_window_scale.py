@@ -11,8 +11,8 @@ import pytest
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.local_map import LocalMap
-from featdepth_ros.inference.window.metres.road import RoadFinder
-from featdepth_ros.inference.window.metres.scale import ROAD_SIGMA, ScaleFilter
+from featdepth_ros.inference.window.metres.road import RoadFinder, height_of_bands
+from featdepth_ros.inference.window.metres.scale import ROAD_SIGMA, ScaleFilter, network_log_factor
 from featdepth_ros.inference.window.records import Keyframe, Sight
 from featdepth_ros.inference.window.types import ScaleOrigin
 
@@ -47,19 +47,36 @@ def test_turning_makes_the_road_count_less():
     assert abs(math.log(turning.factor)) < 0.5 * abs(math.log(straight.factor))
 
 
+def told_and_measured(log_factor: float, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse depths by a network, metres, and in a map whose unit is exp(log_factor) metres."""
+    return 1.0 / depth, math.exp(log_factor) / depth
+
+
 def test_the_network_is_followed_slowly_where_nothing_else_measures():
-    scale = ScaleFilter(WindowConfig(scale="network"))
+    scale, depth = ScaleFilter(WindowConfig(scale="network")), np.linspace(2.0, 40.0, 50)
     for _ in range(10):
-        scale.network([0.2] * 5)
-    scale.network([0.2] * 4 + [1.5])
+        scale.network(*told_and_measured(-0.2, depth))
+    scale.network(*told_and_measured(-1.5, depth))
     assert scale.factor == pytest.approx(math.exp(-0.2))
     assert scale.origin is ScaleOrigin.NETWORK
+
+
+def test_what_is_near_tells_metres():
+    """A network that has everything beyond 15 m too near, as ours do in streets; half of the points are far."""
+    random = np.random.default_rng(3)
+    true = np.concatenate([random.uniform(4.0, 15.0, 60), random.uniform(15.0, 60.0, 90)])
+    told = np.where(true > 15.0, 15.0 * (true / 15.0) ** 0.8, true) * np.exp(0.05 * random.normal(size=150))
+    measured = 1.3 / true  # the map's unit is 1.3 m
+    assert math.exp(network_log_factor(1.0 / told, measured)) == pytest.approx(1.3, rel=0.03)
+    assert float(np.median(measured * told)) < 1.3 * 0.93  # what all points say alike
+    room = true / 20.0  # where all is near, all points count about alike
+    assert network_log_factor(1.0 / room, 1.0 / room * 1.3) == pytest.approx(math.log(1.3))
 
 
 def test_map_units_stay_map_units():
     scale = ScaleFilter(WindowConfig(scale="relative"))
     scale.wander(0.1)
-    scale.network([0.4])
+    scale.network(*told_and_measured(0.4, np.ones(5)))
     assert scale.factor == 1.0 and scale.log_variance == 0.0
 
 
@@ -103,6 +120,33 @@ def test_the_height_over_the_road_is_found(pitch):
     finder.keep(Keyframe(earlier, 0.0, 0.0, *_nothing()), road_picture(earlier, height))
     step = earlier @ se3.inverse(newest)
     found = finder.measure(road_picture(newest, height), newest, step, math.log(1.5), False)
+    assert found is not None and math.exp(found) == pytest.approx(height, rel=0.02)
+
+
+def test_bands_of_distance_tell_a_pitch_from_a_height():
+    """The road is 1.2 away and pitched by 0.4 degrees against the direction of travel, as where a vehicle nods."""
+    drop, pitch, height = np.array([0.07, 0.12, 0.2]), 0.007, 1.2
+    seen = np.log(height * drop / (drop + pitch))
+    found = height_of_bands(drop, seen, 0.0005)
+    assert found is not None and math.exp(found) == pytest.approx(height, rel=0.025)
+    assert math.exp(seen[1]) < height * 0.95  # what the middle band says by itself
+    alone = height_of_bands(drop[2:], seen[2:], 0.0005)
+    assert alone == pytest.approx(seen[2], abs=1e-3)  # one band tells no pitch
+
+
+def test_kerbs_and_pavements_are_not_the_road():
+    """Beside a lane all is 0.15 m higher."""
+    height = 1.2
+    newest = se3.make(np.eye(3), [0.0, 0.0, -0.9])
+    pictures = []
+    for pose in (np.eye(4), newest):
+        lane, beside = road_picture(pose, height), road_picture(pose, height - 0.15)
+        v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
+        drop = (v - CAMERA[3]) / CAMERA[1]
+        pictures.append(np.where(np.abs((u - CAMERA[2]) / CAMERA[0]) < 1.6 * drop, lane, beside))
+    finder = RoadFinder(LocalMap(METRIC, CAMERA))
+    finder.keep(Keyframe(np.eye(4), 0.0, 0.0, *_nothing()), pictures[0])
+    found = finder.measure(pictures[1], newest, se3.inverse(newest), math.log(1.3), False)
     assert found is not None and math.exp(found) == pytest.approx(height, rel=0.02)
 
 

@@ -1,7 +1,10 @@
 """Height of the camera over the road, in map units: metres follow where the true height is known.
 
 The plane's normal comes from the direction of travel, since a vehicle moves along its road. One degree of pitch is ten
-percent of height. Neither a level camera nor a plane fitted to depth is as good.
+percent of height. Neither a level camera nor a plane fitted to depth is as good. But a vehicle nods, and a road rises
+and falls. So the height is found in bands of distance, each by itself. A plane that is pitched otherwise shows another
+height in each band, and height and pitch are solved together (the pitch with a prior). Only a corridor as wide as a
+lane counts: kerbs, pavements and parked cars are higher than the road.
 """
 
 from __future__ import annotations
@@ -22,15 +25,23 @@ Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
 #: The sampled part of the picture: first and last, share of rows and of columns; and its step, pixels.
-ROWS, COLUMNS, STEP_PX = (0.62, 0.96), (0.33, 0.67), 3
+ROWS, COLUMNS, STEP_PX = (0.55, 0.97), (0.2, 0.8), 3
+#: Drops of a ray (see `road_plane.plane_scores`) that bound the bands: 20 heights ahead, 10.5, 6.7, and the nearest.
+BANDS = np.array([0.05, 0.095, 0.15, np.inf])
+#: Half the width of the road that counts, heights of the camera.
+CORRIDOR = 0.9
+#: Noise of a band's inverse depth times height: share of its drop, and pixels over the focal length.
+BAND_NOISE, BAND_NOISE_PX = 0.02, 0.4
+#: Standard deviation of the road's pitch beside the direction of travel, radians: a vehicle nods, and roads are bent.
+PITCH = 0.005
 #: Frames over which the direction of travel is a median.
 DIRECTIONS = 60
 #: Distance travelled between the two frames, heights of the camera.
 TRAVEL = (0.25, 1.6)
 #: Logarithmic width of the search, either side; of the first searches; and heights on trial.
 WIDTH, FIRST_WIDTH, TRIALS = 0.3, 0.6, 41
-#: Correlation below which the picture does not show a road.
-ALIKE = 0.5
+#: Correlation below which the picture does not show a road; the same of one band.
+ALIKE, BAND_ALIKE = 0.5, 0.5
 #: Share of the samples that the earlier picture must show.
 COVERED = 0.3
 #: Keyframes whose pictures are kept.
@@ -93,17 +104,57 @@ class RoadFinder:
             [int(COLUMNS[0] * columns), int(COLUMNS[1] * columns), STEP_PX],
         ], dtype=np.float64)  # fmt: skip
         camera = np.append(self._camera, self._lens.radial)
-        scores, covered = np.empty(TRIALS), np.empty(TRIALS)
+        bands = len(BANDS) - 1
+        scores, weights = np.empty((TRIALS, bands)), np.empty((TRIALS, bands))
+        covered, drop = np.empty(TRIALS), np.empty(bands)
         road_plane.plane_scores(
-            earlier, newest, np.ascontiguousarray(motion[:3]), normal, camera, grid, np.exp(logs), scores, covered
-        )
-        best = int(np.argmax(scores))
-        if best in (0, TRIALS - 1) or scores[best] < ALIKE or covered[best] < COVERED:
+            earlier, newest, np.ascontiguousarray(motion[:3]), normal, camera, grid, np.exp(logs), BANDS, CORRIDOR,
+            scores, weights, covered, drop,
+        )  # fmt: skip
+        whole = _peak(logs, scores.sum(axis=1), weights.sum(axis=1), ALIKE)
+        if whole is None or covered[whole[0]] < COVERED:
             return None
-        left, middle, right = scores[best - 1 : best + 2]
-        bend = left - 2 * middle + right
-        shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
-        return float(logs[best] + shift * (logs[1] - logs[0]))
+        peaks = [_peak(logs, scores[:, band], weights[:, band], BAND_ALIKE) for band in range(bands)]
+        found = np.array([peak is not None for peak in peaks])
+        if not found.any():
+            return whole[1]
+        log_heights = np.array([peak[1] for peak in peaks if peak is not None])
+        return height_of_bands(drop[found], log_heights, BAND_NOISE_PX / camera[1])
+
+
+def _peak(logs: Floats, scores: Floats, weights: Floats, least: float) -> tuple[int, float] | None:
+    """Place and value of the height that fits best, by a parabola; None where none stands out or fits well enough."""
+    if not (weights > 0).all():
+        return None
+    scores = scores / weights
+    best = int(np.argmax(scores))
+    if best in (0, len(logs) - 1) or scores[best] < least:
+        return None
+    left, middle, right = scores[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return best, float(logs[best] + shift * (logs[1] - logs[0]))
+
+
+def height_of_bands(drop: Floats, log_height: Floats, least_noise: float) -> float | None:
+    """Log height of the plane that bands of distance show, its pitch solved for as well.
+
+    Inverse depth is ``drop / height`` under the assumed normal, and ``(drop + pitch) / height`` in truth.
+
+    Args:
+        drop: (n,) mean drop of each band, n at least 1.
+        log_height: (n,) log height that each shows by itself.
+        least_noise: of ``drop``, radians.
+
+    Returns:
+        The height; None where the bands contradict any plane.
+    """
+    unit = float(log_height.mean())
+    inverse_depth = drop * np.exp(unit - log_height)
+    noise = BAND_NOISE * drop + least_noise
+    design = np.append(np.stack([drop, np.ones_like(drop)], axis=1) / noise[:, None], [[0.0, 1.0 / PITCH]], axis=0)
+    inverse_height, _ = np.linalg.lstsq(design, np.append(inverse_depth / noise, 0.0), rcond=None)[0]
+    return unit - math.log(inverse_height) if inverse_height > 0 else None
 
 
 def smoothed(grey: Grey) -> Grey:

@@ -12,6 +12,7 @@ import math
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.types import ScaleOrigin
@@ -27,6 +28,10 @@ WANDER, WANDER_TURN, WANDER_YOUNG, YOUNG_FRAMES = 0.001, 0.06, 0.03, 8.0
 NETWORK_SIGMA, ROAD_SIGMA, ROAD_TURN = 0.2, 0.06, 115.0
 #: Standard deviation of one comparison with the robot's speed, beside the speed's own: stamps that jitter.
 SPEED_SIGMA = 0.01
+#: A network is surer of what is near. Its log depth errs by a part of its own, and by another that grows with distance,
+#: since errors of inverse depth are about the same everywhere: by so much for each metre. On rendered streets
+#: `compact-nc` is right to 2 % within 15 m, and has 30 to 80 m too near by 7 to 18 %.
+NEAR_SIGMA, SIGMA_PER_M = 0.1, 0.02
 #: Degrees of freedom of the road's and the speed's errors: few, since some measures are of another plane.
 TAIL = 1.0
 #: What remains uncertain however often it is measured: slope of the road, calibration.
@@ -80,16 +85,14 @@ class ScaleFilter:
         self._age += 1
         self._variance += step * step
 
-    def network(self, log_scales: list[float]) -> None:
-        """Take the network's scale at a new keyframe.
+    def network(self, told: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
+        """Take what the network says at a new keyframe of points that the map knows well.
 
         Args:
-            log_scales: of the newest keyframes as they are now solved (map units per network unit), the newest last.
+            told: (n,) their inverse depths by the network, published units; n above 0.
+            measured: (n,) their inverse depths in the map, map units.
         """
-        self._network.append(-log_scales[-1])
-        newest = [-value for value in log_scales]
-        for back in range(1, min(len(newest), len(self._network)) + 1):
-            self._network[-back] = newest[-back]
+        self._network.append(network_log_factor(told, measured))
         middle = float(np.median(np.array(self._network)))
         if not self.is_measured:
             self._log = middle
@@ -121,3 +124,19 @@ class ScaleFilter:
         gain = self._variance / (self._variance + variance / weight)
         self._log += gain * difference
         self._variance *= 1 - gain
+
+
+def network_log_factor(told: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
+    """Log of published units per map unit by a network's depth: a median of points that counts near ones most.
+
+    Args:
+        told: (n,) inverse depths by the network, published units; n above 0.
+        measured: (n,) inverse depths in the map, map units.
+    """
+    log_factor = np.log(measured / told)
+    # The geometric mean of both depths: chosen by either one alone, points that err to one side would be taken.
+    depth = np.sqrt(math.exp(float(np.median(log_factor))) / (told * measured))
+    weight = 1.0 / (NEAR_SIGMA**2 + (SIGMA_PER_M * depth) ** 2)
+    order = np.argsort(log_factor)
+    below = np.cumsum(weight[order])
+    return float(log_factor[order][np.searchsorted(below, 0.5 * below[-1])])
