@@ -15,7 +15,8 @@ DATA holds the recordings below in their own layouts; what is absent is left out
   ``validation``: 200 to 299): motion.
 - Those of `WITHOUT_TRUTH`: how well depth and motion explain the next picture, and how steady their scale is.
 
-The pictures are those of the best and the worst frame of each: image, estimate and, where there is one, truth.
+The pictures are those of the best and the worst frame of each: image, estimate and, where there is one, truth. ``all``
+holds them on one sheet.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def main() -> None:
         figures[weights] = measure(args.data, load_model(weights), album, motions, args.part, args.only)
         if album is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
-            for name, picture in album.pictures.items():
+            for name, picture in {**album.pictures, "all": album.sheet()}.items():
                 file = args.pictures / f"{Path(weights).stem}_{name.replace(' ', '_')}.jpg"
                 cv2.imwrite(str(file), picture[..., ::-1])
     print(table_of(figures))

@@ -25,7 +25,7 @@ from featdepth_ros.metrics.trajectory import make_trajectory
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings.frame import Frame
 
-PICTURE_WIDTH = 1200
+PICTURE_WIDTH, SHEET_WIDTH = 1200, 1200
 #: Share of the depths below which a picture's nearest, and its farthest, colour begins.
 SPAN_PERCENT = (2.0, 98.0)
 #: Fewest pixels of a frame that both frames of a pair must see for it to be compared, share of all.
@@ -50,6 +50,22 @@ class Album:
             self.pictures[f"{name} best"] = min(seen, key=lambda pair: pair[0])[1]
             self.pictures[f"{name} worst"] = max(seen, key=lambda pair: pair[0])[1]
 
+    def sheet(self) -> Picture:
+        """All on one picture, a row a recording: its best frame on the left, its worst on the right."""
+        names = list(dict.fromkeys(name.rsplit(" ", 1)[0] for name in self.pictures))
+        rows = []
+        for name in names:
+            pair = [_shrunk(self.pictures[f"{name} {which}"], SHEET_WIDTH // 2) for which in ("best", "worst")]
+            head = np.full((18, SHEET_WIDTH, 3), 255, np.uint8)
+            cv2.putText(head, name, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+            rows += [head, np.concatenate(pair, 1)]
+        return np.concatenate(rows)
+
+
+def _shrunk(picture: Picture, width: int) -> Picture:
+    size = (width, round(width * picture.shape[0] / picture.shape[1]))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
 
 def beside(image: Picture, depths: Sequence[NDArray[np.floating]], span: tuple[float, float]) -> Picture:
     """An image and depth maps side by side, `PICTURE_WIDTH` wide; where depth is unknown the map is black."""
@@ -59,9 +75,7 @@ def beside(image: Picture, depths: Sequence[NDArray[np.floating]], span: tuple[f
         known = np.nan_to_num(depth).astype(np.float32)
         colours = depth_colours(np.where(known > 0, known, span[1]), *span)
         coloured.append(cv2.resize(np.where(known[..., None] > 0, colours, 0), (width, height)))
-    row = np.concatenate([image, *coloured], 1)
-    size = (PICTURE_WIDTH, round(PICTURE_WIDTH * height / row.shape[1]))
-    return np.asarray(cv2.resize(row, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return _shrunk(np.concatenate([image, *coloured], 1), PICTURE_WIDTH)
 
 
 def _config(**settings: Any) -> EstimatorConfig:

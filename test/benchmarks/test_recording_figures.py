@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from recording_figures import compare_pair
+from recording_figures import Album, beside, compare_pair
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.geometry.cameras import CameraModel
@@ -59,3 +59,17 @@ def test_truth_explains_the_next_picture_and_a_jump_of_scale_is_measured() -> No
     assert wrong is not None and wrong.photometric > 1.3 * exact.photometric
     lost = dataclasses.replace(later, motion=dataclasses.replace(later.motion, state=MotionState.LOST))
     assert compare_pair(earlier, lost) is None
+
+
+def test_the_sheet_holds_the_best_and_the_worst_frame_of_each_recording() -> None:
+    album = Album()
+    image = np.full((60, 120, 3), 90, np.uint8)
+    depth = np.linspace(1.0, 9.0, 60 * 120).reshape(60, 120)
+    seen = [(error, beside(image + shade, [depth], (1.0, 9.0))) for error, shade in ((0.2, 0), (0.1, 40), (0.4, 90))]
+    album.keep("street", seen)
+    album.keep("nothing", [])
+    assert list(album.pictures) == ["street best", "street worst"]
+    np.testing.assert_array_equal(album.pictures["street best"], seen[1][1])
+    sheet = album.sheet()
+    assert sheet.shape == (18 + 150, 1200, 3)
+    assert abs(int(sheet[90, 100, 0]) - 130) <= 1 and abs(int(sheet[90, 700, 0]) - 180) <= 1
