@@ -1,12 +1,13 @@
 """Normalised errors of poses and steps, and how far the scale is off, beside what the estimate says of both.
 
 python test/benchmarks/pose_uncertainty.py INPUT... [--weights W] [--scale S] [--camera-height M] [--camera C]
-    [--truth-noise M RAD]
+    [--truth-noise M RAD] [--first N]
 
 INPUT is a recording with true poses, or ``street:SEED`` or ``room:SEED`` for 160 rendered frames. Errors are squared,
 divided by what the covariance says, and a degree of freedom: 1 is right. Those of the pose are taken at every tenth
 frame and at the last one: with the covariance as it is, and with one that takes the scale for new in every motion
-(``alone``). Truth has noise of its own, which ``--truth-noise`` names: of KITTI 0.01 m and 0.0005 rad.
+(``alone``). Truth has noise of its own, which ``--truth-noise`` names: of KITTI 0.01 m and 0.0005 rad. Where truth
+begins badly, the recording is taken from frame ``--first`` on; `field/truth_of_rotation.py` tells where.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,13 +104,14 @@ def main() -> None:
     parser.add_argument("--camera-height", type=float, default=1.65)
     parser.add_argument("--camera")
     parser.add_argument("--truth-noise", type=float, nargs=2, default=(0.0, 0.0), metavar=("M", "RAD"))
+    parser.add_argument("--first", type=int, default=0, metavar="N")
     args = parser.parse_args()
     config = EstimatorConfig(scale=args.scale, camera_height_m=args.camera_height)
     noise = np.diag([args.truth_noise[0] ** 2] * 3 + [args.truth_noise[1] ** 2] * 3)
     model = load_model(args.weights)
     rows = []
     for source in args.inputs:
-        figures = measure(model, frames_of(source, args.camera), config, noise)
+        figures = measure(model, islice(frames_of(source, args.camera), args.first, None), config, noise)
         rows.append([source.rstrip("/").rsplit("/", 1)[-1], *(number(value, 2) for value in figures)])
     heads = ["recording", "pose end", "way", "alone: end", "way", "step", "log true/depth", "sigma"]
     print(text_table(heads, rows))
