@@ -69,7 +69,7 @@ def _lines(split: Path | None) -> list[list[str]] | None:
     if split is None:
         return None
     try:
-        rows = [line.split() for line in split.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split() for line in split.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"the split {split} cannot be read: {error}") from error
     if not rows:

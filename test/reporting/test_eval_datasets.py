@@ -53,7 +53,7 @@ def test_kitti_raw_with_laser_truth(kitti_raw, tmp_path):
     assert truth.shape == (20, 40) and truth[9, 17] == pytest.approx(10) and (truth > 0).sum() == 1
     assert sample.image()[0, 0].tolist() == [20, 0, 0], "RGB of the left camera"
     split = tmp_path / "split.txt"
-    split.write_text("2011_09_26/2011_09_26_drive_0001_sync 5 r\n")
+    split.write_text("\ufeff2011_09_26/2011_09_26_drive_0001_sync 5 r\n", encoding="utf-8")  # an editor's mark
     (right,) = open_dataset("kitti_raw", kitti_raw, split)
     assert right.image()[0, 0, 0] == 30 and np.argwhere(right.truth() > 0).tolist() == [[9, 16]]
 

@@ -21,7 +21,7 @@ def is_list(path: Path) -> bool:
     if path.suffix.lower() not in LIST_SUFFIXES or not path.is_file():
         return False
     try:
-        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError):
         return False
     first = next((line for line in lines if line and not line.startswith("#")), "")
@@ -40,7 +40,7 @@ def open_list(path: Path, camera: CameraArgument, rate_hz: float | None) -> File
         CalibrationError: ``camera`` does not fit.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingError(f"the list {path} cannot be read: {error}") from error
     names = [line for line in lines if line and not line.startswith("#")]

@@ -158,8 +158,8 @@ def test_a_list_of_images(tmp_path: Path) -> None:
             write_image(tmp_path / drive / f"{index:06d}.png", index + (10 if drive == "b" else 0))
     listing = tmp_path / "test_files.txt"
     listing.write_text(
-        "# frame\nb/000001.png\n\na/000000.png depth/none.png 518.8\na/000001.png\n".replace("\\\n", "\n")
-    )
+        "\ufeff# frame\nb/000001.png\n\na/000000.png depth/none.png 518.8\na/000001.png\n", encoding="utf-8"
+    )  # an editor's byte order mark
     recording = open_recording(listing, camera="40,40,23.5,15.5")
     assert [read_back(f.image)[0] for f in recording] == [11, 0, 1]
     names = [f.name for f in recording]

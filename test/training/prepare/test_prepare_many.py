@@ -149,7 +149,8 @@ def test_a_split_file_trains_as_published(data_set: Path, tmp_path: Path, capsys
     """Targets are the lines and nothing else; their neighbours come along; both sides are caches of their own."""
     drive = "2011_09_26/2011_09_26_drive_0001_sync"
     split = tmp_path / "train_files.txt"
-    split.write_text(f"{drive} 2 l\n{drive} 0000000004 l\n\n{drive} 7 r\n{drive} 2 l\nelsewhere/x_sync 3 l\n")
+    lines = f"{drive} 2 l\n{drive} 0000000004 l\n\n{drive} 7 r\n{drive} 2 l\nelsewhere/x_sync 3 l\n"
+    split.write_text(f"\ufeff{lines}", encoding="utf-8")  # an editor's byte order mark
     assert read_split(split)[drive, "l"] == (2, 4)
     out = tmp_path / "out"
     assert prepared(data_set, "--split", split, "--stereo", "--size", "64x96", "--output", out) == 0

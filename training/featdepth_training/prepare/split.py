@@ -25,7 +25,7 @@ def read_split(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
         ConfigError: the file cannot be read, names nothing, or holds a line of another form.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the split {path} cannot be read: {error}") from error
     frames: dict[tuple[str, str], set[int]] = {}
