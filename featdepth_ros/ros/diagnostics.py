@@ -173,7 +173,7 @@ COUNTED = (
 #: Said in diagnostics and, most of it, in the log.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
 DOUBTFUL = (
-    "motion is doubtful: a speed of {0:.2g} was measured, and its standard deviation is {1:.2g}. Does most of the "
+    "motion is doubtful: a speed of {0:.1f} was measured, and its standard deviation is {1:.1f}. Does most of the "
     "picture move along, or is too little of it near?"
 )
 #: Tracks below which motion rests on few. The window takes 12; after a jump in time 27 of 500 agreed by chance.

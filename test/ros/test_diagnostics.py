@@ -36,7 +36,7 @@ LOST = replace(FRAME, motion_state=MotionState.LOST)
         (replace(GOOD, frame=RELATIVE), DiagnosticStatus.WARN, "not metres"),
         (replace(GOOD, frame=LOST), DiagnosticStatus.WARN, "lost"),
         (replace(GOOD, frame=replace(FRAME, speed=(8.0, 1.5))), DiagnosticStatus.OK, "9.5 frames/s"),
-        (replace(GOOD, frame=replace(FRAME, speed=(8.0, 44.0))), DiagnosticStatus.WARN, "standard deviation is 44"),
+        (replace(GOOD, frame=replace(FRAME, speed=(8.0, 44.0))), DiagnosticStatus.WARN, "standard deviation is 44.0"),
         (replace(GOOD, frame=replace(FRAME, speed=(0.01, 0.3))), DiagnosticStatus.OK, "9.5 frames/s"),
         (replace(GOOD, frame=replace(FRAME, tracks=27)), DiagnosticStatus.WARN, "rests on 27 tracks alone"),
         (replace(GOOD, figures=replace(GOOD.figures, age_ms=-5e3)), DiagnosticStatus.WARN, "5 s in the future"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faulty_drive import ERROR, OK, WARN, FaultyDrive, faulty_drive
 
+from featdepth_ros.ros.frames import listener, tree
 from featdepth_ros.ros.statistics import Statistics
 
 pytest.importorskip("numba")
@@ -34,6 +35,7 @@ TABLE: dict[str, tuple[bytes, str]] = {
     "still_stamps": (ERROR, "each has the stamp of the one before"),
     "future": (WARN, "in the future by the node's clock"),
     "rival": (ERROR, "someone else publishes"),
+    "joint": (ERROR, "is not known at the image's stamp"),
     "jitter": (WARN, "stamps went back"),
 }
 
@@ -102,7 +104,9 @@ def test_a_long_drive_with_a_fault_every_fifty_frames_shows_no_false_ok(monkeypa
     frames, told_for, apart = (10_000, 10, 44) if nightly else (0, 3, 12)
     if not nightly:
         monkeypatch.setattr(Statistics, "WINDOW_S", 1.0)
-    order = [name for name in TABLE if name != "rival"]  # what a rival says on /tf stays in the tree
+    monkeypatch.setattr(tree, "FORGOTTEN_S", 0.5)
+    monkeypatch.setattr(listener, "PATIENCE_S", 0.2)
+    order = [name for name in TABLE if name != "joint"]  # a joint stays in the tree
     injected = healthy = 0
     grown: list[float] = []
     with faulty_drive(monkeypatch) as drive:

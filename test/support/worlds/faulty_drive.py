@@ -80,6 +80,8 @@ class FaultyDrive:
         self.node._diagnostics = self  # what would be published is kept
         self.node.trigger_configure()
         self.node.trigger_activate()
+        assert self.node._listener is not None
+        self.node._listener.tree._clock = lambda: clock[0]
 
     def _load(self, cameras: Mapping[str, Settings]) -> LoadedModel:
         rig = Rig(self._model, {"": cameras[""].estimator_config()}, "", device="cpu")
@@ -234,6 +236,14 @@ class FaultyDrive:
         assert self.node._listener is not None
         stamp = START + self.index * STEP_NS
         transform = transform_message(np.eye(4), stamp, "odom", FRAME_ID)
+        self.node._listener._receive(TFMessage(transforms=[transform]), static=False)
+        self.drive(1)
+
+    def joint(self) -> None:
+        """The camera hangs on a joint, and its newest transform is ten seconds old."""
+        assert self.node._listener is not None
+        stamp = START + self.index * STEP_NS + self.offset_ns - 10_000_000_000
+        transform = transform_message(np.eye(4), stamp, "base_link", FRAME_ID)
         self.node._listener._receive(TFMessage(transforms=[transform]), static=False)
         self.drive(1)
 
