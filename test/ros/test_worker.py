@@ -79,13 +79,16 @@ def test_statistics_count_and_measure() -> None:
     assert statistics.snapshot().last_error == "bad step"
     for latency in (10.0, 30.0, 20.0):
         statistics.image_processed(latency, 50.0, {"depth": 8.0})
+    statistics.image_skipped("each has the stamp of the one before")
+    assert statistics.snapshot().left_out == "each has the stamp of the one before"
     statistics.image_skipped()
+    assert statistics.snapshot().left_out == "", "somebody wants it so"
     statistics.time_jumped()
     now = statistics.snapshot()
     assert (now.received, now.processed, now.dropped, now.rejected) == (4, 3, 1, 1)
-    assert (now.skipped, now.time_jumps, now.last_error) == (1, 1, "")
+    assert (now.skipped, now.time_jumps, now.last_error) == (2, 1, "")
     assert (now.latency_ms, now.age_ms, now.stage_ms) == (20.0, 50.0, {"depth": 8.0})
-    assert now.rate_hz > 0 and now.silent_s < 5.0
+    assert now.rate_hz > 0 and now.silent_s < 5.0 and now.unused_s < 5.0
 
 
 def test_the_rate_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
