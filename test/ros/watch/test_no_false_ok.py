@@ -104,7 +104,7 @@ def test_a_long_drive_with_a_fault_every_fifty_frames_shows_no_false_ok(monkeypa
     frames, told_for, apart = (10_000, 10, 44) if nightly else (0, 3, 12)
     if not nightly:
         monkeypatch.setattr(Statistics, "WINDOW_S", 1.0)
-    monkeypatch.setattr(tree, "FORGOTTEN_S", 0.5)
+    monkeypatch.setattr(tree, "FORGOTTEN_S", 2.0 if nightly else 0.5)
     monkeypatch.setattr(listener, "PATIENCE_S", 0.2)
     order = [name for name in TABLE if name != "joint"]  # a joint stays in the tree
     injected = healthy = 0
