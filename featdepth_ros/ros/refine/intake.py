@@ -27,6 +27,8 @@ from featdepth_ros.ros.frames.tree import FrameTree
 _WAITING, _QUEUED = 8, 4
 #: Without odometry for so long, pictures go on without poses; after trouble with the disk it is tried again, seconds.
 _NO_ODOMETRY_S, _DISK_AGAIN_S = 2.0, 10.0
+#: A pose jumps when it moves so many times as far as its speed says, and so many units more.
+_FASTER, _JUMP = 3.0, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,7 @@ class Filler:
         self._calibration = Calibration()
         self._writer: BufferWriter | None = None
         self._again_s = 0.0
+        self._before: Odometry | None = None
         self.trouble = ""
         self.wanted = True
         self.figures: BufferFigures | None = None
@@ -159,10 +162,13 @@ class Filler:
             self.trouble = f"the pictures have no calibration, without which nothing is learnt {reason}".strip()
             return
         self.trouble = ""
-        odometry = joined.odometry
-        if odometry is not None and odometry.twist.covariance[0] >= UNKNOWN_VARIANCE:
+        odometry, before = joined.odometry, self._before
+        self._before = odometry
+        lost = odometry is not None and odometry.twist.covariance[0] >= UNKNOWN_VARIANCE
+        if lost or (odometry is not None and before is not None and _jumped(before, odometry)):
             writer.interrupt()
-            return
+            if lost:
+                return
         stamp = header_stamp_ns(joined.image)
         pose = None if odometry is None else self._pose(odometry, joined.image.header.frame_id, stamp)
         writer.add(image, camera, stamp, pose, self._is_metric() and pose is not None)
@@ -178,3 +184,13 @@ class Filler:
         if found is None or found.base != base or found.missing or found.T_base_camera is None:
             return None
         return np.asarray(T_odom_base @ found.T_base_camera)
+
+
+def _jumped(before: Odometry, after: Odometry) -> bool:
+    """Whether the pose moved otherwise than by its speed: somebody set it, or another odometry took over."""
+    seconds = (header_stamp_ns(after) - header_stamp_ns(before)) * 1e-9
+    places = [(m.pose.pose.position.x, m.pose.pose.position.y, m.pose.pose.position.z) for m in (before, after)]
+    moved = float(np.linalg.norm(np.subtract(*places)))
+    speeds = [(m.twist.twist.linear.x, m.twist.twist.linear.y, m.twist.twist.linear.z) for m in (before, after)]
+    fastest = max(float(np.linalg.norm(speed)) for speed in speeds)
+    return seconds <= 0 or moved > _FASTER * fastest * seconds + _JUMP

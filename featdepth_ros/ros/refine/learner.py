@@ -126,8 +126,7 @@ class LearnerProcess:
             self._again_s = self._clock() + LONGEST_WAIT_S
             self.trouble = f"the learner cannot be started: {error}"
             return
-        with contextlib.suppress(OSError):  # gone already, or not allowed: it lowers its own
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        _lower(self._process.pid)
         self._weights, self._started_s, self.trouble = weights, self._clock(), ""
 
     def _ended(self, code: int, settings: RefineSettings) -> None:
@@ -142,6 +141,18 @@ class LearnerProcess:
             self.trouble = f"{words}. It ended {self.crashes} times and is given up; ~/start tries again"
         else:
             self.trouble = f"{words}. It is started again in {wait_s:.0f} s"
+
+
+def _lower(pid: int) -> None:
+    """Give a process that has its own session the lowest priority.
+
+    Linux divides the processor among sessions first, where autogroups are on. There a nice process in a session of its
+    own gets as much as the node, unless the session is nice too.
+    """
+    with contextlib.suppress(OSError):  # gone already, or not allowed: it lowers its own
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")
 
 
 def _is_installed() -> bool:

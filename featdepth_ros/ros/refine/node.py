@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +37,8 @@ from featdepth_ros.ros.refine.report import Parts, diagnostics, status_text
 from featdepth_ros.ros.refine.settings import SCHEMA, RefineSettings, read_settings
 from featdepth_ros.ros.running.spin import StartError, run_node
 
+#: Of this process; the learner has the lowest priority there is.
+_NICENESS = 10
 #: How often decisions are looked at, seconds.
 _TICK_S = 0.5
 #: How long the buffer may take to complete its segment at the end, seconds.
@@ -202,6 +206,8 @@ class RefineNode(Node):  # type: ignore[misc]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)  # whatever drives the robot comes first
     return run_node("refine_node", RefineNode, args)
 
 

@@ -109,6 +109,8 @@ def test_the_whole_loop_buffer_offer_trial_acceptance_and_the_way_back(ros: Grap
     # kill -9 of the learner: another one is started.
     learner = node._learner.pid
     assert learner is not None and os.getpriority(os.PRIO_PROCESS, learner) == 19
+    group = Path(f"/proc/{learner}/autogroup")
+    assert not group.is_file() or group.read_text().split()[-1] in ("19", "0"), "0: autogroups are off"
     os.kill(learner, signal.SIGKILL)
     wait(lambda: node._learner.pid not in (None, learner), "another learner")
     assert drive.told()["weights"] == generation
