@@ -154,8 +154,8 @@ def _why(outcome: Outcome) -> str:
 
 
 def _config(args: argparse.Namespace) -> PrepareConfig:
+    from featdepth_ros.recordings.selection import SelectionConfig
     from featdepth_training.prepare.prepare import PrepareConfig
-    from featdepth_training.prepare.selection import SelectionConfig
 
     height, width = args.size
     part = args.frames if isinstance(args.frames, tuple) else None

@@ -190,7 +190,7 @@ def _jumped(before: Odometry, after: Odometry) -> bool:
     """Whether the pose moved otherwise than by its speed: somebody set it, or another odometry took over."""
     seconds = (header_stamp_ns(after) - header_stamp_ns(before)) * 1e-9
     places = [(m.pose.pose.position.x, m.pose.pose.position.y, m.pose.pose.position.z) for m in (before, after)]
-    moved = float(np.linalg.norm(np.subtract(*places)))
+    moved = float(np.linalg.norm(np.subtract(places[0], places[1])))
     speeds = [(m.twist.twist.linear.x, m.twist.twist.linear.y, m.twist.twist.linear.z) for m in (before, after)]
     fastest = max(float(np.linalg.norm(speed)) for speed in speeds)
     return seconds <= 0 or moved > _FASTER * fastest * seconds + _JUMP

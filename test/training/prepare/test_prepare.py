@@ -20,12 +20,12 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
+from featdepth_ros.recordings.selection import Selector
 from featdepth_training.config.loading import from_dict
 from featdepth_training.data.cache import ClipCache, cache_folders
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.run import train
 from featdepth_training.prepare.prepare import PrepareConfig, prepare
-from featdepth_training.prepare.selection import Selector
 from featdepth_training.prepare.summary import summary_table
 
 CAMERA = CameraModel(width=160, height=96, fx=120.0, fy=120.0, cx=79.5, cy=47.5)

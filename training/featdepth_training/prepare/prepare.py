@@ -14,10 +14,10 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.plausibility import implausible
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording
+from featdepth_ros.recordings.selection import SelectionConfig, Selector
 from featdepth_training.data.shards import SUMMARY, CachedFrame, Storage, describe, read_indices, write_shard
 from featdepth_training.data.store import Store
 from featdepth_training.prepare.rectify import Rectifier
-from featdepth_training.prepare.selection import SelectionConfig, Selector
 from featdepth_training.prepare.summary import summarise
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import RecordingError
-from featdepth_training.prepare.selection import Selector
+from featdepth_ros.recordings.selection import Selector
 from featdepth_training.refine.config import FRAMES
 from featdepth_training.refine.online.config import QualityLimits
 from featdepth_training.refine.online.segments import Segment, decode_picture
