@@ -52,6 +52,12 @@ class RectifiedViews:
         """Rectifies at the delivered size. It is made when first asked for."""
         return Rectification(*self._source)
 
+    @cached_property
+    def full_seen(self) -> NDArray[np.bool_] | None:
+        """(H, W) bool on the host; False where `full` reaches outside the delivered image. None: nowhere."""
+        in_image = np.asarray(self.full.in_image.cpu().numpy())
+        return None if in_image.all() else in_image
+
 
 @dataclass(frozen=True, eq=False)
 class RectifiedFrame:

@@ -70,15 +70,25 @@ def valid_mask(
     if camera is not None and earlier is not None:
         same = before is not None and before.frame is earlier and before.correction is not None
         seen = before.values if same and before is not None else earlier.network_depth * depth.factor
-        mask &= _agrees_with_earlier(values, seen, camera, measured.motion)
+        views = earlier.rectified.views.network
+        in_image = None if views.is_pure_resize else views.in_image
+        mask &= _agrees_with_earlier(values, seen, camera, measured.motion, in_image)
     full = warp.resize_nearest(mask.float(), *frame.rectified.size) > 0.5
     return full & frame.rectified.in_image
 
 
 def _agrees_with_earlier(
-    depth: torch.Tensor, earlier: torch.Tensor, camera: CameraModel, motion: Motion
+    depth: torch.Tensor,
+    earlier: torch.Tensor,
+    camera: CameraModel,
+    motion: Motion,
+    in_image: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rule 4 for (1, 1, h, w) depth of both frames, seen by one camera."""
+    """Rule 4 for (1, 1, h, w) depth of both frames, seen by one camera.
+
+    ``in_image`` (H, W) tells where the earlier image showed anything, None: everywhere. What it did not see is not
+    judged.
+    """
     K = torch.from_numpy(camera.K)[None].to(depth)
     T = torch.from_numpy(motion.T_previous_current)[None].to(depth)
     pixels, predicted = project(backproject(depth, K), K, T)
@@ -86,6 +96,9 @@ def _agrees_with_earlier(
     height, width = depth.shape[-2:]
     x, y = pixels[..., 0], pixels[..., 1]
     covered = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    if in_image is not None:
+        whole = warp.resize_nearest(in_image[None, None].to(depth), height, width)
+        covered &= warp.sample_pixels(whole, pixels)[:, 0] > 1 - 1e-3  # all four neighbours
     return agrees(predicted, seen, covered[:, None] & (predicted > 0))
 
 

@@ -116,10 +116,10 @@ class WindowMotion(PairedMotion):
             motion = network_motion(self._pose.motion(earlier, frame, scale), 0, scale)
             return motion.T_previous_current, motion.covariance
 
-        grey, camera = tracked_picture(frame)
+        grey, camera, seen = tracked_picture(frame)
         gyro, speed = (None, None) if earlier is None else self._sensed(earlier, frame)
         result = self._window.step(
-            grey, camera, frame.rectified.stamp_ns, depth, None, by_network, gyro_rotation=gyro, speed=speed
+            grey, camera, frame.rectified.stamp_ns, depth, None, by_network, gyro_rotation=gyro, speed=speed, seen=seen
         )
         return _as_sure_as(scale, result)
 
@@ -190,19 +190,25 @@ class PictureTest:
         if self._newest is not None and self._newest[0] is frame:
             return self._newest[1]
         depth = np.asarray(frame.host_depth * np.float32(scale.factor))
-        return self._make_frame(*tracked_picture(frame), frame.rectified.stamp_ns, depth)
+        grey, camera, seen = tracked_picture(frame)
+        return self._make_frame(grey, camera, frame.rectified.stamp_ns, depth, seen=seen)
 
 
-def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel]:
-    """Return the (H, W) uint8 grey picture that the window tracks in, and its camera."""
-    camera = frame.rectified.full_camera
+def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel, NDArray[np.bool_] | None]:
+    """Return the (H, W) uint8 grey picture that the window tracks in, its camera, and where the lens shows anything.
+
+    The last is (H, W) bool; None stands for everywhere.
+    """
+    camera, seen = frame.rectified.full_camera, frame.rectified.views.full_seen
     assert camera is not None
     grey = cv2.cvtColor(frame.rectified.full_image, cv2.COLOR_RGB2GRAY)
     while grey.shape[1] > MOST_COLUMNS:
         width, height = (grey.shape[1] + 1) // 2, (grey.shape[0] + 1) // 2
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
         camera = camera.resized(width, height)
-    return np.asarray(grey, dtype=np.uint8), camera
+    if seen is not None and seen.shape != grey.shape:
+        seen = cv2.resize(seen.astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_AREA) > 1 - 1e-6
+    return np.asarray(grey, dtype=np.uint8), camera, seen
 
 
 def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfig:

@@ -115,7 +115,7 @@ class GivenMotion:
         def depth() -> NDArray[np.float32]:
             return np.asarray((frame.network_depth[0, 0] * scale.factor).cpu().numpy())
 
-        grey, camera = tracked_picture(frame)
+        grey, camera, seen = tracked_picture(frame)
         stamp_ns = frame.rectified.stamp_ns
-        result = self._window.step(grey, camera, stamp_ns, depth, known_motion=T_previous_current)
+        result = self._window.step(grey, camera, stamp_ns, depth, known_motion=T_previous_current, seen=seen)
         return replace(result, camera=camera)

@@ -10,8 +10,9 @@ from featdepth_ros.geometry import se3_numpy as se3
 Floats = NDArray[np.float64]
 
 #: How many times larger a track's error acts than its residuals show. Neighbours' errors are alike, and so are those of
-#: one point in successive frames. Measured on rendered drives (docs/results.md). And the least noise, pixels.
-ALIKE, LEAST_PX = 2.3, 0.1
+#: one point in successive frames. Measured on rendered drives (docs/results.md). And the least noise, pixels: depths of
+#: points that were seen two or three times take up most of what residuals would show.
+ALIKE, LEAST_PX = 2.3, 0.3
 #: Residuals of a still and sharp picture, pixels. What is above comes from rows exposed one after another, smear, and
 #: frames that are not where their stamps say. It is common to many points, so that their number does not average it
 #: away.
@@ -63,6 +64,8 @@ def motion_covariance(
     # The median of a Rayleigh distribution is 1.177 times the deviation of one coordinate.
     noise_px = max(ALIKE * min(residual_px, SHARP_PX) / 1.177, LEAST_PX)
     common = ALIKE * np.sqrt(max(residual_px**2 - SHARP_PX**2, 0.0)) / 1.177 / focal_px
+    # The readout time is not known, most are none: what may be bent by less than the noise counts the less.
+    bent_px *= bent_px / float(np.hypot(bent_px, noise_px))
     common = float(np.hypot(common, BENT * bent_px / focal_px))
     averaged = jacobian @ joint @ jacobian.T * (noise_px / sigma_px) ** 2
     return np.asarray(averaged + np.diag([(common * depth) ** 2] * 3 + [common**2] * 3))

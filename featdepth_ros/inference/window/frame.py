@@ -24,8 +24,10 @@ class Frame:
         depth: (h, w) float32 z-depth of the same view at any size, or what gives it, or None.
         trusted: (h, w) bool where the depth is trusted; None: everywhere.
         is_inverse: ``depth`` is an inverse depth up to a scale and a shift, see `prior`.
+        seen: (H, W) bool where the lens shows anything; None: everywhere.
 
     Attributes:
+        allowed: (H, W) bool where points may lie; None: everywhere.
         unit: of the network's inverse depth as `inverse_depth_at` gives it: the median over the picture where a shift
             is unknown, else 1.
     """
@@ -38,9 +40,11 @@ class Frame:
         depth: DepthSource = None,
         trusted: NDArray[np.bool_] | None = None,
         is_inverse: bool = False,
+        seen: NDArray[np.bool_] | None = None,
     ) -> None:
         self.camera, self.stamp_ns = camera, stamp_ns
         self.pyramid = tracks.pyramid(grey)
+        self.allowed = None if seen is None else tracks.trackable(seen)
         self._depth, self._trusted, self._is_inverse = depth, trusted, is_inverse
         self.unit = 1.0
 

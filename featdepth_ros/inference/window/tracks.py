@@ -41,8 +41,22 @@ def pyramid(grey: Grey) -> Pyramid:
     return grey, half, quarter, cv2.pyrDown(quarter)
 
 
+def trackable(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) where a whole patch lies in what the lens shows, from (H, W) where it shows anything.
+
+    Beyond, a rectified picture repeats its border in streaks, which move otherwise than the scene.
+    """
+    patch = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), dtype=np.uint8)
+    return np.asarray(cv2.erode(seen.astype(np.uint8), patch) > 0)
+
+
 def follow(
-    earlier: Pyramid, later: Pyramid, start: Floats, expected: Floats, warp: Floats
+    earlier: Pyramid,
+    later: Pyramid,
+    start: Floats,
+    expected: Floats,
+    warp: Floats,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Follow points from one image into another.
 
@@ -52,14 +66,18 @@ def follow(
         start: (n, 2) pixels in the earlier image.
         expected: (n, 2) pixels in the later image where the search begins.
         warp: (n, 2, 2) from offsets in the later image to offsets in the earlier one.
+        allowed: (H, W) where they may be found, see `trackable`; None: everywhere.
 
     Returns:
         (n, 2) pixels, and (n,) bool whether to believe each.
     """
     found, likeness = np.empty_like(start), np.empty(len(start))
     alignment.align(earlier, later, start, expected, warp, HALF_PX, COARSEST, STEPS, found, likeness)
-    good = likeness > ALIKE
-    return found, good & inside(found, later[0].shape)
+    good = (likeness > ALIKE) & inside(found, later[0].shape)
+    if allowed is not None:
+        columns, rows = np.rint(found[good]).astype(np.int64).T
+        good[good] = allowed[rows, columns]
+    return found, good
 
 
 def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -71,10 +89,11 @@ def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Template:
-    """What is followed: a keyframe's picture and the points that it sees."""
+    """What is followed: a keyframe's picture and the points that it sees, and where points may lie (None: anywhere)."""
 
     pyramid: Pyramid
     sight: Sight
+    allowed: NDArray[np.bool_] | None = None
 
 
 def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expected: Floats) -> Sight:
@@ -100,7 +119,7 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     determinant = flow[:, 0, 0] * flow[:, 1, 1] - flow[:, 0, 1] * flow[:, 1, 0]
     usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
-    found, good = follow(template.pyramid, later, start[usable], guess[usable], warp)
+    found, good = follow(template.pyramid, later, start[usable], guess[usable], warp, template.allowed)
     return Sight.at(sight.places[usable][good], local_map.to_ideal(found[good]))
 
 

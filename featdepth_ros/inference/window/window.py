@@ -95,6 +95,7 @@ class Window:
         known_motion: Floats | None = None,
         gyro_rotation: GyroRotation = None,
         speed: tuple[float, float] | None = None,
+        seen: NDArray[np.bool_] | None = None,
     ) -> WindowResult:
         """Take one frame.
 
@@ -113,11 +114,12 @@ class Window:
                 result carries it whatever the state.
             gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
             speed: metres per second and its variance.
+            seen: (H, W) bool, False where the rectified picture reaches beyond what the lens shows; None: nowhere.
 
         Returns:
             What the frame gave.
         """
-        frame = Frame(grey, camera, stamp_ns, depth, trusted, self.config.prior == "scale_and_shift")
+        frame = Frame(grey, camera, stamp_ns, depth, trusted, self.config.prior == "scale_and_shift", seen)
         if not self._started or camera != self._frame.camera or stamp_ns <= self._frame.stamp_ns:
             self._begin(frame)
             return self._without_motion(WindowState.FIRST)
@@ -297,7 +299,7 @@ class Window:
         local_map, config = self._map, self.config
         local_map.add_keyframe(self._pose, network, sight)
         seen = local_map.to_image(sight.found)
-        new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight))
+        new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight), frame.allowed)
         told = frame.inverse_depth_at(new, config.min_depth, config.max_depth)
         if told is None:
             guess = keyframing.guessed(local_map, self._pose, sight, new, network[0], self._usual_depth)
@@ -314,7 +316,7 @@ class Window:
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
         self._frame, self._sight, self._is_keyframe = frame, sight, True
-        self._template = tracks.Template(frame.pyramid, sight)
+        self._template = tracks.Template(frame.pyramid, sight, frame.allowed)
         self._pose_in_keyframe, self._age = np.eye(4), 0
         self._network_unit = frame.unit
         last = local_map.keyframes[-5:]
@@ -369,21 +371,20 @@ class Window:
         published[:3, 3] *= scale.factor
         z = self._map.depths(self._pose, self._sight)
         self._usual_depth = float(np.median(z)) if len(z) else self._usual_depth
-        usual_px = self._usual_residual(fit[0])
-        noise = TrackNoise.of(
-            math.sqrt(self._mean_square_px or 0.0), self._turn_radps, float(self._map.camera[0]),
-            self.config.rolling_shutter_s,
-        )  # fmt: skip
+        newest_px = self._usual_residual(fit[0])
+        usual_px, readout_s = math.sqrt(self._mean_square_px or 0.0), self.config.rolling_shutter_s
+        noise = TrackNoise.of(usual_px, self._turn_radps, float(self._map.camera[0]), readout_s)
         covariance = motion_covariance(
-            moved, solution.covariance, usual_px, self.config.sigma_px, self._map.camera[0], self._usual_depth,
+            moved, solution.covariance, newest_px, self.config.sigma_px, self._map.camera[0], self._usual_depth,
             len(self._map.keyframes), noise.bent_px,
         )  # fmt: skip
         covariance[:3, :3] += np.eye(3) * (self._doubt.degree * DOUBT_SPEED * self._usual_depth * seconds) ** 2
         covariance = published_covariance(covariance, published, scale.factor, scale.log_variance) + self._carried
         self._carried = np.zeros((6, 6))
+        points = trusted_points(self._map, self._sight, self._pose, usual_px, noise, self._doubt, scale.factor)
         return WindowResult(
             WindowState.TRACKED, published, covariance, *fit, self._is_keyframe, scale.factor,
-            scale.log_variance, scale.origin, self._points(noise), self._frame.camera, self._network_fit(),
+            scale.log_variance, scale.origin, points, self._frame.camera, self._network_fit(),
         )  # fmt: skip
 
     def _usual_residual(self, residual_px: float) -> float:
@@ -393,8 +394,3 @@ class Window:
         share = 1.0 if self._mean_square_px is None else RESIDUAL_SHARE
         self._mean_square_px = (self._mean_square_px or 0.0) * (1 - share) + residual_px**2 * share
         return max(residual_px, math.sqrt(self._mean_square_px))
-
-    def _points(self, noise: TrackNoise) -> WindowPoints:
-        """Points seen now and measured."""
-        usual_px = math.sqrt(self._mean_square_px or 0.0)
-        return trusted_points(self._map, self._sight, self._pose, usual_px, noise, self._doubt, self._scale.factor)

@@ -41,7 +41,7 @@ def explains(
     """
     if not np.isfinite(T_previous_current).all():
         return False
-    start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS)
+    start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS, earlier.allowed)
     told = earlier.depth_at(start, config.min_depth, config.max_depth)
     if told is None or len(start) < LEAST:
         return untold
@@ -56,7 +56,7 @@ def explains(
         return untold
     start, expected = start[ahead], expected[ahead]
     warp = np.tile(np.eye(2), (len(start), 1, 1))
-    found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp)
+    found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp, newest.allowed)
     allowed = np.maximum(NEAR_PX, near_share * np.linalg.norm(expected - start, axis=1))
     near = good & (np.linalg.norm(found - expected, axis=1) < allowed)
     return bool(near.sum() >= max(LEAST, SHARE * len(start)))

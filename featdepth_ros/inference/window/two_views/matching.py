@@ -22,10 +22,11 @@ NEXT = 3
 _PARALLAX_PX = 3.0
 
 
-def matches(earlier: Grey, later: Grey) -> tuple[Floats, Floats]:
-    """Match features of two pictures (ORB; Rublee et al. 2011); (n, 2) pixels in each."""
+def matches(earlier: Grey, later: Grey, allowed: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+    """Match features of two pictures (ORB; Rublee et al. 2011); (n, 2) pixels in each, where they may lie."""
+    mask = None if allowed is None else allowed.astype(np.uint8)
     detector = cv2.ORB_create(FEATURES, edgeThreshold=15, fastThreshold=7)
-    (first, described), (second, other) = (detector.detectAndCompute(grey, None) for grey in (earlier, later))
+    (first, described), (second, other) = (detector.detectAndCompute(grey, mask) for grey in (earlier, later))
     if described is None or other is None or len(second) < 2:
         return np.zeros((0, 2)), np.zeros((0, 2))
     pairs = [pair for pair in cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(described, other, 2) if len(pair) == 2]
@@ -42,7 +43,7 @@ def matched_poses(local_map: LocalMap, template: Template, later: Grey) -> list[
     """
     if not len(template.sight):
         return []
-    first, second = (local_map.to_ideal(pixels) for pixels in matches(template.pyramid[0], later))
+    first, second = (local_map.to_ideal(pixels) for pixels in matches(template.pyramid[0], later, template.allowed))
     rays = local_map.rays_of(first), local_map.rays_of(second)
     views = two_view_motions(*rays, float(local_map.camera[0]), LEAST)
     key = local_map.keyframes[-1].pose

@@ -58,7 +58,7 @@ class Start:
         last = self._map.to_image(self.sight.pixels)
         found, good = self._found(pyramid, last, last + self._flow)
         if good.sum() < SURE * len(last):
-            first, second = matches(self._pyramid[0], pyramid[0])
+            first, second = matches(self._pyramid[0], pyramid[0], self._template.allowed)
             if len(first) >= LEAST:
                 nearest = np.argsort(np.linalg.norm(last[:, None] - first[None], axis=2), axis=1)[:, :NEXT]
                 found, good = self._found(pyramid, last, last + np.median((second - first)[nearest], axis=1))
@@ -67,7 +67,8 @@ class Start:
         return len(self.sight) >= max(LEAST, LEFT * self._count)
 
     def _found(self, pyramid: tracks.Pyramid, last: Floats, expected: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        return tracks.follow(self._pyramid, pyramid, last, expected, np.tile(np.eye(2), (len(last), 1, 1)))
+        warp = np.tile(np.eye(2), (len(last), 1, 1))
+        return tracks.follow(self._pyramid, pyramid, last, expected, warp, self._template.allowed)
 
     def open(self, usual_depth: float, known: Floats | None) -> Opened | None:
         """Give the points the depths that the motion since the first picture shows.
