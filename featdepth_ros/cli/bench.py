@@ -97,6 +97,11 @@ def _loader(problem: Any, args: argparse.Namespace) -> dict[str, Any]:
         f"{figures['ratio']:.1f} times as much as it needs "
         f"({figures['augmented_images_per_s']:.0f} images/s, {figures['augmented_ratio']:.1f} times, augmented)"
     )
+    if figures["augmented_images_per_core_s"] is not None:
+        print(
+            f"a second of one core: {figures['loader_images_per_core_s']:.0f} images, "
+            f"{figures['augmented_images_per_core_s']:.0f} augmented"
+        )
     if figures["reference_images_per_s"] is not None:
         print(f"the original's dataset on the same frames: {figures['reference_images_per_s']:.0f} images/s")
     return figures

@@ -130,6 +130,7 @@ def test_the_loader_is_measured(tmp_path: Path) -> None:
     figures = bench_loader(TINY, tmp_path / "cache", rounds=1)
     assert figures["images_per_sample"] == 3 and figures["reference_images_per_s"] is None
     assert figures["loader_images_per_s"] >= figures["augmented_images_per_s"] * 0.5 > 0
+    assert figures["loader_images_per_core_s"] > 0 and figures["augmented_images_per_core_s"] > 0
     assert figures["ratio"] == pytest.approx(figures["loader_images_per_s"] / figures["step_images_per_s"])
 
 

@@ -22,6 +22,7 @@ from featdepth_training.config.schema import (
     ScheduleConfig,
     TrainConfig,
 )
+from featdepth_training.data import augment
 from featdepth_training.data.augment import photometric
 from featdepth_training.data.batch import FrameBatch, axisangle_of
 from featdepth_training.data.units import depth_in_network_units, focal_ratio
@@ -279,3 +280,50 @@ def test_photometric_is_seeded_stays_in_range_and_off_means_off() -> None:
     )
     unchanged = photometric(batch, off, torch.Generator().manual_seed(1))
     torch.testing.assert_close(unchanged, batch.images, atol=2e-4, rtol=0)
+
+
+def test_photometric_is_what_its_steps_say() -> None:
+    """One matrix an image does what hue, saturation, contrast and exposure do one after the other."""
+    batch, config = _batch(), AugmentConfig(grey=0.3, gamma=0.4, blur=0, haze=0, noise=0)
+    draws = augment._Draws(len(batch.images), torch.Generator().manual_seed(5))
+    exposure, contrast = draws.around_one(config.brightness), draws.around_one(config.contrast)
+    saturation = torch.where(draws.chance(config.grey), 0.0, draws.around_one(config.saturation))
+    hue, gamma = draws.uniform(-config.hue, config.hue), draws.around_one(config.gamma)
+    for low, high in ((0, 1), (0, 1), (0.002, 0.03), (0.4, 0.95), (0, 0)):  # blur, haze, noise
+        draws.uniform(low, high)
+    frames = batch.frames
+    contrast = contrast * draws.around_one_each(config.pair_jitter * config.contrast, frames)
+    exposure = exposure * draws.around_one_each(config.pair_jitter * config.brightness, frames)
+    seen = photometric(batch, config, torch.Generator().manual_seed(5))
+    assert float(saturation.min()) == 0 or len(saturation) < 4
+    for k in range(len(seen)):
+        turn = augment._turned_hue(hue)[k]
+        assert torch.allclose(turn @ turn.T, torch.eye(3), atol=1e-6) and torch.allclose(turn.sum(1), torch.ones(3))
+        for f in range(frames):
+            x = torch.einsum("ij,jhw->ihw", turn, batch.images[k, f])
+            grey = 0.299 * x[0] + 0.587 * x[1] + 0.114 * x[2]
+            x = grey + (x - grey) * saturation[k]
+            x = x.mean() + (x - x.mean()) * contrast[k, f]
+            x = (x * exposure[k, f]).clamp(1e-4, 1) ** gamma[k]
+            torch.testing.assert_close(seen[k, f], x, atol=2e-5, rtol=0)
+
+
+def test_haze_blur_and_noise_do_what_they_say() -> None:
+    batch = _batch()
+    off = dict.fromkeys(
+        ("brightness", "contrast", "saturation", "hue", "gamma", "grey", "blur", "haze", "noise", "pair_jitter"), 0.0
+    )
+
+    def change(**values: float) -> torch.Tensor:
+        config = AugmentConfig(**{**off, **values})  # type: ignore[arg-type]
+        return photometric(batch, config, torch.Generator().manual_seed(3)) - batch.images
+
+    far = torch.nan_to_num(batch.depth, nan=0.0, posinf=200.0)
+    hazy, nothing = change(haze=1.0).abs().mean(2, keepdim=True), far == 0
+    assert float(hazy[~nothing].max()) > 0.01 and (not nothing.any() or float(hazy[nothing].max()) < 1e-3)
+    assert float((change(blur=1.0) + batch.images).diff(dim=-1).abs().mean()) < float(
+        batch.images.diff(dim=-1).abs().mean()
+    )
+    noise = change(noise=0.05)
+    spread = noise.flatten(2).std(2)
+    assert float(spread.max()) < 0.06 and float(spread.max()) > 0.002 and float(noise.mean().abs()) < 0.01

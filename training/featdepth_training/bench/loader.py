@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from featdepth_ros.errors import RecordingError
 from featdepth_training.bench.problem import FRAMES, StepProblem
@@ -34,7 +34,8 @@ def bench_loader(
 ) -> dict[str, Any]:
     """Measure images/s out of a cache, with and without the augmentation, and images/s into our training step.
 
-    Loading and stepping take turns, so that what else the machine does hits both.
+    Loading and stepping take turns, so that what else the machine does hits both. Without loader processes the images
+    of a second of processor time are counted too, which other programs change little.
 
     Args:
         problem: size, batch and networks of the step; its frames are a target, two neighbours and the partner.
@@ -57,11 +58,12 @@ def bench_loader(
     batches, clips, stereo = _batches(problem, cache, workers)
     images = TEMPORAL + 1 if stereo else TEMPORAL
     per_batch = images * problem.batch
-    loaded: list[float] = []
-    augmented: list[float] = []
+    per_chunk = CHUNK_BATCHES * per_batch
+    loaded: list[_Spent] = []
+    augmented: list[_Spent] = []
     stepped: list[float] = []
     say("loading")
-    _seconds(batches, False)  # opens the shards, starts the workers
+    _spent(batches, False)  # opens the shards, starts the workers
     originals: list[float] = []
     with ExitStack() as stack:
         process = stack.enter_context(running(problem))
@@ -70,13 +72,15 @@ def bench_loader(
             original = stack.enter_context(running(problem, checkout, drive))
         process.do("step")
         for number in range(rounds):
-            loaded.append(CHUNK_BATCHES * per_batch / _seconds(batches, False))
-            augmented.append(CHUNK_BATCHES * per_batch / _seconds(batches, True))
+            loaded.append(_spent(batches, False))
+            augmented.append(_spent(batches, True))
             stepped.append(len(FRAMES) * problem.batch / process.do("step")["seconds"])
             if original is not None:
                 originals.append(original.do("load")["images_per_s"])
-            say(f"round {number + 1} of {rounds}: loader {loaded[-1]:.0f}, step {stepped[-1]:.1f} images/s")
-    delivered, ready, eaten = (statistics.median(values) for values in (loaded, augmented, stepped))
+            delivered = per_chunk / loaded[-1].wall_s
+            say(f"round {number + 1} of {rounds}: loader {delivered:.0f}, step {stepped[-1]:.1f} images/s")
+    (delivered, delivered_core), (ready, ready_core) = (_rates(spent, per_chunk) for spent in (loaded, augmented))
+    eaten = statistics.median(stepped)
     return {
         **asdict(problem),
         "rounds": rounds,
@@ -85,6 +89,8 @@ def bench_loader(
         "images_per_sample": images,
         "loader_images_per_s": delivered,
         "augmented_images_per_s": ready,
+        "loader_images_per_core_s": None if workers else delivered_core,
+        "augmented_images_per_core_s": None if workers else ready_core,
         "step_images_per_s": eaten,
         "ratio": delivered / eaten,
         "augmented_ratio": ready / eaten,
@@ -121,7 +127,20 @@ def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[
     return iter(loader), len(clips), stereo
 
 
-def _seconds(batches: Iterator[Any], augment: bool) -> float:
+class _Spent(NamedTuple):
+    """Time by the clock and time of this process's processors, seconds."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def _rates(spent: Sequence[_Spent], images: int) -> tuple[float, float]:
+    """Images a second by the clock, and a second of processor time, of chunks of so many images."""
+    wall_s, cpu_s = (statistics.median(times) for times in zip(*spent, strict=True))
+    return images / wall_s, images / cpu_s
+
+
+def _spent(batches: Iterator[Any], augment: bool) -> _Spent:
     """Time a chunk of batches; with ``augment`` as floats and with the recipe's changes of colour."""
     import torch
 
@@ -130,10 +149,10 @@ def _seconds(batches: Iterator[Any], augment: bool) -> float:
 
     config = load_config("kitti_fm", ["data.prepared.caches=[none]"]).data.augment
     generator = torch.Generator().manual_seed(0)
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     for batch in itertools.islice(batches, CHUNK_BATCHES):
         if isinstance(batch, Exception):
             raise RecordingError(f"the cache cannot be read: {batch}")
         if augment:
             photometric(batch.in_floats(), config, generator)
-    return time.perf_counter() - start
+    return _Spent(time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,9 +1,12 @@
 """Photometric changes, batched, on the device of the batch. Geometry is changed while loading (see `rendered`).
 
-One draw a sample, with a small difference between its images, as exposure control makes it.
+One draw a sample, with a small difference between its images, as exposure control makes it. Memory is the bottleneck:
+what is linear in the colours is one matrix an image, changes are made in place, and what is left out costs nothing.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -12,36 +15,32 @@ from torch import Tensor
 from featdepth_training.config.schema import AugmentConfig
 from featdepth_training.data.batch import FrameBatch
 
+#: Weights of red, green and blue in grey (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
+
 
 class _Draws:
-    """Random numbers of shape (B, 1, 1, 1), drawn on the CPU so that every device sees the same augmentation."""
+    """Random numbers of shape (B, 1), drawn on the CPU so that every device sees the same augmentation."""
 
-    def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
-        self.count, self.generator, self.device = count, generator, device
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count, self.generator = count, generator
 
     def uniform(self, low: float, high: float) -> Tensor:
-        values = torch.rand(self.count, 1, 1, 1, generator=self.generator)
-        return (low + (high - low) * values).to(self.device)
+        return low + (high - low) * torch.rand(self.count, 1, generator=self.generator)
 
     def around_one(self, reach: float) -> Tensor:
-        return torch.exp(self.uniform(-1.0, 1.0) * torch.log1p(torch.tensor(reach)).item())
+        return torch.exp(self.uniform(-1.0, 1.0) * math.log1p(reach))
 
     def chance(self, share: float) -> Tensor:
         return self.uniform(0.0, 1.0) < share
 
-    def normal_like(self, x: Tensor) -> Tensor:
-        # On the CPU 64-bit draws are slow; a tile shifted at random is noise enough and cheap.
-        tile = torch.randn(1, x.shape[1], x.shape[2], x.shape[3], generator=self.generator)
-        shifts = torch.randint(0, 10_000, (x.shape[0], 2), generator=self.generator).tolist()
-        return torch.cat([torch.roll(tile, (dy, dx), (2, 3)) for dy, dx in shifts]).to(x.device)
+    def around_one_each(self, reach: float, frames: int) -> Tensor:
+        """(B, F): another number for each frame of a sample."""
+        return torch.cat([self.around_one(reach) for _ in range(frames)], 1)
 
 
-def _luma(x: Tensor) -> Tensor:
-    return x[:, :1] * 0.299 + x[:, 1:2] * 0.587 + x[:, 2:] * 0.114
-
-
-def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotate colours about the grey axis (B, 1, 1, 1 turns): hue without the detour through HSV."""
+def _turned_hue(turns: Tensor) -> Tensor:
+    """(B, 3, 3) rotations about the grey axis by (B, 1) turns: hue without the detour through HSV."""
     angle = turns.flatten() * (2 * torch.pi)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     third, root = 1.0 / 3.0, (1.0 / 3.0) ** 0.5
@@ -49,8 +48,13 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
     next_ = third * (1 - cosine) - root * sine
     last = third * (1 - cosine) + root * sine
     rows = [torch.stack(r, 1) for r in ((same, next_, last), (last, same, next_), (next_, last, same))]
-    matrix = torch.stack(rows, 1)
-    return torch.einsum("bij,bjhw->bihw", matrix, x)
+    return torch.stack(rows, 1)
+
+
+def _saturated(factors: Tensor) -> Tensor:
+    """(B, 3, 3): colours (B, 1) times as far from their grey."""
+    factor = factors[:, :, None]
+    return factor * torch.eye(3) + (1 - factor) * torch.tensor(LUMA).expand(3, 3)
 
 
 def _blur(x: Tensor) -> Tensor:
@@ -64,34 +68,53 @@ def _haze(image: Tensor, depth_m: Tensor, density: Tensor, colour: Tensor) -> Te
     return image * clear + colour * (1 - clear)
 
 
+def _add_noise(x: Tensor, sigmas: list[float], generator: torch.Generator) -> None:
+    """Add noise to (B, F, 3, H, W) in place. Draws are slow on the CPU; a tile shifted at random is noise enough."""
+    height, width = x.shape[-2:]
+    for frame in range(x.shape[1]):
+        tile = torch.randn(3, height, width, generator=generator).to(x.device)
+        shifts = torch.randint(0, 10_000, (x.shape[0], 2), generator=generator).tolist()
+        for image, sigma, shift in zip(x[:, frame], sigmas, shifts, strict=True):
+            image.add_(torch.roll(tile, shift, (1, 2)), alpha=sigma)
+
+
 def photometric(batch: FrameBatch, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Return what the networks see: the images (B, F, 3, H, W) of ``batch`` in floats, changed as ``config`` says."""
-    count = batch.images.shape[0]
-    draws = _Draws(count, generator, batch.images.device)
+    x, device = batch.images, batch.images.device
+    count, frames = x.shape[:2]
+    draws = _Draws(count, generator)
     exposure, contrast = draws.around_one(config.brightness), draws.around_one(config.contrast)
     saturation = torch.where(draws.chance(config.grey), 0.0, draws.around_one(config.saturation))
     hue, gamma = draws.uniform(-config.hue, config.hue), draws.around_one(config.gamma)
-    blurred = draws.chance(config.blur)
+    blurred = draws.chance(config.blur).flatten()
     density = torch.where(draws.chance(config.haze), draws.uniform(0.002, 0.03), 0.0)
     air = draws.uniform(0.4, 0.95)
     sigma = draws.uniform(0.0, config.noise)
-    seen: list[Tensor] = []
-    for image, depth in zip(batch.images.unbind(1), batch.depth.unbind(1), strict=True):
-        x = image
-        if config.haze > 0:
-            x = _haze(x, depth, density, air)
-        if config.hue > 0:
-            x = _turn_hue(x, hue)
-        grey = _luma(x)
-        x = grey + (x - grey) * saturation
-        level = x.mean((1, 2, 3), keepdim=True)
-        jitter = config.pair_jitter
-        x = level + (x - level) * contrast * draws.around_one(jitter * config.contrast)
-        x = (x * exposure * draws.around_one(jitter * config.brightness)).clamp(0.0, 1.0)
-        x = x.clamp_min(1e-4) ** gamma
-        if config.blur > 0:
-            x = torch.where(blurred, _blur(x), x)
-        if config.noise > 0:
-            x = x + draws.normal_like(x) * sigma
-        seen.append(x.clamp(0.0, 1.0))
-    return torch.stack(seen, 1)
+    contrast = contrast * draws.around_one_each(config.pair_jitter * config.contrast, frames)
+    exposure = exposure * draws.around_one_each(config.pair_jitter * config.brightness, frames)
+    if config.haze > 0:
+        x = _haze(x, batch.depth, *(value.view(-1, 1, 1, 1, 1).to(device) for value in (density, air)))
+    x = _coloured(x, _saturated(saturation) @ _turned_hue(hue), contrast, exposure)
+    if config.gamma > 0:
+        x.clamp_min_(1e-4).pow_(gamma.view(-1, 1, 1, 1, 1).to(device))
+    if config.blur > 0:
+        for sample in blurred.nonzero().flatten().tolist():
+            x[sample] = _blur(x[sample])
+    if config.noise > 0:
+        _add_noise(x, sigma.flatten().tolist(), generator)
+        x.clamp_(0.0, 1.0)
+    return x
+
+
+def _coloured(x: Tensor, colour: Tensor, contrast: Tensor, exposure: Tensor) -> Tensor:
+    """Multiply colours by a matrix, then stretch them about the image's mean, then expose; in [0, 1].
+
+    All of it is one matrix and one offset an image. Images are (B, F, 3, H, W), the matrices (B, 3, 3), the factors of
+    contrast and exposure (B, F).
+    """
+    gain, lift = (value.to(x.device) for value in (exposure * contrast, exposure * (1 - contrast)))
+    colour = colour.to(x.device)[:, None]
+    level = (colour @ x.mean((3, 4))[..., None]).mean((2, 3))
+    matrices, offsets = colour * gain[:, :, None, None], (lift * level)[:, :, None, None].expand(-1, -1, 3, 1)
+    mixed = torch.baddbmm(offsets.flatten(0, 1), matrices.flatten(0, 1), x.flatten(3).flatten(0, 1))
+    return mixed.clamp_(0.0, 1.0).view_as(x)

@@ -82,7 +82,7 @@ class FrameBatch:
 
     def in_floats(self) -> FrameBatch:
         """The same batch with float32 images in [0, 1]."""
-        floats = {"images": self.images.float() / 255.0, "partner": self.partner.float() / 255.0}
+        floats = {name: getattr(self, name).float().div_(255.0) for name in ("images", "partner")}
         return FrameBatch(**{**vars(self), **floats})
 
 
