@@ -56,7 +56,7 @@ endif
 test-quick: $(STAMPS)/test $(STAMPS)/links  ## tests that need neither a ROS graph nor a training; under two minutes
 	@$(PYTEST) -m "not slow and not ros" $(PARALLEL) $(ARGS)
 
-test-nightly: $(STAMPS)/test lint  ## everything, with soaks, long trainings and property tests at full count
+test-nightly: $(STAMPS)/nightly lint  ## everything, with soaks, long trainings and property tests at full count
 	@FEATDEPTH_NIGHTLY=1 $(PYTEST) $(ARGS)
 
 lint: $(STAMPS)/test $(STAMPS)/links  ## ruff and mypy
@@ -108,6 +108,10 @@ $(STAMPS)/test: $(STAMPS)/ros setup.py
 	@echo "installing featdepth_ros and what its tests need ..."
 	@$(PIP) install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[all]"
 	@touch $(STAMPS)/demo $@
+
+$(STAMPS)/nightly: $(STAMPS)/test
+	@$(PIP) install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[nightly]"
+	@touch $@
 
 $(STAMPS)/docs: $(STAMPS)/venv setup.py
 	@$(PIP) install -q -c tools/constraints.txt mkdocs-material

