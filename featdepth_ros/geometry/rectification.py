@@ -126,6 +126,19 @@ class Rectification:
         filtered = _unit_range(warp.resize_antialiased(values, *self._prefiltered))
         return warp.sample_grid(filtered, self._grid.expand(filtered.shape[0], -1, -1, -1))
 
+    def apply_to_bytes(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`apply`, as pixels to store: (H, W, 3) to (h, w, 3), both uint8 RGB, rounded.
+
+        Raises:
+            ImageError: another shape or size.
+        """
+        values = self._to_tensor(image)
+        if self._grid is None and values.dtype == torch.uint8:  # what is only resized needs no floats
+            pixels = warp.resize_antialiased(values, *self._output)[0]
+        else:
+            pixels = self.apply(values)[0].mul(255.0).round_().clamp_(0, 255).byte()
+        return np.array(pixels.permute(1, 2, 0).cpu().numpy(), order="C")
+
     def apply_nearest(self, values: NDArray[np.float32]) -> Tensor:
         """Take a map of the delivered image's pixels (true depth) to the output, unmixed: the nearest value counts.
 

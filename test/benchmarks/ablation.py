@@ -3,11 +3,10 @@
 python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [--set K=V ...]
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, of which
-``caches``, ``rendered_more`` and ``rendered_car`` are read. Runs go below ``RUNS/ablation``, and what is there is
-only measured. Every run is the recipe ``compact_nc_more`` with pseudo-depth and the renderings of a car's camera, on
-small images only. It starts from the weights ``compact-open``, which have seen none of the three recordings that are
-measured. Runs
-train on the first three fifths of each recording and are measured on the fourth: the last stays out of every choice.
+``caches`` and ``rendered`` are read. Runs go below ``RUNS/ablation``, and what is there is only measured. Every run is
+the recipe ``compact_nc`` on small images only. It starts from the weights ``compact-open``, which have seen none of the
+three recordings that are measured. Runs train on the first three fifths of each recording and are measured on the
+fourth: the last stays out of every choice.
 The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or beside.
 """
 
@@ -30,16 +29,6 @@ CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"
 SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
 NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
-#: The renderings of a car's camera, as in tools/train_weights.sh; without them the recipe's own, ``rendered_more``.
-CAR = (
-    "data.rendered.cache={runs}/rendered_car",
-    "data.rendered.camera_height_m=1.65",
-    "data.rendered.clips=1200",
-    "data.rendered.seed=8",
-    "data.rendered.scenes=[street, avenue, lane, room, clutter, corridor]",
-    "data.rendered.shares=[0.2, 0.15, 0.35, 0.2, 0.05, 0.05]",
-)
-ALL_HEIGHTS = "no lanes, rendered cameras of all heights"
 POSE_ALONE = "then the pose head alone"
 ARMS: dict[str, tuple[str, ...]] = {
     "everything": (),
@@ -61,7 +50,12 @@ ARMS: dict[str, tuple[str, ...]] = {
         "data.rendered.scenes=[street, room, clutter, corridor]",
         "data.rendered.shares=[0.4, 0.4, 0.1, 0.1]",
     ),
-    ALL_HEIGHTS: (),
+    "no lanes, rendered cameras of all heights": (
+        "data.rendered.cache={runs}/rendered_all_heights",
+        "data.rendered.camera_height_m=0",
+        "data.rendered.scenes=[street, avenue, room, clutter, corridor]",
+        "data.rendered.shares=[0.25, 0.3, 0.25, 0.1, 0.1]",
+    ),
     # Goes on from "everything"; with the depth as it is, the other nets' rate is as good as none.
     POSE_ALONE: (
         "model.initial={everything}",
@@ -84,8 +78,7 @@ COLUMNS = (
 def overrides(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) -> list[str]:
     """The settings of one run; ``also`` are those that every run is given."""
     everything = folder("everything", seed, steps, runs, also) / "model.safetensors"
-    rendered = CAR if arm != ALL_HEIGHTS else ("data.rendered.cache={runs}/rendered_more",)
-    changes = [change.format(runs=runs, everything=everything) for change in (*rendered, *ARMS[arm])]
+    changes = [change.format(runs=runs, everything=everything) for change in ARMS[arm]]
     names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
     shares = (2.5, 3.5, 0.5, 2.5, 0.3, 0.7)[: len(names)]
     return [
@@ -96,7 +89,7 @@ def overrides(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) 
         "data.prepared.held_out=0.43",
         f"stages=[{{steps: {steps}, sizes: [[96, 320], [96, 320], [128, 192]], batch_size: 6}}]",
         "model.initial=compact-open",
-        "objective.pseudo_depth=1",
+        f"data.rendered.cache={runs / 'rendered'}",
         "schedule.warmup_steps=15",
         "engine.ema_decay=0.97",
         "engine.validate_every=100000",
@@ -116,9 +109,8 @@ def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[
     output = folder(arm, seed, steps, runs, also)
     weights = output / "model.safetensors"
     if not weights.is_file():
-        weights = train(
-            load_config("compact_nc_more", overrides(arm, seed, steps, runs, also)), output, device="cpu"
-        ).weights
+        config = load_config("compact_nc", overrides(arm, seed, steps, runs, also))
+        weights = train(config, output, device="cpu").weights
     return measure(data, load_model(weights), motions=("network",), part="validation")
 
 

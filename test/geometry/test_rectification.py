@@ -126,6 +126,20 @@ def test_input_kinds_agree_and_read_only_is_fine() -> None:
     assert torch.equal(flipped_view, from_bytes)
 
 
+@pytest.mark.parametrize("lens", ["none", "distorted", "same size"])
+def test_pixels_to_store_are_what_apply_gives_rounded(lens: str) -> None:
+    camera = euroc() if lens == "distorted" else None
+    size = (480, 752) if lens == "same size" else (192, 320)
+    rectification, image = Rectification(camera, (752, 480), size), picture(752, 480)
+    got = rectification.apply_to_bytes(image)
+    assert not np.shares_memory(got, image)
+    assert got.shape == (*size, 3) and got.dtype == np.uint8 and got.flags.c_contiguous and got.flags.writeable
+    expected = rectification.apply(image)[0].mul(255).round().byte().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(got, expected)
+    with pytest.raises(ImageError):
+        rectification.apply_to_bytes(image[:100])
+
+
 def test_wrong_sizes_and_types_are_refused_with_words() -> None:
     lens = CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0)
     with pytest.raises(CalibrationError, match=r"640x480 pixels.*320x240"):

@@ -113,6 +113,7 @@ def changes(recipe: str, caches: Path, *more: str) -> list[str]:
         cache = "truth" if config.data.kind == "prepared" and config.objective.supervised else cache
         alone = f", {caches / 'singles'}" if config.data.prepared.singles else ""
         singles = f"singles: [{'singles' * bool(alone)}]"
+        found.append("objective.pseudo_depth=0")  # these caches hold none
         heights = f"camera_heights_m: {[1.5] * (1 + bool(alone)) if config.objective.ground > 0 else []}"
         found += [f"data.prepared={{caches: [{caches / cache}{alone}], {singles}, {heights}}}"]
     if config.data.kind != "prepared":

@@ -48,8 +48,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def torchrun(place: Path, *arguments: str) -> subprocess.Popen[str]:
+def torchrun(place: Path, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command.append(f"--max-restarts={restarts}")
     train = [
         "-m",
         "featdepth_ros.cli.main",
@@ -105,6 +106,30 @@ def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None
     for part in ("model", "average", "optimiser"):  # running statistics are part of the model
         assert same(two[part], one[part]), part
     assert records(output) == records(alone.output)
+
+
+def test_torchrun_starts_again_after_a_killed_worker(place: Path) -> None:
+    """The same line goes on from the newest checkpoint, and comes to what one process alone comes to."""
+    output, steps = place / "restarted", 12
+    stage = f'stages=[{{"steps": {steps}, "sizes": [[64, 64]], "batch_size": 1%s}}]'
+    cache = f"data.rendered.cache={place / 'cache'}"
+    alone = Run(place / "alone", ["--config", str(place / "run.yaml"), cache, stage % ', "accumulate": 2'])
+    assert alone.finish() == 0, alone.text()
+    run = torchrun(place, "--output", str(output), "--resume", "auto", cache, stage % "", restarts=2)
+    end = time.monotonic() + PATIENCE_S
+    while max([0, *(r["step"] for r in records(output))]) < 3 and run.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    workers = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+    ranks = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in workers}
+    second = [pid for pid, environment in ranks.items() if b"RANK=1" in environment]
+    os.kill(second[0], signal.SIGKILL)
+    text = said(run)
+    assert run.returncode == 0, text
+    assert text.count("training complete") == 1 and "resumed from" in text
+    two, one = (read_state(o / "checkpoints" / f"step_{steps:08d}.pt") for o in (output, alone.output))
+    assert two["processes"] == 2
+    for part in ("model", "average", "optimiser"):
+        assert same(two[part], one[part]), part
 
 
 def pair(

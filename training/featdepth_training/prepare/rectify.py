@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError
@@ -43,7 +42,7 @@ class Rectifier:
         view = self._chain.camera
         assert view is not None
         stored = CachedFrame(
-            image=_pixels(self._chain, frame.image),
+            image=self._chain.apply_to_bytes(frame.image),
             camera=np.array([view.fx, view.fy, view.cx, view.cy]),
             stretch=0,
             stamp_ns=frame.stamp_ns,
@@ -56,7 +55,7 @@ class Rectifier:
         assert frame.partner is not None
         return replace(
             stored,
-            partner=_pixels(self._chain_of(frame.partner, view), frame.partner.image),
+            partner=self._chain_of(frame.partner, view).apply_to_bytes(frame.partner.image),
             T_partner_camera=frame.partner.T_partner_camera,
         )
 
@@ -76,12 +75,6 @@ class Rectifier:
         assert self._chain is not None
         depth = self._chain.apply_nearest(frame.depth).numpy()
         return np.where(depth > 0, depth, np.nan).astype(np.float16)
-
-
-def _pixels(chain: Rectification, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with torch.no_grad():
-        pixels = chain.apply(image)[0].mul(255.0).round_().clamp_(0, 255).byte()
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
 def _pose(frame: Frame, camera: CameraModel) -> NDArray[np.float64] | None:
