@@ -77,7 +77,7 @@ class Untrue:
 
 
 #: Recordings without truth, by name. The cameras of the last four are guesses. The drive of 91 frames is never trained
-#: on; that of 268 is trained on by whatever `compact_nc_more` trains from now on.
+#: on; that of 268 is trained on by whatever `compact_nc` trains from now on.
 WITHOUT_TRUTH = {
     "KITTI drive of 91": Untrue("kitti_raw_91_color/image_02", "481.0251,481.0251,406.373,115.236", 0, 91),
     "KITTI drive of 268": Untrue("kitti_raw_268_color/image_02", "481.0251,481.0251,406.373,115.236", 208, 268),
