@@ -25,15 +25,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from featdepth_ros import load_model
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.se3_numpy import quaternion_from_matrix
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.recordings.buffer.segments import OpenSegment
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.reporting.tables import text_table, write_json
 from featdepth_ros.simulation.camera_path import CameraPath, Motion
@@ -62,8 +61,6 @@ from featdepth_training.rendering.rendered import VALIDATION_SCENES, ClipRendere
 SEGMENT, EVERY, FRESH = 12, 4, 4
 #: Size of the networks' input for the places (height, width).
 WIDE, TALL = (96, 320), (128, 192)
-#: Size at which stereo pairs are matched.
-MATCHED = (384, 1248)
 
 
 @dataclass(frozen=True)
@@ -138,20 +135,20 @@ def _frame(
 
 
 def recorded(folder: Path, size: tuple[int, int], stereo: bool) -> list[Clip]:
-    """Read a real recording at the networks' size, with truth of its sensor or by matching at `MATCHED`."""
-    rectify, matched, clips = Rectifier(size, False), Rectifier(MATCHED, True), []
+    """Read a real recording at the networks' size, with truth of its sensor or by matching the pair."""
+    rectify, clips = Rectifier(size, False), []
     for frame in open_recording(folder, partner="auto" if stereo else None):
-        assert frame.camera is not None
-        stored = rectify(frame, frame.camera)
-        depth = stored.depth
+        camera, depth = frame.camera, frame.depth
+        assert camera is not None
         if stereo:
-            pair = matched(frame, frame.camera)
-            assert pair.partner is not None and pair.T_partner_camera is not None
-            depth = stereo_depth(grey(pair.image), grey(pair.partner), pair.camera, pair.T_partner_camera)
-            assert depth is not None
-            depth = cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+            assert frame.partner is not None
+            numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+            pair = grey(frame.image), grey(frame.partner.image)
+            depth = stereo_depth(*pair, numbers, frame.partner.T_partner_camera)
         assert depth is not None
-        truth = np.where(depth > 0, depth, np.nan).astype(np.float32)
+        stored = rectify(replace(frame, depth=depth), camera)
+        assert stored.depth is not None
+        truth = np.where(stored.depth > 0, stored.depth, np.nan).astype(np.float32)
         pose = np.full((4, 4), np.nan) if stored.pose is None else stored.pose
         stamps = np.array([frame.stamp_ns])
         clips.append(Clip(stored.image[None], truth[None], pose[None], stored.camera, stamps_ns=stamps))
@@ -159,22 +156,15 @@ def recorded(folder: Path, size: tuple[int, int], stereo: bool) -> list[Clip]:
 
 
 def write_segment(buffer: Path, frames: Sequence[Clip], held_out: bool) -> None:
-    """Write one segment, its description last."""
+    """Write one segment as the node does, with true poses, which select it and teach nothing."""
+    height, width = frames[0].images.shape[1:3]
+    camera = CameraModel(width, height, *frames[0].camera.tolist())
+    buffer.mkdir(exist_ok=True)
     stamps = [int(frame.stamps_ns[0]) for frame in frames]
-    folder = buffer / f"{stamps[0]:020d}"
-    folder.mkdir(parents=True)
-    lines = []
+    segment = OpenSegment(buffer / f"{stamps[0]:020d}", "held_out" if held_out else "train", camera, metric=True)
     for stamp, frame in zip(stamps, frames, strict=True):
-        cv2.imwrite(str(folder / f"{stamp}.png"), frame.images[0][..., ::-1])
-        if np.isfinite(frame.poses).all():
-            numbers = [*frame.poses[0, :3, 3], *quaternion_from_matrix(frame.poses[0])]
-            seconds = f"{stamp // 1_000_000_000}.{stamp % 1_000_000_000:09d}"
-            lines.append(" ".join([seconds, *(f"{value:.9g}" for value in numbers)]))
-    (folder / "poses.txt").write_text("\n".join(lines) + "\n")
-    said = {"split": "held_out" if held_out else "train", "frames": len(frames), "metric": True}
-    said |= {"size": list(frames[0].images.shape[1:3]), "camera": frames[0].camera.tolist()}
-    said |= {"first_ns": stamps[0], "last_ns": stamps[-1], "bytes": 0}
-    (folder / "segment.json").write_text(json.dumps(said))
+        segment.add(frame.images[0], stamp, frame.poses[0] if np.isfinite(frame.poses).all() else None)
+    segment.finish()
 
 
 def triples(segments: Sequence[Sequence[Clip]]) -> list[Clip]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from plane_world import Wall
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.geometry.se3_numpy import quaternion_from_matrix
+from featdepth_ros.recordings.buffer.segments import DESCRIPTION, OpenSegment
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.simulation import Simulation, SimulationConfig
 from featdepth_ros.simulation.render.camera_effects import CameraEffects
@@ -37,38 +33,19 @@ def rendered(seed: int, frames: int = 10, start_ns: int = FIRST_NS, scene: str =
     return list(Simulation(config, threads=1))
 
 
-def write_segment(
-    buffer: Path, frames: Sequence[Frame], held_out: bool = False, metric: bool = True, complete: bool = True
-) -> Path:
-    """Write one segment, named by its first stamp; its description last, unless it shall stay incomplete."""
-    folder = buffer / str(frames[0].stamp_ns)
-    folder.mkdir(parents=True)
-    lines: list[str] = []
-    for frame in frames:
-        cv2.imwrite(str(folder / f"{frame.stamp_ns}.png"), frame.image[..., ::-1])
-        if frame.T_world_camera is not None:
-            lines.append(_line(frame.stamp_ns, frame.T_world_camera))
-    (folder / "poses.txt").write_text("".join(lines))
+def write_segment(buffer: Path, frames: Sequence[Frame], held_out: bool = False, complete: bool = True) -> Path:
+    """Write one segment, named by its first stamp; without a description where it shall stay incomplete."""
     camera = frames[0].camera
     assert camera is not None
-    description = {
-        "split": "held_out" if held_out else "train",
-        "frames": len(frames),
-        "size": list(frames[0].image.shape[:2]),
-        "camera": [camera.fx, camera.fy, camera.cx, camera.cy],
-        "metric": metric,
-        "first_ns": frames[0].stamp_ns,
-        "last_ns": frames[-1].stamp_ns,
-        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
-    }
-    if complete:
-        (folder / "segment.json").write_text(json.dumps(description))
+    buffer.mkdir(exist_ok=True)
+    folder = buffer / str(frames[0].stamp_ns)
+    segment = OpenSegment(folder, "held_out" if held_out else "train", camera, metric=True)
+    for frame in frames:
+        segment.add(frame.image, frame.stamp_ns, frame.T_world_camera)
+    segment.finish()
+    if not complete:
+        (folder / DESCRIPTION).unlink()
     return folder
-
-
-def _line(stamp_ns: int, pose: NDArray[np.float64]) -> str:
-    numbers = [*pose[:3, 3], *quaternion_from_matrix(pose)]
-    return f"{stamp_ns // SECOND_NS}.{stamp_ns % SECOND_NS:09d} {' '.join(f'{value:.9g}' for value in numbers)}\n"
 
 
 def rendered_segments(buffer: Path, segments: int, seed: int = 3, frames: int = 10) -> None:

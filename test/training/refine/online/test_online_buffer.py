@@ -19,7 +19,7 @@ from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.segments import read_segment
 
 
-def looked_at(folder: Path, **settings: int) -> Buffer:
+def looked_at(folder: Path, **settings: float) -> Buffer:
     buffer = Buffer(folder, OnlineConfig(**settings))  # type: ignore[arg-type]
     buffer.refresh()
     return buffer
@@ -41,15 +41,18 @@ def test_a_segment_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_clips_are_three_neighbours_with_their_poses_and_survive_the_deletion_of_their_files(tmp_path: Path) -> None:
     folders = wall_segments(tmp_path, range(6))
-    buffer = looked_at(tmp_path)
+    buffer = looked_at(tmp_path, most_clips=12, least_clips=12)
     assert (buffer.clips(False), buffer.clips(True)) == (24, 12)
     portion = buffer.training(seed=1)
+    matched = portion.sources[0].clips[5].pseudo_depth
+    assert matched is not None and np.isnan(matched[2].astype(float)).all()  # the middle of no clip
+    assert np.nanmean(np.abs(matched[1].astype(float) - 1)) < 0.05  # the wall is flat
     for folder in folders:
         shutil.rmtree(folder)
-    clip = portion.sources[0].clips[0]
-    np.testing.assert_array_equal(clip.images[0], wall(0)[0].image)
+    clip = portion.sources[-1].clips[0]
+    np.testing.assert_array_equal(clip.images[0], wall(4)[0].image)
     np.testing.assert_allclose(clip.poses[1:, 1, 3] - clip.poses[:-1, 1, 3], STEP_M, atol=1e-6)
-    assert portion.names == [str(wall(number)[0].stamp_ns) for number in (0, 1, 3, 4)]
+    assert portion.names[-1] == str(wall(4)[0].stamp_ns) and len(portion.names) == 2
     buffer.refresh()
     assert buffer.clips(False) == 0
     with pytest.raises(RecordingError, match="deleted"):
@@ -58,7 +61,7 @@ def test_clips_are_three_neighbours_with_their_poses_and_survive_the_deletion_of
 
 def test_half_of_the_clips_are_the_newest_and_the_judged_ones_are_spread(tmp_path: Path) -> None:
     wall_segments(tmp_path, range(12))
-    buffer = looked_at(tmp_path, most_clips=24, measured_clips=8)
+    buffer = looked_at(tmp_path, most_clips=24, measured_clips=8, matching=0.0)
     drawn = {seed: buffer.training(seed).names for seed in range(4)}
     newest = [segment.name for segment in buffer.usable(False)][-2:]
     assert all(names[-2:] == newest and len(names) == 4 for names in drawn.values())

@@ -24,8 +24,9 @@ from featdepth_training.refine.online.learner import Learner
 #: The size of the wall's pictures, at which the focal lengths of the weights are the camera's.
 PLANE = replace(INFO, input_size=(96, 160), pose_input_size=(96, 160))
 CONFIG = OnlineConfig(
-    steps=6, lr=5e-3, least_clips=12, least_held_out=6, measured_clips=6, new_clips=6, replay_frames=0, ema_decay=0.5
-)
+    steps=6, lr=5e-3, least_clips=12, least_held_out=6, measured_clips=6, new_clips=6, ema_decay=0.5,
+    matching=0.0, replay_frames=0,
+)  # fmt: skip
 CPU = torch.device("cpu")
 
 
@@ -107,6 +108,8 @@ def test_an_accepted_generation_waits_for_the_node_and_the_next_one_begins_from_
     wall_segments(robot.work / "buffer", range(3))
     assert robot.learner.turn() and not robot.learner.turn()
     assert "generation 1 waits for the node" in robot.status()["message"]
+    robot.learner._pending_since -= CONFIG.patience_s
+    assert not robot.learner.turn() and "little is new" in robot.status()["message"]
     restarted = robot.begun()
     assert not restarted.turn()  # also after a kill
     robot.wants(current=robot.weights(1))

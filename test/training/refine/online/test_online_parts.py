@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from plane_world import DEPTH_M, STEP_M, PlaneModel
@@ -15,6 +16,7 @@ from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.exchange import Control, ControlFile, StatusFile, Watch, decided
 from featdepth_training.refine.online.generations import Generations
 from featdepth_training.refine.online.pacing import SLICE_S, Pacer
+from featdepth_training.refine.online.replay import Replay, rendered_frames
 
 
 class Machine:
@@ -104,6 +106,20 @@ def test_generations_are_complete_or_not_there_and_those_in_force_stay(tmp_path:
     assert [n for n in range(1, 9) if store.weights(n).is_file()] == [2, 8]  # in force, and the newest
     assert [n for n in range(1, 9) if store.evidence(n)] == [1, 2, 3, 6, 7, 8]
     assert Generations(tmp_path, 1.0, 2).newest() == 8
+
+
+def test_replay_is_silent_at_the_start_and_pulls_back_afterwards(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (5, 64, 96, 3), dtype=np.uint8)
+    start, model = (PlaneModel(depth, STEP_M) for depth in (DEPTH_M, 1.2 * DEPTH_M))
+    replay = Replay(frames, start.eval().requires_grad_(False), 3.0, 2, torch.device("cpu"))
+    assert float(replay(start)["replay"]) == pytest.approx(0.0, abs=1e-2)  # what is known is kept in halves
+    term = replay(model)["replay"]
+    assert float(term.detach()) == pytest.approx(3.0 * np.log(1.2), rel=1e-2)
+    term.backward()
+    assert model.level.grad is not None and float(model.level.grad) < 0  # a greater disparity is a smaller depth
+    assert len(rendered_frames(tmp_path, (64, 96), 0)) == 0
+    np.save(tmp_path / "replay_64x96_5.npy", frames)
+    np.testing.assert_array_equal(rendered_frames(tmp_path, (64, 96), 5), frames)
 
 
 def test_the_history_tells_what_became_of_a_generation(tmp_path: Path) -> None:

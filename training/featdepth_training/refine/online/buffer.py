@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from featdepth_ros.errors import RecordingError
 from featdepth_training.data.source import Source
 from featdepth_training.refine.online.config import OnlineConfig
+from featdepth_training.refine.online.matching import Maps, Matcher
 from featdepth_training.refine.online.quality import Fitness, fitness
 from featdepth_training.refine.online.segments import Segment, SegmentClips, read_segment
 
@@ -59,6 +60,7 @@ class Buffer:
         self._folder, self._config = folder, config
         self._segments: dict[str, Segment] = {}
         self._fitness: dict[str, Fitness] = {}
+        self._matcher = Matcher()
         self.refused: dict[str, str] = {}
 
     def refresh(self, rest: Callable[[], None] = lambda: None) -> None:
@@ -66,6 +68,7 @@ class Buffer:
         names = sorted(path.name for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
         for known in set(self._fitness) - set(names):
             self._segments.pop(known, None)
+            self._matcher.forget(known)
             del self._fitness[known]
         for name in names:
             if name not in self._fitness:
@@ -123,8 +126,12 @@ class Buffer:
         counted = [segment.name for segment in self.usable(held_out) if segment.name not in apart_from]
         return sum(len(self._fitness[name].clips) for name in counted)
 
-    def training(self, seed: int) -> Portion:
+    def training(self, seed: int, rest: Callable[[], None] = lambda: None) -> Portion:
         """Return clips to learn from: all, or half of them the newest and the others drawn from before.
+
+        Args:
+            seed: of the draw.
+            rest: called after each frame that is matched.
 
         Raises:
             RecordingError: there is none any more.
@@ -141,7 +148,12 @@ class Buffer:
             if total + counts[k] <= most:
                 chosen.append(k)
                 total += counts[k]
-        return self._portion([(segments[k], self._fitness[segments[k].name].clips) for k in sorted(chosen)])
+        picked = [segments[k] for k in sorted(chosen)]
+        fits = [self._fitness[segment.name] for segment in picked]
+        maps: dict[str, Maps] = {}
+        if self._config.matching > 0:
+            maps = {s.name: self._matcher.maps(s, fit, rest) for s, fit in zip(picked, fits, strict=True)}
+        return self._portion([(s, fit.clips) for s, fit in zip(picked, fits, strict=True)], maps)
 
     def measured(self) -> Portion:
         """Return held-out clips to judge on, evenly spaced over all of them.
@@ -169,11 +181,13 @@ class Buffer:
             kept.setdefault(segment.name, []).append(clip)
         return self._portion([(s, kept[s.name]) for s in segments if s.name in kept])
 
-    def _portion(self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]]) -> Portion:
+    def _portion(
+        self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]], maps: Mapping[str, Maps] | None = None
+    ) -> Portion:
         sources: list[Source] = []
         for segment, clips in chosen:
             try:
-                sources.append(SegmentClips(segment, clips).source())
+                sources.append(SegmentClips(segment, clips, (maps or {}).get(segment.name)).source())
             except RecordingError:  # the node has made room since
                 continue
         if not sources:

@@ -70,7 +70,7 @@ class Learner:
         self._replay: dict[tuple[int, int], Replay | None] = {}  # of the latest size
         self.status = StatusFile(work)
         self.refusals = 0
-        self._known: set[str] = set()  # training segments at the latest refusal
+        self._known: set[str] = set()  # training segments at the latest verdict
         self._pending = self._undecided()
         self._pending_since = time.monotonic()
         self.status.say("waiting", "started", generation=self._generations.newest())
@@ -138,7 +138,10 @@ class Learner:
 
     def _refused(self) -> None:
         self.refusals += 1
-        self._known = {segment.name for segment in self._buffer.usable(False)}
+        self._known = self._training_names()
+
+    def _training_names(self) -> set[str]:
+        return {segment.name for segment in self._buffer.usable(False)}
 
     def _why_wait(self) -> str:
         """Why no round can begin now, in words; empty: one can."""
@@ -153,6 +156,8 @@ class Learner:
             taken = decided(self._work, pending) or _same(self._control.current, self._generations.weights(pending))
             if not taken and time.monotonic() - self._pending_since < config.patience_s:
                 return f"generation {pending} waits for the node"
+            if not taken and buffer.clips(False, self._known) < config.new_clips:
+                return f"generation {pending} waits for the node, and little is new since"
             self._pending = None
         if self.refusals:
             wanted = config.new_clips * 2 ** (min(self.refusals, _MOST_REFUSALS) - 1)
@@ -166,7 +171,7 @@ class Learner:
         number, parent, config = (self._generations.newest() or 0) + 1, self._control.current, self._config
         try:
             model = self._in_force(parent)
-            training, measured = self._buffer.training(number), self._buffer.measured()
+            training, measured = self._buffer.training(number, self._rest), self._buffer.measured()
         except FeatDepthError as error:
             self.status.say("waiting", f"no round can begin: {error}")
             self._pause(IDLE_S)
@@ -223,6 +228,7 @@ class Learner:
         told = f"photometric {before:.4f} to {after:.4f} on {outcome.before.clips} held-out clips"
         if accepted:
             self.refusals, self._pending, self._pending_since = 0, number, time.monotonic()
+            self._known = self._training_names()
             self.status.say("waiting", f"generation {number} is ready: {told}", generation=number)
         else:
             self._refused()

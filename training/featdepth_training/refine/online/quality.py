@@ -20,12 +20,22 @@ class Fitness:
     """What a segment is good for.
 
     Attributes:
-        clips: numbers of the frames of each clip; the neighbours of a frame are the kept ones before and after it.
+        stretches: numbers of the frames that are kept, in runs of neighbours; each is long enough for a clip.
         refused: why it has none, in words; empty: it has some.
     """
 
-    clips: tuple[tuple[int, ...], ...] = ()
+    stretches: tuple[tuple[int, ...], ...] = ()
     refused: str = ""
+
+    @property
+    def clips(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the frames of each clip."""
+        return tuple(run[k : k + FRAMES] for run in self.stretches for k in range(len(run) - FRAMES + 1))
+
+    def before(self, frame: int) -> list[int]:
+        """Numbers of the frames before one in its stretch, the nearest first."""
+        run = next(run for run in self.stretches if frame in run)
+        return list(run[: run.index(frame)][::-1])
 
 
 def fitness(segment: Segment, limits: QualityLimits, rest: Callable[[], None] = lambda: None) -> Fitness:
@@ -56,16 +66,14 @@ def fitness(segment: Segment, limits: QualityLimits, rest: Callable[[], None] = 
             stretches[-1].append(index)
     except RecordingError as error:
         return Fitness(refused=str(error))
-    clips = [
-        tuple(stretch[first : first + FRAMES]) for stretch in stretches for first in range(len(stretch) - FRAMES + 1)
-    ]
-    if not clips:
+    long = tuple(tuple(stretch) for stretch in stretches if len(stretch) >= FRAMES)
+    if not long:
         counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(selector.counts.items()))
         return Fitness(refused=f"no {FRAMES} moving frames in a row ({counted})")
     path = _path(segment.poses())
     if segment.metric and path is not None and path < limits.least_path:
         return Fitness(refused=f"the camera moves {path:.3f} m in all, which tells nothing of depth")
-    return Fitness(tuple(clips))
+    return Fitness(long)
 
 
 def _spoilt(image: NDArray[np.uint8], limits: QualityLimits) -> str:

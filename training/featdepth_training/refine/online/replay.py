@@ -69,7 +69,7 @@ class Replay:
     Args:
         frames: (N, H, W, 3) uint8 RGB.
         start: the weights of the start, frozen and in evaluation mode.
-        weight: of the mean squared change of log depth.
+        weight: of the mean change of log depth.
         batch: frames a step.
         device: of the networks.
     """
@@ -90,4 +90,4 @@ class Replay:
                     self._known[index] = log_depth(self._start.depth(image[None])[0], self._start.info)[0].half()
         known = torch.stack([self._known[index] for index in chosen]).float()
         change = log_depth(model.depth(images)[0], model.info) - known
-        return {"replay": self._weight * change.square().mean()}
+        return {"replay": self._weight * change.abs().mean()}

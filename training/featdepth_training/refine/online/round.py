@@ -94,7 +94,9 @@ class Round:
         self._current, self._start, self._training, self._measured = current, start, training, measured
         self._config, self._device, self._between = config, device, between
         settings = config.refinement(training.size, lr, seed)
-        self._plan = train_config(current, settings, training.size, False, "buffer", training.clips)
+        plan = train_config(current, settings, training.size, False, "buffer", training.clips)
+        self._plan = replace(plan, objective=replace(plan.objective, pseudo_depth=config.matching))
+        self._judged = judging_plan(current, measured, config)
 
     def run(self) -> Outcome:
         """Measure, take the steps, measure again, judge.
@@ -162,11 +164,11 @@ class Round:
 
     def _figures(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[torch.Tensor]]:
         def rested() -> Iterator[FrameBatch]:
-            for batch in batches_of(self._measured, self._plan, self._device):
+            for batch in batches_of(self._measured, self._judged, self._device):
                 yield batch
                 self._between("judging", 0)
 
-        return measure(model, rested(), self._plan)
+        return measure(model, rested(), self._judged)
 
 
 def batches_of(portion: Portion, plan: TrainConfig, device: torch.device) -> Iterator[FrameBatch]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,19 @@ class SegmentClips(Sequence[Clip]):
     Args:
         segment: to read.
         clips: numbers of the frames of each clip.
+        matched: (H, W) float16 depth by matching, up to scale, of some frames.
 
     Raises:
         RecordingError: a file is gone.
     """
 
-    def __init__(self, segment: Segment, clips: Sequence[tuple[int, ...]]) -> None:
-        self.segment, self._clips = segment, list(clips)
+    def __init__(
+        self,
+        segment: Segment,
+        clips: Sequence[tuple[int, ...]],
+        matched: Mapping[int, NDArray[np.float16]] | None = None,
+    ) -> None:
+        self.segment, self._clips, self._matched = segment, list(clips), dict(matched or {})
         self._poses = segment.poses()
         self._files = {index: segment.picture(index) for index in sorted({i for clip in clips for i in clip})}
 
@@ -160,7 +166,14 @@ class SegmentClips(Sequence[Clip]):
             poses=self._poses[chosen],
             camera=np.array(segment.camera),
             stamps_ns=np.array([segment.stamps_ns[i] for i in chosen], np.int64),
+            pseudo_depth=self._pseudo_depth(chosen),
         )
+
+    def _pseudo_depth(self, chosen: Sequence[int]) -> NDArray[np.float16] | None:
+        if not self._matched:
+            return None
+        unknown = np.full(self.segment.size, np.nan, np.float16)
+        return np.stack([self._matched.get(i, unknown) for i in chosen])
 
     def source(self) -> Source:
         """The clips as a source of samples."""
