@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from featdepth_ros.ros.refine.settings import RefineSettings
 
@@ -61,6 +62,19 @@ class LearnerProcess:
     def pid(self) -> int | None:
         """Of the process; None: none runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def silent_s(self, said: dict[str, Any]) -> float:
+        """Seconds since a learner that runs has said something, or since its start; 0 where none runs.
+
+        Args:
+            said: what it wrote last, ``learner.json``.
+        """
+        if self.pid is None:
+            return 0.0
+        alive_s = self._clock() - self._started_s
+        if said.get("pid") != self.pid:
+            return alive_s
+        return max(min(alive_s, time.time() - float(said.get("time") or 0.0)), 0.0)
 
     def look(self, wanted: bool, weights: str, settings: RefineSettings) -> None:
         """Start, start again, or end the learner, as is due. Never waits for it.

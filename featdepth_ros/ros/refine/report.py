@@ -14,6 +14,9 @@ from featdepth_ros.ros.refine.director import Director
 from featdepth_ros.ros.refine.learner import LearnerProcess
 from featdepth_ros.ros.refine.ledger import STATUS, read_json
 
+#: A learner that lives says something every few seconds, and needs half a minute to begin.
+_STARVED_S = 60.0
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -41,9 +44,10 @@ def facts(parts: Parts) -> dict[str, Any]:
     director, learner = parts.director, parts.learner
     accepted, trial, report = director.accepted, director.trial, director.report
     said = read_json(director.work / STATUS) or {}
+    silent_s = learner.silent_s(said)
     return {
         "running": parts.running,
-        "message": director.words,
+        "message": director.words + (_starved(silent_s) if silent_s > _STARVED_S else ""),
         "trouble": parts.trouble or learner.trouble,
         "weights": report.weights if report else None,
         "accepted": asdict(accepted) if accepted else None,
@@ -53,6 +57,10 @@ def facts(parts: Parts) -> dict[str, Any]:
         "buffer": asdict(parts.buffer) if parts.buffer else None,
         "folder": parts.folder,
     }
+
+
+def _starved(silent_s: float) -> str:
+    return f"; the learner has been silent for {silent_s:.0f} s: does anyone leave it processor time?"
 
 
 def status_text(parts: Parts) -> str:

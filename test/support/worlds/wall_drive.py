@@ -51,14 +51,28 @@ class WallDrive:
         self._wall = Wall(distance=6.0)
         values = {"weights": first, "extrinsics_timeout_s": 0.0, "diagnostics_period_s": 0.1, "backend": "torch"}
         values |= {"precision": "fp32", "standing_gate": False, "reliability": "reliable", **parameters}
-        self.node = ros.add(
+        self._ros, self._values = ros, values
+        self.start_node()
+
+    def start_node(self) -> None:
+        """Start the node, as at first."""
+        self.node = self._ros.add(
             DepthNode(
-                context=ros.context,
+                context=self._ros.context,
                 cli_args=["--ros-args", "-r", "image_raw:=/camera/image_raw"],
-                parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+                parameter_overrides=[Parameter(name, value=value) for name, value in self._values.items()],
             )
         )
         wait(lambda: self.probe.images.get_subscription_count(), "the node", 120.0)
+        self._is_new = True
+
+    def end_node(self) -> None:
+        """End the node; whoever hears it is told nothing."""
+        self._ros.nodes.remove(self.node)
+        self._ros.executor.remove_node(self.node)
+        self.node.release()
+        self.node.destroy_node()
+        wait(lambda: not self.probe.images.get_subscription_count(), "the node's end", 20.0)
 
     def go(self, frames: int) -> None:
         """Send so many frames, each after the odometry of the one before."""
@@ -67,8 +81,9 @@ class WallDrive:
             place = abs((self.sent + 15) % 60 - 30) - 15  # to and fro, as the wall has an end
             picture = self._wall.view(se3.make(np.eye(3), np.array([STEP_M * place, 0.0, 0.0])))
             self.probe.infos.publish(info_from_camera(CAMERA, stamp, "camera_optical"))
-            if self.sent == 0:
+            if self._is_new:  # the calibration first
                 time.sleep(0.5)
+                self._is_new = False
             self.probe.images.publish(image_message(picture, "rgb8", stamp, "camera_optical"))
             self.sent += 1
             wait(lambda: len(self.odoms) >= self.sent, f"odometry of frame {self.sent}", 60.0)
