@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ import torch
 from featdepth_ros import Estimator, load_model
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.inference.backends import choice
+from featdepth_ros.inference.backends.cache import Cache
 from featdepth_ros.inference.backends.comparison import ENOUGH, EVERY, SeenPictures
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.inference.networks import Networks
 from featdepth_ros.inference.rig.rig import Rig
 from featdepth_ros.inference.rig.shot import Shot
 from featdepth_ros.inference.scale import ScaleEstimator
@@ -135,6 +140,28 @@ def test_all_cameras_of_a_rig_follow_each_in_its_scale() -> None:
         np.testing.assert_allclose(got.depth, expected.depth, rtol=1e-3)
         assert got.scale.factor == pytest.approx(expected.scale.factor / 1.3, rel=1e-4)
     assert {camera.info.max_depth for camera in rig.cameras.values()} == {info.max_depth * 1.3}
+
+
+def test_the_back_end_that_computes_is_built_for_the_new_weights_before_they_take_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    size, other_size, cpu = (64, 96), (96, 96), torch.device("cpu")
+    built: list[tuple[tuple[int, int], list[str], bool]] = []
+
+    def build(_model: object, _checksum: str, size: tuple[int, int], suffixes: list[str], *rest: object) -> None:
+        built.append((size, suffixes, bool(rest[1])))
+        raise FeatDepthError("not today")
+
+    monkeypatch.setattr(choice, "build", build)
+    networks = Networks(load_model("compact-nc"), cpu, "fp32", "auto", Cache(tmp_path))
+    networks._choice._settled[size] = SimpleNamespace(name="openvino")
+    networks._choice._settled[other_size] = networks._choice._serving
+    successor = networks.successor(farther(1.3))
+    assert built == [(size, [".xml"], True)], "beside those who need the processor, and for the size in use alone"
+    networks.become(successor)
+    assert networks.info.name == "farther" and "not today" in networks.note
+    assert networks._choice.for_image(torch.zeros((1, 3, *size))).name == "torch", "PyTorch goes on where it fails"
 
 
 def test_a_swap_waits_for_pictures_and_refuses_depth_that_is_not_finite() -> None:
