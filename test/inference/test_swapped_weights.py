@@ -111,7 +111,7 @@ def test_weights_that_do_not_fit_are_refused_in_words() -> None:
         ({"scale_kind": "relative"}, "scale relative"),
         ({"architecture": "mono_fm_r18"}, "architecture mono_fm_r18"),
     ):
-        other.info = load_model("compact-nc").info.with_(**changes)
+        other.info = estimator.info.with_(**changes)
         with pytest.raises(FeatDepthError, match=words):
             estimator.swap_model(other)
     assert estimator.info.name == "compact-nc"
