@@ -18,7 +18,7 @@ RECIPES = ("compact_rendered", "compact_open", "compact_nc")
 #: A few frames of each recording, on which matching is not slow either.
 SHORT = """#!/bin/bash
 more=()
-if [ "$1" = prepare ]; then more=(--frames 0:9); fi
+if [ "$1" = prepare ]; then more=(--frames 0:24); fi
 exec "%s" -m featdepth_ros.cli.main "$@" "${more[@]}"
 """
 TINY = [

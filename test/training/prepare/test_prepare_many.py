@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -106,6 +111,28 @@ def test_several_processes_make_the_same_caches(tmp_path: Path) -> None:
     for name in ("drive", "drive_2", "drive_3"):
         one, two = ((tmp_path / run / name / "shard_00000.tar").read_bytes() for run in ("one", "two"))
         assert one == two
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_answered_while_processes_match(tmp_path: Path) -> None:
+    """Matching takes a second a frame; nobody waits for a whole recording of it, and no process is left."""
+    inputs = [str(folder_of(tmp_path / name, 60, step=1)) for name in "ab"]
+    command = [sys.executable, "-m", "featdepth_ros.cli.main", "prepare", *inputs, "--output", str(tmp_path / "out")]
+    command += [*CAMERA[:2], "--size", "192x320", "--jobs", "2", "--pseudo-depth"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    end = time.monotonic() + 120
+    while not all((tmp_path / "out" / name / "summary.json").is_file() for name in "ab"):
+        assert run.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60)[0]
+    assert run.returncode == 130 and "the same command goes on after them" in said and "Traceback" not in said
+    assert not list((tmp_path / "out").glob("*/pseudo_depth_*"))
+    end = time.monotonic() + 20
+    with pytest.raises(ProcessLookupError):  # the server of the processes ends a moment after its parent
+        while time.monotonic() < end:
+            os.killpg(run.pid, 0)
+            time.sleep(0.05)
 
 
 def test_inputs_in_an_object_store(tmp_path: Path) -> None:

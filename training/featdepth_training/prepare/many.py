@@ -53,7 +53,9 @@ class Outcome:
 
 
 def survey(given: Input) -> tuple[str, int]:
-    """Return the name of a recording and how many of its frames will be read; of a remote one by its URL, 0 frames.
+    """Return the name of a recording and how many frames there are to work on; of a remote one by its URL, 0 frames.
+
+    With pseudo-depth each frame counts twice: it is read, and it is matched.
 
     Raises:
         FeatDepthError: it cannot be opened.
@@ -62,7 +64,7 @@ def survey(given: Input) -> tuple[str, int]:
         return Path(given.path.rstrip("/")).stem, 0
     with _quiet():  # what is to be said is said when it is prepared
         recording = open_input(given, Path(given.path))
-    return recording.name, given.config.count_in(recording)
+    return recording.name, given.config.count_in(recording) * (2 if given.pseudo_depth else 1)
 
 
 @contextmanager
@@ -91,7 +93,9 @@ def prepare_input(given: Input, progress: Progress) -> dict[str, Any]:
             config = replace(config, guess=guess_camera(recording))
         summary = prepare(recording, given.cache, config, progress)
     if given.pseudo_depth:
-        summary = {**summary, "pseudo_depth_share": round(write_pseudo_depth(given.cache), 4)}
+        share = write_pseudo_depth(given.cache, progress)  # which also asks whether it is to stop
+        progress(max(config.count_in(recording) - summary["kept"], 0))
+        summary = {**summary, "pseudo_depth_share": round(share, 4)}
     if given.remote:
         store.write(ORIGIN, json.dumps(_origin(given)).encode())
     return summary
