@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fuse_batch_norms
 from featdepth_ros.models.compact import Coarse, CompactModel
+from featdepth_ros.models.inference_copy import inference_copy
 
 PREVIOUS = "previous_"
 MOTION_OUTPUTS = ("axisangle", "translation")
@@ -146,26 +146,12 @@ class PublishedGraph(ModelGraph):
         return disparity.float(), later, axisangle.float(), translation.float()
 
 
-class _InFloat32(nn.Module):
-    """Runs a layer in float32 whatever it is given, for layers whose last digits matter."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self.layer = layer.float()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the layer, float32 out."""
-        result: Tensor = self.layer(x.float())
-        return result
-
-
 def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
     """Return the graph of a model: depth and motion, or depth alone where the weights hold no pose net.
 
     Args:
         model: as `load_model` returns it, in eval mode; it stays as it is.
-        half: compute the networks in float16. Disparity heads and the solution of motion stay float32: a disparity of
-            a hundredth of the range has few digits left in float16.
+        half: compute the networks in float16. The solution of motion and what `keep_precise` names stay float32.
 
     Raises:
         FeatDepthError: the weights hold no depth net.
@@ -175,20 +161,8 @@ def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
     kind: type[ModelGraph] = DepthGraph
     if "pose" in model.nets:
         kind = CompactGraph if isinstance(model, CompactModel) else PublishedGraph
-    fused = fuse_batch_norms(model)
-    if half:
-        fused = fused.half()
-        _keep_heads_precise(fused)
-    return kind(fused, half).eval().requires_grad_(False)
-
-
-def _keep_heads_precise(model: FeatDepthModel) -> None:
-    """Put the layers that end in a disparity, a flow or its weight back into float32."""
-    if isinstance(model, CompactModel):
-        for i, head in enumerate(model.decoder.head):
-            model.decoder.head[i] = _InFloat32(head)  # type: ignore[arg-type]
-        for name in ("shift16", "shift8", "trust"):
-            setattr(model.pose_head, name, _InFloat32(getattr(model.pose_head, name)))
+    lean = inference_copy(model, torch.float16 if half else None)
+    return kind(lean, half).eval().requires_grad_(False)
 
 
 def example_inputs(graph: ModelGraph, batch: int, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from featdepth_ros.export.parity import Array, Runner
 EXTRA = "openvino"
 #: Where the facts lie in the file's ``rt_info``.
 _SECTION = "featdepth"
+#: 1x1 convolutions in the encoder's first two blocks.
+_POINTWISE_AT_FIRST = 3
 #: OpenVINO's names of the arithmetic.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -51,6 +54,63 @@ def write_openvino(onnx_file: Path, facts: GraphFacts, path: Path, half: bool) -
     for key, value in facts.entries().items():
         model.set_rt_info(value, [_SECTION, key])
     openvino.save_model(model, str(path), compress_to_fp16=half)
+    _mark_precise(path, _precise_names(model, facts))
+
+
+def _precise_names(model: Any, facts: GraphFacts) -> set[str]:
+    """Return the names of the layers that are to stay in float32 in bfloat16, as `keep_precise` in PyTorch has it.
+
+    The conversion gives layers other names, so they are found by what they are: convolutions to one channel are heads.
+    """
+    ops = model.get_ordered_ops()
+    names = {
+        op.get_friendly_name()
+        for op in ops
+        if op.get_type_name() == "Convolution" and list(op.get_output_shape(0))[1:2] == [1]
+    }
+    if facts.info.architecture == "compact":
+        image = next(port.get_node() for port in model.inputs if "image" in port.get_names())
+        names.update(node.get_friendly_name() for node in _beginning(image))
+    return names
+
+
+def _beginning(image: Any) -> Iterator[Any]:
+    """The compact model's layers from the image to the end of the encoder's second block."""
+    node, left, begun = image, _POINTWISE_AT_FIRST, False
+    while True:
+        for target in node.output(0).get_target_inputs():
+            following = target.get_node()
+            kind, pointwise = following.get_type_name(), _is_pointwise(following)
+            skipped = kind == "Convolution" and begun and not pointwise  # of the decoder
+            if not skipped and (left or kind == "Add"):
+                break
+        else:
+            return
+        node, begun, left = following, begun or kind == "Convolution", left - pointwise
+        yield node
+
+
+def _is_pointwise(node: Any) -> bool:
+    return node.get_type_name() == "Convolution" and list(node.input_value(1).get_shape())[2:] == [1, 1]
+
+
+def _mark_precise(path: Path, names: set[str]) -> None:
+    """Write into an .xml file that layers are not to be computed in bfloat16.
+
+    It is what OpenVINO itself writes of a layer whose conversion from f32 to bf16 is disabled. Versions that do not
+    know it compute as if it were not there.
+    """
+    tree = ElementTree.parse(path)
+    for layer in tree.iterfind("layers/layer"):
+        if layer.get("name") in names:
+            notes = layer.find("rt_info")
+            if notes is None:
+                notes = ElementTree.Element("rt_info")
+                data = layer.find("data")
+                layer.insert(0 if data is None else list(layer).index(data) + 1, notes)
+            if all(note.get("name") != "precise" for note in notes):
+                ElementTree.SubElement(notes, "attribute", {"name": "precise", "version": "0", "value": "f32:bf16"})
+    tree.write(path, encoding="utf-8", xml_declaration=True)
 
 
 def read_openvino(path: Path) -> tuple[Any, GraphFacts | None]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.decoder_ops import transposed_kernel
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.layers import conv_norm
 from featdepth_ros.models.lite0 import Lite0Encoder, load_lite0
@@ -41,6 +42,50 @@ class Coarse:
         return Coarse(chosen(self.features), [chosen(d) for d in self.disparities])
 
 
+class Merge(nn.Sequential):
+    """Convolves a map upsampled twice (nearest) beside the encoder's map of that size."""
+
+    def __init__(self, below: int, skip: int, width: int) -> None:
+        super().__init__(*conv_norm(below + skip, width))
+        self.below = below
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """``x`` (B, below, h, w) and ``skip`` (B, C, 2 h, 2 w) to (B, width, 2 h, 2 w)."""
+        y = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), skip), 1)
+        for layer in self:
+            y = layer(y)
+        return y
+
+
+class SplitMerge(nn.Module):
+    """A `Merge` whose batch norm is fused, as a transposed convolution of the small map and one of the other.
+
+    The same function with half the multiplications, for inference.
+    """
+
+    def __init__(self, below: int, skip: int, width: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(below, width, 4, stride=2, padding=1, bias=False)
+        self.beside = nn.Conv2d(skip, width, 3, padding=1)
+
+    @classmethod
+    def of(cls, merge: Merge) -> SplitMerge:
+        """Split a fused one."""
+        conv = merge[0]
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        below = merge.below
+        split = cls(below, conv.in_channels - below, conv.out_channels).to(conv.weight.device)
+        with torch.no_grad():
+            split.up.weight.copy_(transposed_kernel(conv.weight[:, :below]))
+            split.beside.weight.copy_(conv.weight[:, below:])
+            split.beside.bias.copy_(conv.bias)  # type: ignore[union-attr]
+        return split.requires_grad_(False)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """As `Merge`."""
+        return F.relu(self.up(x) + self.beside(skip), inplace=True)
+
+
 class CompactDecoder(nn.Module):
     """Top-down decoder with skip connections and a disparity head at strides 2, 4, 8, 16."""
 
@@ -54,7 +99,7 @@ class CompactDecoder(nn.Module):
         self.head = nn.ModuleList()
         below = DECODER_CHANNELS[0]
         for width, skip in zip(DECODER_CHANNELS, reversed(skips), strict=True):
-            self.merge.append(conv_norm(below + skip, width))
+            self.merge.append(Merge(below, skip, width))
             self.refine.append(conv_norm(width, width))
             self.head.append(nn.Conv2d(width, 1, 3, padding=1))
             below = width
@@ -81,8 +126,7 @@ class CompactDecoder(nn.Module):
     def _level(
         self, level: int, x: Tensor, features: Sequence[Tensor], with_disparity: bool = True
     ) -> tuple[Tensor, Tensor]:
-        x = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), features[-2 - level]), 1)
-        x = self.refine[level](self.merge[level](x))
+        x = self.refine[level](self.merge[level](x, features[-2 - level]))
         return x, torch.sigmoid(self.head[level](x).float()) if with_disparity else x
 
 

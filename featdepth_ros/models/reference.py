@@ -148,15 +148,26 @@ class DepthDecoder(nn.Module):
             x = F.leaky_relu(x, inplace=True)
             x = F.leaky_relu(getattr(self, f"merge{level}")(getattr(self, f"crp{level}")(x)), inplace=True)
             head = getattr(self, f"disp{level}")[0].conv
-            disparities.append(torch.sigmoid(conv3x3_of_upsampled(x, head.weight, head.bias)))
+            disparities.append(self._disparity(head, x))
         return disparities[::-1]
+
+    @staticmethod
+    def _disparity(head: nn.Conv2d, x: Tensor) -> Tensor:
+        """Half precision has too few digits for what the sigmoid is given; without gradients float32 costs little."""
+        if torch.is_grad_enabled():
+            return torch.sigmoid(conv3x3_of_upsampled(x, head.weight, head.bias))
+        bias = None if head.bias is None else head.bias.float()
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.sigmoid(conv3x3_of_upsampled(x.float(), head.weight.float(), bias))
 
     @staticmethod
     def _fuse(conv: nn.Conv2d, reduced: Tensor, below: Tensor, disparity: Tensor) -> Tensor:
         """Convolve the concatenation of ``reduced``, ``below`` upsampled twice, and ``disparity``."""
         first, second, third = conv.weight.split((_WIDTH, _WIDTH, 1), 1)
-        near = F.pad(torch.cat((reduced, disparity), 1), (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(near, torch.cat((first, third), 1), conv.bias).add_(conv3x3_of_upsampled(below, second))
+        near = F.pad(torch.cat((reduced, disparity.to(reduced.dtype)), 1), (1, 1, 1, 1), mode="reflect")
+        bias = None if conv.bias is None else conv.bias.to(near.dtype)
+        fused = F.conv2d(near, torch.cat((first, third), 1).to(near.dtype), bias)
+        return fused.add_(conv3x3_of_upsampled(below, second))
 
 
 class PoseDecoder(nn.Module):

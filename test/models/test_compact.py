@@ -13,9 +13,10 @@ import torch
 from featdepth_ros.errors import CheckpointError, FeatDepthError, ImageError
 from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fuse_batch_norms
 from featdepth_ros.models.build import build_model
+from featdepth_ros.models.checkpoints import load_model
 from featdepth_ros.models.compact import DEFAULT_FOCAL_PX, CompactModel, load_imagenet_encoder
+from featdepth_ros.models.inference_copy import InFloat32, fuse_batch_norms, inference_copy
 from featdepth_ros.models.lite0 import IMAGENET_PACKAGE, Lite0Encoder, SameConv2d
 from featdepth_ros.models.motion_head import (
     correlation,
@@ -266,6 +267,35 @@ def test_folded_batch_norms_change_nothing_but_the_time(model: CompactModel) -> 
         torch.testing.assert_close(folded.pose(first, second), model.pose(first, second), atol=1e-4, rtol=1e-3)
     with pytest.raises(FeatDepthError, match="eval mode only"):
         fuse_batch_norms(build_model("compact"))
+
+
+def test_the_copy_for_inference_gives_the_same(model: CompactModel) -> None:
+    lean = inference_copy(model)
+    assert any(isinstance(part, torch.nn.ConvTranspose2d) for part in lean.modules())
+    assert not any(isinstance(part, torch.nn.ConvTranspose2d) for part in model.modules())
+    first, second = _image(16), _image(17)
+    with torch.inference_mode():
+        torch.testing.assert_close(lean.depth(first), model.depth(first), atol=1e-4, rtol=0)
+        torch.testing.assert_close(lean.pose(first, second), model.pose(first, second), atol=1e-4, rtol=1e-3)
+
+
+def test_bfloat16_keeps_in_float32_what_its_rounding_would_spoil() -> None:
+    """Beside weights merely rounded; with those that ship, as drawn ones have no disparity of a hundredth."""
+    shipped = load_model("compact")
+    image = torch.nn.functional.interpolate(_image(18)[:, :, :8, :12], (64, 96), mode="bicubic").clamp(0, 1)
+    errors = {}
+    with torch.inference_mode():
+        expected = shipped.depth(image)[0].logit()
+        for name, half in (("plain", None), ("kept", torch.bfloat16)):
+            with torch.autocast("cpu", torch.bfloat16):
+                found = inference_copy(shipped, half).depth(image)[0].logit()
+            errors[name] = float((found - expected).square().mean().sqrt())
+    assert errors["kept"] < 0.4 * errors["plain"] and errors["kept"] < 5e-3, errors
+    kept = inference_copy(shipped, torch.bfloat16)
+    widths = {part.weight.dtype for part in kept.decoder.refine.modules() if isinstance(part, torch.nn.Conv2d)}
+    assert widths == {torch.bfloat16}
+    inside = [part for part in kept.modules() if isinstance(part, InFloat32)]
+    assert len(inside) == 10 and all(p.dtype == torch.float32 for part in inside for p in part.parameters())
 
 
 def test_folding_covers_the_reference_networks() -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featdepth_ros.models.decoder_ops import chained_pool, conv3x3_of_upsampled
+from featdepth_ros.models.decoder_ops import chained_pool, conv3x3_of_upsampled, transposed_kernel
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -40,6 +40,14 @@ def test_convolution_of_upsampled_maps(size: tuple[int, int], outputs: int) -> N
     torch.testing.assert_close(results[0], results[1], atol=1e-12, rtol=1e-12)
     without = conv3x3_of_upsampled(leaves[0], leaves[1])
     torch.testing.assert_close(without, plain_conv(leaves[0], leaves[1], None), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 7)])
+def test_a_transposed_convolution_stands_for_one_of_an_upsampled_map(size: tuple[int, int]) -> None:
+    x, weight = noise(2, 5, *size), noise(4, 5, 3, 3, seed=1)
+    plain = F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, padding=1)
+    short = F.conv_transpose2d(x, transposed_kernel(weight), stride=2, padding=1)
+    torch.testing.assert_close(short, plain, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("stages", [1, 4])

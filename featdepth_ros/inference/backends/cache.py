@@ -15,7 +15,7 @@ from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.models.base import FeatDepthModel
 
 #: Raised when files of an earlier layout are of no use any more.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 def default_folder() -> Path:

@@ -12,7 +12,7 @@ from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.se3 import refocused_motion
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.batch_norms import fuse_batch_norms
+from featdepth_ros.models.inference_copy import inference_copy
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,8 +57,8 @@ class TorchBackend:
         self._dtype = _DTYPES[precision]
         self._shared = hasattr(model, "encode")
         # The `Any` is for the two methods that only models with a shared encoder have.
-        fused: Any = fuse_batch_norms(model.eval())
-        self._model = fused.to(device=device, memory_format=torch.channels_last)
+        lean: Any = inference_copy(model.eval(), None if self._dtype == torch.float32 else self._dtype)
+        self._model = lean.to(device=device, memory_format=torch.channels_last)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
