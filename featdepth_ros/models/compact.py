@@ -49,7 +49,7 @@ class Merge(nn.Sequential):
         super().__init__(*conv_norm(below + skip, width))
         self.below = below
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override] # keys are those of a sequence
         """``x`` (B, below, h, w) and ``skip`` (B, C, 2 h, 2 w) to (B, width, 2 h, 2 w)."""
         y = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), skip), 1)
         for layer in self:
