@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featdepth_ros.device import to_device
 from featdepth_ros.errors import CalibrationError, ImageError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
@@ -119,7 +120,7 @@ class Rectification:
         Raises:
             ImageError: another shape, size or type.
         """
-        values = self._to_tensor(image)
+        values = self.upload(image)
         height, width = self._output
         if self._grid is None:
             return _unit_range(warp.resize_antialiased(values, height, width))
@@ -161,7 +162,18 @@ class Rectification:
         sampled = warp.sample_grid(tensor, self._grid, mode="nearest")[0, 0]
         return sampled.masked_fill(~self.in_image, float("nan"))
 
-    def _to_tensor(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
+    def upload(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
+        """Bring an image to the device, as bytes where it is bytes: what `apply` takes, there once for several views.
+
+        Args:
+            image: as `apply` has it.
+
+        Returns:
+            (B, 3, H, W); uint8 on the processor, float32 in [0, 1] elsewhere.
+
+        Raises:
+            ImageError: another shape, size or type.
+        """
         width, height = self._delivered
         if isinstance(image, np.ndarray):
             if image.shape != (height, width, 3):
@@ -170,12 +182,12 @@ class Rectification:
                 )
             # torch shares memory with the array, and refuses negative strides and warns about read-only ones
             array = image if image.flags.writeable and min(image.strides) > 0 else image.copy()
-            image = torch.from_numpy(array).permute(2, 0, 1)[None]
+            image = to_device(torch.from_numpy(array), self._device).permute(2, 0, 1)[None]
         if image.ndim != 4 or image.shape[1:] != (3, height, width):
             raise ImageError(f"image tensor has shape {tuple(image.shape)}; expected (B, 3, {height}, {width})")
         if image.dtype != torch.uint8 and not image.is_floating_point():
             raise ImageError(f"image has type {image.dtype}; expected uint8, or floating point in [0, 1]")
-        image = image.to(self._device)
+        image = to_device(image, self._device)
         # the CPU resizes uint8 directly (and fast); other devices only floating point
         return image if image.dtype == torch.uint8 and image.device.type == "cpu" else _unit_range(image)
 

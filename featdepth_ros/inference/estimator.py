@@ -206,9 +206,7 @@ class Estimator:
             CalibrationError: the calibration is for images of another size.
         """
         rectified, stages = self.begin(image, camera, stamp_ns)
-        with stages.timed("depth"):
-            frame = self._networks.encode(rectified)
-        return self.complete(frame, stages)
+        return self.complete(*self._networks.encode_ahead([rectified]), stages)
 
     @torch.inference_mode()
     def begin(
@@ -219,17 +217,21 @@ class Estimator:
         Returns:
             The frame for `Networks.encode`, and the times that `complete` goes on with.
         """
-        stages = StageTimes(self.device)
+        stages = StageTimes()
         with stages.timed("rectify"):
             return self._rectify(image, camera, stamp_ns), stages
 
     @torch.inference_mode()
     def complete(self, frame: EncodedFrame, stages: StageTimes) -> Estimate:
-        """Do the part of `step` that comes after the networks; frames in the order of `begin`."""
+        """Do the part of `step` that comes after the networks, or beside them until their depth is asked for.
+
+        Frames in the order of `begin`.
+        """
         with stages.timed("sight"):
             sight = self._sight.look(frame.rectified)
         with stages.timed("motion"):
             scale, measured = self._move(frame, sight)
+        stages.ms["depth"] = frame.networks_ms
         if not self._networks.gives_inverse_depth:
             self._scale.observe_points(frame, measured.window)
         if self._watch is not None and not self._watch.message:
@@ -284,7 +286,7 @@ class Estimator:
             state = MotionState.UNAVAILABLE if self.motion_source == "none" else sight.state
             motion = unmeasured(state, max(stamp_ns - last, 0) if last is not None else 0)
             return self._scale.state(frame.rectified.camera), MeasuredMotion(replace(motion, reason=sight.reason))
-        scale = self._scale.update(frame.network_depth, frame.rectified.camera)
+        scale = self._scale.update(lambda: frame.network_depth, frame.rectified.camera)
         measured = self._motion.update(frame, scale)
         reason = absurdity(measured.motion, scale, self.config)
         if not reason or self.motion_source == "given":  # what is given was judged where it was measured
@@ -311,18 +313,18 @@ class Estimator:
             height, width = in_image.shape
             valid = warp.resize_nearest(valid.float(), height, width) > 0.5
         else:
-            image, camera, in_image = to_bytes(rectified.image), rectified.camera, rectified.in_image
+            image, camera, in_image = to_bytes(rectified.host_image), rectified.camera, rectified.in_image
             height, width = rectified.size
         values, sigma = depth.resized(height, width)
         seen = cv2.resize(sight.seen.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-        seen |= ~in_image.cpu().numpy()  # outside the picture there is no value by `in_image`
+        seen |= ~in_image.numpy()  # outside the picture there is no value by `in_image`
         return Estimate(
             stamp_ns=rectified.stamp_ns,
             image=image,
             camera=camera,
             depth=np.where(seen, values, np.float32(np.nan)),
-            valid=valid[0, 0].cpu().numpy() & in_image.cpu().numpy() & seen,
-            in_image=in_image.cpu().numpy(),
+            valid=valid[0, 0].cpu().numpy() & in_image.numpy() & seen,
+            in_image=in_image.numpy(),
             min_depth=self.config.min_depth,
             max_depth=self.config.max_depth,
             sigma=sigma,
@@ -336,21 +338,18 @@ class Estimator:
 
 
 class StageTimes:
-    """Wall times of the stages of one step.
+    """Wall times of the stages of one step. The networks run beside others, so the sum may be more than the whole.
 
     Attributes:
         ms: milliseconds of each stage that is over, in order.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self) -> None:
         self.ms: dict[str, float] = {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measure what runs inside, the work that is queued on a GPU included."""
+        """Measure what runs inside; of what it queues on a GPU, only what it waits for."""
         start = time.perf_counter()
         yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
         self.ms[stage] = (time.perf_counter() - start) * 1e3

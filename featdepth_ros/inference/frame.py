@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featdepth_ros.device import HostCopy
 from featdepth_ros.errors import ImageError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.rectification import Rectification
@@ -53,9 +54,19 @@ class RectifiedViews:
         return Rectification(*self._source)
 
     @cached_property
+    def in_image(self) -> Tensor:
+        """(h, w) bool on the processor, see `Rectification.in_image`."""
+        return self.network.in_image.cpu()
+
+    @cached_property
+    def full_in_image(self) -> Tensor:
+        """(H, W) bool on the processor, of the full view."""
+        return self.full.in_image.cpu()
+
+    @cached_property
     def full_seen(self) -> NDArray[np.bool_] | None:
-        """(H, W) bool on the host; False where `full` reaches outside the delivered image. None: nowhere."""
-        in_image = np.asarray(self.full.in_image.cpu().numpy())
+        """``full_in_image`` as an array; None where it is True everywhere."""
+        in_image = np.asarray(self.full_in_image.numpy())
         return None if in_image.all() else in_image
 
 
@@ -68,12 +79,23 @@ class RectifiedFrame:
         delivered: (H, W, 3) uint8 RGB as the camera delivered it.
         views: how the camera's images are rectified; the same object for all frames of one camera and size.
         image: (1, 3, h, w) float32 RGB in [0, 1] on the device: rectified, at the networks' size.
+        uploaded: ``delivered`` on the device, see `Rectification.upload`.
     """
 
     stamp_ns: int
     delivered: NDArray[np.uint8]
     views: RectifiedViews
     image: Tensor
+    uploaded: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_host_image", HostCopy(self.image))  # under way from now on
+
+    @property
+    def host_image(self) -> Tensor:
+        """``image`` on the processor."""
+        copy: HostCopy = self._host_image  # type: ignore[attr-defined]
+        return copy.get()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,8 +109,8 @@ class RectifiedFrame:
 
     @property
     def in_image(self) -> Tensor:
-        """(h, w) bool on the device; False where ``image`` reaches outside the delivered image."""
-        return self.views.network.in_image
+        """(h, w) bool on the processor; False where ``image`` reaches outside the delivered image."""
+        return self.views.in_image
 
     @property
     def full_camera(self) -> CameraModel | None:
@@ -97,34 +119,62 @@ class RectifiedFrame:
 
     @property
     def full_in_image(self) -> Tensor:
-        """(H, W) bool on the device; False where ``full_image`` reaches outside the delivered image."""
-        return self.views.full.in_image
+        """(H, W) bool on the processor; False where ``full_image`` reaches outside the delivered image."""
+        return self.views.full_in_image
 
     @cached_property
     def full_image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB: rectified at the delivered size. It is the delivered image where no lens is undone."""
         full = self.views.full
-        return self.delivered if full.is_pure_resize else to_bytes(full.apply(self.delivered))
+        return self.delivered if full.is_pure_resize else to_bytes(full.apply(self.uploaded))
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedFrame:
-    """A rectified frame and what the networks say of it alone.
+class Encoding:
+    """What the networks say of one frame alone.
 
     Attributes:
-        rectified: the frame.
-        observation: what `Networks.observe` returned; the pose network takes it.
-        network_depth: (1, 1, h / 2, w / 2) float32 on the device, z-depth in network units.
+        observation: what the back end made of it; the pose network takes it.
+        depth: (1, 1, h / 2, w / 2) float32 on the processor, z-depth in network units.
+        ms: milliseconds that it took, of all frames that went through with it.
     """
 
-    rectified: RectifiedFrame
     observation: Any
-    network_depth: Tensor
+    depth: Tensor
+    ms: float
+
+
+class EncodedFrame:
+    """A rectified frame and what the networks say of it alone, which may still be under way: who asks waits.
+
+    Args:
+        rectified: the frame.
+        encoding: gives what the networks say; it is called often.
+    """
+
+    def __init__(self, rectified: RectifiedFrame, encoding: Callable[[], Encoding]) -> None:
+        self.rectified = rectified
+        self._encoding = encoding
+
+    @property
+    def observation(self) -> Any:
+        """See `Encoding`."""
+        return self._encoding().observation
+
+    @property
+    def network_depth(self) -> Tensor:
+        """(1, 1, h / 2, w / 2) float32 on the processor, z-depth in network units."""
+        return self._encoding().depth
+
+    @property
+    def networks_ms(self) -> float:
+        """Milliseconds that the networks took."""
+        return self._encoding().ms
 
     @cached_property
     def host_depth(self) -> NDArray[np.float32]:
-        """(h / 2, w / 2) float32, `network_depth` as an array, fetched from the device once."""
-        return np.asarray(self.network_depth[0, 0].cpu().numpy())
+        """(h / 2, w / 2) float32, `network_depth` as an array."""
+        return np.asarray(self.network_depth[0, 0].numpy())
 
     @property
     def depth_camera(self) -> CameraModel | None:
@@ -163,7 +213,8 @@ class Rectifier:
         if self.views is None or self._source != (camera, delivered_size):
             self.views = RectifiedViews(camera, delivered_size, self._choose_size(*delivered_size), self._device)
             self._source = (camera, delivered_size)
-        return RectifiedFrame(stamp_ns, image, self.views, self.views.network.apply(image))
+        uploaded = self.views.network.upload(image)
+        return RectifiedFrame(stamp_ns, image, self.views, self.views.network.apply(uploaded), uploaded)
 
 
 def check_image(image: object) -> None:

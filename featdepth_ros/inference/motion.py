@@ -148,7 +148,7 @@ class PairedMotion:
     def _stands(self, frame: EncodedFrame) -> bool:
         if not self._config.standing_gate:
             return False
-        return self._gate.stands(frame.rectified.image[0].permute(1, 2, 0).cpu().numpy())
+        return self._gate.stands(frame.rectified.host_image[0].permute(1, 2, 0).numpy())
 
 
 #: Tells whether a motion T_previous_current (4, 4) between two frames explains what the later one shows.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from featdepth_ros.device import resolve_device
+from featdepth_ros.device import HostCopy, resolve_device
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.backends.base import Backend
@@ -20,7 +23,7 @@ from featdepth_ros.inference.backends.files import NetworkFile
 from featdepth_ros.inference.backends.pytorch import TorchBackend, resolve_precision
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.foreign.network import ForeignFile
-from featdepth_ros.inference.frame import EncodedFrame, RectifiedFrame
+from featdepth_ros.inference.frame import EncodedFrame, Encoding, RectifiedFrame
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.info import ModelInfo
 
@@ -90,6 +93,7 @@ class Networks:
         self._wishes = (precision, backend, cache or Cache(default_folder()))
         self._nets = frozenset() if not isinstance(model, FeatDepthModel) else frozenset(model.nets)
         self._file: NetworkFile | None = None
+        self._thread: ThreadPoolExecutor | None = None
         self.is_foreign = self.gives_inverse_depth = False
         self._choice: BackendChoice | FixedBackend
         if not isinstance(model, FeatDepthModel):
@@ -181,9 +185,16 @@ class Networks:
 
     @torch.inference_mode()
     def depth(self, images: Tensor) -> Tensor:
-        """Depth of pictures that need no motion: (B, 3, h, w) float32 RGB in [0, 1] to (B, 1, h', w') network units."""
+        """Depth of pictures that need no motion.
+
+        Args:
+            images: (B, 3, h, w) float32 RGB in [0, 1], on any device.
+
+        Returns:
+            (B, 1, h', w') float32 in network units, on the processor.
+        """
         backend = self._choice.current
-        return backend.depth(backend.observe(images.to(self.device)))
+        return backend.depth(backend.observe(images.to(self.device))).cpu()
 
     def build_backend(self, size: tuple[int, int], frames: int) -> None:
         """Settle the back end for images of ``size`` now, rather than beside PyTorch; see `BackendChoice.settle`."""
@@ -193,13 +204,28 @@ class Networks:
         """Return a frame with what the networks say of it alone."""
         return self.encode_all([frame])[0]
 
-    @torch.inference_mode()
     def encode_all(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
         """Return frames, of one camera or several, with what the networks say of each.
 
         Frames of one size go through in one forward pass.
         """
-        encoded: dict[int, EncodedFrame] = {}
+        found = self._encodings(frames)
+        return [EncodedFrame(frame, partial(found.__getitem__, place)) for place, frame in enumerate(frames)]
+
+    def encode_ahead(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
+        """As `encode_all`, in a thread of its own: tracks need no depth, and go on beside the networks.
+
+        What the networks raise is raised to whoever asks for their results.
+        """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "networks")
+        coming = self._thread.submit(self._encodings, frames)
+        return [EncodedFrame(frame, partial(_one_of, coming, place)) for place, frame in enumerate(frames)]
+
+    @torch.inference_mode()
+    def _encodings(self, frames: Sequence[RectifiedFrame]) -> list[Encoding]:
+        started = time.perf_counter()
+        seen: dict[int, tuple[Observation, HostCopy]] = {}
         sizes = [frame.size for frame in frames]
         for size in dict.fromkeys(sizes):
             places = [place for place, other in enumerate(sizes) if other == size]
@@ -210,8 +236,10 @@ class Networks:
             for row, place in enumerate(places):
                 content = backend.row(together, row) if len(places) > 1 else together
                 observation = Observation(backend, images[row], content)
-                encoded[place] = EncodedFrame(frames[place], observation, depth[row : row + 1])
-        return [encoded[place] for place in range(len(frames))]
+                seen[place] = observation, HostCopy(depth[row : row + 1])
+        found = [(seen[place][0], seen[place][1].get()) for place in range(len(frames))]
+        ms = (time.perf_counter() - started) * 1e3
+        return [Encoding(observation, depth, ms) for observation, depth in found]
 
     def motion(
         self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
@@ -232,6 +260,10 @@ class Networks:
         # Where the back end changed between the two, the new one looks at the earlier image again.
         before = earlier.content if earlier.backend is backend else backend.observe(earlier.image)
         return backend.motion(before, later.content, camera, ratio)
+
+
+def _one_of(coming: Future[list[Encoding]], place: int) -> Encoding:
+    return coming.result()[place]
 
 
 def networks_of(model: FeatDepthModel | NetworkFile, config: EstimatorConfig, device: str | None) -> Networks:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,17 +112,18 @@ class ScaleEstimator:
             return 1.0
         return self._info.focal_ratio(camera.fx, camera.fy)
 
-    def update(self, network_depth: Tensor, camera: CameraModel | None) -> ScaleState:
+    def update(self, network_depth: Tensor | Callable[[], Tensor], camera: CameraModel | None) -> ScaleState:
         """Take the depth of one more frame, and return the scale.
 
         Args:
-            network_depth: (1, 1, h, w) float32 in network units, not scaled, on any device.
+            network_depth: (1, 1, h, w) float32 in network units, not scaled; or what gives it, asked when it is needed.
             camera: pinhole camera of the networks' input; None: uncalibrated.
         """
         look = self._config.scale == "camera_height" or (self._asks_model and self._frames % LOOKED_AT == 0)
         self._frames += 1
-        if look:  # depth need not leave the device otherwise
-            self.observe(network_depth[0, 0].cpu().numpy(), camera)
+        if look:  # the networks may still be at work otherwise
+            depth = network_depth() if callable(network_depth) else network_depth
+            self.observe(depth[0, 0].cpu().numpy(), camera)
         return self.state(camera)
 
     @property

@@ -94,7 +94,7 @@ class SightGate:
 
     def look(self, frame: RectifiedFrame) -> Sight:
         """Judge the next picture."""
-        sight = look(grey_levels(frame), frame.in_image.cpu().numpy())
+        sight = look(grey_levels(frame), frame.in_image.numpy())
         age_ns = self._repeated_ns(frame)
         if sight.state is not None or age_ns == 0:
             return sight
@@ -120,7 +120,7 @@ class SightGate:
 
 def grey_levels(frame: RectifiedFrame) -> NDArray[np.float32]:
     """Return the (h, w) float32 grey picture at the networks' size, 0 to 255."""
-    return np.asarray((frame.image[0].mean(dim=0) * 255.0).cpu().numpy(), dtype=np.float32)
+    return np.asarray((frame.host_image[0].mean(dim=0) * 255.0).numpy(), dtype=np.float32)
 
 
 def look(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> Sight:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,10 +185,7 @@ class Rig:
                 started.append((shot, *begun))
         if not started:
             return
-        with ExitStack() as timing:
-            for *_, stages in started:
-                timing.enter_context(stages.timed("depth"))
-            frames = self._networks.encode_all([frame for _, frame, _ in started])
+        frames = self._networks.encode_ahead([frame for _, frame, _ in started])
         for (shot, _, stages), frame in zip(started, frames, strict=True):
             try:
                 estimate = self.cameras[shot.camera].complete(frame, stages)
