@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.models.compact import DEFAULT_FOCAL_PX
+from featdepth_ros.models.info import ModelInfo
 
 #: Arithmetic of the networks.
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -49,3 +51,12 @@ class Backend(Protocol):
         Returns:
             Axis-angle (3,) and translation (3,) of T_later_earlier, float32 on the CPU; radians, network units.
         """
+
+
+def intrinsics_of(camera: CameraModel | None, info: ModelInfo, size: tuple[int, int]) -> list[float]:
+    """Return fx, fy, cx, cy in pixels of images of ``size`` (height, width); without a camera the training camera's."""
+    if camera is not None:
+        return [camera.fx, camera.fy, camera.cx, camera.cy]
+    height, width = size
+    focal_px = info.focal_px or DEFAULT_FOCAL_PX
+    return [focal_px, focal_px, (width - 1) / 2, (height - 1) / 2]

@@ -15,7 +15,7 @@ from featdepth_ros.export.graph import PREVIOUS
 from featdepth_ros.export.parity import Array, Runner
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.se3 import refocused_motion
-from featdepth_ros.models.compact import DEFAULT_FOCAL_PX
+from featdepth_ros.inference.backends.base import intrinsics_of
 
 Observation = Mapping[str, Array]
 
@@ -83,16 +83,9 @@ class ExportedBackend:
         inputs |= {PREVIOUS + name: earlier[name] for name in self._features}
         own_camera = "intrinsics" in self._facts.inputs
         if own_camera:
-            inputs["intrinsics"] = np.array([self._intrinsics(camera)], np.float32)
+            inputs["intrinsics"] = np.array([intrinsics_of(camera, self._facts.info, self._facts.size)], np.float32)
         found = self._parts.motion(inputs)
         axisangle, translation = (torch.from_numpy(found[name]) for name in ("axisangle", "translation"))
         if not own_camera:
             axisangle, translation = refocused_motion(axisangle, translation, torch.tensor([ratio]))
         return axisangle[0].float(), translation[0].float()
-
-    def _intrinsics(self, camera: CameraModel | None) -> list[float]:
-        if camera is not None:
-            return [camera.fx, camera.fy, camera.cx, camera.cy]
-        height, width = self._facts.size
-        focal_px = self._facts.info.focal_px or DEFAULT_FOCAL_PX
-        return [focal_px, focal_px, (width - 1) / 2, (height - 1) / 2]

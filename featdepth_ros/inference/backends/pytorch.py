@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -11,9 +13,13 @@ from torch import Tensor
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.se3 import refocused_motion
+from featdepth_ros.inference.backends.base import intrinsics_of
+from featdepth_ros.inference.backends.cuda_graphs import Graphed
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.models.compact import Coarse
 from featdepth_ros.models.inference_copy import inference_copy
 
+Observation = tuple[Tensor, ...]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,6 +47,9 @@ def resolve_precision(name: str, device: torch.device, architecture: str) -> str
 class TorchBackend:
     """A model in PyTorch. See `Backend`.
 
+    An observation is a tuple of tensors: what motion needs, and last the depth. On a GPU frames and motions of a size
+    that comes again are replayed as CUDA graphs, and float32 means float32: TF32 is off.
+
     Args:
         model: as `load_model` returns it; the networks run on a copy in eval mode.
         device: where.
@@ -56,51 +65,81 @@ class TorchBackend:
         self._device = device
         self._dtype = _DTYPES[precision]
         self._shared = hasattr(model, "encode")
-        # The `Any` is for the two methods that only models with a shared encoder have.
+        # The `Any` is for the methods that only models with a shared encoder have.
         lean: Any = inference_copy(model.eval(), None if self._dtype == torch.float32 else self._dtype)
         self._model = lean.to(device=device, memory_format=torch.channels_last)
+        self._look = Graphed(self._look_at_shared if self._shared else self._look_at_one)
+        self._move = Graphed(self._move_by_features if self._shared else self._move_by_images)
+        self._intrinsics: tuple[CameraModel | None, tuple[int, int], Tensor] | None = None
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
-
-    def observe(self, image: Tensor) -> Any:
+    def observe(self, image: Tensor) -> Observation:
         """See `Backend.observe`."""
-        if self._shared:
-            with self._autocast():
-                maps = self._model.encode(image.contiguous(memory_format=torch.channels_last))
-                return maps, self._model.coarse_depth(maps)
-        return image
+        with self._arithmetic():
+            return self._look(image.contiguous(memory_format=torch.channels_last))
 
-    def row(self, observation: Any, row: int) -> Any:
+    def row(self, observation: Observation, row: int) -> Observation:
         """See `Backend.row`."""
-        if not self._shared:
-            return observation[row : row + 1]
-        maps, coarse = observation
-        return [m[row : row + 1] for m in maps], coarse.select(lambda m: m[row : row + 1])
+        return tuple(part[row : row + 1] for part in observation)
 
-    def depth(self, observation: Any) -> Tensor:
+    def depth(self, observation: Observation) -> Tensor:
         """See `Backend.depth`; h' = h / 2, w' = w / 2."""
-        with self._autocast():
-            if self._shared:
-                disparity = self._model.depth_from_features(*observation, all_scales=False)[0]
-            else:
-                disparity = self._model.depth(observation.contiguous(memory_format=torch.channels_last))[0]
-        return self._info.depth_of(disparity.float())
+        return observation[-1]
 
-    def motion(self, earlier: Any, later: Any, camera: CameraModel | None, ratio: float) -> tuple[Tensor, Tensor]:
+    def motion(
+        self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
+    ) -> tuple[Tensor, Tensor]:
         """See `Backend.motion`."""
-        with self._autocast():
-            if self._shared:
-                (maps, coarse), (later_maps, later_coarse) = earlier, later
-                intrinsics = None
-                if camera is not None:
-                    numbers = [camera.fx, camera.fy, camera.cx, camera.cy]
-                    intrinsics = torch.tensor([numbers], dtype=torch.float32, device=self._device)
-                motion = self._model.pose_from_features(maps, later_maps, coarse, later_coarse, intrinsics)
-            else:
-                size = self._info.pose_input_size
-                pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (earlier, later)]
-                axisangle, translation = (x.float() for x in self._model.pose(*pair))
-                motion = refocused_motion(axisangle, translation, torch.tensor([ratio], device=self._device))
-        axisangle, translation = (x[0].float().cpu() for x in motion)
+        parts = (*earlier[:-1], *later[:-1])
+        if self._shared:
+            height, width = (2 * side for side in later[-1].shape[-2:])
+            parts = (*parts, self._camera(camera, (height, width)))
+        with self._arithmetic():
+            (moved,) = self._move(*parts)
+        axisangle, translation = moved.cpu()
+        if not self._shared:
+            both = refocused_motion(axisangle[None], translation[None], torch.tensor([ratio]))
+            axisangle, translation = (x[0] for x in both)
         return axisangle, translation
+
+    # -- what is computed, as functions of tensors ----------------------------------------------------------------
+
+    def _look_at_shared(self, image: Tensor) -> Observation:
+        maps = self._model.encode(image)
+        coarse = self._model.coarse_depth(maps)
+        disparity = self._model.depth_from_features(maps, coarse, all_scales=False)[0]
+        return maps[2], maps[3], coarse.disparities[0], self._info.depth_of(disparity.float())
+
+    def _look_at_one(self, image: Tensor) -> Observation:
+        size = self._info.pose_input_size
+        small = F.interpolate(image, size=size, mode="bilinear", align_corners=False) if self.has_pose else image[:, :0]
+        return small, self._info.depth_of(self._model.depth(image)[0].float())
+
+    def _move_by_features(self, *parts: Tensor) -> Observation:
+        maps, disparities = (parts[0:2], parts[3:5]), (parts[2], parts[5])
+        # Of the five maps of a frame the pose head looks at the third and the fourth.
+        pyramids = [[map8, map8, map8, map16, map16] for map8, map16 in maps]
+        coarse = [Coarse(disparity, [disparity]) for disparity in disparities]
+        return (torch.cat([x.float() for x in self._model.pose_from_features(*pyramids, *coarse, parts[6])]),)
+
+    def _move_by_images(self, earlier: Tensor, later: Tensor) -> Observation:
+        return (torch.cat([x.float() for x in self._model.pose(earlier, later)]),)
+
+    # -- how --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """Half precision where it is asked for; on a GPU no TF32, and kernels chosen by trial, as sizes are fixed."""
+        half = self._dtype != torch.float32
+        with ExitStack() as held:
+            if self._device.type == "cuda":
+                held.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False))
+            # Weights are of the type already: nothing to keep from call to call, which graphs could not.
+            held.enter_context(torch.autocast(self._device.type, dtype=self._dtype, enabled=half, cache_enabled=False))
+            yield
+
+    def _camera(self, camera: CameraModel | None, size: tuple[int, int]) -> Tensor:
+        """(1, 4) on the device; made anew when the camera changes."""
+        if self._intrinsics is None or self._intrinsics[0] is not camera or self._intrinsics[1] != size:
+            numbers = torch.tensor([intrinsics_of(camera, self._info, size)], dtype=torch.float32)
+            self._intrinsics = camera, size, numbers.to(self._device)
+        return self._intrinsics[2]
