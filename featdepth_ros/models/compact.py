@@ -135,8 +135,10 @@ def _initialise(module: nn.Module) -> None:
 
     The fan-out of a grouped convolution is that of one group. Without the division a depthwise layer's output has the
     variance of a batch norm's epsilon, and a usual step is as large as its weights.
+
+    Weights without memory are about to be loaded. To draw them would load torch's compiler, which takes a second.
     """
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
         if module.bias is not None:
@@ -163,7 +165,8 @@ class CompactModel(FeatDepthModel):
         self.pose_head = PoseHead(self.encoder.channels[2], self.encoder.channels[3])
         self.apply(_initialise)
         for head in (*self.decoder.head, self.pose_head.shift16, self.pose_head.shift8, self.pose_head.trust):
-            nn.init.normal_(head.weight, std=0.01)  # start from flat maps, and from what matching alone says
+            if not head.weight.is_meta:
+                nn.init.normal_(head.weight, std=0.01)  # start from flat maps, and from what matching alone says
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> five maps at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels.
