@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featdepth_ros.device import to_device
 from featdepth_ros.errors import CalibrationError, ImageError
 from featdepth_ros.geometry import warp
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.transfers import to_device
 
 Resampling = Literal["inverse", "linear", "nearest"]
 

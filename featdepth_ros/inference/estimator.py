@@ -206,7 +206,8 @@ class Estimator:
             CalibrationError: the calibration is for images of another size.
         """
         rectified, stages = self.begin(image, camera, stamp_ns)
-        return self.complete(*self._networks.encode_ahead([rectified]), stages)
+        (frame,) = self._networks.encode_ahead([rectified])
+        return self.complete(frame, stages)
 
     @torch.inference_mode()
     def begin(

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featdepth_ros.device import HostCopy
 from featdepth_ros.errors import ImageError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.geometry.rectification import Rectification
+from featdepth_ros.geometry.transfers import HostCopy
 
 
 class RectifiedViews:

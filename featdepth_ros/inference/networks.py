@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featdepth_ros.device import HostCopy, resolve_device
+from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.geometry.transfers import HostCopy
 from featdepth_ros.inference.backends.base import Backend
 from featdepth_ros.inference.backends.cache import Cache, cache_of, default_folder
 from featdepth_ros.inference.backends.choice import BackendChoice, FixedBackend

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from featdepth_ros import Estimator
-from featdepth_ros.device import HostCopy, to_device
 from featdepth_ros.errors import ImageError
+from featdepth_ros.geometry.transfers import HostCopy, to_device
 from featdepth_ros.inference.backends.cuda_graphs import Graphed
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import RectifiedFrame, Rectifier
