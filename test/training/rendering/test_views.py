@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featdepth_ros.errors import ConfigError
+from featdepth_training.config.loading import from_dict
 from featdepth_training.config.schema import RenderedConfig
 
 pytest.importorskip("numba")
@@ -15,7 +17,7 @@ pytest.importorskip("numba")
 from featdepth_ros.simulation.scenes.desk import Worktop
 from featdepth_training.data.cache import ClipCache, write_cache
 from featdepth_training.rendering.looks import draw_look
-from featdepth_training.rendering.rendered import SHARES, ClipRenderer
+from featdepth_training.rendering.rendered import SHARES, ClipRenderer, prepare_caches
 from featdepth_training.rendering.scenes import SCENES
 from featdepth_training.rendering.viewpoints import CLOSE_M, HEIGHTS_M, lean, roam
 from featdepth_training.rendering.views import WIDE_FOCAL_PX, draw_wishes
@@ -44,6 +46,13 @@ def test_bad_weather_is_outdoors_by_night_or_in_rain() -> None:
     nights = np.mean([look.night > 0 for look in looks if look is not None])
     assert 0.3 < nights < 0.8
     assert draw_look(np.random.default_rng(0), config, False) is None
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_share_beyond_one_is_refused(name: str, tmp_path: Path) -> None:
+    config = from_dict({"data": {"rendered": {name: 40}}})
+    with pytest.raises(ConfigError, match=f"{name} is 40"):
+        prepare_caches(config, tmp_path)
 
 
 @pytest.mark.slow

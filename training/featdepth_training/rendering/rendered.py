@@ -155,6 +155,9 @@ def prepare_caches(config: TrainConfig, output: Path, silent: bool = False) -> t
         )
     if rendered.shares and (len(rendered.shares) != kinds or min(rendered.shares) <= 0):
         raise ConfigError(f"data.rendered.shares is {list(rendered.shares)}; expected {kinds} numbers above 0, or none")
+    for name in SHARES:
+        if not 0 <= getattr(rendered, name) <= 1:
+            raise ConfigError(f"data.rendered.{name} is {getattr(rendered, name)}; expected a share from 0 to 1")
     root = Store(rendered.cache or output / "cache")
     held_out = _prepare(rendered, root.below("validation"), rendered.validation_clips, VALIDATION_SCENES, silent)
     return _prepare(rendered, root.below("train"), rendered.clips, 0, silent), held_out
