@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_recordings import measure
+from real_recordings import Judging, measure
 
 from featdepth_ros import load_model
 from featdepth_ros.reporting.tables import text_table, write_json
@@ -29,6 +29,8 @@ CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"
 SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
 NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
+#: What arms are judged on.
+VALIDATION = Judging("validation", ("network",))
 POSE_ALONE = "then the pose head alone"
 ARMS: dict[str, tuple[str, ...]] = {
     "everything": (),
@@ -111,7 +113,7 @@ def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[
     if not weights.is_file():
         config = load_config("compact_nc", overrides(arm, seed, steps, runs, also))
         weights = train(config, output, device="cpu").weights
-    return measure(data, load_model(weights), motions=("network",), part="validation")
+    return measure(data, load_model(weights), VALIDATION)
 
 
 def main() -> None:
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of every run: engine.precision=bf16")
     args = parser.parse_args()
     runs = args.runs.resolve()
-    start = measure(args.data, load_model("compact-open"), motions=("network",), part="validation")
+    start = measure(args.data, load_model("compact-open"), VALIDATION)
     found: dict[str, list[list[float]]] = {"(start: compact-open)": [_figures(start)]}
     for seed in [int(text) for text in args.seeds.split(",")]:
         for arm in args.arms:

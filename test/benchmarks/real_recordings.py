@@ -1,7 +1,7 @@
 """Figures of weights on parts of real recordings that no training sees: depth, motion, steadiness of scale.
 
 python test/benchmarks/real_recordings.py DATA [--weights W...] [--part last|validation] [--only NAME...] [--no-window]
-                                          [--json FILE] [--pictures FOLDER]
+                                          [--most N] [--json FILE] [--pictures FOLDER]
 
 The part ``validation`` is what choices are made on, by runs that leave it out (`ablation`). The weights that ship have
 been trained on it, but for KITTI 03.
@@ -89,54 +89,69 @@ WITHOUT_TRUTH = {
 }
 
 
+@dataclass(frozen=True)
+class Judging:
+    """How the recordings are looked at.
+
+    Attributes:
+        part: a key of `PARTS`.
+        motions: of motion, as the pose network alone says it and as the window measures it.
+        most: frames that are looked at of each recording without truth.
+    """
+
+    part: str = "last"
+    motions: tuple[str, ...] = ("network", "window")
+    most: int = 1000
+
+
 def part_of(frames: list[Frame], part: str) -> list[Frame]:
     """The frames that are measured."""
     start, end = (round(len(frames) * share) for share in PARTS[part])
     return frames[start:end]
 
 
-def _drive(data: Path, model: FeatDepthModel, part: str, motions: Sequence[str], album: Album | None) -> Figures:
+def _drive(data: Path, model: FeatDepthModel, how: Judging, album: Album | None) -> Figures:
     drive = data / "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
     if drive.is_dir():
         every = list(open_recording(drive, partner="auto"))
-        frames = part_of(every, part)
+        frames = part_of(every, how.part)
         yield "drive 0001 depth", depth_figures(model, frames, "garg", 80.0, "drive 0001", album)
-        if "window" in motions:
+        if "window" in how.motions:
             lead = every[: next(i for i, frame in enumerate(every) if frame is frames[0])]
             yield "drive 0001 fused", depth_figures(model, frames, "garg", 80.0, lead=lead)
 
 
-def _kitchen(data: Path, model: FeatDepthModel, part: str, motions: Sequence[str], album: Album | None) -> Figures:
+def _kitchen(data: Path, model: FeatDepthModel, how: Judging, album: Album | None) -> Figures:
     kitchen = data / "seven_scenes_kitchen"
     if kitchen.is_dir():
-        frames = part_of(list(open_recording(kitchen)), part)
+        frames = part_of(list(open_recording(kitchen)), how.part)
         yield "7-Scenes depth", depth_figures(model, frames, "none", 10.0, "7-Scenes", album)
-        if "window" in motions:
+        if "window" in how.motions:
             every = list(open_recording(kitchen, camera=SEVEN_SCENES_CAMERA))
             start = next(i for i, frame in enumerate(every) if frame.stamp_ns == frames[0].stamp_ns)
             judged = every[start : start + len(frames)]
             yield "7-Scenes fused", depth_figures(model, judged, "none", 10.0, lead=every[:start])
 
 
-def _odometry(data: Path, model: FeatDepthModel, part: str, motions: Sequence[str], album: Album | None) -> Figures:
+def _odometry(data: Path, model: FeatDepthModel, how: Judging, album: Album | None) -> Figures:
     for sequence_number, named in (("00", "KITTI 00"), ("03", "KITTI 03")):
         sequence = data / f"kitti_odometry/sequences/{sequence_number}"
         if not sequence.is_dir():
             continue
         every = list(open_recording(sequence))
-        frames = part_of(every, part) if sequence_number == "00" else every[slice(*PARTS_03[part])]
+        frames = part_of(every, how.part) if sequence_number == "00" else every[slice(*PARTS_03[how.part])]
         names = {"network": f"{named} pose network", "window": f"{named} window"}
-        for motion in motions:
+        for motion in how.motions:
             yield names[motion], motion_figures(model, frames, motion)
         if sequence_number == "00":
             yield "KITTI 00 standing", standing_figures(model, frames[0])
-        yield f"{named} without truth of depth", untrue_figures(model, frames, named, album)
+        yield f"{named} without truth of depth", untrue_figures(model, frames[: how.most], named, album)
 
 
-def _untrue(data: Path, model: FeatDepthModel, part: str, motions: Sequence[str], album: Album | None) -> Figures:
+def _untrue(data: Path, model: FeatDepthModel, how: Judging, album: Album | None) -> Figures:
     for name, recording in WITHOUT_TRUTH.items():
-        if part == "last" and (data / recording.folder).is_dir():
-            yield name, untrue_figures(model, recording.frames(data), name, album)
+        if how.part == "last" and (data / recording.folder).is_dir():
+            yield name, untrue_figures(model, recording.frames(data)[: how.most], name, album)
 
 
 Figures = Iterator[tuple[str, dict[str, Any]]]
@@ -147,26 +162,25 @@ GROUPS = {"drive": _drive, "kitchen": _kitchen, "odometry": _odometry, "untrue":
 def measure(
     data: Path,
     model: FeatDepthModel,
-    album: Album | None = None,
-    motions: Sequence[str] = ("network", "window"),
-    part: str = "last",
+    how: Judging | None = None,
     only: Sequence[str] = tuple(GROUPS),
+    album: Album | None = None,
 ) -> dict[str, dict[str, Any]]:
     """All figures, by name.
 
     Args:
         data: folder of the recordings.
         model: to measure.
-        album: gets pictures, see `depth_figures` and `untrue_figures`.
-        motions: of motion, as the pose network alone says it and as the window measures it.
-        part: a key of `PARTS`.
+        how: see `Judging`; None: as it is by default.
         only: keys of `GROUPS`.
+        album: gets pictures, see `depth_figures` and `untrue_figures`.
     """
     figures: dict[str, dict[str, Any]] = {}
+    how = how or Judging()
     for name in only:
-        for measured, values in GROUPS[name](data, model, part, motions, album):
+        for measured, values in GROUPS[name](data, model, how, album):
             figures[measured] = values
-            print(f"{model.info.name}: {measured}", file=sys.stderr, flush=True)
+            print(f"{model.info.name}: {measured} {values}", file=sys.stderr, flush=True)
     return figures
 
 
@@ -189,22 +203,26 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="last")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=[*GROUPS])
     parser.add_argument("--no-window", action="store_true", help="leave out what needs the window")
+    parser.add_argument(
+        "--most", type=int, default=1000, help="frames of each recording without truth that are looked at"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for the best and the worst frame of each recording")
     args = parser.parse_args()
     motions = ("network",) if args.no_window else ("network", "window")
+    how = Judging(args.part, motions, args.most)
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for weights in args.weights:
         album = None if args.pictures is None else Album()
-        figures[weights] = measure(args.data, load_model(weights), album, motions, args.part, args.only)
+        figures[weights] = measure(args.data, load_model(weights), how, args.only, album)
         if album is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
             for name, picture in {**album.pictures, "all": album.sheet()}.items():
                 file = args.pictures / f"{Path(weights).stem}_{name.replace(' ', '_')}.jpg"
                 cv2.imwrite(str(file), picture[..., ::-1])
+        if args.json is not None:
+            write_json(args.json, figures)
     print(table_of(figures))
-    if args.json is not None:
-        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

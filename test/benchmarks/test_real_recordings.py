@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from real_recordings import measure
+from real_recordings import Judging, measure
 
 from featdepth_ros import load_model
 
 
 @pytest.mark.slow
 def test_the_default_weights_reach_what_their_card_says(test_data: Path) -> None:
-    figures = measure(test_data, load_model("compact"), motions=("network",), only=("drive", "kitchen", "odometry"))
+    figures = measure(test_data, load_model("compact"), Judging(motions=("network",)), ("drive", "kitchen", "odometry"))
     if not figures:
         pytest.skip("none of the recordings is there")
     limits = {  # of the card, and a little for other processors
