@@ -133,7 +133,7 @@ class Rectification:
         Raises:
             ImageError: another shape or size.
         """
-        values = self._to_tensor(image)
+        values = self.upload(image)
         if self._grid is None and values.dtype == torch.uint8:  # what is only resized needs no floats
             pixels = warp.resize_antialiased(values, *self._output)[0]
         else:
