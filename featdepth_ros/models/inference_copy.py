@@ -100,9 +100,10 @@ def keep_precise(model: FeatDepthModel) -> None:
 
 
 def _added_up(model: FeatDepthModel) -> Iterator[nn.Module]:
-    """Convolutions whose taps `conv3x3_of_upsampled` adds up, which is to be done in float32."""
+    """Convolutions whose taps `conv3x3_of_upsampled` adds up, which is to be done before rounding."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and name.startswith(("DepthDecoder.iconv", "DepthDecoder.disp")):
+        added_up = name.startswith(("DepthDecoder.iconv", "DepthDecoder.disp")) and "iconv4" not in name
+        if isinstance(module, nn.Conv2d) and added_up:
             yield module
 
 

@@ -99,6 +99,19 @@ def test_metres_come_back(name: str, depth_graph: Path, model: FeatDepthModel, d
         assert not found.valid[:30].any() and found.valid[40:].mean() > 0.5 and np.isfinite(found.depth).all()
 
 
+def test_a_confidence_output_says_what_is_not_valid(
+    depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
+) -> None:
+    # the dressed network is sure of its upper 16 of 64 rows alone
+    convention = Convention("depth", invalid_output="confidence", invalid_below=0.5)
+    path = dress(depth_graph, tmp_path / "other.onnx", convention, model.info, sky_rows=16)
+    options = {"motion": "auto", "depth": "network", "estimate_motion": False}
+    (expected,), _ = native(model, drive[:1], focal_compensation=False, **options)
+    (found,), _ = estimates(ForeignFile(path, convention), drive[:1], EstimatorConfig(**options))
+    assert not found.valid[34:].any() and found.valid[:30].mean() > 0.2 and np.isfinite(found.depth).all()
+    np.testing.assert_allclose(found.depth[:30], expected.depth[:30], rtol=0.01)
+
+
 def test_relative_inverse_depth_is_solved_with_the_window(
     depth_graph: Path, model: FeatDepthModel, drive: list, tmp_path: Path
 ) -> None:

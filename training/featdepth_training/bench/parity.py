@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from featdepth_ros.cli.support.arguments import image_size
 from featdepth_ros.device import resolve_device
+from featdepth_ros.export.parity import SMALLEST_MOTION
+from featdepth_ros.inference.backends.pytorch import TorchBackend
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.reporting.tables import write_json
 from featdepth_training.bench.drawn import model_named, pictures
 
+HALF = ("bf16", "fp16")
 #: Architectures with drawn weights, beside the compact model that ships.
 ARCHITECTURES = ("mono_fm_r18", "mono_fm_r50")
 
@@ -38,42 +43,58 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
         say: called with a line for each comparison.
 
     Returns:
-        By architecture and precision: the largest relative error of ``disparity``, of ``axisangle`` and
-        ``translation`` as vectors, and of ``features`` relative to their largest value.
+        By architecture and precision: the largest relative error of ``disparity``; the root mean square of that of
+        ``inverse depth``; the relative errors of ``axisangle`` and ``translation`` as vectors; and the largest error of
+        ``features`` over their largest value. In half precision it is what the estimator is given.
     """
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in ("compact", *ARCHITECTURES):
         model = model_named(name)
         expected = _outputs(model, earlier, later)
-        model = model.to(device)
         found[name] = {}
         for precision in precisions_of(device):
-            with _computing_in(precision, device):
-                given = _outputs(model, earlier.to(device), later.to(device))
+            if precision in HALF:
+                given = _served(TorchBackend(model, device, precision), earlier.to(device), later.to(device))
+            else:
+                with _tf32(precision == "tf32"):
+                    given = _outputs(copy.deepcopy(model).to(device), earlier.to(device), later.to(device))
             found[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
             say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in found[name][precision].items()))
     return found
 
 
 @contextlib.contextmanager
-def _computing_in(precision: str, device: torch.device) -> Iterator[None]:
+def _tf32(allowed: bool) -> Iterator[None]:
     """tf32 is off but where it is asked for: published numbers are compared in fp32."""
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
-        with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            yield
+        yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @torch.inference_mode()
+def _served(backend: TorchBackend, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
+    """What the estimator is given in half precision. Of depth the inverse counts, which the disparity stands for."""
+    before, now = backend.observe(earlier), backend.observe(later)
+    axisangle, translation = backend.motion(before, now, None, 1.0)
+    depth = backend.depth(now).float().cpu()
+    return {"inverse depth": 1.0 / depth, "axisangle": axisangle[None], "translation": translation[None]}
+
+
+@torch.inference_mode()
 def _outputs(model: FeatDepthModel, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
-    axisangle, translation = model.pose(earlier, later)
+    pair = (earlier, later)
+    if not hasattr(model, "encode"):  # as `TorchBackend` has it
+        size = model.info.pose_input_size
+        pair = tuple(F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in pair)
+    axisangle, translation = model.pose(*pair)
+    disparity = model.depth(later)[0]
     outputs = {
-        "disparity": model.depth(later)[0],
+        "disparity": disparity,
+        "inverse depth": 1.0 / model.info.depth_of(disparity.float()),
         "axisangle": axisangle,
         "translation": translation,
         "features": model.features(later),
@@ -85,9 +106,11 @@ def _error(key: str, expected: Tensor, given: Tensor) -> float:
     difference = (given - expected).abs()
     if key == "disparity":
         return float((difference / expected).max())
+    if key == "inverse depth":
+        return float((difference / expected).square().mean().sqrt())
     if key == "features":
         return float(difference.max() / expected.abs().max())
-    return float(difference.norm() / expected.norm().clamp_min(1e-3))
+    return float(difference.norm() / expected.norm().clamp_min(SMALLEST_MOTION[key]))
 
 
 def main() -> int:
