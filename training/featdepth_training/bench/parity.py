@@ -86,10 +86,10 @@ def _served(backend: TorchBackend, earlier: Tensor, later: Tensor) -> dict[str, 
 
 @torch.inference_mode()
 def _outputs(model: FeatDepthModel, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
-    pair = (earlier, later)
+    pair = [earlier, later]
     if not hasattr(model, "encode"):  # as `TorchBackend` has it
         size = model.info.pose_input_size
-        pair = tuple(F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in pair)
+        pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in pair]
     axisangle, translation = model.pose(*pair)
     disparity = model.depth(later)[0]
     outputs = {

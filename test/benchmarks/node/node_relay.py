@@ -1,6 +1,6 @@
 """Processor time of the node a frame, beside a bare rclpy relay and beside the networks alone.
 
-python test/benchmarks/node_relay.py [--size 480x640] [--rate 5] [--frames 40] [--parameter motion:=network]...
+python test/benchmarks/node/node_relay.py [--size 480x640] [--rate 5] [--frames 40] [--parameter motion:=network]...
 
 The relay subscribes to the image and publishes it again: what rclpy costs whoever touches a picture. Each process is
 fed the same pictures at a pace that it keeps. Its own processor time (all threads) is divided by the frames it gave.

@@ -1,6 +1,6 @@
 """The node's rate on a free machine, and with a process that spins on one of its cores.
 
-python test/benchmarks/node_busy.py [--size 480x640] [--rate 60] [--seconds 20] [--parameter motion:=network]...
+python test/benchmarks/node/node_busy.py [--size 480x640] [--rate 60] [--seconds 20] [--parameter motion:=network]...
 
 More pictures are sent than the node can take; those that come back are counted. Then a process that does nothing but
 spin is pinned to one core, and they are counted again. On two cores half the processor is left, and at least 45 % of
