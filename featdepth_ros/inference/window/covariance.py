@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 #: How many times larger a track's error acts than its residuals show. Neighbours' errors are alike, and so are those of
 #: one point in successive frames. Measured on rendered drives (docs/results.md). And the least noise, pixels: depths of
 #: points that were seen two or three times take up most of what residuals would show.
-ALIKE, LEAST_PX = 2.3, 0.3
+ALIKE, LEAST_PX = 2.15, 0.28
 #: Residuals of a still and sharp picture, pixels. What is above comes from rows exposed one after another, smear, and
 #: frames that are not where their stamps say. It is common to many points, so that their number does not average it
 #: away.
