@@ -68,7 +68,7 @@ def _remove_abandoned(path: Path) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
             process = name.removeprefix(prefix).removesuffix(".partial")
-            if name == f"{prefix}{process}.partial" and process.isdigit() and not _is_alive(int(process)):
+            if name == f"{prefix}{process}.partial" and process.isdecimal() and not _is_alive(int(process)):
                 path.with_name(name).unlink(missing_ok=True)
 
 

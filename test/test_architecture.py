@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -322,6 +323,14 @@ def test_nothing_unpickles():
         for line, reason in unsafe_loads(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_digits_are_told_as_int_reads_them():
+    """`'²'.isdigit()` is true, and ``int('²')`` raises: names and words of users hold such signs."""
+    found = [
+        where(path, 0) for path in files() if re.search(r"\.isdigit\(|\.isnumeric\(", path.read_text(encoding="utf-8"))
+    ]
+    assert not found, f"isdecimal is meant in {found}"
 
 
 LOADED = """

@@ -63,7 +63,7 @@ class BufferWriter:
         self._folder, self._most_bytes, self._now_ns = folder, round(most_mb * 1e6), now_ns
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            inside = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+            inside = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
         except OSError as error:
             raise RecordingError(f"the buffer '{folder}' cannot be used: {error.strerror}") from error
         self._stored: list[StoredSegment] = []

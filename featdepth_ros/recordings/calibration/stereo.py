@@ -71,7 +71,7 @@ def counterparts(name: str, names: Sequence[str]) -> dict[str, bool]:
     for pair in _COUNTERPARTS:
         for old, new, first in ((*pair, True), (*pair[::-1], False)):
             # no digits beside: 10 is no 0 with a 1 before it
-            pattern = re.compile((r"(?<!\d)" if old[0].isdigit() else "") + old + r"(?!\d)", re.IGNORECASE)
+            pattern = re.compile((r"(?<!\d)" if old[0].isdecimal() else "") + old + r"(?!\d)", re.IGNORECASE)
             spots = list(pattern.finditer(name))
             for replaced in ([spot] for spot in spots):
                 _add_match(matches, _replaced(name, replaced, new), names, first)

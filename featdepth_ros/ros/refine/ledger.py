@@ -142,14 +142,14 @@ class Ledger:
     def generation_of(self, weights: str) -> int | None:
         """Number of the generation that a file belongs to; None: it is none of ours."""
         path = Path(weights)
-        ours = path.name == WEIGHTS and path.parent.name.isdigit() and path.parent.parent == self.work / GENERATIONS
+        ours = path.name == WEIGHTS and path.parent.name.isdecimal() and path.parent.parent == self.work / GENERATIONS
         return int(path.parent.name) if ours else None
 
     def candidate(self, current: str) -> Candidate | None:
         """Return the newest generation that was made from the weights in force and is not decided; None: none is."""
         folder = self.work / GENERATIONS
         try:
-            numbers = sorted((int(p.name), p) for p in folder.iterdir() if p.name.isdigit())
+            numbers = sorted((int(p.name), p) for p in folder.iterdir() if p.name.isdecimal())
         except OSError:
             return None
         for number, path in reversed(numbers):

@@ -89,7 +89,7 @@ def _override(raw: dict[str, Any], assignment: str) -> None:
     node: Any = raw
     *parents, last = key.split(".")
     for depth, name in enumerate(parents):
-        if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+        if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
             node = node[int(name)]
             continue
         if isinstance(node, dict) and node.get(name) is None:

@@ -159,6 +159,6 @@ def processes(device: torch.device) -> Iterator[Processes]:
 
 def _number(name: str, default: str | None = None) -> int:
     text = os.environ.get(name, default) or ""
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ConfigError(f"the environment variable {name} is '{text}'; expected a number, as torchrun sets it")
     return int(text)

@@ -34,7 +34,9 @@ class Generations:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _all(self) -> list[Path]:
-        return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+        return sorted(
+            (path for path in self.folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name)
+        )
 
     def newest(self) -> int | None:
         """Number of the newest; None: there is none yet."""

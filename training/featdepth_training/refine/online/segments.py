@@ -92,7 +92,7 @@ def read_segment(folder: Path) -> Segment | None:
     """
     try:
         content: Any = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        stamps = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdigit())
+        stamps = sorted(int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
