@@ -184,8 +184,10 @@ UNVERIFIED = "metres are those of the weights, unverified here: set scale to cam
 UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"
 UNSTAMPED = "the images have none: the node's clock stands in, and motion takes its delays for time"
 FUTURE = "in the future by the node's clock: are the machines' clocks synchronised?"
-#: Age from which stamps are in the future, milliseconds.
-FUTURE_MS = -1000.0
+#: Ages in milliseconds. Below the first, stamps are in the future. Above the second answers come late, and above the
+#: third a recording of another day is played.
+FUTURE_MS, LATE_MS, RECORDED_MS = -1000.0, 2000.0, 3.6e6
+LATE = "old by the node's clock: is the driver or the machine too slow, or are the machines' clocks not synchronised?"
 GAP = "the frame before is older than max_gap_s: motion in between is unknown, and the pose holds"
 
 
@@ -222,6 +224,8 @@ def _warnings(frame: FrameReport, figures: Snapshot, min_valid_share: float) -> 
         yield words
     if figures.age_ms is not None and figures.age_ms < FUTURE_MS:
         yield f"the images' stamps are {-figures.age_ms / 1e3:.0f} s {FUTURE}"
+    if figures.age_ms is not None and LATE_MS < figures.age_ms < RECORDED_MS:
+        yield f"answers are {figures.age_ms / 1e3:.0f} s {LATE}"
     if figures.troubles:
         yield f"{_recent(figures)}; the newest: {figures.trouble}"
     if frame.scale.kind == "relative":
@@ -241,7 +245,7 @@ def _stamps(age_ms: float | None) -> str:
         return ""
     if age_ms < FUTURE_MS:
         return FUTURE
-    if age_ms > 3.6e6:
+    if age_ms > RECORDED_MS:
         return "more than an hour old by the node's clock: a recording? play it with --clock and set use_sim_time"
     return "of the node's clock"
 
