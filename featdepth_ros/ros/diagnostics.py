@@ -67,6 +67,9 @@ class FrameReport:
             return "gap", GAP
         if self.uncalibrated:
             return "uncalibrated", UNCALIBRATED
+        if self.valid_share < min_valid_share:
+            share = f"{self.valid_share:.0%}"
+            return "few valid", f"only {share} of the depths are valid, below min_valid_share ({min_valid_share:g})"
         if self.motion_state is MotionState.TRACKED and self.tracks and self.tracks < FEW_TRACKS:
             return (
                 "few tracks",
@@ -74,9 +77,6 @@ class FrameReport:
             )
         if self.speed is not None and self.speed[1] > max(self.speed[0], LEAST_DOUBT):
             return "doubtful", DOUBTFUL.format(*self.speed)
-        if self.valid_share < min_valid_share:
-            share = f"{self.valid_share:.0%}"
-            return "few valid", f"only {share} of the depths are valid, below min_valid_share ({min_valid_share:g})"
         return "", ""
 
     @classmethod
@@ -176,8 +176,8 @@ DOUBTFUL = (
     "motion is doubtful: a speed of {0:.1f} was measured, and its standard deviation is {1:.1f}. Does most of the "
     "picture move along, or is too little of it near?"
 )
-#: Tracks below which motion rests on few. The window takes 12; after a jump in time 27 of 500 agreed by chance.
-FEW_TRACKS = 30
+#: Tracks below which motion rests on few: the window takes 12, and in small pictures 25 are usual.
+FEW_TRACKS = 20
 #: Deviation of the velocity below which motion is not doubtful, however slow: metres (or model units) a second.
 LEAST_DOUBT = 0.5
 UNVERIFIED = "metres are those of the weights, unverified here: set scale to camera_height, or speed_topic"
