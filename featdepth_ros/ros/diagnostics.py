@@ -75,7 +75,7 @@ class FrameReport:
                 "few tracks",
                 f"motion rests on {self.tracks} tracks alone: did the camera jump, or is little to see?",
             )
-        if self.speed is not None and self.speed[1] > max(self.speed[0], LEAST_DOUBT):
+        if self.speed is not None and self.speed[1] > max(DOUBT_TIMES * self.speed[0], LEAST_DOUBT):
             return "doubtful", DOUBTFUL.format(*self.speed)
         return "", ""
 
@@ -178,8 +178,9 @@ DOUBTFUL = (
 )
 #: Tracks below which motion rests on few: the window takes 12, and in small pictures 25 are usual.
 FEW_TRACKS = 20
-#: Deviation of the velocity below which motion is not doubtful, however slow: metres (or model units) a second.
-LEAST_DOUBT = 0.5
+#: Deviation of the velocity above which motion is doubtful: times the speed, and metres (or model units) a second.
+#: In pictures of 320 columns 0.6 m/s are usual at a distance of 20 m.
+DOUBT_TIMES, LEAST_DOUBT = 2.0, 2.0
 UNVERIFIED = "metres are those of the weights, unverified here: set scale to camera_height, or speed_topic"
 UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"
 UNSTAMPED = "the images have none: the node's clock stands in, and motion takes its delays for time"
