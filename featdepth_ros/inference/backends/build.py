@@ -49,7 +49,8 @@ def build(
             drafts.mkdir()
             save_model(weights, model)
             niceness = str(_NICENESS if beside_others else 0)
-            words = [str(weights), str(drafts), f"{size[0]}x{size[1]}", checksum, niceness, *suffixes]
+            sizes = f"{size[0]}x{size[1]}"
+            words = [str(weights), str(drafts), sizes, checksum, niceness, str(os.getpid()), *suffixes]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "featdepth_ros.inference.backends.build", *words]
             done = subprocess.run(
@@ -75,10 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("size")
     parser.add_argument("checksum")
     parser.add_argument("niceness", type=int)
+    parser.add_argument("parent", type=int, help="process that waits for the files")
     parser.add_argument("suffixes", nargs="+", choices=[".onnx", ".xml"])
     args = parser.parse_args(argv)
     os.nice(args.niceness)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
 
     from featdepth_ros.export.export import ExportRequest, facts_of
     from featdepth_ros.export.graph import graph_of
