@@ -38,6 +38,7 @@ class OnlineConfig:
         batch_size: clips a step.
         lr: learning rate; half of it in the last third of a round. Every refused round in a row halves it, down to an
             eighth.
+        encoder_lr: factor on the rate of the encoder, in which most of what was known lies.
         ema_decay: of the averaged weights that are judged and written.
         anchor: weight of the term that keeps the scale of the weights that the learner was started with.
         matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: none is
@@ -61,15 +62,16 @@ class OnlineConfig:
         seed: of order, augmentation and dropout.
     """
 
-    steps: int = 60
+    steps: int = 40
     batch_size: int = 2
     lr: float = 1e-4
+    encoder_lr: float = 0.3
     ema_decay: float = 0.99
     anchor: float = 1.0
     matching: float = 0.2
     replay_frames: int = 48
-    replay_batch: int = 2
-    replay_weight: float = 0.3
+    replay_batch: int = 4
+    replay_weight: float = 0.5
     least_clips: int = 24
     least_held_out: int = 6
     new_clips: int = 12
@@ -100,8 +102,11 @@ class OnlineConfig:
                 f"most_clips is {self.most_clips} and measured_clips {self.measured_clips}; expected at least "
                 f"least_clips ({self.least_clips}) and least_held_out ({self.least_held_out})"
             )
-        if not self.lr > 0 or not 0 < self.gpu_budget <= 1:
-            raise ConfigError(f"lr is {self.lr}, gpu_budget {self.gpu_budget}; expected above 0, and a share up to 1")
+        if min(self.lr, self.encoder_lr) <= 0 or not 0 < self.gpu_budget <= 1:
+            raise ConfigError(
+                f"lr is {self.lr}, encoder_lr {self.encoder_lr}, gpu_budget {self.gpu_budget}; expected above 0, and a "
+                "share up to 1"
+            )
 
     def refinement(self, size: tuple[int, int], lr: float, seed: int) -> RefineConfig:
         """The settings of one round's refinement."""

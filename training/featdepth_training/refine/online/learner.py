@@ -269,7 +269,7 @@ class Learner:
     def _between(self, parent: str, state: Literal["training", "judging"], number: int, step: int) -> None:
         """Sleep after a piece of a round, serve probation, and wait while paused."""
         counted = {"round": number, "step": step, "steps": self._config.steps}
-        self.status.say(state, f"round {number}, lr {self._config.lr:g}" if state == "training" else "", **counted)
+        self.status.say(state, f"round {number}", **counted)
         self._rest()
         if self._control.watch is not None:
             self._buffer.refresh(self._rest)

@@ -95,7 +95,11 @@ class Round:
         self._config, self._device, self._between = config, device, between
         settings = config.refinement(training.size, lr, seed)
         plan = train_config(current, settings, training.size, False, "buffer", training.clips)
-        self._plan = replace(plan, objective=replace(plan.objective, pseudo_depth=config.matching))
+        self._plan = replace(
+            plan,
+            objective=replace(plan.objective, pseudo_depth=config.matching),
+            optimiser=replace(plan.optimiser, encoder_lr_factor=config.encoder_lr),
+        )
         self._judged = judging_plan(current, measured, config)
 
     def run(self) -> Outcome:
