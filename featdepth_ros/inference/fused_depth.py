@@ -93,7 +93,8 @@ class _Kept:
 
     @property
     def support(self) -> Support:
-        return Support(self.maps[0, 1].cpu().numpy(), self.spread, self.share)
+        correction, reach = self.maps[0].cpu().numpy()
+        return Support(reach, np.abs(correction), self.spread, self.share)
 
 
 class DepthFusion:

@@ -37,13 +37,13 @@ Floats = NDArray[np.float64]
 
 #: Prior standard deviation of log depth: of the common factor, of the slow field, of the field on surfaces. These and
 #: the ranges below were chosen on rendered scenes and a part of 7-Scenes that no figure is given on.
-COMMON, SLOW, LOCAL = 0.3, 0.25, 0.13
+COMMON, SLOW, LOCAL = 0.3, 0.25, 0.2
 #: Ranges of the two fields, share of the image's width; range of the second in log depth.
-SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.45, 0.065, 0.15
+SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.25, 0.065, 0.15
 #: - `NOISE`: noise of a measured log ratio beside the point's own.
 #: - `EDGE_NOISE`: the share of the prediction's step at the point that counts as noise. The step is the largest over
 #:   the smallest log depth of its 3x3 neighbours.
-NOISE, EDGE_NOISE = 0.02, 1.2
+NOISE, EDGE_NOISE = 0.02, 0.6
 #: What the window's variances are multiplied with. On rendered recordings they are honest. On real ones errors are two
 #: to three times what they say (rolling shutter, lens, what moves). And points of one surface err alike there.
 VARIANCE_FACTOR = 4.0
@@ -52,6 +52,9 @@ FREEDOM, ROUNDS = 2.0, 3
 #: Log ratio beside the median's beyond which a point is doubted: networks err by 0.1 to 0.2 in most scenes. Its
 #: variance grows with the fourth power.
 DOUBTED = 0.37
+#: Networks have far things too near. So the median is one of a trend along log depth, of at most this slope; what moves
+#: along shows a falling one, and gets none.
+MOST_TREND = 0.4
 #: Share of doubted points up to which a frame is trusted in full, and from which on not at all. It is at most 0.2 where
 #: the world stands still; among lorries that move along, and under a rolling shutter that turns, it is 0.26 and more.
 FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
@@ -224,10 +227,20 @@ def _kernel(samples: _Samples) -> Floats:
     return np.asarray(COMMON**2 + SLOW**2 * slow + LOCAL**2 * near, dtype=np.float64)
 
 
+def _beside_trend(samples: _Samples) -> Floats:
+    """Log ratios (N,) less the median and less a rising trend along log depth, from the near to the far third."""
+    ratio, depth = samples.log_ratio, samples.log_depth
+    near, far = (depth <= np.quantile(depth, 1 / 3)), (depth >= np.quantile(depth, 2 / 3))
+    rise = float(np.median(ratio[far]) - np.median(ratio[near]))
+    run = float(np.median(depth[far]) - np.median(depth[near]))
+    left = ratio - min(max(rise / run, 0.0), MOST_TREND) * depth if run > 0 else ratio
+    return np.asarray(left - np.median(left))
+
+
 def _regress(samples: _Samples) -> _Regression:
     """Find the weights of the kernels, ``inv(K + V) y``; V is the points' variance over what Student's t gives them."""
     kernel, ratio = _kernel(samples), samples.log_ratio
-    doubt = np.abs(ratio - np.median(ratio)) / DOUBTED
+    doubt = np.abs(_beside_trend(samples)) / DOUBTED
     variance = samples.variance * np.maximum(1, doubt) ** 4
     agreement = np.ones(len(ratio))
     for _ in range(ROUNDS - 1):

@@ -5,14 +5,15 @@ The relative error is a product of what is known of a pixel:
 - how far it lies beside the rest of the picture;
 - how strongly the depth bends around it;
 - how many measured points reach it;
+- how much they changed its depth beside the rest: where the network was far off, what is left is larger as well;
 - how well the points of the whole frame predict each other.
 
 So the standard deviation is:
 
     log(sigma / depth) = distance(log(depth / median depth)) + edge(log of the step of log depth)
-                         + reach(points) + spread(log of the points' leave-one-out error)
+                         + reach(points) + change(|log correction|) + spread(log of the points' leave-one-out error)
 
-The last two are 0 where nothing was measured. Each term is piecewise linear between the knots below.
+The last three are 0 where nothing was measured. Each term is piecewise linear between the knots below.
 `test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth. It looks for
 heights that put 72 % of the errors below one standard deviation, and 94 % below two, as far as they can. (Errors have
 longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table belongs to no
@@ -36,13 +37,15 @@ Image = NDArray[np.float32]
 
 #: Knots of each term and its heights there, measured for the weights `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
-DISTANCE_LOG = (-1.92, -1.88, -1.79, -1.61, -1.34, -1.37)
+DISTANCE_LOG = (-2.05, -1.86, -1.81, -1.57, -1.35, -1.32)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)
-EDGE_LOG = (-0.24, -0.13, 0.0, 0.24, 0.7)
+EDGE_LOG = (-0.02, -0.14, 0.0, 0.3, 0.8)
 REACH_KNOTS = (0.0, 0.3, 1.0, 3.0, 8.0)
-REACH_LOG = (0.0, -0.46, -0.66, -1.03, -1.44)
+REACH_LOG = (0.0, -0.78, -0.85, -1.18, -1.7)
+CHANGE_KNOTS = (0.0, 0.03, 0.08, 0.2, 0.5)
+CHANGE_LOG = (0.0, 0.06, 0.07, 0.32, 1.1)
 SPREAD_KNOTS = (-5.0, -4.0, -3.0, -2.0, -1.0)
-SPREAD_LOG = (-0.9, -0.38, 0.18, 0.55, 1.05)
+SPREAD_LOG = (-1.47, -0.22, 0.3, 0.72, 1.36)
 #: Smallest and largest sigma over depth.
 LEAST, MOST = 0.005, 1.0
 #: Window in which the step of log depth is taken, pixels.
@@ -55,11 +58,13 @@ class Support:
 
     Attributes:
         reach: (h, w) float32 measured points in reach of each pixel, each weighing 0 to 1.
+        change: (h, w) float32 size of the correction of log depth, the factor of the whole frame aside, not below 0.
         spread: see `fusion.Correction`.
         share: 0 to 1, how much of the correction is left.
     """
 
     reach: Image
+    change: Image
     spread: float
     share: float = 1.0
 
@@ -86,7 +91,7 @@ def depth_sigma(depth: Image, support: Support | None = None) -> Image:
     distance, step = predictors(depth)
     log_sigma = _curve(distance, DISTANCE_KNOTS, DISTANCE_LOG) + _curve(step, EDGE_KNOTS, EDGE_LOG)
     if support is not None:
-        log_sigma += _curve(support.reach, REACH_KNOTS, REACH_LOG)
+        log_sigma += _curve(support.reach, REACH_KNOTS, REACH_LOG) + _curve(support.change, CHANGE_KNOTS, CHANGE_LOG)
         spread = np.log(max(support.spread, 1e-6))
         log_sigma += np.float32(support.share * np.interp(spread, SPREAD_KNOTS, SPREAD_LOG))
     return np.asarray(depth * np.clip(np.exp(log_sigma), LEAST, MOST), dtype=np.float32)

@@ -26,27 +26,31 @@ from featdepth_ros.metrics import resize_inverse_depth
 from featdepth_ros.recordings import Frame, open_recording
 from featdepth_ros.reporting.tables import text_table, write_json
 from featdepth_ros.simulation import Simulation, SimulationConfig
+from featdepth_ros.simulation.simulate import default_camera
 
 Floats = NDArray[np.float64]
 
-#: Scene and seed of the rendered recordings.
+#: Scene, seed and size (width, height) of the rendered recordings.
+SMALL, ROOM, CAR = (640, 192), (640, 480), (1241, 376)
 RECORDINGS = (
-    ("street", 7001), ("street", 7007), ("avenue", 7002), ("lane", 7005), ("room", 7001), ("room", 7006),
-    ("corridor", 7003), ("clutter", 7004),
+    ("street", 7001, SMALL), ("street", 7101, CAR), ("street", 7102, CAR), ("avenue", 7002, SMALL),
+    ("lane", 7005, SMALL), ("room", 7001, SMALL), ("room", 7101, ROOM), ("corridor", 7003, SMALL),
+    ("clutter", 7004, SMALL),
 )  # fmt: skip
 #: Part of a real recording that is used, share of its frames, and the camera of 7-Scenes' colour images.
 CHOICE, CAMERA = 0.8, "525,525,320,240"
 #: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
-SETTLING, PIXELS, RANGE_M = 8, 1500, (0.1, 80.0)
+SETTLING, PIXELS, RANGE_M = 8, 200, (0.1, 80.0)
 #: Shares of the errors to lie below one and below two standard deviations.
 BELOW_ONE, BELOW_TWO = 0.72, 0.94
-#: Columns of the samples: `sigma.predictors`, points in reach, relative error, recording, 1 where fused, log spread.
-DISTANCE, EDGE, REACH, ERROR, RECORDING, FUSED, SPREAD = range(7)
-KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS, sigma.SPREAD_KNOTS)
+#: Columns of the samples: `sigma.predictors`, points in reach, size of the correction, relative error, recording, 1
+#: where fused, log spread.
+DISTANCE, EDGE, REACH, CHANGE, ERROR, RECORDING, FUSED, SPREAD = range(8)
+KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS, sigma.CHANGE_KNOTS, sigma.SPREAD_KNOTS)
 
 
 def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats, recording: int, seed: int) -> Floats:
-    """Return (N, 7) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
+    """Return (N, 8) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
     known = np.nan_to_num(truth)
     inside = (known > RANGE_M[0]) & (known < RANGE_M[1])
     full = resize_inverse_depth(depth, truth.shape)
@@ -60,9 +64,10 @@ def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats,
     small = ((row + 0.5) * height / truth.shape[0]).astype(int), ((column + 0.5) * width / truth.shape[1]).astype(int)
     columns = [values[small] for values in sigma.predictors(depth)]
     points = np.zeros(len(row)) if support is None else support.reach[small]
+    change = np.zeros(len(row)) if support is None else support.change[small]
     spread = 0.0 if support is None else np.log(support.spread)
     of_all = (np.full(len(row), value) for value in (recording, support is not None, spread))
-    return np.stack([*columns, points, error, *of_all], axis=1)
+    return np.stack([*columns, points, change, error, *of_all], axis=1)
 
 
 def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
@@ -80,7 +85,8 @@ def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
             continue
         found = fusion.find_correction(encoded, window.points, window.camera)
         if found is not None:
-            support = sigma.Support(found.reach, found.spread)
+            change = np.abs(found.log_ratio - np.float32(found.common_log_ratio))
+            support = sigma.Support(found.reach, change, found.spread)
             rows.append(samples_of(encoded * np.exp(found.log_ratio), support, truth, recording, index))
     return np.concatenate(rows)
 
@@ -102,14 +108,14 @@ def design(samples: Floats) -> Floats:
     What is not fused has no spread.
     """
     blocks = []
-    for column, knots in zip((DISTANCE, EDGE, REACH, SPREAD), KNOTS, strict=True):
+    for column, knots in zip((DISTANCE, EDGE, REACH, CHANGE, SPREAD), KNOTS, strict=True):
         unit = np.eye(len(knots))
         block = np.stack([np.interp(samples[:, column], knots, row) for row in unit], axis=1)
         blocks.append(block * samples[:, FUSED, None] if column == SPREAD else block)
     return np.concatenate(blocks, axis=1)
 
 
-def fit(samples: Floats, steps: int = 600) -> list[Floats]:
+def fit(samples: Floats, steps: int = 250) -> list[Floats]:
     """Return the heights at the knots of each term.
 
     They minimise the sum of two pinball losses (Koenker and Bassett, 1978), smoothed a little, by Adam. Their minima
@@ -132,11 +138,11 @@ def fit(samples: Floats, steps: int = 600) -> list[Floats]:
         slope = -shares.T @ (weight * above)
         first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
         heights = heights - 0.05 * 0.5 ** (step / 150) * first / (np.sqrt(second) + 1e-7)
-    distance, edge, reach, spread = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
-    middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is
+    distance, edge, reach, change, spread = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
+    middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is, change at 0
     falling = np.minimum.accumulate(reach - reach[0])  # a measured point makes nothing less certain
     rising = np.maximum.accumulate(spread)  # points that contradict each other make nothing more certain
-    return [distance + edge[middle] + reach[0], edge - edge[middle], falling, rising]
+    return [distance + edge[middle] + reach[0] + change[0], edge - edge[middle], falling, change - change[0], rising]
 
 
 def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
@@ -161,15 +167,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     parts = [
-        collect(Simulation(SimulationConfig(scene=scene, seed=seed, frames=args.frames)), args.weights, index)
-        for index, (scene, seed) in enumerate(RECORDINGS)
+        collect(
+            Simulation(SimulationConfig(scene=scene, seed=seed, frames=args.frames, camera=default_camera(*size))),
+            args.weights,
+            index,
+        )
+        for index, (scene, seed, size) in enumerate(RECORDINGS)
     ]
     if args.seven_scenes:
         frames = list(open_recording(args.seven_scenes, camera=CAMERA))
         parts.append(collect(frames[: round(len(frames) * CHOICE)], args.weights, len(RECORDINGS)))
     samples = np.concatenate(parts)
     heights = fit(samples)
-    names = ("DISTANCE_LOG", "EDGE_LOG", "REACH_LOG", "SPREAD_LOG")
+    names = ("DISTANCE_LOG", "EDGE_LOG", "REACH_LOG", "CHANGE_LOG", "SPREAD_LOG")
     for name, values in zip(names, heights, strict=True):
         print(f"{name} = {tuple(np.round(values, 2).tolist())}")
     print(text_table(["recording", "depth", "below 1 sigma", "below 2 sigma"], shares_below(samples, heights)))
