@@ -24,8 +24,8 @@ exec "%s" -m featdepth_ros.cli.main "$@" "${more[@]}"
 TINY = [
     *("model.initial=none", "model.frozen_blocks=0", "objective.features=0"),  # ImageNet's weights need not be there
     *(
-        "data.rendered.clips=6",
-        "data.rendered.validation_clips=6",
+        "data.rendered.clips=10",
+        "data.rendered.validation_clips=10",
         "data.rendered.height=64",
         "data.rendered.width=128",
     ),
@@ -61,7 +61,7 @@ def test_the_chain_runs_and_goes_on_where_it_was(test_data: Path, tmp_path: Path
 
     told = chain()
     assert told.splitlines()[-1] == f"weights: {output}/open/model.safetensors, {output}/nc/model.safetensors"
-    assert len(list(output.glob("caches/*/pseudo_depth_00000.npy"))) == 6
+    assert len(list(output.glob("caches/*/pseudo_depth_00000.npy"))) == 7
     for run in ("first", "open", "nc"):
         assert [r["step"] for r in records(output / run) if r["kind"] == "train"] == [1, 2]
     first, free, bound = (
