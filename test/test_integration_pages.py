@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def mentioned(text: str) -> set[str]:
     return {name for name in re.findall(r"/depth_node/[A-Za-z_/]+", text) if not name.endswith("/")}
 
 
+def topics(node: Any) -> set[str]:
+    """Return what a node publishes and subscribes to."""
+    space = "depth_node", "/"
+    ends = (*node.get_publisher_names_and_types_by_node(*space), *node.get_subscriber_names_and_types_by_node(*space))
+    return {name for name, _ in ends}
+
+
 @pytest.mark.ros
 def test_pages_and_configurations_name_topics_that_the_node_has() -> None:
     import rclpy
@@ -72,12 +80,14 @@ def test_pages_and_configurations_name_topics_that_the_node_has() -> None:
     )
     try:
         node.trigger_configure()
-        space = "depth_node", "/"
-        known = {name for name, _ in node.get_publisher_names_and_types_by_node(*space)}
-        known |= {name for name, _ in node.get_subscriber_names_and_types_by_node(*space)}
         named = set().union(*(mentioned(page.read_text(encoding="utf-8")) for page in PAGES))
         named |= mentioned(config_file("nav2_costmap.yaml").read_text(encoding="utf-8"))
         named |= mentioned(config_file("depth.rviz").read_text(encoding="utf-8"))
+        known: set[str] = set()
+        end = time.monotonic() + 10.0
+        while not named <= known and time.monotonic() < end:  # a node hears of its own topics by and by
+            known = topics(node)
+            time.sleep(0.05)
         assert len(named) > 8 and named <= known, named - known
     finally:
         node.release()

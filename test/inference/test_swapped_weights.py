@@ -74,7 +74,7 @@ def test_weights_of_another_scale_change_neither_path_nor_depth(drive: list[Fram
     np.testing.assert_allclose(swapped_factors[SWAP_AT:], factors[SWAP_AT:] / 1.3, rtol=1e-4)
     np.testing.assert_allclose(swapped_depths, depths, rtol=0.02)
     steps, swapped_steps = (np.linalg.norm(np.diff(p, axis=0), axis=1) for p in (places, swapped_places))
-    assert steps.min() > 0.01
+    assert np.median(steps) > 0.01, "the camera moves"
     np.testing.assert_allclose(swapped_steps, steps, rtol=0.02)
 
 

@@ -110,7 +110,7 @@ def test_torchrun_equals_one_process_with_two_micro_batches(place: Path) -> None
 
 def test_torchrun_starts_again_after_a_killed_worker(place: Path) -> None:
     """The same line goes on from the newest checkpoint, and comes to what one process alone comes to."""
-    output, steps = place / "restarted", 12
+    output, steps = place / "restarted", 24
     stage = f'stages=[{{"steps": {steps}, "sizes": [[64, 64]], "batch_size": 1%s}}]'
     cache = f"data.rendered.cache={place / 'cache'}"
     alone = Run(place / "alone", ["--config", str(place / "run.yaml"), cache, stage % ', "accumulate": 2'])

@@ -141,7 +141,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
     from torch.distributed.rendezvous import rendezvous  # absent where torch was built without exchanges
 
     try:
-        store, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        shared, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        # torchrun may keep its store over a restart; what the processes before wrote there must not be read again.
+        store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
