@@ -138,12 +138,14 @@ def processes(device: torch.device) -> Iterator[Processes]:
                 "processes as there are GPUs, with torchrun --nproc-per-node"
             )
         torch.cuda.set_device(local)
-    from torch.distributed.rendezvous import rendezvous  # absent where torch was built without exchanges
+    # Both are absent where torch was built without exchanges.
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
 
     try:
         shared, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
         # torchrun may keep its store over a restart; what the processes before wrote there must not be read again.
-        store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
+        store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
