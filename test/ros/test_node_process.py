@@ -8,26 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, wait
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
 START = 1_700_000_000_000_000_000
-
-
-@pytest.fixture
-def ros() -> Iterator[Graph]:
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 @pytest.fixture(scope="module")

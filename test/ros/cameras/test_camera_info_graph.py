@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fake_model import FakeEstimator, fake_loaded_model
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, wait
 from sensor_msgs.msg import CameraInfo, Image
 
 from featdepth_ros.ros.compat import keep_last
@@ -24,12 +23,9 @@ START = 1_700_000_000_000_000_000
 LATCHED = keep_last(1, ReliabilityPolicy.RELIABLE, transient_local=True)
 
 
-@pytest.fixture
-def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageInput, "GRAPH_CHECK_S", 0.1)
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def start(ros: Graph, fake: FakeEstimator, **parameters: Any) -> Any:

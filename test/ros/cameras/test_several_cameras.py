@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_graph import Graph, Probe, call, graph, wait
+from ros_graph import Graph, Probe, call, wait
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
@@ -30,13 +30,6 @@ pytestmark = pytest.mark.ros
 START = 1_700_000_000_000_000_000
 STEP = 50_000_000
 SIZES = {"front": (64, 48), "left": (80, 40)}
-
-
-@pytest.fixture
-def ros() -> Iterator[Graph]:
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def start(ros: Graph, estimators: dict[str, FakeEstimator], **parameters: Any) -> DepthNode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ from fake_model import FakeEstimator, fake_loaded_model
 from nav_msgs.msg import Odometry, Path
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, cloud_arrays, graph, wait
+from ros_graph import Graph, Probe, cloud_arrays, wait
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -26,13 +25,6 @@ pytestmark = pytest.mark.ros
 
 START = 1_700_000_000_000_000_000
 MOUNT = se3.make(se3.T_BODY_OPTICAL[:3, :3], np.array([0.0, 0.0, 1.0]))
-
-
-@pytest.fixture
-def ros() -> Iterator[Graph]:
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def start(ros: Graph, probe: Probe, fake: FakeEstimator | None = None, **parameters: Any) -> Any:

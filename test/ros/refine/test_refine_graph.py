@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import DescribeParameters
 from rclpy.parameter import Parameter
-from ros_graph import Graph, Probe, call, graph, wait
+from ros_graph import Graph, Probe, call, wait
 from std_srvs.srv import Trigger
 from wall_drive import WallDrive, flat_weights
 
@@ -36,12 +35,9 @@ def stand_in(work: Path, weights: str, settings: RefineSettings) -> list[str]:
     return [python, STAND_IN, *words]
 
 
-@pytest.fixture
-def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featdepth_ros.recordings.buffer.writer.SEGMENT_FRAMES", 5)
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def refine(ros: Graph, folder: Path, *settings: str, **parameters: Any) -> RefineNode:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_graph import Graph, graph, wait
+from ros_graph import Graph, wait
 from wall_drive import START, STEP_NS, WallDrive, flat_weights
 
 from featdepth_ros.messages.stamps import stamp_ns
@@ -15,13 +14,6 @@ from featdepth_ros.messages.stamps import stamp_ns
 pytest.importorskip("numba")
 pytest.importorskip("scipy")
 pytestmark = pytest.mark.ros
-
-
-@pytest.fixture
-def ros() -> Iterator[Graph]:
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 @pytest.mark.slow

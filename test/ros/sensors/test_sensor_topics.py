@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from fake_model import FakeEstimator, fake_loaded_model
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, wait
 from sensor_msgs.msg import Image, Imu
 from tf2_msgs.msg import TFMessage
 
@@ -28,13 +27,6 @@ pytestmark = pytest.mark.ros
 
 START = 1_700_000_000_000_000_000
 METRIC = ScaleState("metric", "speed", 1.0, 1e-4)
-
-
-@pytest.fixture
-def ros() -> Iterator[Graph]:
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def start(ros: Graph, **parameters: Any) -> LoadedModel:

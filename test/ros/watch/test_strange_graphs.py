@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from fake_model import FakeEstimator, fake_loaded_model
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
-from ros_graph import Graph, Probe, graph, wait
+from ros_graph import Graph, Probe, wait
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
@@ -28,12 +27,9 @@ START = 1_700_000_000_000_000_000
 REMAPPED = ["--ros-args", "-r", "image_raw:=/camera/image_raw"]
 
 
-@pytest.fixture
-def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageInput, "GRAPH_CHECK_S", 0.1)
-    with graph() as made:
-        yield made
-        assert made.failure is None, made.failure
 
 
 def node(ros: Graph, arguments: list[str] = REMAPPED, **options: Any) -> DepthNode:
