@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -51,6 +53,24 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     """
     with atomic_path(path) as partial:
         partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return an object of a JSON file; None: it is not there, or is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Replace a JSON file as a whole, as `atomic_write` does.
+
+    Raises:
+        OSError: the folder is missing, or the disk is full.
+    """
+    atomic_write(path, json.dumps(values, indent=1) + "\n")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from featdepth_ros.files import read_json, write_json
 from featdepth_ros.ros.refine.ledger import (
     CONTROL,
     PROBATION,
@@ -19,8 +20,6 @@ from featdepth_ros.ros.refine.ledger import (
     Candidate,
     Ledger,
     damage,
-    read_json,
-    write_json,
 )
 from featdepth_ros.ros.refine.live import LiveFigures, LiveWindow, NodeReport
 from featdepth_ros.ros.refine.settings import RefineSettings

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.files import atomic_write
+from featdepth_ros.files import read_json, write_json
 
 HISTORY, ACCEPTED, CONTROL, STATUS, PROBATION = (
     "history.jsonl",
@@ -52,24 +52,6 @@ class Candidate:
     number: int
     weights: str
     evidence: dict[str, Any]
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return an object of a JSON file; None: it is not there, or is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Replace a JSON file as a whole.
-
-    Raises:
-        OSError: the disk is full, or the folder is gone.
-    """
-    atomic_write(path, json.dumps(values, indent=1) + "\n")
 
 
 class Ledger:

@@ -8,11 +8,12 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from featdepth_ros.files import read_json
 from featdepth_ros.recordings.buffer.writer import BufferFigures
 from featdepth_ros.ros.images import time_message
 from featdepth_ros.ros.refine.director import Director
 from featdepth_ros.ros.refine.learner import LearnerProcess
-from featdepth_ros.ros.refine.ledger import STATUS, read_json
+from featdepth_ros.ros.refine.ledger import STATUS
 
 #: A learner that lives says something every few seconds, and needs half a minute to begin.
 _STARVED_S = 60.0

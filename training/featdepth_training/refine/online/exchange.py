@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from featdepth_ros.files import atomic_write
+from featdepth_ros import files
 from featdepth_ros.reporting.tables import finite
 
 CONTROL, STATUS, PROBATION = "control.json", "learner.json", "probation.json"
@@ -51,16 +51,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     Raises:
         OSError: the folder is missing, or the disk is full.
     """
-    atomic_write(path, json.dumps(finite(values), indent=1, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return what a file holds; None: it is not there, or no object in JSON."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+    files.write_json(path, finite(values))
 
 
 class ControlFile:
@@ -72,7 +63,7 @@ class ControlFile:
 
     def read(self) -> Control:
         """What holds now."""
-        values = read_json(self._path)
+        values = files.read_json(self._path)
         if values is None:
             return self._last
         last, watch = self._last, values.get("watch")
@@ -136,7 +127,7 @@ def decided(work: Path, generation: int) -> bool:
 
 def accepted_weights(work: Path) -> str | None:
     """The file of ``accepted.json``: what the node goes back to."""
-    values = read_json(work / ACCEPTED)
+    values = files.read_json(work / ACCEPTED)
     return None if values is None or not values.get("weights") else str(values["weights"])
 
 

@@ -10,9 +10,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from featdepth_ros.files import read_json
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import save_model
-from featdepth_training.refine.online.exchange import read_json, write_json
+from featdepth_training.refine.online.exchange import write_json
 
 WEIGHTS, EVIDENCE = "model.safetensors", "evidence.json"
 
