@@ -25,6 +25,11 @@ train() {  # RECIPE OUTPUT [options and settings]
 
 prepare kitti_0001 kitti_raw/2011_09_26/2011_09_26_drive_0001_sync --stereo
 prepare kitti_00 kitti_odometry/sequences/00
+# What is judged stays out: the later half of 03, and of the colour frames those that 00 holds as well.
+prepare kitti_03 kitti_odometry/sequences/03 --frames 0:200
+prepare kitti_00_color kitti_00_color_416x128/image_2 --size 128x416 --frames 160:1018 --rate 10 \
+    --camera 240.970,244.717,203.539,63.052
+prepare kitti_268 kitti_raw_268_color/image_02 --rate 10 --camera 481.0251,481.0251,406.3729,115.236
 # 7-Scenes names the focal length of its depth camera, 585 pixels; that of its colour camera is a Kinect's, about 525.
 colour=(--size 192x256 --camera 525,525,320,240)
 prepare seven_scenes seven_scenes_kitchen "${colour[@]}"
@@ -38,7 +43,8 @@ prepare euroc_pairs euroc/V1_01_easy_pairs --size 224x352 --stereo \
     --camera "$data/$euroc/cam0/sensor.yaml" --partner-camera "$data/$euroc/cam1/sensor.yaml"
 
 start=(--finetune "$output/first/model.safetensors")
-nc=$(printf "$caches/%s," kitti_0001 kitti_00 seven_scenes seven_scenes_far tum euroc_pairs)
+nc=$(printf "$caches/%s," kitti_0001 kitti_00 kitti_03 kitti_00_color kitti_268 \
+    seven_scenes seven_scenes_far tum euroc_pairs lab)
 train compact_rendered "$output/first" "data.rendered.cache=$output/rendered_first" "$@"
 train compact_open "$output/open" "${start[@]}" "data.rendered.cache=$output/rendered_open" "data.prepared.caches=[$caches/tum,$caches/lab]" "$@"
 train compact_nc "$output/nc" "${start[@]}" "data.rendered.cache=$output/rendered_nc" "data.prepared.caches=[${nc%,}]" "$@"

@@ -18,7 +18,7 @@ RECIPES = ("compact_rendered", "compact_open", "compact_nc")
 #: A few frames of each recording, on which matching is not slow either.
 SHORT = """#!/bin/bash
 more=()
-if [ "$1" = prepare ]; then more=(--frames 0:24); fi
+if [ "$1" = prepare ]; then more=(--frames 0:24); case "$*" in *160:1018*) more=(--frames 160:184);; esac; fi
 exec "%s" -m featdepth_ros.cli.main "$@" "${more[@]}"
 """
 TINY = [
@@ -61,7 +61,7 @@ def test_the_chain_runs_and_goes_on_where_it_was(test_data: Path, tmp_path: Path
 
     told = chain()
     assert told.splitlines()[-1] == f"weights: {output}/open/model.safetensors, {output}/nc/model.safetensors"
-    assert len(list(output.glob("caches/*/pseudo_depth_00000.npy"))) == 7
+    assert len(list(output.glob("caches/*/pseudo_depth_00000.npy"))) == 10
     for run in ("first", "open", "nc"):
         assert [r["step"] for r in records(output / run) if r["kind"] == "train"] == [1, 2]
     first, free, bound = (
