@@ -49,6 +49,12 @@ def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -
     )
     if solved and inliers is not None and len(inliers) >= max(least, 0.9 * fits.sum()):
         chosen = inliers.ravel()
+        # The samples are right about the inliers, but OpenCV's answer from them all may be far off, and refining it
+        # then ends anywhere. So it begins at whichever pose fits them better.
+        sampled, inside = se3.make(cv2.Rodrigues(rotation)[0], translation.ravel()), sight.chosen(chosen)
+        apart = [float(np.median(local_map.errors(start, inside))) for start in (sampled, expected)]
+        if apart[1] < apart[0]:
+            rotation, translation = cv2.Rodrigues(expected[:3, :3])[0], expected[:3, 3:].copy()
         rotation, translation = cv2.solvePnPRefineLM(
             points[chosen], sight.pixels[chosen], K, None, rotation, translation
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import factors, linear
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.pose import find_pose
 from featdepth_ros.inference.window.records import KnownMotion, Sight
 
 Floats = NDArray[np.float64]
@@ -222,3 +225,21 @@ def test_small_systems_are_solved():
     np.testing.assert_allclose(matrix @ vector, right, atol=1e-10)
     np.testing.assert_allclose(matrix @ inverse, np.eye(7), atol=1e-10)
     assert not linear.factorise(-matrix)
+
+
+def test_a_pose_is_refined_from_the_better_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV finds the right inliers, but its pose from them all may lie metres off, where refining goes astray."""
+    cloud = make_cloud(3)
+    local_map, sight = make_map(cloud, WindowConfig())
+    sampled = cv2.solvePnPRansac
+
+    def far_off(*args: Any, **options: Any) -> Any:
+        solved, rotation, translation, inliers = sampled(*args, **options)
+        return solved, rotation + [[0.0], [0.0], [2.5]], translation - [[1.0], [0.6], [40.0]], inliers
+
+    expected = se3.exp(np.array([0.1, 0.05, 0.2, 0.002, 0.001, 0.0])) @ cloud.poses[-1]
+    found, fits = find_pose(local_map, sight, expected, 20)
+    assert fits.all() and np.abs(found - cloud.poses[-1]).max() < 1e-4
+    monkeypatch.setattr(cv2, "solvePnPRansac", far_off)
+    again, fits = find_pose(local_map, sight, expected, 20)
+    assert fits.all() and np.abs(again - found).max() < 1e-5
