@@ -28,8 +28,9 @@ from featdepth_ros.models.base import FeatDepthModel
 
 _log = logging.getLogger(__name__)
 
-#: Images of one size before a build begins: a size that is asked for, and one that may be of use.
-_SOON, _LATER = 3, 100
+#: Images of one size before a build begins: what the cache holds already, a back end that is asked for, and one that
+#: may be of use.
+_AT_ONCE, _SOON, _LATER = 1, 3, 100
 #: Images of a recording from which a build that must be waited for pays.
 _WORTH_A_BUILD = 300
 #: Timed runs of each back end, of which the fastest counts: the machine has other things to do.
@@ -93,6 +94,7 @@ class BackendChoice:
         self._precision = serving.precision
         self._candidates = [] if asked == "torch" else self._able(precision)
         self._seen: Counter[tuple[int, int]] = Counter()
+        self._enough: dict[tuple[int, int], int] = {}
         self._settled: dict[tuple[int, int], Backend] = {}
         self._at_work: threading.Thread | None = None
         self.current: Backend = serving
@@ -117,10 +119,12 @@ class BackendChoice:
         """Return what is to compute an image (B, 3, h, w); a build may begin in the background."""
         size = (int(image.shape[-2]), int(image.shape[-1]))
         if size not in self._settled and self._candidates:
+            if size not in self._enough:
+                otherwise = _LATER if self._asked == "auto" else _SOON
+                self._enough[size] = _AT_ONCE if self._built(size) else otherwise
             self._seen[size] += 1
-            enough = _LATER if self._asked == "auto" else _SOON
             idle = self._at_work is None or not self._at_work.is_alive()
-            if self._seen[size] >= enough and idle:
+            if self._seen[size] >= self._enough[size] and idle:
                 shown = image[:1].detach().clone()
                 self._at_work = threading.Thread(target=self._settle, args=(size, shown, True), daemon=True)
                 self._at_work.start()
