@@ -15,7 +15,8 @@ from featdepth_ros.ros.playback.message_types import message_class
 #: How much is read ahead, so that decoding and disks never stall the pace.
 AHEAD_BYTES = 128 * 1024 * 1024
 AHEAD_MESSAGES = 2000
-CLOCK_PERIOD_S = 0.01
+#: Between two messages on /clock, as in `ros2 bag play --clock`: each of them wakes everyone that hears it.
+CLOCK_PERIOD_S = 0.025
 #: A message later than this counts as late.
 LATE_S = 0.02
 #: Time a matched subscriber gets until it really receives.
@@ -156,6 +157,7 @@ class Player:
                 self._publisher(topic)
         self._clock = self._clock_publisher() if options.clock else None
         self._clock_due = 0.0
+        self._ticked_ns: int | None = None
 
     def _publisher(self, topic: StreamTopic) -> Any:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -249,14 +251,15 @@ class Player:
         return not stop.is_set()
 
     def _tick(self, now_ns: int) -> None:
-        if self._clock is None or time.monotonic() < self._clock_due:
-            return
+        if self._clock is None or time.monotonic() < self._clock_due or now_ns == self._ticked_ns:
+            return  # the messages of one moment share a tick
         from rosgraph_msgs.msg import Clock
 
         message = Clock()
         now_ns = max(0, now_ns)
         message.clock.sec, message.clock.nanosec = now_ns // 10**9, now_ns % 10**9
         self._clock.publish(message)
+        self._ticked_ns = now_ns
         self._clock_due = time.monotonic() + CLOCK_PERIOD_S
 
     def _publish(self, message: StreamMessage, due: float) -> None:
