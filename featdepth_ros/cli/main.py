@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.memory import keep_freed_memory
 from featdepth_ros.threads import wait_asleep
 
 #: verb -> one line for ``featdepth --help``; the module is ``featdepth_ros.cli.<verb>``. Each such module holds
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return DONE
     wait_asleep()
+    keep_freed_memory()
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         from featdepth_ros.errors import nearest_name

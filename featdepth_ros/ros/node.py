@@ -21,6 +21,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.inference.options import Option
+from featdepth_ros.memory import keep_freed_memory
 from featdepth_ros.ros.cameras.channel import CameraChannel
 from featdepth_ros.ros.compat import given_parameters
 from featdepth_ros.ros.diagnostics import Health, diagnostic_message
@@ -358,6 +359,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
     wait_asleep()
+    keep_freed_memory()
     return run_node("depth_node", DepthNode, args)
 
 
