@@ -15,7 +15,7 @@ from featdepth_ros.inference.foreign.convention import FARTHEST
 from featdepth_ros.inference.frame import EncodedFrame
 from featdepth_ros.inference.fusion import find_correction
 from featdepth_ros.inference.motion import MeasuredMotion
-from featdepth_ros.inference.sigma import Support, depth_sigma
+from featdepth_ros.inference.sigma import LEAST_SPREAD, Support, depth_sigma
 from featdepth_ros.inference.types import MotionState, ScaleState
 from featdepth_ros.inference.window.prior import InverseDepthFit
 
@@ -74,27 +74,20 @@ class _Kept:
 
     Attributes:
         common: logarithm of the factor that the whole frame shares.
-        maps: (1, 2, h, w): logarithm of the correction beside it, and measured points in reach.
-        spread: see `fusion.Correction`.
-        share: of the correction that is left.
+        maps: (1, 4, h, w): logarithm of the correction beside it, measured points in reach, the share of the correction
+            that is left, and that share times the logarithm of the spread (see `fusion.Correction`).
     """
 
     common: float
     maps: Tensor
-    spread: float
-    share: float
 
     def plus(self, other: _Kept | None) -> _Kept:
-        if other is None:
-            return self
-        share = self.share + other.share
-        spread = (self.spread * self.share + other.spread * other.share) / share
-        return _Kept(self.common + other.common, self.maps + other.maps, spread, share)
+        return self if other is None else _Kept(self.common + other.common, self.maps + other.maps)
 
     @property
     def support(self) -> Support:
-        correction, reach = self.maps[0].cpu().numpy()
-        return Support(reach, np.abs(correction), self.spread, self.share)
+        correction, reach, share, spread = self.maps[0].cpu().numpy()
+        return Support(reach, np.abs(correction), np.exp(spread / np.maximum(share, np.float32(1e-6))), share)
 
 
 class DepthFusion:
@@ -181,9 +174,10 @@ class DepthFusion:
         if window is not None and window.camera is not None:
             found = find_correction(depth, window.points, window.camera)
             if found is not None:
-                maps = np.stack([found.log_ratio - np.float32(found.common_log_ratio), found.reach])
-                maps_on_device = torch.from_numpy(maps)[None].to(network)
-                own = _Kept(found.common_log_ratio, maps_on_device, found.spread, found.confidence)
+                known = np.full_like(found.reach, found.confidence)
+                spread = known * np.log(np.maximum(found.spread, LEAST_SPREAD))
+                maps = np.stack([found.log_ratio - np.float32(found.common_log_ratio), found.reach, known, spread])
+                own = _Kept(found.common_log_ratio, torch.from_numpy(maps)[None].to(network))
                 share -= found.confidence
         earlier = self._carried(network, frame, measured, share * CARRIED_SHARE) if share > 0 else None
         return earlier if own is None else own.plus(earlier)
@@ -202,6 +196,6 @@ class DepthFusion:
             T = torch.from_numpy(measured.motion.T_previous_current)[None].to(network)
             pixels, depth = project(backproject(network, K), K, T)
             maps = warp.sample_pixels(kept.maps, pixels, outside="zeros") * (depth > 0) * share
-        carried = _Kept(kept.common * share, maps, kept.spread, kept.share * share)
+        carried = _Kept(kept.common * share, maps)
         largest = max(abs(carried.common), float(maps[:, 0].abs().max()))
         return carried if largest > LEAST_CARRIED else None

@@ -1,13 +1,13 @@
 """A network's depth corrected by the points that a window of frames measured. numpy and OpenCV only.
 
 The correction is a smooth field of log depth. Gaussian process regression finds it from the logarithm of measured over
-predicted depth at the points (Rasmussen and Williams, 2006, chapter 2). Its prior is a sum of three parts:
+predicted depth at the points (Rasmussen and Williams, 2006, chapter 2). Its prior is a sum of these parts:
 
 - a factor common to the whole frame;
 - a field that varies slowly across the image;
-- a field of short range that lives on the surfaces of the predicted depth.
+- two fields, of short and of middle range, that live on the surfaces of the predicted depth.
 
-The kernel of the third also falls with the difference of log depth. So what was measured on an object does not bleed
+The kernels of the last two also fall with the difference of log depth. So what was measured on an object does not bleed
 over its edge (the bilateral idea of Tomasi and Manduchi, 1998).
 
 A point weighs by what images say about it, and less where the prediction has an edge. Points that disagree with their
@@ -35,34 +35,46 @@ from featdepth_ros.geometry.cameras import CameraModel
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-#: Prior standard deviation of log depth: of the common factor, of the slow field, of the field on surfaces. These and
-#: the ranges below were chosen on rendered scenes and a part of 7-Scenes that no figure is given on.
-COMMON, SLOW, LOCAL = 0.3, 0.25, 0.2
-#: Ranges of the two fields, share of the image's width; range of the second in log depth.
-SLOW_RANGE, LOCAL_RANGE, LOCAL_DEPTH_RANGE = 0.25, 0.065, 0.15
+#: Prior standard deviation of log depth, of the common factor and of the slow field, and that field's range as a share
+#: of the image's width. These and those below were chosen on rendered scenes and a part of 7-Scenes that no figure is
+#: given on.
+COMMON, SLOW, SLOW_RANGE = 0.3, 0.25, 0.25
+
+
+@dataclass(frozen=True)
+class _OnSurfaces:
+    """A field on the surfaces of the predicted depth.
+
+    Attributes:
+        deviation: prior standard deviation of log depth.
+        reach: share of the image's width.
+        depth_reach: difference of log depth.
+    """
+
+    deviation: float
+    reach: float
+    depth_reach: float
+
+
+LOCAL, MIDDLE = _OnSurfaces(0.17, 0.065, 0.15), _OnSurfaces(0.12, 0.15, 0.3)
 #: - `NOISE`: noise of a measured log ratio beside the point's own.
 #: - `EDGE_NOISE`: the share of the prediction's step at the point that counts as noise. The step is the largest over
 #:   the smallest log depth of its 3x3 neighbours.
 NOISE, EDGE_NOISE = 0.02, 0.6
 #: What the window's variances are multiplied with. On rendered recordings they are honest. On real ones errors are two
 #: to three times what they say (rolling shutter, lens, what moves). And points of one surface err alike there.
-VARIANCE_FACTOR = 4.0
+VARIANCE_FACTOR = 8.0
 #: Degrees of freedom of the errors, and rounds of weighting.
 FREEDOM, ROUNDS = 2.0, 3
 #: Log ratio beside the median's beyond which a point is doubted: networks err by 0.1 to 0.2 in most scenes. Its
-#: variance grows with the fourth power.
-DOUBTED = 0.37
-#: Networks have far things too near. So the median is one of a trend along log depth, of at most this slope; what moves
-#: along shows a falling one, and gets none.
-MOST_TREND = 0.4
+#: variance grows with this power: many points that are wrong together must not outweigh the prior.
+DOUBTED, DOUBT_POWER = 0.42, 7
 #: Share of doubted points up to which a frame is trusted in full, and from which on not at all. It is at most 0.2 where
 #: the world stands still; among lorries that move along, and under a rolling shutter that turns, it is 0.26 and more.
 FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
-#: Median error of the points as the others predict them, over what is stated: above it all variances grow. It is
-#: below 1 where all is well, as `VARIANCE_FACTOR` is cautious.
-USUAL_MISFIT = 0.4
-#: Share of the points that a frame's `Correction.spread` covers, per cent.
-SPREAD_PERCENT = 80.0
+#: Median error of the points as the others predict them, over what is stated: above it all variances grow, at most so
+#: many times. It is below 1 where all is well, as `VARIANCE_FACTOR` is cautious.
+USUAL_MISFIT, MISFIT_ROUNDS = 0.4, 2
 #: Number of fully trusted points below which nothing is corrected, and from which on everything is.
 LEAST_TRUST, FULL_TRUST = 10.0, 30.0
 #: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
@@ -71,8 +83,8 @@ LEAST_INFORMATION = 4.0
 LEAST_POINTS, MOST_POINTS = 8, 256
 #: Largest local correction of log depth.
 LARGEST = 0.7
-#: Distance of the coarse grid's nodes in image and log depth, share of the local kernel's ranges.
-_NODE_STEP, _DEPTH_STEP = 0.6, 1.0
+#: Distance of the coarse grids' nodes in image and log depth, share of the kernels' ranges.
+_NODE_STEP, _DEPTH_STEP = 0.3, 0.33
 
 
 class MeasuredPoints(Protocol):
@@ -101,8 +113,8 @@ class Correction:
         reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
         common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
         confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
-        spread: how well the points of this frame predict each other. Of four points in five, measured log depth is at
-            most so far from what all the others say.
+        spread: (h, w) float32, how well the points around each pixel predict each other: how far measured log depth is
+            from what all the other points say, in the mean. Far from every point it is the mean of the frame.
         points: number of points that were used.
     """
 
@@ -110,7 +122,7 @@ class Correction:
     reach: Image
     common_log_ratio: float
     confidence: float
-    spread: float
+    spread: Image
     points: int
 
 
@@ -141,13 +153,13 @@ class _Regression:
         weights: (N,) of the kernels.
         trust: (N,) in each point, 0 to 1. Weights and trust contain the share.
         share: of the correction that the frame's points are worth, 0 to 1.
-        spread: see `Correction`.
+        errors: (N,) how far each log ratio is from what all the others say.
     """
 
     weights: Floats
     trust: Floats
     share: float
-    spread: float
+    errors: Floats
 
 
 def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -> Correction | None:
@@ -169,9 +181,9 @@ def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -
     if found.share <= 0:
         return None
     common = COMMON**2 * float(found.weights.sum())
-    field, reach = _fields(log_depth, samples, found.weights, found.trust)
+    field, reach, spread = _fields(log_depth, samples, found)
     log_ratio = np.float32(common) + np.clip(field, -LARGEST, LARGEST)
-    return Correction(log_ratio, reach, common, found.share, found.spread, len(samples.log_ratio))
+    return Correction(log_ratio, reach, common, found.share, spread, len(samples.log_ratio))
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
@@ -198,7 +210,7 @@ def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _
 
 def _spread(pixels: Floats, information: Floats, width: int) -> NDArray[np.intp]:
     """Positions of `MOST_POINTS` points: the best of every cell first, then the second best, and so on."""
-    cell = np.floor(pixels / (LOCAL_RANGE * width)).astype(np.int64) @ np.array([1, 1 << 20])
+    cell = np.floor(pixels / (LOCAL.reach * width)).astype(np.int64) @ np.array([1, 1 << 20])
     order = np.lexsort((-information, cell))
     _, first, counts = np.unique(cell[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(first, counts)
@@ -214,8 +226,8 @@ def _look_up(values: Image, pixels: Floats) -> Floats:
 
 
 def _gaussian(distance: Floats, reach: float) -> Floats:
-    # Products of numbers that underflow take ten times as long.
-    return np.exp(np.maximum(-0.5 * np.square(distance / reach), -100.0))
+    # Products of numbers that underflow take ten times as long; those of three in single precision do not here.
+    return np.exp(np.maximum(-0.5 * np.square(distance / reach), -25.0))
 
 
 def _kernel(samples: _Samples) -> Floats:
@@ -223,45 +235,11 @@ def _kernel(samples: _Samples) -> Floats:
     place, log_depth = samples.place.astype(np.float32), samples.log_depth.astype(np.float32)
     squared = np.square(place[:, None, 0] - place[:, 0]) + np.square(place[:, None, 1] - place[:, 1])
     bend = np.square(log_depth[:, None] - log_depth)
-    near = np.exp(squared * np.float32(-0.5 / LOCAL_RANGE**2) + bend * np.float32(-0.5 / LOCAL_DEPTH_RANGE**2))
-    slow = np.exp(squared * np.float32(-0.5 / SLOW_RANGE**2))
-    return np.asarray(COMMON**2 + SLOW**2 * slow + LOCAL**2 * near, dtype=np.float64)
-
-
-def _beside_trend(samples: _Samples) -> Floats:
-    """Log ratios (N,) less the median and less a rising trend along log depth, from the near to the far third."""
-    ratio, depth = samples.log_ratio, samples.log_depth
-    near, far = (depth <= np.quantile(depth, 1 / 3)), (depth >= np.quantile(depth, 2 / 3))
-    rise = float(np.median(ratio[far]) - np.median(ratio[near]))
-    run = float(np.median(depth[far]) - np.median(depth[near]))
-    left = ratio - min(max(rise / run, 0.0), MOST_TREND) * depth if run > 0 else ratio
-    return np.asarray(left - np.median(left))
-
-
-def _regress(samples: _Samples) -> _Regression:
-    """Find the weights of the kernels, ``inv(K + V) y``; V is the points' variance over what Student's t gives them."""
-    kernel, ratio = _kernel(samples), samples.log_ratio
-    doubt = np.abs(_beside_trend(samples)) / DOUBTED
-    variance = samples.variance * np.maximum(1, doubt) ** 4
-    agreement = np.ones(len(ratio))
-    for _ in range(ROUNDS - 1):
-        weights = _solved(kernel, variance / agreement, ratio)
-        agreement = (FREEDOM + 1) / (FREEDOM + np.square(ratio - kernel @ weights) / variance)
-    inverse = cv2.invert(_with_noise(kernel, variance / agreement), flags=cv2.DECOMP_CHOLESKY)[1]
-    weights, certainty = inverse @ ratio, np.diag(inverse)
-    # What all the others say of each point: Rasmussen and Williams, equation 5.12. Its own noise counts in full.
-    errors = np.abs(weights / certainty)
-    stated = np.maximum(1 / certainty - variance / agreement, 0) + variance
-    misfit = float(np.median(errors / np.sqrt(stated))) / 0.6745
-    if misfit > USUAL_MISFIT:
-        variance = variance * (misfit / USUAL_MISFIT) ** 2
-        weights = _solved(kernel, variance / agreement, ratio)
-    trust = 1 / (1 + variance / (LOCAL**2 * np.minimum(agreement, 1)))
-    share = float(np.clip((trust.sum() - LEAST_TRUST) / (FULL_TRUST - LEAST_TRUST), 0, 1))
-    share *= float(np.clip((MANY_DOUBTED - np.mean(doubt > 1)) / (MANY_DOUBTED - FEW_DOUBTED), 0, 1))
-    return _Regression(
-        np.asarray(share * weights), np.asarray(share * trust), share, float(np.percentile(errors, SPREAD_PERCENT))
-    )
+    total = SLOW**2 * np.exp(squared * np.float32(-0.5 / SLOW_RANGE**2)) + COMMON**2
+    for field in (LOCAL, MIDDLE):
+        near = squared * np.float32(-0.5 / field.reach**2) + bend * np.float32(-0.5 / field.depth_reach**2)
+        total += field.deviation**2 * np.exp(np.maximum(near, np.float32(-25)))
+    return np.asarray(total, dtype=np.float64)
 
 
 def _with_noise(kernel: Floats, variance: Floats) -> Floats:
@@ -276,39 +254,113 @@ def _solved(kernel: Floats, variance: Floats, ratio: Floats) -> Floats:
     return np.asarray(cv2.solve(_with_noise(kernel, variance), ratio, flags=cv2.DECOMP_CHOLESKY)[1][:, 0])
 
 
-def _fields(log_depth: Image, samples: _Samples, weights: Floats, trust: Floats) -> tuple[Image, Image]:
-    """Return the correction of log depth, the common factor aside, and the trusted points in reach of each pixel.
+def _left_out(kernel: Floats, variance: Floats, noise: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Compare every point with what all the others say of it (Rasmussen and Williams, equation 5.12).
 
-    The kernels are separable, so both are summed on a coarse grid of image and log depth and interpolated from it.
+    Args:
+        kernel: (N, N).
+        variance: (N,) as it weighs in the regression.
+        noise: (N,) the point's own, which counts in full.
+        weights: (N,) that the regression gives.
+
+    Returns:
+        (N,) errors, and the median error over what is stated: 1 where what is stated is right.
     """
-    height, width = log_depth.shape
-    node = _NODE_STEP * LOCAL_RANGE
-    rows, columns = max(2, round(height / width * samples.aspect / node)), max(2, round(1 / node))
-    x = ((np.arange(columns) + 0.5) / columns * width - 0.5) / width
-    y = ((np.arange(rows) + 0.5) / rows * height - 0.5) / width * samples.aspect
+    # Single precision halves the time; the diagonal is right to a thousandth.
+    whole = _with_noise(kernel, variance).astype(np.float32)
+    diagonal = np.diag(cv2.invert(whole, flags=cv2.DECOMP_CHOLESKY)[1]).astype(np.float64)
+    errors = np.abs(weights / diagonal)
+    stated = np.maximum(1 / diagonal - variance, 0) + noise
+    return np.asarray(errors), float(np.median(errors / np.sqrt(stated))) / 0.6745
 
-    def kernels(reach: float) -> tuple[Floats, Floats]:
-        return _gaussian(y[:, None] - samples.place[:, 1], reach), _gaussian(x[:, None] - samples.place[:, 0], reach)
 
-    def grown(nodes: Floats) -> Image:
-        return np.asarray(cv2.resize(nodes.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
+def _regress(samples: _Samples) -> _Regression:
+    """Find the weights of the kernels, ``inv(K + V) y``; V is the points' variance over what Student's t gives them."""
+    kernel, ratio = _kernel(samples), samples.log_ratio
+    doubt = np.abs(ratio - np.median(ratio)) / DOUBTED
+    variance = samples.variance * np.maximum(1, doubt) ** DOUBT_POWER
+    agreement = np.ones(len(ratio))
+    for _ in range(ROUNDS - 1):
+        weights = _solved(kernel, variance / agreement, ratio)
+        agreement = (FREEDOM + 1) / (FREEDOM + np.square(ratio - kernel @ weights) / variance)
+    weights = _solved(kernel, variance / agreement, ratio)
+    errors, misfit = _left_out(kernel, variance / agreement, variance, weights)
+    for again in range(MISFIT_ROUNDS):
+        if misfit <= USUAL_MISFIT:
+            break
+        variance = variance * (misfit / USUAL_MISFIT) ** 2
+        weights = _solved(kernel, variance / agreement, ratio)
+        if again + 1 < MISFIT_ROUNDS:
+            misfit = _left_out(kernel, variance / agreement, variance, weights)[1]
+    trust = 1 / (1 + variance / ((LOCAL.deviation**2 + MIDDLE.deviation**2) * np.minimum(agreement, 1)))
+    share = float(np.clip((trust.sum() - LEAST_TRUST) / (FULL_TRUST - LEAST_TRUST), 0, 1))
+    share *= float(np.clip((MANY_DOUBTED - np.mean(doubt > 1)) / (MANY_DOUBTED - FEW_DOUBTED), 0, 1))
+    return _Regression(np.asarray(share * weights), np.asarray(share * trust), share, errors)
 
-    down, across = kernels(SLOW_RANGE)
-    slow = grown(SLOW**2 * (down * weights) @ across.T)
-    down, across = kernels(LOCAL_RANGE)
-    columns_of_both = np.concatenate([LOCAL**2 * weights[:, None] * across.T, trust[:, None] * across.T], axis=1)
-    step = _DEPTH_STEP * LOCAL_DEPTH_RANGE
-    lowest = float(samples.log_depth.min()) - 2 * LOCAL_DEPTH_RANGE
-    highest = float(samples.log_depth.max()) + 2 * LOCAL_DEPTH_RANGE
-    layers = lowest + step * np.arange(int(np.ceil((highest - lowest) / step)) + 1)
-    at = down * _gaussian(samples.log_depth - layers[:, None], LOCAL_DEPTH_RANGE)[:, None]
-    found = (at.reshape(-1, len(weights)) @ columns_of_both).reshape(len(layers), rows, 2, columns)
-    nodes = np.zeros((rows, columns, len(layers) + 2, 2))  # beyond the first and the last layer nothing is known
-    nodes[:, :, 1:-1] = found.transpose(1, 3, 0, 2)
-    local = grown(nodes.reshape(rows, columns, -1)).reshape(height * width, -1, 2)
-    position = np.clip((log_depth.ravel() - np.float32(lowest)) / np.float32(step) + 1, 0, len(layers) + 1)
-    below = np.minimum(position.astype(np.intp), len(layers))
-    share, pixel = (position - below.astype(np.float32))[:, None], np.arange(height * width)
-    both = (1 - share) * local[pixel, below] + share * local[pixel, below + 1]
-    field, reach = both.T.reshape(2, height, width)
-    return slow + field, np.ascontiguousarray(reach)
+
+class _Grid:
+    """Coarse nodes over a depth map, on which separable kernels are summed before they are interpolated.
+
+    Args:
+        size: (height, width) of the map.
+        samples: the points.
+        reach: of the kernel, share of the image's width.
+
+    Attributes:
+        down: (rows, N) kernel of every row of nodes and point.
+        across: (columns, N) the same of the columns.
+        row, column: (h, w) float32 places of the map's pixels among the nodes.
+    """
+
+    def __init__(self, size: tuple[int, int], samples: _Samples, reach: float) -> None:
+        height, width = size
+        node = _NODE_STEP * reach
+        rows, columns = max(2, round(height / width * samples.aspect / node)), max(2, round(1 / node))
+        x = ((np.arange(columns) + 0.5) / columns * width - 0.5) / width
+        y = ((np.arange(rows) + 0.5) / rows * height - 0.5) / width * samples.aspect
+        self.down = _gaussian(y[:, None] - samples.place[:, 1], reach)
+        self.across = _gaussian(x[:, None] - samples.place[:, 0], reach)
+        column = np.clip((np.arange(width) + 0.5) * columns / width - 0.5, 0, columns - 1)
+        row = np.clip((np.arange(height) + 0.5) * rows / height - 0.5, 0, rows - 1)
+        self.column, self.row = np.meshgrid(column.astype(np.float32), row.astype(np.float32))
+
+
+def _fields(log_depth: Image, samples: _Samples, found: _Regression) -> tuple[Image, Image, Image]:
+    """Return the correction of log depth, the common factor aside, trusted points in reach, and spread."""
+    size = (log_depth.shape[0], log_depth.shape[1])
+    weights, errors = found.weights, np.minimum(found.errors, 1)
+    grid = _Grid(size, samples, SLOW_RANGE)
+    nodes = (SLOW**2 * (grid.down * weights) @ grid.across.T).astype(np.float32)
+    slow = cv2.resize(nodes, size[::-1], interpolation=cv2.INTER_LINEAR)
+    around = np.stack([MIDDLE.deviation**2 * weights, errors, np.ones_like(errors)])
+    middle = _on_surfaces(log_depth, samples, MIDDLE, around)
+    local = _on_surfaces(log_depth, samples, LOCAL, np.stack([LOCAL.deviation**2 * weights, found.trust]))
+    # The frame's mean counts as one more point everywhere.
+    spread = (middle[..., 1] + np.float32(errors.mean())) / (middle[..., 2] + 1)
+    return np.asarray(slow + middle[..., 0] + local[..., 0]), np.asarray(local[..., 1]), np.asarray(spread)
+
+
+def _on_surfaces(log_depth: Image, samples: _Samples, field: _OnSurfaces, amounts: Floats) -> Image:
+    """Sum a kernel on surfaces, each point with its (C, N) amounts, over the map: (h, w, C), C at least 1.
+
+    The kernel is separable, so it is summed at layers of log depth over a coarse grid, which lie one below the other in
+    one image. What stands between two layers is interpolated.
+    """
+    grid = _Grid((log_depth.shape[0], log_depth.shape[1]), samples, field.reach)
+    step, margin = _DEPTH_STEP * field.depth_reach, 3 * field.depth_reach
+    lowest = float(samples.log_depth.min()) - margin
+    layers = int(np.ceil((float(samples.log_depth.max()) + margin - lowest) / step)) + 1
+    near = _gaussian(samples.log_depth - (lowest + step * np.arange(layers))[:, None], field.depth_reach)
+    rows, count = grid.down.shape
+    at = (near.astype(np.float32)[:, None] * grid.down.astype(np.float32)).reshape(layers * rows, count)
+    columns = np.concatenate([amount[:, None] * grid.across.T for amount in amounts], axis=1).astype(np.float32)
+    nodes = np.ascontiguousarray((at @ columns).reshape(layers * rows, len(amounts), -1).transpose(0, 2, 1))
+    position = np.clip((log_depth - np.float32(lowest)) / np.float32(step), 0, np.float32(layers - 1))
+    layer = np.minimum(np.floor(position), np.float32(layers - 2))
+    upper, lower = (
+        cv2.remap(nodes, grid.column, grid.row + (layer + np.float32(more)) * np.float32(rows), cv2.INTER_LINEAR)
+        for more in (0, 1)
+    )
+    share = (position - layer)[..., None]
+    shape = (*log_depth.shape, len(amounts))
+    return np.asarray((1 - share) * upper.reshape(shape) + share * lower.reshape(shape))

@@ -6,7 +6,7 @@ The relative error is a product of what is known of a pixel:
 - how strongly the depth bends around it;
 - how many measured points reach it;
 - how much they changed its depth beside the rest: where the network was far off, what is left is larger as well;
-- how well the points of the whole frame predict each other.
+- how well the points around it predict each other.
 
 So the standard deviation is:
 
@@ -15,7 +15,7 @@ So the standard deviation is:
 
 The last three are 0 where nothing was measured. Each term is piecewise linear between the knots below.
 `test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth. It looks for
-heights that put 72 % of the errors below one standard deviation, and 94 % below two, as far as they can. (Errors have
+heights that put 73 % of the errors below one standard deviation, and 95 % below two, as far as they can. (Errors have
 longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table belongs to no
 weights file: other weights of the compact model err alike in like places.
 
@@ -37,17 +37,17 @@ Image = NDArray[np.float32]
 
 #: Knots of each term and its heights there, measured for the weights `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
-DISTANCE_LOG = (-2.05, -1.86, -1.81, -1.57, -1.35, -1.32)
+DISTANCE_LOG = (-1.75, -1.7, -1.56, -1.7, -1.34, -1.7)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)
-EDGE_LOG = (-0.02, -0.14, 0.0, 0.3, 0.8)
+EDGE_LOG = (-0.35, -0.19, 0.0, 0.16, 0.63)
 REACH_KNOTS = (0.0, 0.3, 1.0, 3.0, 8.0)
-REACH_LOG = (0.0, -0.78, -0.85, -1.18, -1.7)
+REACH_LOG = (0.0, -0.37, -0.47, -0.65, -1.08)
 CHANGE_KNOTS = (0.0, 0.03, 0.08, 0.2, 0.5)
-CHANGE_LOG = (0.0, 0.06, 0.07, 0.32, 1.1)
+CHANGE_LOG = (0.0, -0.03, -0.03, 0.06, 0.25)
 SPREAD_KNOTS = (-5.0, -4.0, -3.0, -2.0, -1.0)
-SPREAD_LOG = (-1.47, -0.22, 0.3, 0.72, 1.36)
-#: Smallest and largest sigma over depth.
-LEAST, MOST = 0.005, 1.0
+SPREAD_LOG = (-0.78, -0.39, 0.03, 0.99, 1.42)
+#: Smallest and largest sigma over depth, and the smallest spread that counts.
+LEAST, MOST, LEAST_SPREAD = 0.005, 1.0, 1e-3
 #: Window in which the step of log depth is taken, pixels.
 _AROUND = 5
 
@@ -59,14 +59,14 @@ class Support:
     Attributes:
         reach: (h, w) float32 measured points in reach of each pixel, each weighing 0 to 1.
         change: (h, w) float32 size of the correction of log depth, the factor of the whole frame aside, not below 0.
-        spread: see `fusion.Correction`.
-        share: 0 to 1, how much of the correction is left.
+        spread: (h, w) float32, see `fusion.Correction`.
+        share: 0 to 1, how much of the correction is left; (h, w) float32, or one number for all pixels.
     """
 
     reach: Image
     change: Image
-    spread: float
-    share: float = 1.0
+    spread: Image
+    share: Image | float = 1.0
 
 
 def predictors(depth: Image) -> tuple[Image, Image]:
@@ -92,8 +92,8 @@ def depth_sigma(depth: Image, support: Support | None = None) -> Image:
     log_sigma = _curve(distance, DISTANCE_KNOTS, DISTANCE_LOG) + _curve(step, EDGE_KNOTS, EDGE_LOG)
     if support is not None:
         log_sigma += _curve(support.reach, REACH_KNOTS, REACH_LOG) + _curve(support.change, CHANGE_KNOTS, CHANGE_LOG)
-        spread = np.log(max(support.spread, 1e-6))
-        log_sigma += np.float32(support.share * np.interp(spread, SPREAD_KNOTS, SPREAD_LOG))
+        spread = np.log(np.maximum(support.spread, np.float32(LEAST_SPREAD)))
+        log_sigma += np.float32(support.share) * _curve(spread, SPREAD_KNOTS, SPREAD_LOG)
     return np.asarray(depth * np.clip(np.exp(log_sigma), LEAST, MOST), dtype=np.float32)
 
 

@@ -31,18 +31,19 @@ from featdepth_ros.simulation.simulate import default_camera
 Floats = NDArray[np.float64]
 
 #: Scene, seed and size (width, height) of the rendered recordings.
-SMALL, ROOM, CAR = (640, 192), (640, 480), (1241, 376)
+SMALL, HALF, ROOM, CAR = (640, 192), (620, 188), (640, 480), (1241, 376)
 RECORDINGS = (
-    ("street", 7001, SMALL), ("street", 7101, CAR), ("street", 7102, CAR), ("avenue", 7002, SMALL),
-    ("lane", 7005, SMALL), ("room", 7001, SMALL), ("room", 7101, ROOM), ("corridor", 7003, SMALL),
-    ("clutter", 7004, SMALL),
+    ("room", 7001, HALF), ("room", 7006, HALF), ("room", 7101, ROOM), ("corridor", 7003, SMALL),
+    ("clutter", 7004, SMALL), ("street", 7001, HALF), ("street", 7007, HALF), ("street", 7101, CAR),
+    ("street", 7102, CAR), ("avenue", 7002, SMALL), ("lane", 7005, SMALL), ("room", 7011, HALF), ("room", 7012, HALF),
+    ("room", 7013, HALF), ("room", 7102, ROOM), ("room", 7103, ROOM), ("street", 7103, CAR),
 )  # fmt: skip
 #: Part of a real recording that is used, share of its frames, and the camera of 7-Scenes' colour images.
 CHOICE, CAMERA = 0.8, "525,525,320,240"
 #: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
 SETTLING, PIXELS, RANGE_M = 8, 200, (0.1, 80.0)
 #: Shares of the errors to lie below one and below two standard deviations.
-BELOW_ONE, BELOW_TWO = 0.72, 0.94
+BELOW_ONE, BELOW_TWO = 0.73, 0.95
 #: Columns of the samples: `sigma.predictors`, points in reach, size of the correction, relative error, recording, 1
 #: where fused, log spread.
 DISTANCE, EDGE, REACH, CHANGE, ERROR, RECORDING, FUSED, SPREAD = range(8)
@@ -65,9 +66,9 @@ def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats,
     columns = [values[small] for values in sigma.predictors(depth)]
     points = np.zeros(len(row)) if support is None else support.reach[small]
     change = np.zeros(len(row)) if support is None else support.change[small]
-    spread = 0.0 if support is None else np.log(support.spread)
-    of_all = (np.full(len(row), value) for value in (recording, support is not None, spread))
-    return np.stack([*columns, points, change, error, *of_all], axis=1)
+    spread = np.zeros(len(row)) if support is None else np.log(np.maximum(support.spread[small], sigma.LEAST_SPREAD))
+    of_all = (np.full(len(row), value) for value in (recording, support is not None))
+    return np.stack([*columns, points, change, error, *of_all, spread], axis=1)
 
 
 def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ def step(near: float = 4.0, far: float = 9.0) -> np.ndarray:
     return depth
 
 
+def support(reach: np.ndarray, spread: float = 0.05, share: float = 1.0) -> Support:
+    """Points that changed nothing and predict each other alike everywhere."""
+    return Support(reach, np.zeros_like(reach), np.full_like(reach, spread), share)
+
+
 def test_a_plane_without_points_has_what_the_table_says():
     depth = np.full((20, 30), 5.0, dtype=np.float32)
     at_zero = np.interp(0.0, sigma.DISTANCE_KNOTS, sigma.DISTANCE_LOG)
@@ -36,7 +42,7 @@ def test_edges_have_more_and_measured_places_less():
     assert share[20, 30] > 1.5 * share[20, 50] and share[20, 29] > 1.5 * share[20, 10]
     reach = np.zeros_like(depth)
     reach[:20] = np.linspace(0, 10, 60)
-    measured = depth_sigma(depth, Support(reach, np.zeros_like(reach), 0.05))
+    measured = depth_sigma(depth, support(reach))
     # Where nothing reaches, only what the frame's points say of each other counts.
     ratio = (measured / depth_sigma(depth))[20:]
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
@@ -46,13 +52,12 @@ def test_edges_have_more_and_measured_places_less():
 
 def test_points_that_contradict_each_other_make_all_less_certain():
     depth, reach = step(), np.full((40, 60), 4.0, dtype=np.float32)
-    flat = np.zeros_like(reach)
-    levels = [float((depth_sigma(depth, Support(reach, flat, s)) / depth).mean()) for s in (0.01, 0.05, 0.2, 0.5)]
+    levels = [float((depth_sigma(depth, support(reach, s)) / depth).mean()) for s in (0.01, 0.05, 0.2, 0.5)]
     assert (np.diff(levels) > 0).all() and levels[-1] > 1.5 * levels[0]
     # What is left of a correction that fades says less and less.
-    faded = [float((depth_sigma(depth, Support(reach * s, flat, 0.5, s)) / depth).mean()) for s in (1.0, 0.5, 0.0)]
+    faded = [float((depth_sigma(depth, support(reach * s, 0.5, s)) / depth).mean()) for s in (1.0, 0.5, 0.0)]
     assert faded[2] == pytest.approx(float((depth_sigma(depth) / depth).mean()))
-    assert depth_sigma(depth, Support(reach, flat, 0.0)).min() > 0
+    assert depth_sigma(depth, support(reach, 0.0)).min() > 0
 
 
 def test_what_the_points_changed_much_is_less_certain():
@@ -60,8 +65,17 @@ def test_what_the_points_changed_much_is_less_certain():
     depth, reach = np.full((40, 60), 5.0, dtype=np.float32), np.full((40, 60), 4.0, dtype=np.float32)
     change = np.zeros_like(depth)
     change[:, 30:] = 0.4
-    share = depth_sigma(depth, Support(reach, change, 0.05)) / depth
-    assert share[20, 50] > 1.3 * share[20, 10]
+    share = depth_sigma(depth, replace(support(reach), change=change)) / depth
+    assert share[20, 50] > 1.1 * share[20, 10]
+
+
+def test_only_the_places_whose_points_contradict_each_other_are_less_certain():
+    depth, reach = np.full((40, 60), 5.0, dtype=np.float32), np.full((40, 60), 4.0, dtype=np.float32)
+    spread = np.full_like(depth, 0.03)
+    spread[:, 30:] = 0.3
+    share = depth_sigma(depth, replace(support(reach), spread=spread)) / depth
+    assert share[20, 50] > 2 * share[20, 10]
+    assert share[20, 10] == pytest.approx((depth_sigma(depth, support(reach, 0.03)) / depth)[20, 10])
 
 
 @pytest.mark.parametrize("factor", [1e-3, 39.37, 1e4])
