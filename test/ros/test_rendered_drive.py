@@ -5,6 +5,7 @@ the weights that ship.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,25 @@ def test_shipped_weights_drive_forward(drive: list[Frame]) -> None:
     # A hundred dots or more, well spread over the picture of the depth.
     drawn = (pixels("tracks", "u1", 3) != pixels("image", "u1", 3)).any(axis=-1)
     assert drawn.sum() > 500 and drawn[:, : drawn.shape[1] // 2].any() and drawn[:, drawn.shape[1] // 2 :].any()
+
+
+@pytest.mark.slow
+def test_a_camera_that_stands_stays_where_it_is(drive: list[Frame]) -> None:
+    """A still picture under noise and flicker; `test/benchmarks/field/standing_camera.py` does it for a minute."""
+    random, still = np.random.default_rng(4), drive[2]
+    frames = []
+    for index in range(16):
+        seen = still.image * (1.0 + 0.03 * random.standard_normal()) + random.normal(0.0, 6.0, still.image.shape)
+        image = np.clip(seen, 0, 255).astype(np.uint8)
+        frames.append(replace(still, image=image, stamp_ns=still.stamp_ns + index * 100_000_000))
+    with graph() as ros:
+        heard = send_drive(ros, frames, load_networks, weights=str(weights_file("compact")), device="cpu")
+    poses = np.array([pose_of(heard["odom"][frame.stamp_ns]) for frame in frames])
+    np.testing.assert_allclose(poses, poses[0], atol=1e-9)
+    assert heard["odom"][frames[-1].stamp_ns].twist.twist.linear.x == 0.0
+
+
+def pose_of(odometry: Odometry) -> list[float]:
+    """Position and quaternion."""
+    at, turned = odometry.pose.pose.position, odometry.pose.pose.orientation
+    return [at.x, at.y, at.z, turned.x, turned.y, turned.z, turned.w]

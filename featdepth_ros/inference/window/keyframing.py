@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.inference.window import tracks
 from featdepth_ros.inference.window.frame import Frame
 from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.prior import network_scale
@@ -16,8 +17,6 @@ Floats = NDArray[np.float64]
 
 #: Known points next to a new one that say how far it may be.
 NEIGHBOURS = 3
-#: Median flow since the last keyframe, pixels, below which nothing new is to be seen.
-_STILL_PX = 1.0
 
 
 def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age: int, width: int) -> bool:
@@ -37,10 +36,8 @@ def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age
     config = local_map.config
     if not len(sight):
         return True
-    where = np.full(len(local_map.ids), -1)
-    where[template.places] = np.arange(len(template))
-    start = template.pixels[where[sight.places]]
-    if float(np.median(np.linalg.norm(sight.pixels - start, axis=1))) < _STILL_PX:
+    start = template.pixels_of(sight.places)
+    if float(np.median(np.linalg.norm(sight.pixels - start, axis=1))) < tracks.STILL_PX:
         return False
     if len(sight) < config.keyframe_tracks * len(template) or age >= config.keyframe_age:
         return True

@@ -65,6 +65,11 @@ class Sight:
         """(n, 2) ideal pixels (`LocalMap.to_ideal`) where they were found."""
         return self.pixels + self.late
 
+    def pixels_of(self, places: Places) -> Floats:
+        """(n, 2) where points (n,) are seen, all of which are among these."""
+        order = np.argsort(self.places)
+        return self.pixels[order[np.searchsorted(self.places, places, sorter=order)]]
+
     def chosen(self, which: NDArray[np.bool_]) -> Sight:
         """Those where ``which`` (n,) holds."""
         return Sight(self.places[which], self.pixels[which], self.late[which])

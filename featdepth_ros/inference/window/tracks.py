@@ -31,6 +31,10 @@ RIM_PX = 7
 GRID = (4, 12)
 #: Least strength of a corner, share of the strongest.
 STRENGTH = 0.0003
+#: Way in the picture below which a point stands still in it, and beyond which it ought to have gone, pixels.
+STILL_PX, AWAY_PX = 1.0, 3.0
+#: Share of the last keyframe's points from which on they are many, and share of the others that must speak of the world.
+MANY, OF_THE_WORLD = 0.5, 0.5
 
 
 def pyramid(grey: Grey) -> Pyramid:
@@ -89,11 +93,19 @@ def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Template:
-    """What is followed: a keyframe's picture and the points that it sees, and where points may lie (None: anywhere)."""
+    """What is followed.
+
+    Attributes:
+        pyramid: the keyframe's picture.
+        sight: points that it sees.
+        allowed: (H, W) where points may lie; None: anywhere.
+        before: picture of the map's keyframe before; None where there is none.
+    """
 
     pyramid: Pyramid
     sight: Sight
     allowed: NDArray[np.bool_] | None = None
+    before: Pyramid | None = None
 
 
 def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expected: Floats) -> Sight:
@@ -121,6 +133,30 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
     found, good = follow(template.pyramid, later, start[usable], guess[usable], warp, template.allowed)
     return Sight.at(sight.places[usable][good], local_map.to_ideal(found[good]))
+
+
+def tell_motion(local_map: LocalMap, template: Template, sight: Sight, least: int) -> bool:
+    """Tell whether points that agree with a motion, (n,) of the last keyframe's, speak of the world.
+
+    Fewer than ``least`` do not. Nor do points that are fixed to the picture: the vehicle's own bonnet, dirt on the lens, a
+    caption. After a jump they alone are found again, and then they agree with one another. But they stood still in the
+    picture before the jump as well, while the camera went on.
+    """
+    if len(sight) < least:
+        return False
+    if template.before is None or len(sight) > MANY * len(template.sight):
+        return True
+    start = template.sight.pixels_of(sight.places)
+    still = np.linalg.norm(sight.pixels - start, axis=1) < STILL_PX
+    expected, _ = local_map.project(local_map.keyframes[-2].pose, local_map.world(sight.places))
+    still &= np.linalg.norm(expected - start, axis=1) > AWAY_PX
+    if still.sum() <= OF_THE_WORLD * len(sight):
+        return True
+    here = local_map.to_image(start[still])
+    warp = np.tile(np.eye(2), (len(here), 1, 1))
+    found, good = follow(template.before, template.pyramid, here, here, warp)
+    fixed = good & (np.linalg.norm(found - here, axis=1) < STILL_PX)
+    return bool(fixed.sum() <= OF_THE_WORLD * len(sight))
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:

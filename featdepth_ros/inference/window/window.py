@@ -142,6 +142,8 @@ class Window:
         pose = solution.poses[-1]
         moved = self._moved(pose)
         residual_px, sight = self._agreeing(pose, sight)
+        if not (hold or tracks.tell_motion(self._map, self._template, sight, self.config.least_tracks)):
+            return self._without_tracks(frame, network_motion)
         self._measure_scale(frame, pose, moved, speed)
         self._doubt.take(*self._map.network_errors(sight))
         seconds = self._seconds(frame)
@@ -297,6 +299,7 @@ class Window:
     def _add_keyframe(self, frame: Frame, sight: Sight, network: NetworkScale) -> None:
         """Make the frame a keyframe, with new points where there is room for them."""
         local_map, config = self._map, self.config
+        before = self._template.pyramid if local_map.keyframes else None
         local_map.add_keyframe(self._pose, network, sight)
         seen = local_map.to_image(sight.found)
         new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight), frame.allowed)
@@ -316,7 +319,7 @@ class Window:
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
         self._frame, self._sight, self._is_keyframe = frame, sight, True
-        self._template = tracks.Template(frame.pyramid, sight, frame.allowed)
+        self._template = tracks.Template(frame.pyramid, sight, frame.allowed, before)
         self._pose_in_keyframe, self._age = np.eye(4), 0
         self._network_unit = frame.unit
         last = local_map.keyframes[-5:]

@@ -131,6 +131,38 @@ def test_a_cut_is_lost_and_the_window_goes_on(drive):
     assert turn_error(after.T_previous_current, mirror @ drive.motion(21) @ mirror) < 2e-3
 
 
+def captioned(grey, rows):
+    """The picture with what is fixed to the camera over its lowest rows: a bonnet with reflections, or a caption."""
+    height, width = grey.shape
+    blocks = np.random.default_rng(5).integers(40, 220, (rows // 6, width // 6)).astype(np.uint8)
+    fixed = cv2.resize(blocks, (width, rows), interpolation=cv2.INTER_NEAREST)
+    return np.vstack([grey[: height - rows], cv2.GaussianBlur(fixed, (3, 3), 0.8)])
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(24, 6), (24, 7), (40, 6), (40, 7)])
+def test_what_is_fixed_to_the_picture_does_not_bridge_a_cut(drive, rows, frames):
+    """The last frame before the cut is a keyframe once and once is none; without the test of it both are tracked."""
+    config, depth = WindowConfig(scale="relative"), wrong_depth(drive)
+    window, before = Window(config), []
+    for index in range(frames):
+        before.append(window.step(captioned(drive.greys[index], rows), drive.camera, (index + 1) * DT_NS, depth(index)))
+    assert all(r.state is WindowState.TRACKED for r in before[1:])
+    mirrored = captioned(np.ascontiguousarray(drive.greys[20][:, ::-1]), rows)
+    cut = window.step(mirrored, drive.camera, (frames + 1) * DT_NS, drive.depths[20][:, ::-1].copy())
+    assert cut.state is WindowState.LOST
+
+
+def test_a_camera_that_stands_behind_what_passes_is_tracked(drive):
+    """Seven tenths of the picture are hidden at once. What is left stands in it, and moved in it while the camera did."""
+    window, _ = run(drive, WindowConfig(scale="relative"), range(8), depth=wrong_depth(drive))
+    for index in range(8, 11):
+        hidden = drive.greys[7].copy()
+        hidden[:, 190:] = 90 + index
+        stands = window.step(hidden, drive.camera, (index + 1) * DT_NS, drive.depths[7])
+        assert stands.state is WindowState.TRACKED
+        assert length(stands.T_previous_current) < 0.02
+
+
 def test_where_tracks_fail_the_network_answers_if_it_explains_the_picture(drive):
     def smeared(index):
         return cv2.blur(drive.greys[index], (25, 1))
