@@ -33,8 +33,13 @@ GRID = (4, 12)
 STRENGTH = 0.0003
 #: Way in the picture below which a point stands still in it, and beyond which it ought to have gone, pixels.
 STILL_PX, AWAY_PX = 1.0, 3.0
-#: Share of the last keyframe's points from which on they are many, and share of the others that must speak of the world.
-MANY, OF_THE_WORLD = 0.5, 0.5
+#: Share of the last keyframe's points below which they are few: features are matched to find the motion, and it is
+#: doubted. Next is the share from which on they are many, and the share of fewer ones that must speak of the world.
+SURE, MANY, OF_THE_WORLD = 0.1, 0.5, 0.5
+#: How much nearer or farther a point may come and still look as it did. Next are the points that a true motion finds,
+#: over such ones: 0.15 and more in dim rooms and at two frames a second; false ones have found 0.07 to 0.12. They say
+#: nothing where one picture is sharper than the other by the last number.
+AS_NEAR, FOUND_AGAIN, SHARPER = 1.25, 0.13, 1.5
 
 
 def pyramid(grey: Grey) -> Pyramid:
@@ -135,28 +140,61 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     return Sight.at(sight.places[usable][good], local_map.to_ideal(found[good]))
 
 
-def tell_motion(local_map: LocalMap, template: Template, sight: Sight, least: int) -> bool:
-    """Tell whether points that agree with a motion, (n,) of the last keyframe's, speak of the world.
+def missed(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, later: Pyramid) -> float:
+    """How many points a motion ought to have found at least beyond those that it found; above 0 it is a doubtful one.
 
-    Fewer than ``least`` do not. Nor do points that are fixed to the picture: the vehicle's own bonnet, dirt on the lens, a
-    caption. After a jump they alone are found again, and then they agree with one another. But they stood still in the
-    picture before the jump as well, while the camera went on.
+    A few points of a far hill, or of a vehicle ahead, agree on hardly any motion. If it were the camera's, others would
+    be found where they were. So points count that the motion leaves in the picture and nearly as near. A motion that
+    takes them out of the picture, or that makes them much larger, has nothing to find.
+
+    Args:
+        local_map: the map.
+        template: the last keyframe.
+        pose: (4, 4) T_camera_map that the motion leads to.
+        sight: those of its points that agree with the motion.
+        later: the newest picture.
     """
-    if len(sight) < least:
+    key = local_map.keyframes[-1].pose
+    pixels, z = local_map.project(pose, local_map.world(template.sight.places))
+    nearer = z / np.maximum(local_map.depths(key, template.sight), 1e-6)
+    easy = (nearer > 1 / AS_NEAR) & (nearer < AS_NEAR) & inside(local_map.to_image(pixels), later[0].shape)
+    least = float(FOUND_AGAIN * easy.sum()) - len(sight)
+    return 0.0 if least <= 0 or _differ_in_sharpness(template.pyramid[1], later[1]) else least
+
+
+def _differ_in_sharpness(one: Grey, other: Grey) -> bool:
+    """Whether one picture is smeared beside the other. Contrast and brightness of the whole play no part."""
+    sharp = [cv2.Laplacian(g, cv2.CV_32F) for g in (one, other)]
+    detail = [float(np.abs(s).mean()) / max(float(g.std()), 1e-6) for s, g in zip(sharp, (one, other), strict=True)]
+    return max(detail) > SHARPER * min(detail)
+
+
+def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, later: Pyramid) -> bool:
+    """Tell whether points that agree with a motion make it one of the camera.
+
+    Fewer than `WindowConfig.least_tracks` do not, nor do few that ought to be many (`missed`). Nor do points that are
+    fixed to the picture: the vehicle's own bonnet, dirt on the lens, a caption. After a jump they alone are found
+    again, and then they agree with one another. But they stood still in the picture before the jump as well, while the
+    camera went on. Arguments as `missed`.
+    """
+    count, all_of_them = len(sight), len(template.sight)
+    if count < local_map.config.least_tracks:
         return False
-    if template.before is None or len(sight) > MANY * len(template.sight):
+    if count < SURE * all_of_them and missed(local_map, template, pose, sight, later) > 0:
+        return False
+    if template.before is None or count > MANY * all_of_them:
         return True
     start = template.sight.pixels_of(sight.places)
     still = np.linalg.norm(sight.pixels - start, axis=1) < STILL_PX
     expected, _ = local_map.project(local_map.keyframes[-2].pose, local_map.world(sight.places))
     still &= np.linalg.norm(expected - start, axis=1) > AWAY_PX
-    if still.sum() <= OF_THE_WORLD * len(sight):
+    if still.sum() <= OF_THE_WORLD * count:
         return True
     here = local_map.to_image(start[still])
     warp = np.tile(np.eye(2), (len(here), 1, 1))
     found, good = follow(template.before, template.pyramid, here, here, warp)
     fixed = good & (np.linalg.norm(found - here, axis=1) < STILL_PX)
-    return bool(fixed.sum() <= OF_THE_WORLD * len(sight))
+    return bool(fixed.sum() <= OF_THE_WORLD * count)
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:

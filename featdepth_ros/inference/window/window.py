@@ -49,8 +49,6 @@ GyroRotation = tuple[Floats, Floats] | None
 RESIDUAL_SHARE = 0.05
 #: Share of the newest frame in how fast the camera turned lately.
 TURN_SHARE = 0.1
-#: Share of the last keyframe's points below which features are matched to find the motion.
-SURE_TRACKS = 0.1
 
 
 class Window:
@@ -142,7 +140,7 @@ class Window:
         pose = solution.poses[-1]
         moved = self._moved(pose)
         residual_px, sight = self._agreeing(pose, sight)
-        if not (hold or tracks.tell_motion(self._map, self._template, sight, self.config.least_tracks)):
+        if not (hold or tracks.tell_motion(self._map, self._template, pose, sight, frame.pyramid)):
             return self._without_tracks(frame, network_motion)
         self._measure_scale(frame, pose, moved, speed)
         self._doubt.take(*self._map.network_errors(sight))
@@ -218,16 +216,16 @@ class Window:
         if self.config.rolling_shutter_s > 0:  # how fast the camera moves is known better now
             sight = self._on_time(frame, sight, pose, self._velocity_of(frame, self._moved(pose)))
             pose, fits = find_pose(self._map, sight, pose, self.config.least_tracks)
-        if fits.sum() >= SURE_TRACKS * len(self._template.sight):
-            return pose, sight.chosen(fits)
+        found = [(pose, sight.chosen(fits))]
+        if fits.sum() >= tracks.SURE * len(self._template.sight):
+            return found[0]
         # The camera moved otherwise than expected: look over the whole picture.
-        best = pose, sight.chosen(fits)
         for matched in matched_poses(self._map, self._template, frame.pyramid[0]):
             sight = tracks.follow_points(self._map, self._template, frame.pyramid, matched)
             pose, fits = find_pose(self._map, sight, matched, self.config.least_tracks)
-            if fits.sum() > len(best[1]):
-                best = pose, sight.chosen(fits)
-        return best
+            found.append((pose, sight.chosen(fits)))
+        later = frame.pyramid
+        return max(found, key=lambda f: len(f[1]) - tracks.missed(self._map, self._template, f[0], f[1], later))
 
     def _on_time(self, frame: Frame, sight: Sight, pose: Floats, velocity: Floats) -> Sight:
         """The sight as it would be if all rows had been exposed with the middle one."""

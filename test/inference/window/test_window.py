@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.inference.window import tracks
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.types import ScaleOrigin, WindowState
 from featdepth_ros.inference.window.window import Window
@@ -143,17 +144,36 @@ def captioned(grey, rows):
 def test_what_is_fixed_to_the_picture_does_not_bridge_a_cut(drive, rows, frames):
     """The last frame before the cut is a keyframe once and once is none; without the test of it both are tracked."""
     config, depth = WindowConfig(scale="relative"), wrong_depth(drive)
-    window, before = Window(config), []
-    for index in range(frames):
-        before.append(window.step(captioned(drive.greys[index], rows), drive.camera, (index + 1) * DT_NS, depth(index)))
+    window, shown = Window(config), [captioned(grey, rows) for grey in drive.greys[:frames]]
+    before = [window.step(grey, drive.camera, (i + 1) * DT_NS, depth(i)) for i, grey in enumerate(shown)]
     assert all(r.state is WindowState.TRACKED for r in before[1:])
     mirrored = captioned(np.ascontiguousarray(drive.greys[20][:, ::-1]), rows)
     cut = window.step(mirrored, drive.camera, (frames + 1) * DT_NS, drive.depths[20][:, ::-1].copy())
     assert cut.state is WindowState.LOST
 
 
+def test_few_points_that_ought_to_be_many_are_no_motion(drive):
+    """All but a ninth of the picture is another place. What is left agrees on standing still; the rest is missed."""
+    window, _ = run(drive, WindowConfig(scale="relative"), range(8), depth=wrong_depth(drive))
+    last, other = window._frame.pyramid[0].copy(), np.ascontiguousarray(drive.greys[20][:, ::-1])
+    other[60:120, 200:380] = last[60:120, 200:380]
+    local_map, template, seen = window._map, window._template, window._template.sight
+    few, key = seen.chosen(np.arange(len(seen)) % 16 == 0), local_map.keyframes[-1].pose
+    later = tracks.pyramid(other)
+    assert len(few) > window.config.least_tracks
+    assert tracks.missed(local_map, template, key, few, later) > 0
+    assert tracks.missed(local_map, template, key, seen, later) == 0
+    blurred = tracks.pyramid(np.asarray(cv2.blur(other, (25, 1)), dtype=np.uint8))
+    assert tracks.missed(local_map, template, key, few, blurred) == 0, "smear hides points as well"
+    on = se3.make(np.eye(3), np.array([0.0, 0.0, -0.3 * window._usual_depth])) @ key
+    missed = [tracks.missed(local_map, template, pose, few, later) for pose in (on, key)]
+    assert missed[0] < 0.7 * missed[1], "a motion that changes what is seen has less to find"
+    jump = window.step(other, drive.camera, 9 * DT_NS, drive.depths[20][:, ::-1].copy())
+    assert jump.state is WindowState.LOST
+
+
 def test_a_camera_that_stands_behind_what_passes_is_tracked(drive):
-    """Seven tenths of the picture are hidden at once. What is left stands in it, and moved in it while the camera did."""
+    """Seven tenths of the picture are hidden at once. What is left stands in it, and moved while the camera did."""
     window, _ = run(drive, WindowConfig(scale="relative"), range(8), depth=wrong_depth(drive))
     for index in range(8, 11):
         hidden = drive.greys[7].copy()
