@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -58,6 +58,8 @@ _STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", 
 _NUMBERS = ("camera_height_m", "max_rate_hz")
 _SHOWN = ("points", "depth/image_rect", "image_rect", "tracks", "path", "set_pose")
 _SWITCHES = ("publish_tf", "autostart")
+#: What comes before the names of a node's own arguments, and the parameters file that ships.
+_PARAMETERS = {"depth_node": ("", "depth.yaml"), "refine_node": ("refine_", "refine.yaml")}
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -124,20 +126,32 @@ def _nodes(context: LaunchContext) -> list[Node]:
     return [
         *([rviz] if _switch("rviz", argument("rviz")) else []),
         *([_refine_node(argument)] if _switch("refine", argument("refine")) else []),
-        Node(
-            package="featdepth_ros",
-            executable="depth_node",
-            name=argument("name"),
-            namespace=argument("namespace"),
-            output="screen",
-            emulate_tty=True,
-            respawn=_switch("respawn", argument("respawn")),
-            respawn_delay=2.0,
-            parameters=[argument("params_file") or str(config_file("depth.yaml")), given],
-            remappings=remappings,
-            arguments=["--ros-args", "--log-level", argument("log_level")],
-        ),
+        _own_node("depth_node", argument("name"), argument, given, remappings),
     ]
+
+
+def _own_node(
+    kind: str,
+    name: str,
+    argument: Callable[[str], str],
+    given: dict[str, object],
+    remappings: Sequence[tuple[str, str]] = (),
+) -> Node:
+    """Return one of this package's nodes: under the arguments that all of them take, and its parameters file."""
+    before, file = _PARAMETERS[kind]
+    return Node(
+        package="featdepth_ros",
+        executable=kind,
+        name=name,
+        namespace=argument("namespace"),
+        output="screen",
+        emulate_tty=True,
+        respawn=_switch("respawn", argument("respawn")),
+        respawn_delay=2.0,
+        parameters=[argument(f"{before}params_file") or str(config_file(file)), given],
+        remappings=remappings,
+        arguments=["--ros-args", "--log-level", argument("log_level")],
+    )
 
 
 def _refine_node(argument: Callable[[str], str]) -> Node:
@@ -147,18 +161,7 @@ def _refine_node(argument: Callable[[str], str]) -> Node:
         given["budget"] = _number("refine_budget", argument("refine_budget"))
     if argument("refine_folder"):
         given["folder"] = ParameterValue(argument("refine_folder"), value_type=str)
-    return Node(
-        package="featdepth_ros",
-        executable="refine_node",
-        name="refine_node",
-        namespace=argument("namespace"),
-        output="screen",
-        emulate_tty=True,
-        respawn=_switch("respawn", argument("respawn")),
-        respawn_delay=2.0,
-        parameters=[argument("refine_params_file") or str(config_file("refine.yaml")), given],
-        arguments=["--ros-args", "--log-level", argument("log_level")],
-    )
+    return _own_node("refine_node", "refine_node", argument, given)
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from featdepth_ros.inference.options import Option, options
 from featdepth_ros.ros.parameters.schema import to_markdown, to_yaml
+from featdepth_ros.ros.parameters.shared import DIAGNOSTICS_PERIOD
 from featdepth_ros.ros.refine.settings import SECTIONS as REFINE_SECTIONS
 
 SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
@@ -37,14 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 high=3600.0,
                 live=True,
             ),
-            Option(
-                "diagnostics_period_s",
-                1.0,
-                "Seconds between messages on /diagnostics.",
-                "What diagnostic_aggregator expects.",
-                low=0.1,
-                high=60.0,
-            ),
+            DIAGNOSTICS_PERIOD,
         ),
     ),
     (

@@ -17,6 +17,7 @@ from rclpy.node import Node
 
 from featdepth_ros.inference.options import Option
 from featdepth_ros.ros.parameters.schema import to_yaml
+from featdepth_ros.ros.parameters.shared import DIAGNOSTICS_PERIOD
 
 SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
@@ -135,14 +136,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 high=10000,
                 live=True,
             ),
-            Option(
-                "diagnostics_period_s",
-                1.0,
-                "Seconds between messages on /diagnostics.",
-                "What diagnostic_aggregator expects.",
-                low=0.1,
-                high=60.0,
-            ),
+            DIAGNOSTICS_PERIOD,
         ),
     ),
 )
