@@ -93,6 +93,20 @@ def test_a_moving_camera_sees_shape_and_a_standing_one_nothing(clip: Clip) -> No
     assert moving_depth(frames[5], [], clip.camera) is None
 
 
+def test_the_near_road_of_a_fast_camera_is_near() -> None:
+    """Flow to frames far back fails there, alike in both directions, and would put the road several times too far."""
+    config = RenderedConfig(frames=12, height=96, width=320, scenes=("street",), seed=5, baseline_m=BASELINE_M)
+    drive = ClipRenderer(config, "street", 0, 0)(1)
+    assert drive.depth is not None
+    frames = [grey(image) for image in drive.images]
+    found, truth = moving_depth(frames[-1], frames[-2::-1], drive.camera), drive.depth[-1]
+    assert found is not None and np.isfinite(found).mean() > 0.4
+    assert np.percentile(relative_errors(found, truth, scaled=True), 95) < 0.3
+    ratio = np.log(found / truth)[np.isfinite(found) & (truth < 80)]
+    near = np.isfinite(found) & (truth < np.percentile(truth, 25))
+    assert abs(np.mean(np.log(found / truth)[near]) - np.median(ratio)) < 0.08
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stereo", [True, False])
 def test_a_cache_gets_it_once_and_again_only_where_it_is_lost(clip: Clip, stereo: bool, tmp_path: Path) -> None:

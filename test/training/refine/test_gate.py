@@ -10,7 +10,15 @@ import pytest
 
 from featdepth_training.refine.gate import GateLimits, HeldOutFigures, judge
 
-BEFORE = HeldOutFigures(clips=9, photometric=0.10, depth_frames=9, abs_rel=0.30, abs_rel_median_scaled=0.20)
+BEFORE = HeldOutFigures(
+    clips=9,
+    photometric=0.10,
+    depth_frames=9,
+    abs_rel=0.30,
+    abs_rel_median_scaled=0.20,
+    matched_frames=9,
+    shape_error=0.1,
+)
 
 
 def test_better_and_equal_weights_pass() -> None:
@@ -20,6 +28,12 @@ def test_better_and_equal_weights_pass() -> None:
     assert verdict.accepted and verdict.reasons == ()
 
 
+def test_shape_may_vary_within_what_matching_tells() -> None:
+    assert judge(BEFORE, replace(BEFORE, shape_error=0.1019), 1.0).accepted
+    assert judge(replace(BEFORE, shape_error=0.02), replace(BEFORE, shape_error=0.05), 1.0).accepted
+    assert judge(replace(BEFORE, shape_error=None), replace(BEFORE, shape_error=None), 1.0).accepted
+
+
 @pytest.mark.parametrize(
     ("changes", "ratio", "words"),
     [
@@ -27,6 +41,8 @@ def test_better_and_equal_weights_pass() -> None:
         ({"photometric": math.nan}, 1.0, "no number any more"),
         ({"photometric": 0.05, "abs_rel_median_scaled": 0.21}, 1.0, "AbsRel .* rose from 0.2000 to 0.2100"),
         ({"photometric": 0.05, "abs_rel_median_scaled": None}, 1.0, "AbsRel .* no number any more"),
+        ({"photometric": 0.05, "shape_error": 0.1021}, 1.0, "shape against matched depth rose from 0.1000 to 0.1021"),
+        ({"photometric": 0.05, "shape_error": None}, 1.0, "shape against matched depth .* no number any more"),
         ({"photometric": 0.05}, 1.11, "scale moved by a factor of 1.110"),
         ({"photometric": 0.05}, 0.89, "scale moved by a factor of 0.890"),
         ({"photometric": 0.05}, math.nan, "depth is no number"),

@@ -25,8 +25,10 @@ from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import read_indices, read_pseudo_depth_index, write_pseudo_depth_shard
 from featdepth_training.data.store import Store
 
-#: How many frames back a frame is matched with, tried in this order, and the number of good matches that suffice.
-LOOK_BACK, ENOUGH = (13, 9, 18, 6, 4, 3, 2, 1), 3
+#: How many frames back a frame is matched with, in this order, and the number of good matches that suffice. The nearest
+#: come first, and the flow of each begins from that of the one before. A fast camera's flow to far-off frames fails on
+#: the near road, there and back alike, and says a small shift where there was a large one: a depth many times too far.
+LOOK_BACK, ENOUGH = (1, 2, 3, 4, 6, 9, 13, 18), 3
 #: Least parallax of a pixel, and least median of a pair, pixels: below, noise of the flow is much of the depth.
 LEAST_PARALLAX_PX, LEAST_MEDIAN_PX = 2.0, 4.0
 #: Flow there and back must meet within this, and the epipolar line lie no farther away, pixels.
@@ -36,7 +38,10 @@ CONSISTENT_PX, EPIPOLAR_PX = 1.0, 1.0
 VOTERS = 400
 #: Least share of pixels that a pair must explain.
 LEAST_SHARE = 0.2
-#: Estimates of one pixel that differ from their mean by more than this (of the logarithm) are dropped.
+#: Least correlation of the patches (side in pixels) around a pixel and its match, brightness and contrast aside.
+LEAST_CORRELATION, PATCH = 0.7, 7
+#: Estimates of one pixel that differ from their mean by more than this (of the logarithm) are dropped. Where several
+#: pairs show enough parallax, at least two must agree.
 AGREEMENT = 0.15
 #: Largest disparity that is searched, share of the width; largest part of a baseline that is not sideways.
 SEARCHED, MOST_ASIDE = 0.1, 0.05
@@ -91,8 +96,9 @@ class _View:
 def moving_depth(image: Grey, earlier: Sequence[Grey], camera: NDArray[np.float64]) -> Map | None:
     """Depth of a frame from where its pixels were in earlier frames of the same moving camera.
 
-    Each pair gives dense optical flow (Kroeger et al. 2016, OpenCV's DIS), checked there and back. Motion comes from
-    the essential matrix, depth from triangulation. Then the pairs that show enough parallax are averaged.
+    Each pair gives dense optical flow (Kroeger et al. 2016, OpenCV's DIS), checked there and back, and by what the
+    matches look like. Motion comes from the essential matrix, depth from triangulation. Then the pairs that show enough
+    parallax are averaged where they agree.
 
     Args:
         image: (H, W) uint8, undistorted.
@@ -102,14 +108,21 @@ def moving_depth(image: Grey, earlier: Sequence[Grey], camera: NDArray[np.float6
     Returns:
         (H, W) z-depth with a median of 1, NaN: unknown; None without enough parallax.
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow.setFinestScale(0)
-    views: list[_View] = []
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method.setFinestScale(0)
+    K, views = intrinsics(camera), list[_View]()
+    before: tuple[int, Map, Map] | None = None
     for back in LOOK_BACK:
-        if back <= len(earlier) and len(views) < ENOUGH:
-            view = _triangulate(image, earlier[back - 1], intrinsics(camera), flow.calc)
-            if view is not None:
-                views.append(view)
+        if back > len(earlier) or len(views) == ENOUGH:
+            break
+        other = earlier[back - 1]
+        guesses = (None, None) if before is None else tuple(flow * (back / before[0]) for flow in before[1:])
+        there = method.calc(image, other, guesses[0])
+        returning = method.calc(other, image, guesses[1])
+        before = (back, there, returning)
+        view = _triangulate(image, other, K, there, returning)
+        if view is not None:
+            views.append(view)
     return _fuse(views) if views else None
 
 
@@ -119,9 +132,9 @@ def intrinsics(camera: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
-def _triangulate(image: Grey, earlier: Grey, K: NDArray[np.float64], flow: Callable[..., Map]) -> _View | None:
+def _triangulate(image: Grey, earlier: Grey, K: NDArray[np.float64], there: Map, back: Map) -> _View | None:
+    """Depth from the flow (H, W, 2) of ``image`` to ``earlier`` and back; None: too little is known, or moves."""
     height, width = image.shape
-    there, back = flow(image, earlier, None), flow(earlier, image, None)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     u, v = x + there[..., 0], y + there[..., 1]
     returned = cv2.remap(back, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(1e3, 1e3, 0, 0))
@@ -148,13 +161,30 @@ def _triangulate(image: Grey, earlier: Grey, K: NDArray[np.float64], flow: Calla
     off = np.linalg.norm((seen[..., :2] / np.maximum(seen[..., 2:], 1e-6) - q) * f, axis=-1)
     parallax = np.linalg.norm((rays[..., :2] / rays[..., 2:] - q) * f, axis=-1)
     good = known & (off < EPIPOLAR_PX) & (z > 0) & (seen[..., 2] > 0) & (parallax > LEAST_PARALLAX_PX)
+    good &= _correlation(image, cv2.remap(earlier, u, v, cv2.INTER_LINEAR)) > LEAST_CORRELATION
     if good.mean() < LEAST_SHARE or np.median(parallax[good]) < LEAST_MEDIAN_PX:
         return None
     return _View(z.astype(np.float32), np.where(good, parallax, 0).astype(np.float32))
 
 
-def _fuse(views: Sequence[_View]) -> Map:
-    """Weighted mean of the logarithms: noise of the flow becomes noise of the logarithm over the parallax."""
+def _correlation(image: Grey, matched: Grey) -> Map:
+    """Correlation (H, W) of the patches around each pixel of two images, -1 to 1; near 0 where a patch is flat."""
+    one, other = image.astype(np.float32), matched.astype(np.float32)
+
+    def mean(values: Map) -> Map:
+        return np.asarray(cv2.blur(values, (PATCH, PATCH)), np.float32)
+
+    means = mean(one), mean(other)
+    variances = (np.maximum(mean(x * x) - m * m, 0.0) for x, m in zip((one, other), means, strict=True))
+    shared = mean(one * other) - means[0] * means[1]
+    return np.asarray(shared / np.sqrt(np.maximum(np.prod(list(variances), 0), 1.0)), np.float32)
+
+
+def _fuse(views: Sequence[_View]) -> Map | None:
+    """Weighted mean of the logarithms: noise of the flow becomes noise of the logarithm over the parallax.
+
+    Where there are several, two must agree. None: too few pixels are known then.
+    """
     first = max(views, key=lambda view: float((view.parallax_px > 0).mean()))
     logs, weights = [], []
     for view in views:
@@ -171,9 +201,11 @@ def _fuse(views: Sequence[_View]) -> Map:
         total = weight.sum(0)
         mean = (weight * values).sum(0) / np.maximum(total, 1e-6)
         weight = weight * (np.abs(values - mean) < AGREEMENT)
-    known = weight.sum(0) > 0
+    known = (weight > 0).sum(0) >= min(2, len(views))
+    if known.mean() < LEAST_SHARE / 2:
+        return None
     mean = (weight * values).sum(0) / np.maximum(weight.sum(0), 1e-6)
-    mean = mean - np.median(mean[known]) if known.any() else mean
+    mean = mean - np.median(mean[known])
     return np.where(known, np.exp(mean), np.nan).astype(np.float32)
 
 

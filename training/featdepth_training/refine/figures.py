@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from featdepth_training.refine.gate import HeldOutFigures
 
 AS_IT_IS = DepthProtocol(skip_invalid=True)
 MEDIAN_SCALED = DepthProtocol(scale="median", skip_invalid=True)
+#: Errors of log depth against matched depth count up to this: beyond, the match is false, or of something that moves.
+MOST_SHAPE_ERROR = 0.7
 
 
 @dataclass
@@ -35,6 +38,7 @@ class _Measured:
     true_motions: list[NDArray[np.float64]] = field(default_factory=list)
     motions: list[NDArray[np.float64]] = field(default_factory=list)
     log_depths: list[Tensor] = field(default_factory=list)
+    shape_errors: list[float] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -61,6 +65,7 @@ def measure(
             measured.terms.setdefault(name, []).extend([float(terms.get(name, math.nan))] * batch.images.shape[0])
         ratio = focal_ratio(batch.intrinsics, model.info)
         _add_depth(measured, model, prediction, batch, ratio)
+        _add_shape(measured, model, prediction, batch)
         _add_motion(measured, model, prediction, batch, ratio)
     return _figures(measured, model.info.scale_kind == "metric", config.objective.features > 0), measured.log_depths
 
@@ -77,6 +82,20 @@ def _add_depth(
             errors = evaluate_image(depth, truth, protocol)
             if errors is not None:
                 images.append(errors)
+
+
+def _add_shape(measured: _Measured, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch) -> None:
+    """Compare with matched depth where the clip has it, and no partner, up to the median ratio of each picture."""
+    target = prediction.targets[0]
+    matched = batch.pseudo_depth[:, target]
+    disparity = prediction.disparities[0].unflatten(0, (-1, len(prediction.targets)))[:, 0].float()
+    disparity = F.interpolate(disparity, matched.shape[-2:], mode="bilinear", align_corners=False)
+    for maps, goal in zip(log_depth(disparity, model.info), matched, strict=True):
+        known = torch.isfinite(goal) & (goal > 0)
+        if bool(known.any()):
+            residual = maps[known] - goal[known].log()
+            error = (residual - residual.median()).abs().clamp(max=MOST_SHAPE_ERROR).mean()
+            measured.shape_errors.append(float(error))
 
 
 def _add_motion(
@@ -111,6 +130,8 @@ def _figures(measured: _Measured, metric: bool, has_features: bool) -> HeldOutFi
         rpe_m=shift_m if metric else None,
         rpe_deg=turn_deg,
         rpe_m_scaled=scaled_m,
+        matched_frames=len(measured.shape_errors),
+        shape_error=float(np.mean(measured.shape_errors)) if measured.shape_errors else None,
     )
 
 

@@ -20,6 +20,8 @@ class HeldOutFigures:
         pairs: neighbouring frames with true poses.
         rpe_m, rpe_deg: mean error of the motion between them; ``rpe_m`` is None for weights of relative scale.
         rpe_m_scaled: with the one factor on all translations that fits best.
+        matched_frames: frames whose depth was found by classical matching.
+        shape_error: against it, mean absolute error of log depth, each picture's scale aside; see `figures`.
     """
 
     clips: int
@@ -36,6 +38,8 @@ class HeldOutFigures:
     rpe_m: float | None = None
     rpe_deg: float | None = None
     rpe_m_scaled: float | None = None
+    matched_frames: int = 0
+    shape_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,17 @@ class GateLimits:
         right: AbsRel as it is, up to which depth in metres counts as right. Only above it the share ``abs_rel`` applies
             to weights that claim metres without a partner.
         scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
+        shape: largest share the error against matched depth may rise by. The photometric loss can fall while depth gets
+            worse, on flat ground and behind what moves by itself.
+        right_shape: that error up to which shape counts as right: matching itself is no better.
     """
 
     photometric: float = 0.0
     abs_rel: float = 0.01
     right: float = 0.05
     scale: float = 0.10
+    shape: float = 0.02
+    right_shape: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ def judge(
             reasons.append(f"{what} rose from {' to '.join(told_apart(old, new))}")
 
     compare("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric)
+    compare("the error of shape against matched depth", before.shape_error, after.shape_error, allowed.shape,
+            allowed.right_shape)  # fmt: skip
     if scale_is_observed and before.abs_rel is not None:
         compare("AbsRel", before.abs_rel, after.abs_rel, allowed.abs_rel)
     else:

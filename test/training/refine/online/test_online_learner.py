@@ -35,8 +35,8 @@ def written(path: Path, model: PlaneModel) -> str:
     return str(path)
 
 
-def loaded(weights: str, *_: Any) -> PlaneModel:
-    model = PlaneModel(DEPTH_M, STEP_M, PLANE)
+def loaded(weights: str, kind: type[PlaneModel] = PlaneModel) -> PlaneModel:
+    model = kind(DEPTH_M, STEP_M, PLANE)
     if not Path(weights).is_file():
         raise CheckpointError(f"no weights at '{weights}'")
     model.load_state_dict(read_weights(Path(weights)).state)
@@ -146,6 +146,38 @@ def test_a_gain_that_is_none_is_not_offered(robot: Robot) -> None:
     wall_segments(robot.work / "buffer", range(3))
     assert robot.learner.turn()
     assert "not worth a swap" in robot.evidence(1)["reasons"][0]
+
+
+class TiltingModel(PlaneModel):
+    """Depth that tilts from left to right as the motion is learnt: photometric loss falls, and shape is spoilt."""
+
+    tilt = 0.0
+
+    def depth(self, image: torch.Tensor) -> list[torch.Tensor]:
+        learnt = -float(self.translation[1].detach()) / STEP_M - 0.6
+        return [
+            flat * torch.exp(self.tilt * learnt * torch.linspace(-1, 1, flat.shape[-1]))
+            for flat in super().depth(image)
+        ]
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.5])
+def test_shape_that_is_spoilt_is_refused_though_the_photometric_loss_falls(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, tilt: float
+) -> None:
+    monkeypatch.setattr(TiltingModel, "tilt", tilt)
+    monkeypatch.setattr(learning, "start_model", lambda weights: loaded(weights, TiltingModel))
+    robot.learner = robot.begun()
+    wall_segments(robot.work / "buffer", range(3))
+    assert robot.learner.turn()
+    evidence = robot.evidence(1)
+    before, after = evidence["before"], evidence["after"]
+    assert after["photometric"] < 0.97 * before["photometric"]
+    assert before["matched_frames"] >= 3 and before["shape_error"] < 0.02
+    assert evidence["accepted"] == (tilt == 0.0)
+    if tilt:
+        assert after["shape_error"] > 0.06
+        assert len(evidence["reasons"]) == 1 and "error of shape against matched depth rose" in evidence["reasons"][0]
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, learner: Learner, action: Callable[[int], None]) -> None:

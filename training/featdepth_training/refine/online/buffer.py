@@ -148,20 +148,26 @@ class Buffer:
             if total + counts[k] <= most:
                 chosen.append(k)
                 total += counts[k]
-        picked = [segments[k] for k in sorted(chosen)]
-        fits = [self._fitness[segment.name] for segment in picked]
-        maps: dict[str, Maps] = {}
-        if self._config.matching > 0:
-            maps = {s.name: self._matcher.maps(s, fit, rest) for s, fit in zip(picked, fits, strict=True)}
-        return self._portion([(s, fit.clips) for s, fit in zip(picked, fits, strict=True)], maps)
+        picked = [(segments[k], self._fitness[segments[k].name].clips) for k in sorted(chosen)]
+        return self._portion(picked, self._matched(picked, rest) if self._config.matching > 0 else None)
 
-    def measured(self) -> Portion:
-        """Return held-out clips to judge on, evenly spaced over all of them.
+    def _matched(
+        self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]], rest: Callable[[], None]
+    ) -> dict[str, Maps]:
+        """Depth by matching of the clips' middle frames, by name of the segment."""
+        return {s.name: self._matcher.maps(s, self._fitness[s.name], clips, rest) for s, clips in chosen}
+
+    def measured(self, rest: Callable[[], None] = lambda: None) -> Portion:
+        """Return held-out clips to judge on, evenly spaced over all of them, with matched depth.
+
+        Args:
+            rest: called after each frame that is matched.
 
         Raises:
             RecordingError: there is none any more.
         """
-        return self._spaced(self.usable(True), self._config.measured_clips)
+        chosen = self._spaced(self.usable(True), self._config.measured_clips)
+        return self._portion(chosen, self._matched(chosen, rest))
 
     def watched(self, segment: Segment) -> Portion:
         """Return the clips of one segment that probation measures.
@@ -169,9 +175,9 @@ class Buffer:
         Raises:
             RecordingError: it is gone.
         """
-        return self._spaced([segment], self._config.watched_clips)
+        return self._portion(self._spaced([segment], self._config.watched_clips))
 
-    def _spaced(self, segments: Sequence[Segment], most: int) -> Portion:
+    def _spaced(self, segments: Sequence[Segment], most: int) -> list[tuple[Segment, Sequence[tuple[int, ...]]]]:
         every = [(segment, clip) for segment in segments for clip in self._fitness[segment.name].clips]
         count = min(most, len(every))
         picked = {int((k + 0.5) * len(every) / count) for k in range(count)}
@@ -179,7 +185,7 @@ class Buffer:
         for position in sorted(picked):
             segment, clip = every[position]
             kept.setdefault(segment.name, []).append(clip)
-        return self._portion([(s, kept[s.name]) for s in segments if s.name in kept])
+        return [(s, kept[s.name]) for s in segments if s.name in kept]
 
     def _portion(
         self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]], maps: Mapping[str, Maps] | None = None

@@ -41,8 +41,8 @@ class OnlineConfig:
         encoder_lr: factor on the rate of the encoder, in which most of what was known lies.
         ema_decay: of the averaged weights that are judged and written.
         anchor: weight of the term that keeps the scale of the weights that the learner was started with.
-        matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: none is
-            matched.
+        matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: it teaches
+            nothing, and judges alone.
         replay_frames: rendered frames on which the weights must go on saying what those of the start say; 0: none.
         replay_batch: of these, a step.
         replay_weight: of that term.
@@ -68,7 +68,7 @@ class OnlineConfig:
     encoder_lr: float = 0.3
     ema_decay: float = 0.99
     anchor: float = 1.0
-    matching: float = 0.2
+    matching: float = 1.0
     replay_frames: int = 48
     replay_batch: int = 4
     replay_weight: float = 0.5

@@ -1,4 +1,5 @@
-"""Depth by classical matching of the frames of a segment: it teaches shape where the photometric loss is weak.
+"""Depth by classical matching of the frames of a segment: it teaches shape where the photometric loss is weak, and
+judges it on held-out segments.
 
 See `featdepth_training.prepare.pseudo_depth`. A frame is compared with earlier ones of its stretch, up to eighteen
 back, so that slow robots show parallax as well.
@@ -6,7 +7,7 @@ back, so that slow robots show parallax as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,39 +21,40 @@ Maps = dict[int, NDArray[np.float16]]
 
 
 class Matcher:
-    """Matches the middle frame of every clip of a segment, once."""
+    """Matches the middle frames of clips, each once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Maps] = {}
+        self._known: dict[str, dict[int, NDArray[np.float16] | None]] = {}
 
     def forget(self, name: str) -> None:
         """A segment is gone."""
         self._known.pop(name, None)
 
-    def maps(self, segment: Segment, fit: Fitness, rest: Callable[[], None]) -> Maps:
+    def maps(self, segment: Segment, fit: Fitness, clips: Sequence[tuple[int, ...]], rest: Callable[[], None]) -> Maps:
         """Return (H, W) depth up to scale (NaN: unknown) by number of the frame; frames without parallax have none.
 
         Args:
             segment: to read.
             fit: what it is good for.
+            clips: of it; the middle frame of each is matched.
             rest: called after each frame.
         """
-        if segment.name not in self._known:
-            try:
-                self._known[segment.name] = self._matched(segment, fit, rest)
-            except RecordingError:  # the node has made room since
-                return {}
-        return self._known[segment.name]
-
-    def _matched(self, segment: Segment, fit: Fitness, rest: Callable[[], None]) -> Maps:
+        known = self._known.setdefault(segment.name, {})
         greys: dict[int, NDArray[np.uint8]] = {}
-        for index in sorted({frame for run in fit.stretches for frame in run}):
-            greys[index] = grey(decode_picture(segment.picture(index), segment.size, segment.name))
-        found: Maps = {}
-        for _, middle, _ in fit.clips:
-            earlier = [greys[k] for k in fit.before(middle)[: max(LOOK_BACK)]]
-            depth = moving_depth(greys[middle], earlier, np.array(segment.camera))
-            if depth is not None:
-                found[middle] = depth.astype(np.float16)
-            rest()
-        return found
+
+        def seen(index: int) -> NDArray[np.uint8]:
+            if index not in greys:
+                greys[index] = grey(decode_picture(segment.picture(index), segment.size, segment.name))
+            return greys[index]
+
+        middles = [clip[len(clip) // 2] for clip in clips]
+        try:
+            for middle in middles:
+                if middle not in known:
+                    earlier = [seen(k) for k in fit.before(middle)[: max(LOOK_BACK)]]
+                    depth = moving_depth(seen(middle), earlier, np.array(segment.camera))
+                    known[middle] = None if depth is None else depth.astype(np.float16)
+                    rest()
+        except RecordingError:  # the node has made room since
+            return {}
+        return {index: depth for index in middles if (depth := known[index]) is not None}
