@@ -39,10 +39,10 @@ VOTERS = 400
 #: Least share of pixels that a pair must explain.
 LEAST_SHARE = 0.2
 #: Least correlation of the patches (side in pixels) around a pixel and its match, brightness and contrast aside.
-LEAST_CORRELATION, PATCH = 0.7, 7
+LEAST_CORRELATION, PATCH = 0.8, 7
 #: Estimates of one pixel that differ from their mean by more than this (of the logarithm) are dropped. Where several
 #: pairs show enough parallax, at least two must agree.
-AGREEMENT = 0.15
+AGREEMENT = 0.1
 #: Largest disparity that is searched, share of the width; largest part of a baseline that is not sideways.
 SEARCHED, MOST_ASIDE = 0.1, 0.05
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.samples import ClipDataset
 from featdepth_training.data.source import Source
 from featdepth_training.engine.loop import TrainingLoop
-from featdepth_training.objectives.supervised import log_depth
+from featdepth_training.objectives.supervised import log_depth, weighted_mean
 from featdepth_training.objectives.terms import training_terms
 
 #: Weighted terms of a model, by name, that do not depend on the batch.
@@ -94,6 +95,7 @@ def refinement_loop(
     known: FeatDepthModel | None = None,
     anchor: float = 0.0,
     extra: ExtraTerms | None = None,
+    hold: float = 0.0,
 ) -> TrainingLoop:
     """The loop that refines ``model``; the net that features come from is taken out of training.
 
@@ -105,10 +107,11 @@ def refinement_loop(
         known: frozen weights, in evaluation mode, whose scale is kept; None: nothing holds it.
         anchor: weight of the term that keeps it.
         extra: further weighted terms, by name; what they draw they draw from torch's global generator.
+        hold: weight of the term that keeps the depth of ``known`` where nothing was matched.
     """
     freeze_feature_net(model)
     dataset = ClipDataset(sources, config.data.sequence, config.data.augment, config.seed)
-    return TrainingLoop(model, config, dataset, partial(_terms, model, config, known, anchor, extra), device)
+    return TrainingLoop(model, config, dataset, partial(_terms, model, config, known, anchor, extra, hold), device)
 
 
 def _terms(
@@ -117,16 +120,20 @@ def _terms(
     known: FeatDepthModel | None,
     anchor: float,
     extra: ExtraTerms | None,
+    hold: float,
     batch: FrameBatch,
     seen: Tensor,
 ) -> dict[str, Tensor]:
-    """The terms of training, the anchor that keeps the scale of the depth of ``known``, and what is added to them."""
+    """The terms of training, those that keep scale and depth of ``known``, and what is added to them."""
     terms, prediction = training_terms(model, batch, seen, config)
     added: dict[str, Tensor] = {}
     if known is not None and prediction is not None:
         with torch.no_grad():
             before = known.depth(seen[:, list(prediction.targets)].flatten(0, 1))[0]
         added["anchor"] = anchor * log_scale_change(prediction.disparities[0], before, model).square()
+        if hold > 0:
+            matched = batch.pseudo_depth[:, list(prediction.targets)].flatten(0, 1)
+            added["hold"] = hold * unmatched_change(prediction.disparities[0], before, matched, model)
     if extra is not None:
         added |= extra(model)
     return {**terms, **added, "total": sum(added.values(), terms["total"])}
@@ -148,6 +155,23 @@ def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) ->
     middle = ((change >= low) & (change <= high)).float()
     bend: Tensor = ((change * middle).sum(1) / middle.sum(1)).mean()
     return bend
+
+
+def unmatched_change(disparity: Tensor, known: Tensor, matched: Tensor, model: FeatDepthModel) -> Tensor:
+    """Return the mean absolute change of log depth (a scalar) where matching found nothing, in frames where it did.
+
+    Flat ground, sky, what drives along and the direction of travel: there matching is silent, and the photometric loss
+    is as low for wrong depth as for right. Without this, ground went along with what was learnt beside it.
+
+    Args:
+        disparity: (B, 1, h, w) sigmoid maps of the network at hand.
+        known: those of the network before.
+        matched: (B, 1, H, W) depth, NaN: unknown.
+        model: for its depth range.
+    """
+    found = F.interpolate(torch.isfinite(matched).float(), disparity.shape[-2:], mode="area") > 0
+    silent = (~found & found.flatten(1).any(1).view(-1, 1, 1, 1)).float()
+    return weighted_mean((log_depth(disparity, model.info) - log_depth(known, model.info)).abs(), silent)
 
 
 def freeze_feature_net(model: FeatDepthModel) -> None:

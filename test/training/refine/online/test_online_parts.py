@@ -17,6 +17,7 @@ from featdepth_training.refine.online.exchange import Control, ControlFile, Stat
 from featdepth_training.refine.online.generations import Generations
 from featdepth_training.refine.online.pacing import SLICE_S, Pacer
 from featdepth_training.refine.online.replay import Replay, rendered_frames
+from featdepth_training.refine.steps import unmatched_change
 
 
 class Machine:
@@ -137,3 +138,21 @@ def test_settings_come_as_overrides_and_contradictions_are_errors() -> None:
     for wrong in (["stepz=3"], ["steps=0"], ["most_clips=10"], ["lr=0"], ["gpu_budget=2"]):
         with pytest.raises(ConfigError):
             from_overrides(OnlineConfig, wrong)
+
+
+def test_depth_is_held_where_nothing_was_matched_in_frames_where_something_was() -> None:
+    model = PlaneModel(DEPTH_M, STEP_M)
+    known = torch.full((2, 1, 8, 12), 0.02)
+    now, matched = known.clone(), torch.full((2, 1, 16, 24), float("nan"))
+    matched[0, :, :, :12] = 3.0  # the left half of the first picture; of the second nothing
+    now[0, :, :, :6] *= 2
+    now[1] *= 2
+    assert float(unmatched_change(now, known, matched, model)) == 0.0
+    now[0, :, :, 6:] *= 1.5
+    now.requires_grad_()
+    term = unmatched_change(now, known, matched, model)
+    low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
+    expected = np.log((low + (high - low) * 0.03) / (low + (high - low) * 0.02))
+    assert term.item() == pytest.approx(expected, rel=1e-4)
+    (gradient,) = torch.autograd.grad(term, now)
+    assert bool((gradient[0, :, :, 6:] != 0).all()) and not bool(gradient[1].any() | gradient[0, :, :, :6].any())

@@ -43,6 +43,8 @@ class OnlineConfig:
         anchor: weight of the term that keeps the scale of the weights that the learner was started with.
         matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: it teaches
             nothing, and judges alone.
+        hold: weight of the change of depth against the weights of the start where nothing was matched, in frames where
+            something was.
         replay_frames: rendered frames on which the weights must go on saying what those of the start say; 0: none.
         replay_batch: of these, a step.
         replay_weight: of that term.
@@ -69,6 +71,7 @@ class OnlineConfig:
     ema_decay: float = 0.99
     anchor: float = 1.0
     matching: float = 1.0
+    hold: float = 1.0
     replay_frames: int = 48
     replay_batch: int = 4
     replay_weight: float = 0.5

@@ -114,7 +114,14 @@ class Round:
         start_depths = old_depths if self._start is self._current else self._figures(self._start)[1]
         model = copy.deepcopy(self._current).requires_grad_(True)
         loop = refinement_loop(
-            model, self._plan, self._training.sources, self._device, self._start, self._config.anchor, self._replay
+            model,
+            self._plan,
+            self._training.sources,
+            self._device,
+            self._start,
+            self._config.anchor,
+            self._replay,
+            self._config.hold,
         )
 
         def on_step(_batches: list[FrameBatch], result: StepResult) -> None:
