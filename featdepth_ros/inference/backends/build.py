@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featdepth_ros.errors import FeatDepthError
@@ -23,6 +23,8 @@ STEM = "graph"
 #: Seconds that a build may take on a busy machine.
 _PATIENCE_S = 1800.0
 _NICENESS = 10
+#: Seconds between two looks at whether it is broken off.
+_LOOK_S = 0.2
 
 
 def build(
@@ -32,13 +34,14 @@ def build(
     suffixes: Sequence[str],
     entry: Path,
     beside_others: bool = False,
+    stop: threading.Event | None = None,
 ) -> None:
     """Write the files with these endings for images of ``size`` (height, width) into ``entry``, whole or not at all.
 
-    ``beside_others`` leaves the processor to whoever else wants it.
+    ``beside_others`` leaves the processor to whoever else wants it. ``stop`` breaks it off.
 
     Raises:
-        FeatDepthError: it failed, or the folder cannot be written.
+        FeatDepthError: it failed or was broken off, or the folder cannot be written.
     """
     from featdepth_ros.models.checkpoints import save_model
 
@@ -53,19 +56,34 @@ def build(
             words = [str(weights), str(drafts), sizes, checksum, niceness, str(os.getpid()), *suffixes]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "featdepth_ros.inference.backends.build", *words]
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
-            )
-            if done.returncode:
-                last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-                raise FeatDepthError(f"the networks could not be exported: {last}")
+            _run(command, environment, stop or threading.Event())
             if entry.is_dir():  # another process was faster, or some files were there already
                 for path in drafts.iterdir():
                     path.replace(entry / path.name)
             else:
                 drafts.replace(entry)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise FeatDepthError(f"the networks could not be exported to '{entry.parent}': {error}") from error
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading.Event) -> None:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                _, errors = child.communicate(timeout=_LOOK_S)
+            except subprocess.TimeoutExpired:
+                if not stop.is_set() and time.monotonic() < end:
+                    continue
+                child.kill()
+                reason = "broken off" if stop.is_set() else f"not done after {_PATIENCE_S:.0f} s"
+                raise FeatDepthError(f"the networks could not be exported: {reason}") from None
+            break
+    if child.returncode:
+        last = (errors.strip().splitlines() or ["no word"])[-1]
+        raise FeatDepthError(f"the networks could not be exported: {last}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import threading
 import time
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ _log = logging.getLogger(__name__)
 _AT_ONCE, _SOON, _LATER = 1, 3, 100
 #: Images of a recording from which a build that must be waited for pays.
 _WORTH_A_BUILD = 300
+#: Seconds that the end of the process waits for what cannot be broken off.
+_LAST_WAIT_S = 30.0
 #: Timed runs of each back end, of which the fastest counts: the machine has other things to do.
 _RUNS = 7
 #: In half precision a back end may be as far from fp32 as PyTorch's half precision is, times this.
@@ -126,8 +131,7 @@ class BackendChoice:
             idle = self._at_work is None or not self._at_work.is_alive()
             if self._seen[size] >= self._enough[size] and idle:
                 shown = image[:1].detach().clone()
-                self._at_work = threading.Thread(target=self._settle, args=(size, shown, True), daemon=True)
-                self._at_work.start()
+                self._at_work = _in_background(lambda: self._settle(size, shown, True))
         self.current = self._settled.get(size, self._serving)
         return self.current
 
@@ -187,11 +191,13 @@ class BackendChoice:
         candidates = self._known(entry) or self._candidates
         suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
         if not all((entry / f"{STEM}{suffix}").is_file() for suffix in suffixes):
-            build(self._model, checksum, size, suffixes, entry, beside_others)
+            build(self._model, checksum, size, suffixes, entry, beside_others, _ending)
         self._cache.used(entry)
         refusals: list[str] = []
         times: dict[str, tuple[float, Backend]] = {}
         for name in candidates:
+            if _ending.is_set():
+                return self._serving
             backend = self._open(name, entry)
             reason = difference(self._model, self._serving, backend, image)
             if reason:
@@ -234,6 +240,28 @@ class BackendChoice:
         except (OSError, ValueError):
             known = {}
         atomic_write(entry / _FASTEST, json.dumps({**known, self._precision: name}))
+
+
+#: Set when the process ends.
+_ending = threading.Event()
+
+
+def _in_background(work: Callable[[], None]) -> threading.Thread:
+    """Start a thread that the end of the process waits for: a run time that opens a file cannot be cut off.
+
+    Python ends threads by an exception of C that a C++ library may not let through; the process then aborts.
+    """
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    atexit.register(_wait_for, weakref.ref(thread))
+    return thread
+
+
+def _wait_for(thread: weakref.ref[threading.Thread]) -> None:
+    _ending.set()
+    at_work = thread()
+    if at_work is not None:
+        at_work.join(_LAST_WAIT_S)
 
 
 def _picture(size: tuple[int, int]) -> Tensor:
