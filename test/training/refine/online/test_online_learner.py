@@ -256,7 +256,7 @@ def test_shipped_weights_learn_a_rendered_room_at_dusk(tmp_path: Path) -> None:
     config = OnlineConfig(
         steps=12, lr=2e-4, encoder_lr=1.0, measured_clips=6, least_clips=12, replay_frames=4, replay_weight=0.1
     )
-    learner = Learner(tmp_path, "compact-nc", config, CPU, budget=100.0)
+    learner = Learner(tmp_path, "compact-open", config, CPU, budget=100.0)
     assert learner.turn()
     evidence = json.loads((tmp_path / "generations" / "0001" / "evidence.json").read_text())
     assert evidence["accepted"] and evidence["after"]["photometric"] < 0.98 * evidence["before"]["photometric"]
