@@ -44,7 +44,7 @@ class OnlineConfig:
         matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: it teaches
             nothing, and judges alone.
         hold: weight of the change of depth against the weights of the start where nothing was matched, in frames where
-            something was.
+            something was. It holds for `least_clips`, and falls as one over the clips that a round learns from.
         replay_frames: rendered frames on which the weights must go on saying what those of the start say; 0: none.
         replay_batch: of these, a step.
         replay_weight: of that term.

@@ -100,6 +100,8 @@ class Round:
             objective=replace(plan.objective, pseudo_depth=config.matching),
             optimiser=replace(plan.optimiser, encoder_lr_factor=config.encoder_lr),
         )
+        # Little that was seen says little of the rest; the more there is, the less counts what the start says.
+        self._hold = config.hold * min(1.0, config.least_clips / max(training.clips, 1))
         self._judged = judging_plan(current, measured, config)
 
     def run(self) -> Outcome:
@@ -121,7 +123,7 @@ class Round:
             self._start,
             self._config.anchor,
             self._replay,
-            self._config.hold,
+            self._hold,
         )
 
         def on_step(_batches: list[FrameBatch], result: StepResult) -> None:
