@@ -74,8 +74,9 @@ class _Kept:
 
     Attributes:
         common: logarithm of the factor that the whole frame shares.
-        maps: (1, 4, h, w): logarithm of the correction beside it, measured points in reach, the share of the correction
-            that is left, and that share times the logarithm of the spread (see `fusion.Correction`).
+        maps: (1, 4, h, w). They are the logarithm of the correction beside it, measured points in reach, and the share
+            of the correction that is left. The last is that share times the logarithm of the spread (see
+            `fusion.Correction`).
     """
 
     common: float

@@ -35,9 +35,9 @@ from featdepth_ros.geometry.cameras import CameraModel
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-#: Prior standard deviation of log depth, of the common factor and of the slow field, and that field's range as a share
-#: of the image's width. These and those below were chosen on rendered scenes and a part of 7-Scenes that no figure is
-#: given on.
+#: Prior standard deviation of log depth, of the common factor and of the slow field. The third is that field's range as
+#: a share of the image's width. These and those below were chosen on rendered scenes and a part of 7-Scenes that no
+#: figure is given on.
 COMMON, SLOW, SLOW_RANGE = 0.3, 0.25, 0.25
 
 
@@ -113,8 +113,8 @@ class Correction:
         reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
         common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
         confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
-        spread: (h, w) float32, how well the points around each pixel predict each other: how far measured log depth is
-            from what all the other points say, in the mean. Far from every point it is the mean of the frame.
+        spread: (h, w) float32, how well the points around each pixel predict each other. It is the mean distance of
+            measured log depth from what all the other points say. Far from every point it is the mean of the frame.
         points: number of points that were used.
     """
 
@@ -343,8 +343,8 @@ def _fields(log_depth: Image, samples: _Samples, found: _Regression) -> tuple[Im
 def _on_surfaces(log_depth: Image, samples: _Samples, field: _OnSurfaces, amounts: Floats) -> Image:
     """Sum a kernel on surfaces, each point with its (C, N) amounts, over the map: (h, w, C), C at least 1.
 
-    The kernel is separable, so it is summed at layers of log depth over a coarse grid, which lie one below the other in
-    one image. What stands between two layers is interpolated.
+    The kernel is separable, so it is summed at layers of log depth over a coarse grid. The layers lie one below the
+    other in one image. What stands between two layers is interpolated.
     """
     grid = _Grid((log_depth.shape[0], log_depth.shape[1]), samples, field.reach)
     step, margin = _DEPTH_STEP * field.depth_reach, 3 * field.depth_reach

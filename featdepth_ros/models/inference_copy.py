@@ -58,8 +58,8 @@ def inference_copy(model: FeatDepthModel, half: torch.dtype | None = None) -> Fe
 
     Args:
         model: in eval mode.
-        half: bfloat16 or float16, the type of the weights of all convolutions but those that `keep_precise` keeps in
-            float32; None: all are float32, and outputs agree with the model's to rounding.
+        half: bfloat16 or float16, the type of the convolutions' weights. Those that `keep_precise` names stay float32.
+            None: all are float32, and outputs agree with the model's to rounding.
 
     Raises:
         FeatDepthError: the model is in training mode.

@@ -31,8 +31,8 @@ class FrameReport:
         residual_px: their median reprojection error in pixels; None without any.
         reason: what is wrong with the picture or its motion, in words; empty: nothing.
         refused: its motion was measured and is not believed, see `Motion`.
-        speed: of the camera, metres (or model units) a second, and the standard deviation of its velocity in the
-            direction that is known worst; None where motion is not tracked.
+        speed: of the camera, metres (or model units) a second. Behind it stands the standard deviation of its velocity
+            in the direction that is known worst. None where motion is not tracked.
     """
 
     scale: ScaleState

@@ -31,8 +31,7 @@ from featdepth_ros.models.base import FeatDepthModel
 
 _log = logging.getLogger(__name__)
 
-#: Images of one size before a build begins: what the cache holds already, a back end that is asked for, and one that
-#: may be of use.
+#: Images of one size before a build begins. The cache holds it already; or it is asked for; or it may be of use.
 _AT_ONCE, _SOON, _LATER = 1, 3, 100
 #: Images of a recording from which a build that must be waited for pays.
 _WORTH_A_BUILD = 300

@@ -6,7 +6,7 @@ python test/benchmarks/refinement/online_refinement.py --data DATA --places kitc
 Rendered places differ from what the weights know in light, camera and texture. ``kitchen`` (7-Scenes) and ``kitti``
 (drive 0001, truth by semi-global matching) are real. Each recording is cut into segments in order of time; every
 fourth is held out. A few come before each round, as they would from a robot. Each generation that the learner accepts
-takes force at once, as refine_node would have it, and is measured: on the held-out frames of the place, and on the
+takes force at once, as refine_node would have it. It is measured on the held-out frames of the place, and on the
 start domain, which is the validation part of the recipe ``compact_open``. ``--minutes`` are of processor time, KEY is
 of `OnlineConfig`.
 

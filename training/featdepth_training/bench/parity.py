@@ -43,9 +43,10 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
         say: called with a line for each comparison.
 
     Returns:
-        By architecture and precision: the largest relative error of ``disparity``; the root mean square of that of
-        ``inverse depth``; the relative errors of ``axisangle`` and ``translation`` as vectors; and the largest error of
-        ``features`` over their largest value. In half precision it is what the estimator is given.
+        Errors by architecture and precision. That of ``disparity`` is the largest relative one. That of
+        ``inverse depth`` is the root mean square. Those of ``axisangle`` and ``translation`` are relative, as vectors.
+        That of ``features`` is the largest over their largest value. In half precision it is what the estimator is
+        given.
     """
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
     found: dict[str, dict[str, dict[str, float]]] = {}

@@ -2,11 +2,11 @@
 
 ``<cache>/cache.json`` says what made the cache. Shard ``n`` is two files:
 
-    shard_0000n.tar     one sample a frame, each frame once. Fields: ``image.npy`` (H, W, 3) uint8 RGB, ``meta.json``,
-                        and where known ``partner.npy`` (H, W, 3) uint8 RGB, ``depth.npy`` (H, W) float16 metres
-                        (inf: nothing there, NaN: unknown), ``moving.npy`` (H, W) bool (shows what moves by
-                        itself). Of a cache that is stored so, ``image.jpg`` and ``partner.jpg`` (or ``.png``) take the
-                        place of the arrays.
+    shard_0000n.tar     one sample a frame, each frame once. Fields are ``image.npy`` (H, W, 3) uint8 RGB and
+                        ``meta.json``. Where known there is ``partner.npy`` (H, W, 3) uint8 RGB. ``depth.npy`` is
+                        (H, W) float16 metres (inf: nothing there, NaN: unknown). ``moving.npy`` (H, W) bool shows
+                        what moves by itself. Of a cache that is stored so, ``image.jpg`` and ``partner.jpg`` (or
+                        ``.png``) take the place of the arrays.
     shard_0000n.json    the samples' meta.json, where their arrays lie in the tar, and their checksums
 
 Where it was asked for, there is also ``pseudo_depth_0000n.npy`` (N, H, W) float16: what `pseudo_depth` found for its N

@@ -27,7 +27,7 @@ from featdepth_training.data.store import Store
 
 #: How many frames back a frame is matched with, in this order, and the number of good matches that suffice. The nearest
 #: come first, and the flow of each begins from that of the one before. A fast camera's flow to far-off frames fails on
-#: the near road, there and back alike, and says a small shift where there was a large one: a depth many times too far.
+#: the near road, there and back alike. It says a small shift where there was a large one: a depth many times too far.
 LOOK_BACK, ENOUGH = (1, 2, 3, 4, 6, 9, 13, 18), 3
 #: Least parallax of a pixel, and least median of a pair, pixels: below, noise of the flow is much of the depth.
 LEAST_PARALLAX_PX, LEAST_MEDIAN_PX = 2.0, 4.0

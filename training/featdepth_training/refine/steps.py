@@ -160,8 +160,8 @@ def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) ->
 def unmatched_change(disparity: Tensor, known: Tensor, matched: Tensor, model: FeatDepthModel) -> Tensor:
     """Return the mean absolute change of log depth (a scalar) where matching found nothing, in frames where it did.
 
-    Flat ground, sky, what drives along and the direction of travel: there matching is silent, and the photometric loss
-    is as low for wrong depth as for right. Without this, ground went along with what was learnt beside it.
+    Matching is silent on flat ground, sky, what drives along and in the direction of travel. The photometric loss is as
+    low there for wrong depth as for right. Without this, ground went along with what was learnt beside it.
 
     Args:
         disparity: (B, 1, h, w) sigmoid maps of the network at hand.
