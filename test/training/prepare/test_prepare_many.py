@@ -116,7 +116,7 @@ def test_several_processes_make_the_same_caches(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_is_answered_while_processes_match(tmp_path: Path) -> None:
     """Matching takes a second a frame; nobody waits for a whole recording of it, and no process is left."""
-    inputs = [str(folder_of(tmp_path / name, 60, step=1)) for name in "ab"]
+    inputs = [str(folder_of(tmp_path / name, 200, step=1)) for name in "ab"]
     command = [sys.executable, "-m", "featdepth_ros.cli.main", "prepare", *inputs, "--output", str(tmp_path / "out")]
     command += [*CAMERA[:2], "--size", "192x320", "--jobs", "2", "--pseudo-depth"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)

@@ -254,7 +254,7 @@ def test_shipped_weights_learn_a_rendered_room_at_dusk(tmp_path: Path) -> None:
     """The held-out photometric loss falls, and what is written is loaded by everyone."""
     rendered_segments(tmp_path / "buffer", 3)
     config = OnlineConfig(
-        steps=12, lr=2e-4, encoder_lr=1.0, measured_clips=6, least_clips=12, replay_frames=4, replay_weight=0.1
+        steps=16, lr=2e-4, encoder_lr=1.0, measured_clips=6, least_clips=12, replay_frames=4, replay_weight=0.1
     )
     learner = Learner(tmp_path, "compact-open", config, CPU, budget=100.0)
     assert learner.turn()

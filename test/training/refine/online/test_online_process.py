@@ -23,7 +23,7 @@ from featdepth_training.refine.online import __main__ as command
 #: Every round is accepted, so that there is something to lose.
 SETTINGS = (
     "steps=4", "least_clips=12", "least_held_out=6", "measured_clips=6", "replay_frames=0", "matching=0",
-    "least_gain=-9", "most_change=9", "limits.photometric=9", "limits.scale=9",
+    "least_gain=-9", "most_change=9", "limits.photometric=9", "limits.scale=9", "limits.shape=9",
 )  # fmt: skip
 BUDGET = 0.3
 
