@@ -57,9 +57,8 @@ class _OnSurfaces:
 
 
 LOCAL, MIDDLE = _OnSurfaces(0.17, 0.065, 0.15), _OnSurfaces(0.12, 0.15, 0.3)
-#: - `NOISE`: noise of a measured log ratio beside the point's own.
-#: - `EDGE_NOISE`: the share of the prediction's step at the point that counts as noise. The step is the largest over
-#:   the smallest log depth of its 3x3 neighbours.
+#: Noise of a measured log ratio beside the point's own, and the share of the prediction's step at the point that counts
+#: as noise. The step is the largest over the smallest log depth of its 3x3 neighbours.
 NOISE, EDGE_NOISE = 0.02, 0.6
 #: What the window's variances are multiplied with. On rendered recordings they are honest. On real ones errors are two
 #: to three times what they say (rolling shutter, lens, what moves). And points of one surface err alike there.

@@ -70,20 +70,26 @@ def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
-        end = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                _, errors = child.communicate(timeout=_LOOK_S)
-            except subprocess.TimeoutExpired:
-                if not stop.is_set() and time.monotonic() < end:
-                    continue
-                child.kill()
-                reason = "broken off" if stop.is_set() else f"not done after {_PATIENCE_S:.0f} s"
-                raise FeatDepthError(f"the networks could not be exported: {reason}") from None
-            break
+        try:
+            errors = _awaited(child, stop)
+        except BaseException:  # an interrupt, too: no child goes on without whoever waits for it
+            child.kill()
+            raise
     if child.returncode:
         last = (errors.strip().splitlines() or ["no word"])[-1]
         raise FeatDepthError(f"the networks could not be exported: {last}")
+
+
+def _awaited(child: subprocess.Popen[str], stop: threading.Event) -> str:
+    """Wait until a process has ended, and return what it said on standard error."""
+    end = time.monotonic() + _PATIENCE_S
+    while not stop.is_set() and time.monotonic() < end:
+        try:
+            return str(child.communicate(timeout=_LOOK_S)[1])
+        except subprocess.TimeoutExpired:
+            continue
+    reason = "broken off" if stop.is_set() else f"not done after {_PATIENCE_S:.0f} s"
+    raise FeatDepthError(f"the networks could not be exported: {reason}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

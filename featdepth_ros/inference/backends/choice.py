@@ -159,6 +159,7 @@ class BackendChoice:
         """
         if isinstance(other, FixedBackend):
             return
+        _wait_at_the_end(threading.current_thread())
         for size, backend in list(other._settled.items()):
             if backend.name == self._serving.name:
                 self._settled[size] = self._serving
@@ -173,8 +174,13 @@ class BackendChoice:
             self._settle(size, _picture(size).to(self._device), beside_others=True)
 
     def _built(self, size: tuple[int, int]) -> bool:
+        """Whether the cache holds what would be opened. A folder that cannot be read holds nothing."""
         entry = self._cache.entry(weights_checksum(self._model), self._device, size)
-        return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in self._candidates)
+        try:
+            names = self._known(entry) or self._candidates
+            return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in names)
+        except OSError:
+            return False
 
     def _settle(self, size: tuple[int, int], image: Tensor, beside_others: bool = False) -> None:
         try:
@@ -246,20 +252,24 @@ _ending = threading.Event()
 
 
 def _in_background(work: Callable[[], None]) -> threading.Thread:
-    """Start a thread that the end of the process waits for: a run time that opens a file cannot be cut off.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    _wait_at_the_end(thread)
+    return thread
+
+
+def _wait_at_the_end(thread: threading.Thread) -> None:
+    """Let the end of the process wait for a thread in which a run time opens a file: that cannot be cut off.
 
     Python ends threads by an exception of C that a C++ library may not let through; the process then aborts.
     """
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     atexit.register(_wait_for, weakref.ref(thread))
-    return thread
 
 
 def _wait_for(thread: weakref.ref[threading.Thread]) -> None:
     _ending.set()
     at_work = thread()
-    if at_work is not None:
+    if at_work is not None and at_work is not threading.current_thread():
         at_work.join(_LAST_WAIT_S)
 
 

@@ -36,7 +36,7 @@ def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age
     config = local_map.config
     if not len(sight):
         return True
-    start = template.pixels_of(sight.places)
+    start = template.of(sight.places).pixels
     if float(np.median(np.linalg.norm(sight.pixels - start, axis=1))) < tracks.STILL_PX:
         return False
     if len(sight) < config.keyframe_tracks * len(template) or age >= config.keyframe_age:

@@ -65,13 +65,13 @@ class Sight:
         """(n, 2) ideal pixels (`LocalMap.to_ideal`) where they were found."""
         return self.pixels + self.late
 
-    def pixels_of(self, places: Places) -> Floats:
-        """(n, 2) where points (n,) are seen, all of which are among these."""
+    def of(self, places: Places) -> Sight:
+        """Points (n,), all of which are among these, in their order."""
         order = np.argsort(self.places)
-        return self.pixels[order[np.searchsorted(self.places, places, sorter=order)]]
+        return self.chosen(order[np.searchsorted(self.places, places, sorter=order)])
 
-    def chosen(self, which: NDArray[np.bool_]) -> Sight:
-        """Those where ``which`` (n,) holds."""
+    def chosen(self, which: NDArray[np.bool_] | Places) -> Sight:
+        """Those where ``which`` (n,) holds, or those at such positions."""
         return Sight(self.places[which], self.pixels[which], self.late[which])
 
     def moved(self, places: Places) -> Sight:

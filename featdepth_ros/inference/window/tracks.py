@@ -184,13 +184,14 @@ def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Si
         return False
     if template.before is None or count > MANY * all_of_them:
         return True
-    start = template.sight.pixels_of(sight.places)
-    still = np.linalg.norm(sight.pixels - start, axis=1) < STILL_PX
+    start = template.sight.of(sight.places)
+    # As they were found: what is fixed to the picture is no later in lower rows.
+    still = np.linalg.norm(sight.found - start.found, axis=1) < STILL_PX
     expected, _ = local_map.project(local_map.keyframes[-2].pose, local_map.world(sight.places))
-    still &= np.linalg.norm(expected - start, axis=1) > AWAY_PX
+    still &= np.linalg.norm(expected - start.pixels, axis=1) > AWAY_PX
     if still.sum() <= OF_THE_WORLD * count:
         return True
-    here = local_map.to_image(start[still])
+    here = local_map.to_image(start.found[still])
     warp = np.tile(np.eye(2), (len(here), 1, 1))
     found, good = follow(template.before, template.pyramid, here, here, warp)
     fixed = good & (np.linalg.norm(found - here, axis=1) < STILL_PX)

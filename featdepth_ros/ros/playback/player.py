@@ -215,6 +215,7 @@ class Player:
 
     def _play_once(self, stop: threading.Event) -> int:
         ahead = ReadAhead(self._stream)
+        self._ticked_ns = None  # a loop may begin at the moment that the last one ended at
         played = 0
         try:
             ahead.fill(stop)

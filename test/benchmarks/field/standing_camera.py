@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from featdepth_ros import resources
@@ -53,7 +54,8 @@ def write_frames(frame: Frame, folder: Path, count: int) -> str:
 
 def figures_of(answers: Path) -> dict[str, Any]:
     """What the node said: messages of odometry, how far they went, and the states of diagnostics."""
-    places, turns, states = [np.zeros(3)], [0.0], Counter[str]()
+    places, states = [np.zeros(3)], Counter[str]()
+    turns: list[NDArray[np.float64]] = []
     with AnyReader([answers]) as reader:
         wanted = [c for c in reader.connections if c.topic in ("/odom", "/diagnostics")]
         for connection, _, raw in reader.messages(wanted):
@@ -61,15 +63,15 @@ def figures_of(answers: Path) -> dict[str, Any]:
             if connection.topic == "/odom":
                 at, turned = message.pose.pose.position, message.pose.pose.orientation
                 places.append(np.array([at.x, at.y, at.z]))
-                turns.append(2 * float(np.arctan2(np.linalg.norm([turned.x, turned.y, turned.z]), abs(turned.w))))
+                turns.append(np.array([turned.x, turned.y, turned.z, turned.w]))
             else:
                 states.update(v.value for s in message.status for v in s.values if v.key == "motion_state")
     # Without a mounting the camera is the base, whose first pose has the optical axes: turns count from there.
-    turned = np.abs(np.array(turns[1:]) - turns[1]) if len(turns) > 1 else np.zeros(1)
+    cosines = [min(1.0, float(abs(turn @ turns[0]))) for turn in turns]
     return {
-        "odometry": len(places) - 1,
+        "odometry": len(turns),
         "farthest_m": float(np.linalg.norm(places, axis=1).max()),
-        "farthest_rad": float(turned.max()),
+        "farthest_rad": 2 * float(np.arccos(min(cosines, default=1.0))),
         "motion_states": dict(states),
     }
 

@@ -140,10 +140,13 @@ def captioned(grey, rows):
     return np.vstack([grey[: height - rows], cv2.GaussianBlur(fixed, (3, 3), 0.8)])
 
 
-@pytest.mark.parametrize(("rows", "frames"), [(24, 6), (24, 7), (40, 6), (40, 7)])
-def test_what_is_fixed_to_the_picture_does_not_bridge_a_cut(drive, rows, frames):
+@pytest.mark.parametrize(
+    ("rows", "frames", "readout_s"),
+    [(24, 6, 0.0), (24, 7, 0.0), (40, 6, 0.0), (40, 7, 0.0), (24, 6, 0.03), (40, 7, 0.03)],
+)
+def test_what_is_fixed_to_the_picture_does_not_bridge_a_cut(drive, rows, frames, readout_s):
     """The last frame before the cut is a keyframe once and once is none; without the test of it both are tracked."""
-    config, depth = WindowConfig(scale="relative"), wrong_depth(drive)
+    config, depth = WindowConfig(scale="relative", rolling_shutter_s=readout_s), wrong_depth(drive)
     window, shown = Window(config), [captioned(grey, rows) for grey in drive.greys[:frames]]
     before = [window.step(grey, drive.camera, (i + 1) * DT_NS, depth(i)) for i, grey in enumerate(shown)]
     assert all(r.state is WindowState.TRACKED for r in before[1:])

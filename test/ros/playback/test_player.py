@@ -71,6 +71,20 @@ def test_a_rate_of_two_plays_twice_as_fast_and_the_clock_goes_along() -> None:
     assert np.polyfit([at for at, _ in ticks], stamps * 1e-9 - START_NS * 1e-9, 1)[0] == pytest.approx(2.0, rel=0.2)
 
 
+class OneMoment(Ticking):
+    """A recording that is over as it begins."""
+
+    def __iter__(self) -> Iterator[StreamMessage]:
+        yield StreamMessage("/word", START_NS, b"")
+
+
+def test_every_loop_of_one_moment_has_its_tick() -> None:
+    node, stop = FakeNode(), threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    Player(node, OneMoment(), PlayOptions(loop=True, clock=True)).play(stop)
+    assert len(node.publishers["/clock"].sent) >= len(node.publishers["/word"].sent) > 1
+
+
 class SlowAndLive(Ticking):
     """The same, stamped from the time of playing on, and slow to read."""
 

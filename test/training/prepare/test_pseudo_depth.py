@@ -25,7 +25,14 @@ from featdepth_training.data.store import Store
 from featdepth_training.engine.run import train
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
-from featdepth_training.prepare.pseudo_depth import grey, moving_depth, stereo_depth, write_pseudo_depth
+from featdepth_training.prepare.pseudo_depth import (
+    _fuse,
+    _View,
+    grey,
+    moving_depth,
+    stereo_depth,
+    write_pseudo_depth,
+)
 from featdepth_training.rendering.rendered import ClipRenderer
 
 INFO = ModelInfo(name="test", architecture="compact", focal=(0.58, 1.92))
@@ -106,6 +113,22 @@ def test_the_near_road_of_a_fast_camera_is_near() -> None:
     error = np.log(found[known] / truth[known])
     near = truth[known] < np.percentile(truth, 25)
     assert near.sum() > 500 and abs(error[near].mean() - np.median(error)) < 0.08
+
+
+def test_a_view_that_overlaps_no_other_takes_nothing_away() -> None:
+    """Two must agree where both say something of the same pixels; else the larger one stands alone."""
+    depth, seen = np.full((20, 40), 2.0, dtype=np.float32), np.zeros((20, 40), dtype=np.float32)
+    left, right = seen.copy(), seen.copy()
+    left[:, :24], right[:, 24:] = 8.0, 8.0
+    found = _fuse([_View(depth, left), _View(depth, right)])
+    assert found is not None
+    np.testing.assert_array_equal(np.isfinite(found), left > 0)
+    both = _fuse([_View(depth, left), _View(depth, left)])
+    np.testing.assert_array_equal(both, found)
+    assert (
+        _fuse([_View(depth, left), _View(np.where(right + left > 0, depth * 3 ** (np.arange(40) % 2), 1), left)])
+        is None
+    )
 
 
 @pytest.mark.slow

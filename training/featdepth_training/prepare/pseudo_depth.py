@@ -183,7 +183,7 @@ def _correlation(image: Grey, matched: Grey) -> Map:
 def _fuse(views: Sequence[_View]) -> Map | None:
     """Weighted mean of the logarithms: noise of the flow becomes noise of the logarithm over the parallax.
 
-    Where there are several, two must agree. None: too few pixels are known then.
+    Where there are several that overlap, two must agree. None: too few pixels are known then.
     """
     first = max(views, key=lambda view: float((view.parallax_px > 0).mean()))
     logs, weights = [], []
@@ -201,7 +201,7 @@ def _fuse(views: Sequence[_View]) -> Map | None:
         total = weight.sum(0)
         mean = (weight * values).sum(0) / np.maximum(total, 1e-6)
         weight = weight * (np.abs(values - mean) < AGREEMENT)
-    known = (weight > 0).sum(0) >= min(2, len(views))
+    known = (weight > 0).sum(0) >= min(2, len(values))
     if known.mean() < LEAST_SHARE / 2:
         return None
     mean = (weight * values).sum(0) / np.maximum(weight.sum(0), 1e-6)

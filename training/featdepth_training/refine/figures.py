@@ -85,7 +85,7 @@ def _add_depth(
 
 
 def _add_shape(measured: _Measured, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch) -> None:
-    """Compare with matched depth where the clip has it, and no partner, up to the median ratio of each picture."""
+    """Compare with matched depth where the clip has it, up to the median ratio of each picture."""
     target = prediction.targets[0]
     matched = batch.pseudo_depth[:, target]
     disparity = prediction.disparities[0].unflatten(0, (-1, len(prediction.targets)))[:, 0].float()
