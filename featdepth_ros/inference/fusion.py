@@ -84,6 +84,8 @@ LEAST_POINTS, MOST_POINTS = 8, 256
 LARGEST = 0.7
 #: Distance of the coarse grids' nodes in image and log depth, share of the kernels' ranges.
 _NODE_STEP, _DEPTH_STEP = 0.3, 0.33
+#: OpenCV looks nothing up in images of more rows. Tall pictures whose depths span six decades would have them.
+_MOST_ROWS = 32766
 
 
 class MeasuredPoints(Protocol):
@@ -347,10 +349,12 @@ def _on_surfaces(log_depth: Image, samples: _Samples, field: _OnSurfaces, amount
     """
     grid = _Grid((log_depth.shape[0], log_depth.shape[1]), samples, field.reach)
     step, margin = _DEPTH_STEP * field.depth_reach, 3 * field.depth_reach
-    lowest = float(samples.log_depth.min()) - margin
-    layers = int(np.ceil((float(samples.log_depth.max()) + margin - lowest) / step)) + 1
-    near = _gaussian(samples.log_depth - (lowest + step * np.arange(layers))[:, None], field.depth_reach)
     rows, count = grid.down.shape
+    lowest = float(samples.log_depth.min()) - margin
+    span = float(samples.log_depth.max()) + margin - lowest
+    layers = min(int(np.ceil(span / step)) + 1, _MOST_ROWS // rows)
+    step = max(step, span / (layers - 1))
+    near = _gaussian(samples.log_depth - (lowest + step * np.arange(layers))[:, None], field.depth_reach)
     at = (near.astype(np.float32)[:, None] * grid.down.astype(np.float32)).reshape(layers * rows, count)
     columns = np.concatenate([amount[:, None] * grid.across.T for amount in amounts], axis=1).astype(np.float32)
     nodes = np.ascontiguousarray((at @ columns).reshape(layers * rows, len(amounts), -1).transpose(0, 2, 1))

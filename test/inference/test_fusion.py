@@ -154,6 +154,16 @@ def test_the_correction_is_that_of_the_kernels():
     assert np.abs(field - exact @ found.weights).mean() < 0.06 * np.abs(exact @ found.weights).mean()
 
 
+def test_a_tall_picture_may_span_six_decades_of_depth():
+    network = np.geomspace(1e-2, 1e4, 384)[:, None].repeat(160, 1).astype(np.float32)
+    row, column = np.random.default_rng(0).integers(0, 160, (2, 256))
+    row = np.minimum(row * 384 // 158, 383)
+    pixels = np.stack([column, row], axis=1).astype(np.float64)
+    points = Points(pixels, 1.1 * network[row, column].astype(np.float64), np.full(256, 2500.0))
+    found = find_correction(network, points, CameraModel(160, 384, 200.0, 200.0, 79.5, 191.5))
+    assert found is not None and np.abs(found.log_ratio - np.log(1.1)).max() < 0.03
+
+
 def test_units_and_image_sizes_do_not_matter():
     network = ramp()
     points = seen(network * np.exp(0.2 * np.sin(np.arange(WIDTH) / 40)), 150)
