@@ -210,7 +210,7 @@ def test_a_camera_that_stands_stays_where_it_is(drive: list[Frame]) -> None:
         heard = send_drive(ros, frames, load_networks, weights=str(weights_file("compact")), device="cpu")
     poses = np.array([pose_of(heard["odom"][frame.stamp_ns]) for frame in frames])
     assert np.abs(poses - poses[0]).max() < 1e-9
-    assert heard["odom"][frames[-1].stamp_ns].twist.twist.linear.x == 0.0
+    assert abs(heard["odom"][frames[-1].stamp_ns].twist.twist.linear.x) < 1e-9  # rounding of the lever arm
 
 
 def pose_of(odometry: Odometry) -> list[float]:
