@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from bag_files import TOPIC, stamp, write_plain_mcap, write_ros1, write_ros2, write_storage_file
 
@@ -34,6 +36,8 @@ def numbers(recording: Recording) -> list[int]:
          ["x_2026-01-01-10-02-00_2.bag", "x_2026-01-01-10-10-00_10.bag"]),
         (["a_1.MCAP", "a_0.mcap.zstd"], ["a_0.mcap.zstd", "a_1.MCAP"]),
         (["whole.db3"], ["whole.db3"]),
+        (["a_0.mcap", "._a_0.mcap"], ["a_0.mcap"]),  # what macOS leaves beside a copied file
+        (["a_0.db3", "a_0.db3.zstd", "a_1.db3.zstd"], ["a_0.db3", "a_1.db3.zstd"]),  # what ros2 bag play leaves
     ],
 )  # fmt: skip
 def test_parts_are_put_together_by_their_numbers(tmp_path: Path, names: list[str], expected: list[str]) -> None:
@@ -153,3 +157,23 @@ def test_a_folder_of_bag_folders(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "bags" / "one", tmp_path / "bags" / "two")
     with pytest.raises(RecordingError, match="holds 2 recordings; name one: one, two"):
         open_recording(tmp_path / "bags")
+
+
+@pytest.mark.parametrize("name", ["run", "run_0"])
+def test_a_recording_beside_its_conversion_is_not_read_twice(tmp_path: Path, name: str) -> None:
+    write_storage_file(tmp_path / f"{name}.db3", range(3))
+    write_storage_file(tmp_path / f"{name}.mcap", range(3), "mcap")
+    with pytest.raises(RecordingError, match=rf"holds '{name}' twice.*{name}\.db3, {name}\.mcap"):
+        open_recording(tmp_path)
+    assert numbers(open_recording(tmp_path / f"{name}.mcap")) == [0, 1, 2]
+
+
+def test_a_metadata_file_of_another_program_makes_no_bag(tmp_path: Path) -> None:
+    (tmp_path / "metadata.yaml").write_text("title: pictures of a garden\n")
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), index, np.uint8))
+    recording = open_recording(tmp_path)
+    assert recording.kind == "images" and len(recording) == 3
+    folder = write_ros2(tmp_path / "bag", range(2))
+    (folder / "metadata.yaml").write_text("rosbag2_bagfile_inf")  # cut off
+    assert numbers(open_recording(folder)) == [0, 1]

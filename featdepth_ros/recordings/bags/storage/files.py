@@ -54,7 +54,7 @@ def is_bag(path: Path) -> bool:
     """
     if not path.is_dir():
         return kind_of(path) is not None
-    if (path / "metadata.yaml").is_file():
+    if _of_rosbag2(path / "metadata.yaml"):
         return True
     kinds = {_promised(file) for file in bag_files(path)}
     if kinds == {"ros1"}:
@@ -63,8 +63,14 @@ def is_bag(path: Path) -> bool:
 
 
 def bag_files(folder: Path) -> list[Path]:
-    """Return the files of bags directly in a folder, in natural order of their names."""
-    return sorted((p for p in folder.iterdir() if _promised(p) is not None and p.is_file()), key=natural_key)
+    """Return the files of bags directly in a folder, in natural order of their names.
+
+    Hidden files are left out (macOS writes ``._x.mcap`` beside ``x.mcap``), and so is a compressed file whose
+    decompressed content lies beside it, where ``ros2 bag play`` leaves it.
+    """
+    files = [p for p in folder.iterdir() if _promised(p) is not None and not p.name.startswith(".") and p.is_file()]
+    names = {p.name for p in files}
+    return sorted((p for p in files if not (is_compressed(p) and p.stem in names)), key=natural_key)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -73,11 +79,19 @@ def parts_of(path: Path) -> list[Path]:
     Parts are named ``<bag>_<n>`` or ``<n>_<bag>``; a time of day in the name may differ from part to part.
 
     Raises:
-        RecordingError: the folder holds files of several recordings; the message names them.
+        RecordingError: the folder holds files of several recordings, or one in two formats; the message names them.
     """
     if not path.is_dir():
         return [path]
     files = bag_files(path)
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(_stem(file), file)
+        if other != file:
+            raise RecordingError(
+                f"folder '{path}' holds '{_stem(file)}' twice, and its messages would come twice; name one: "
+                f"{other.name}, {file.name}"
+            )
     groups = _grouped(files, dated=False)
     if any(len({number for number, _ in group}) < len(group) for group in groups.values()):
         groups = _grouped(files, dated=True)  # numbers come twice: recordings of several times
@@ -100,6 +114,14 @@ def _grouped(files: list[Path], dated: bool) -> dict[str, list[tuple[int, Path]]
         date = "".join(_DATE.findall(stem)) if dated else ""
         groups.setdefault(f"{match['bag'] or match['behind'] or ''}{date}", []).append((int(number), file))
     return groups
+
+
+def _of_rosbag2(metadata: Path) -> bool:
+    """Tell whether a metadata.yaml is a bag's: other programs give their files that name too."""
+    try:
+        return b"rosbag2_bagfile_information" in metadata.read_bytes()
+    except OSError:
+        return False
 
 
 def _promised(path: Path) -> BagKind | None:
