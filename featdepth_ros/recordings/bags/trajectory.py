@@ -38,7 +38,7 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
         as the message holds it. Poses that are not finite, and second ones of a stamp, are left out.
 
     Raises:
-        RecordingError: no such topic, none or several to choose from, or not a single valid pose.
+        RecordingError: no such topic, none or several to choose from, not a single valid pose, or one stamp for all.
     """
     source = BagSource(Path(path).expanduser())
     name, _, frames = (topic or "").partition(":")
@@ -50,11 +50,18 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     else:
         stamped = ((header_stamp_ns(message), pose_of(message)) for message in decoded(source, chosen))
     poses: dict[int, NDArray[np.float64]] = {}
+    valid = 0
     for stamp, pose in stamped:
         if pose is not None:
+            valid += 1
             poses.setdefault(stamp, pose)
     if not poses:
         raise RecordingError(f"topic {chosen} of '{path}' holds no valid pose")
+    if len(poses) == 1 and valid > 1:
+        raise RecordingError(
+            f"the {valid} poses of {chosen} in '{path}' all have the stamp {next(iter(poses)) / 1e9:g} s; expected "
+            "each to have its own"
+        )
     return sorted(poses.items(), key=lambda item: item[0])
 
 

@@ -145,8 +145,11 @@ def _links(source: BagSource, topic: str, static: bool) -> dict[tuple[str, str],
             link = links.setdefault(_link(stamped), _Link(static))
             link.count += 1
             pose = pose_of(stamped)
-            if pose is not None:
-                link.poses.setdefault(header_stamp_ns(stamped), pose)
+            if pose is None:
+                continue
+            if topic == "/tf_static":  # a later one corrects the earlier, often under the same stamp, 0
+                link.poses.pop(header_stamp_ns(stamped), None)
+            link.poses.setdefault(header_stamp_ns(stamped), pose)
     return links
 
 

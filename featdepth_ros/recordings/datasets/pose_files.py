@@ -1,6 +1,7 @@
 """Pose files of KITTI, TUM and EuRoC: the one place that reads and writes them.
 
-KITTI has 12 numbers a line, row-major [R|t], one line a frame, or a frame number and 12. TUM has ``seconds x y z qx qy
+KITTI has 12 numbers a line, row-major [R|t], one line a frame, or a frame number and 12; 16 with the row 0 0 0 1
+(Replica, ScanNet) are the same. TUM has ``seconds x y z qx qy
 qz qw``. EuRoC's state table has ``ns,x,y,z,qw,qx,qy,qz,...``. Columns behind these are left out. A pose maps the
 body's coordinates to the world's.
 """
@@ -219,7 +220,18 @@ def _table(path: Path) -> _Lines:
             wxyz = _stated_order(text) if _stated_order(text) is not None else wxyz
     if not found:
         raise RecordingError(f"{path} holds no pose; expected lines of KITTI (12 numbers), TUM (8) or EuRoC csv")
-    return _Lines(found, commas, wxyz)
+    return _Lines(_without_last_row(found), commas, wxyz)
+
+
+def _without_last_row(lines: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Return lines of 12 numbers where all are 4x4 matrices, row-major, with the last row 0 0 0 1; else the lines."""
+    for _, fields in lines:
+        if len(fields) != 16 or not all(_is_number(field) for field in fields):
+            return lines
+        matrix = np.reshape([float(field) for field in fields], (4, 4))
+        if matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0] or not _is_rotation(matrix[:3, :3]):
+            return lines
+    return [(number, fields[:12]) for number, fields in lines]
 
 
 def _stated_order(heading: str) -> bool | None:

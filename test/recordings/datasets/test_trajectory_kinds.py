@@ -123,3 +123,31 @@ def test_frames_that_are_linked_over_others_are_chained(tmp_path: Path) -> None:
     np.testing.assert_allclose(poses[3], se3.inverse(drift[3] @ POSES[3]), atol=1e-9)
     with pytest.raises(RecordingError, match="no transform from map to moon; it holds: /tf:odom:base_link"):
         read_trajectory(bag, "/tf:map:moon")
+
+
+def test_a_corrected_mounting_under_the_same_stamp_is_the_one_that_holds(tmp_path: Path) -> None:
+    """Static publishers often stamp with 0: the second message corrects the first."""
+    wrong, right = (se3.make(np.eye(3), (x, 0.0, 0.0)) for x in (1.0, 2.0))
+    messages = [("/tf_static", STAMPS[0] + i, _tf("base", "camera", 0, pose)) for i, pose in enumerate((wrong, right))]
+    messages += [("/tf", stamp, _tf("odom", "base", stamp, pose)) for stamp, pose in zip(STAMPS, POSES, strict=True)]
+    bag = _bag(tmp_path / "bag", messages)
+    _, poses = zip(*read_trajectory(bag, "/tf:odom:camera"), strict=True)
+    np.testing.assert_allclose(poses, [pose @ right for pose in POSES], atol=1e-9)
+    np.testing.assert_allclose(read_trajectory(bag, "/tf_static:base:camera")[0][1], right, atol=1e-12)
+
+
+def test_a_path_whose_poses_have_no_stamps_is_refused(tmp_path: Path) -> None:
+    make = Messages()
+    poses = [make.geometry_msgs__PoseStamped(header=make.header(0, "map"), pose=make.pose(pose)) for pose in POSES]
+    path = make.nav_msgs__Path(header=make.header(STAMPS[0], "map"), poses=poses)
+    with pytest.raises(RecordingError, match=r"the 20 poses of /path .* all have the stamp 0 s"):
+        read_trajectory(_bag(tmp_path / "bag", [("/path", STAMPS[0], path)]))
+
+
+def test_matrices_with_their_last_row_are_kittis(tmp_path: Path) -> None:
+    """Replica's and ScanNet's 16 numbers; at a start in the origin lines 4 to 7 look like a quaternion."""
+    for poses in (POSES, [np.eye(4)] * 3):
+        (tmp_path / "traj.txt").write_text("".join(" ".join(map(str, pose.ravel())) + "\n" for pose in poses))
+        table = read_pose_file(tmp_path / "traj.txt")
+        assert not table.stamped and table.keys.tolist() == list(range(len(poses)))
+        np.testing.assert_allclose(table.poses, poses, atol=1e-12)
