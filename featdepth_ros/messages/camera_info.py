@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,18 +18,25 @@ MODEL_NAMES: dict[str, DistortionModel] = {
     "": "none",
     "none": "none",
     "plumb_bob": "plumb_bob",
-    "radial-tangential": "plumb_bob",
+    "radial_tangential": "plumb_bob",
     "radtan": "plumb_bob",
     "brown_conrady": "plumb_bob",
     "rational_polynomial": "rational_polynomial",
     "equidistant": "equidistant",
     "equi": "equidistant",
     "fisheye": "equidistant",
+    "kannala_brandt": "equidistant",
     "kannala_brandt4": "equidistant",
 }
 
 #: Share of the focal length from which an entry beside K's diagonal is a skew.
 LEAST_SKEW = 0.01
+
+#: The word in the name of a topic of rectified images; "direct" and "unrectified" hold it too, and are none.
+_RECTIFIED = re.compile(r"(?<![a-z])rect(if(ied|y))?(?![a-z])", re.IGNORECASE)
+
+#: What image_transport puts behind the topic of the raw images.
+_TRANSPORTS = ("/compressed", "/compressedDepth", "/theora", "/ffmpeg", "/zstd", "/h264", "/h265", "/hevc", "/foxglove")
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -38,19 +46,21 @@ def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[Distortion
 
     The one reading of messages and files. Zeros bend nothing: they are no distortion, whatever the name and the count
     (a fisheye keeps its model). Zeros behind the last coefficient a model takes are left out. Eight numbers or more
-    are the rational model, whose order continues plumb_bob's; names count without regard to case.
+    are the rational model, whose order continues plumb_bob's. Names count without regard to case; spaces and hyphens
+    are underscores.
 
     Raises:
         CalibrationError: the model is not known or not named, or takes another number of coefficients.
     """
-    name = MODEL_NAMES.get(model.strip().lower().replace(" ", "_"))
+    name = MODEL_NAMES.get(re.sub(r"[\s-]+", "_", model.strip().lower()))
     values = tuple(float(v) for v in coefficients)
     if name == "equidistant" and not values:
         raise CalibrationError(f"distortion model '{model}' comes without coefficients; expected 4")
     if name != "equidistant" and not any(values):
         return "none", ()
     if name is None:
-        raise CalibrationError(f"distortion model '{model}' is not known{nearest_name(model, MODEL_NAMES)}")
+        hint = nearest_name(model, filter(None, MODEL_NAMES))
+        raise CalibrationError(f"distortion model '{model}' is not known{hint}")
     if name == "none":
         raise CalibrationError(
             f"there are {len(values)} distortion coefficients but no distortion model is named; "
@@ -64,6 +74,19 @@ def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[Distortion
         f"distortion model '{model}' has {len(values)} coefficients; "
         f"expected {' or '.join(map(str, COEFFICIENTS[name]))}"
     )
+
+
+def names_rectified(topic: str) -> bool:
+    """Tell whether the last part of an image topic's name, its transport left out, says that images are rectified."""
+    return _RECTIFIED.search(base_topic(topic).rsplit("/", 1)[-1]) is not None
+
+
+def base_topic(image_topic: str) -> str:
+    """Return the topic of the raw images, without what a transport puts behind it."""
+    base = image_topic
+    for transport in _TRANSPORTS:
+        base = base.removesuffix(transport)
+    return base
 
 
 def is_calibrated(info: Any) -> bool:
@@ -121,6 +144,8 @@ def camera_from_info(
 def matrix_fault(info: Any) -> str | None:
     """Return in words why K of a CameraInfo is no matrix of a camera with square rows and columns; None when it is."""
     k = _numbers(info, "k")
+    if k[0] <= 0 or k[4] <= 0:
+        return f"K has the focal lengths {k[0]:g} and {k[4]:g} px; both are above 0 in a camera"
     if any(abs(v) > 1e-9 for v in k[6:8]):
         return f"the last row of K is {k[6:]}, and 0, 0, 1 is expected: is K written column by column?"
     if max(abs(k[1]), abs(k[3])) > LEAST_SKEW * abs(k[0]):

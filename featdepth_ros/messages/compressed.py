@@ -6,7 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -46,11 +46,6 @@ class CompressedFormat:
     target: str
 
     @property
-    def is_depth(self) -> bool:
-        """True when the picture is one of distances: 16UC1, 32FC1."""
-        return self.encoding.upper() in DEPTH_ENCODINGS
-
-    @property
     def bayer(self) -> str:
         """The pattern (``bayer_rggb``) when the compressed data hold the mosaic itself, else empty."""
         pattern = self.encoding.rstrip("0123456789")
@@ -66,9 +61,22 @@ def parse_format(text: str) -> CompressedFormat:
     return CompressedFormat(encoding.strip().lower(), target.strip().lower())
 
 
+def encoding_of(message: Any) -> str:
+    """Return the encoding of an image before any compression, in capitals; empty when the message does not say.
+
+    Args:
+        message: an Image, or a CompressedImage of any transport (zstd names it in front of the data, others in
+            ``format``).
+    """
+    if not hasattr(message, "format"):
+        return str(message.encoding).upper()
+    header = _raw_header(message)
+    return (parse_format(str(message.format)).encoding if header is None else header.encoding).upper()
+
+
 def is_compressed_picture(message: Any) -> bool:
-    """Tell whether a CompressedImage is of a camera: no depth by its format."""
-    return "compressedDepth" not in message.format and not parse_format(str(message.format)).is_depth
+    """Tell whether a CompressedImage is of a camera: no depth by its format or by what lies in front of its data."""
+    return "compressedDepth" not in message.format and encoding_of(message) not in DEPTH_ENCODINGS
 
 
 def raw_image(message: Any) -> Any | None:
@@ -79,6 +87,35 @@ def raw_image(message: Any) -> Any | None:
     Raises:
         ImageError: the data are damaged, or zstd is not installed.
     """
+    header = _raw_header(message)
+    if header is None:
+        return None
+    try:
+        pixels = decompress_zstd(bytes(memoryview(message.data)[header.start :]))
+    except (ValueError, MissingDependencyError) as error:
+        raise ImageError(f"the compressed image of the zstd transport cannot be decoded: {error}") from error
+    return SimpleNamespace(
+        height=header.height,
+        width=header.width,
+        encoding=header.encoding,
+        is_bigendian=header.is_bigendian,
+        step=header.step,
+        data=pixels,
+    )
+
+
+class _RawHeader(NamedTuple):
+    """What the zstd transport puts in front of the compressed data, and where these start."""
+
+    height: int
+    width: int
+    is_bigendian: bool
+    step: int
+    encoding: str
+    start: int
+
+
+def _raw_header(message: Any) -> _RawHeader | None:
     data = bytes(memoryview(message.data)[:256])
     fixed = struct.calcsize("<IIBII")
     if len(data) < fixed:
@@ -87,18 +124,7 @@ def raw_image(message: Any) -> Any | None:
     start = fixed + length
     if length > 64 or data[start : start + 4] != ZSTD_MAGIC:
         return None
-    try:
-        pixels = decompress_zstd(bytes(memoryview(message.data)[start:]))
-    except (ValueError, MissingDependencyError) as error:
-        raise ImageError(f"the compressed image of the zstd transport cannot be decoded: {error}") from error
-    return SimpleNamespace(
-        height=height,
-        width=width,
-        encoding=data[fixed:start].decode(errors="replace"),
-        is_bigendian=bool(big_endian),
-        step=step,
-        data=pixels,
-    )
+    return _RawHeader(height, width, bool(big_endian), step, data[fixed:start].decode(errors="replace"), start)
 
 
 def video_codec(message: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.errors import ImageError, nearest_name
-from featdepth_ros.messages.compressed import BAYER_TO_RGB, raw_image, rgb_from_compressed
+from featdepth_ros.messages.compressed import BAYER_TO_RGB, encoding_of, raw_image, rgb_from_compressed
 from featdepth_ros.messages.sixteen_bits import eight_bits
 
 
@@ -105,9 +105,9 @@ def refuse_distances(message: Any, topic: str) -> None:
     """Refuse an image of distances by its topic's name: 16UC1 is depth there, and heat or infrared elsewhere.
 
     Raises:
-        ImageError: the encoding is 16UC1, and the name speaks of depth or disparity.
+        ImageError: the encoding, before any compression, is 16UC1, and the name speaks of depth or disparity.
     """
-    if str(getattr(message, "encoding", "")).upper() == "16UC1" and _OF_DISTANCES.search(topic):
+    if encoding_of(message) == "16UC1" and _OF_DISTANCES.search(topic):
         raise ImageError(
             f"{topic} holds distances by its name and its encoding 16UC1, no picture; choose the camera's colour or "
             "grey topic (thermal and infrared pictures of 16 bits: mono16, or a name without 'depth')"

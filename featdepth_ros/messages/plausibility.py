@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.camera_info import camera_from_info, matrix_fault
+from featdepth_ros.messages.camera_info import camera_from_info, is_calibrated, matrix_fault
 
 #: Shortest and longest focal length of a lens, in image widths.
 FOCAL_WIDTHS = (0.1, 20.0)
@@ -78,10 +78,11 @@ def usable_camera(
     Raises:
         CalibrationError: the message is malformed, see `camera_from_info`.
     """
+    reason = None if rectified or not is_calibrated(info) else matrix_fault(info)
+    if reason is not None:
+        return None, reason
     camera = camera_from_info(info, rectified, image_size)
-    reason = None if camera is None or rectified else matrix_fault(info)
-    if camera is not None and reason is None:
-        reason = implausible(camera)
+    reason = None if camera is None else implausible(camera)
     if camera is not None and reason is None and image_size is not None:
         reason = of_another_size(camera, image_size)
     return (camera, "") if reason is None else (None, reason)

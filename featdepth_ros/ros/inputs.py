@@ -16,6 +16,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from featdepth_ros.errors import ImageError
+from featdepth_ros.messages.camera_info import names_rectified
 from featdepth_ros.messages.compressed import video_codec
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.messages.video import PictureReader
@@ -78,7 +79,7 @@ def input_topics(node: Node, transport: str, camera: str = "") -> Topics:
         image=base + _COMPRESSED if compressed else base,
         camera_info=info,
         compressed=compressed,
-        rectified="rect" in base.rsplit("/", 1)[1],
+        rectified=names_rectified(base),
     )
 
 

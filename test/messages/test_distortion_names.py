@@ -26,6 +26,12 @@ def test_zeros_are_no_distortion_whatever_the_name_and_the_count(model: str, cou
         ("Kannala_Brandt4", FISHEYE, ("equidistant", FISHEYE)),
         ("equidistant", (0.0,) * 5, ("equidistant", (0.0,) * 4)),  # still a fisheye
         ("Plumb_Bob", (0.1, 0.0, 0.0, 0.0, 0.0), ("plumb_bob", (0.1, 0.0, 0.0, 0.0, 0.0))),
+        ("plumb-bob", (0.1, 0.2, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0))),
+        ("radial_tangential", (0.1, 0.2, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0))),
+        ("Radial-Tangential", (0.1, 0.2, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0))),
+        ("Brown-Conrady", (0.1, 0.2, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0))),
+        ("rational polynomial", (0.1,) * 8, ("rational_polynomial", (0.1,) * 8)),
+        ("kannala-brandt", FISHEYE, ("equidistant", FISHEYE)),
         ("PLUMB BOB", (0.1, 0.2, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0))),
         ("plumb_bob", (0.1, 0.2, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0), ("plumb_bob", (0.1, 0.2, 0.0, 0.0, 0.3))),
         ("plumb_bob", (0.1,) * 8, ("rational_polynomial", (0.1,) * 8)),
@@ -39,6 +45,7 @@ def test_names_and_surplus_zeros(model: str, values: tuple[float, ...], expected
 @pytest.mark.parametrize(
     ("model", "values", "says"),
     [
+        ("thin_prism", (0.1,) * 12, "is not known; known: brown_conrady, equi,"),
         ("pinhole", (0.1, 0.0, 0.0, 0.0, 0.0), "'pinhole' is not known"),
         ("equidistant", (*FISHEYE, 0.1), "has 5 coefficients; expected 4"),
         ("equidistant", (), "without coefficients"),

@@ -71,7 +71,7 @@ def test_a_mosaic_that_was_interpolated_before_is_taken_as_it_is() -> None:
      ("16UC1; png compressed ", False), ("16UC1; jpeg compressed ", False), ("32FC1; compressedDepth png", False)],
 )  # fmt: skip
 def test_depth_is_no_picture(form: str, picture: bool) -> None:
-    assert is_compressed_picture(SimpleNamespace(format=form)) is picture
+    assert is_compressed_picture(SimpleNamespace(format=form, data=b"")) is picture
 
 
 def test_parts_of_the_format() -> None:

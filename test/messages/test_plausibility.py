@@ -7,6 +7,7 @@ import pytest
 from message_fields import info_message
 
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import names_rectified
 from featdepth_ros.messages.plausibility import implausible, usable_camera
 
 HALF_TURN = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0)
@@ -76,3 +77,29 @@ def test_the_calibration_of_other_images_counts_as_none() -> None:
     assert usable_camera(info_message(camera), image_size=(320, 240)) == (camera, "")
     found, reason = usable_camera(info_message(camera), image_size=(640, 480))
     assert found is None and reason == "the images are 640x480 pixels, the calibration is for 320x240"
+
+
+@pytest.mark.parametrize("k", [(-60.0, 60.0), (60.0, 0.0), (60.0, -60.0)])
+def test_focal_lengths_that_are_not_above_zero_count_as_uncalibrated(k: tuple[float, float]) -> None:
+    info = info_message(CameraModel(64, 48, 60.0, 60.0, 31.5, 23.5))
+    info.k = np.array([k[0], 0.0, 31.5, 0.0, k[1], 23.5, 0.0, 0.0, 1.0])
+    camera, reason = usable_camera(info, image_size=(64, 48))
+    assert camera is None and "focal lengths" in reason
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified"),
+    [
+        ("/cam/image_rect", True),
+        ("/cam/image_rect_color/compressed", True),
+        ("/cam/rectified_left", True),
+        ("/cam/infra1/image_rect_raw", True),
+        ("/cam/image_raw", False),
+        ("/cam/image_unrectified", False),
+        ("/cam/image_direct/compressed", False),
+        ("/direct_cam/color", False),
+        ("/rect/image_raw", False),
+    ],
+)
+def test_names_of_rectified_images(topic: str, rectified: bool) -> None:
+    assert names_rectified(topic) == rectified

@@ -10,6 +10,7 @@ from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.camera_info import names_rectified
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.messages.video import PictureReader
@@ -120,7 +121,7 @@ class BagRecording(Recording):
                     size, frame_id = (rgb.shape[1], rgb.shape[0]), str(message.header.frame_id)
             except (RecordingError, ImageError):
                 continue
-        rectified = "rect" in topic.rsplit("/image", 1)[-1]
+        rectified = names_rectified(topic)
         info = self._info(topic, frame_id) if with_info else None
         return TopicView(info, frame_id, size, rectified), stamps
 

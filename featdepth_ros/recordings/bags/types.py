@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from featdepth_ros.errors import MissingDependencyError
+from featdepth_ros.messages.camera_info import base_topic
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -23,8 +24,6 @@ VIDEO_TYPES = (
     "foxglove_msgs/msg/CompressedVideo",
     "theora_image_transport/msg/Packet",
 )
-#: What image_transport puts behind the topic of the raw images.
-_TRANSPORTS = ("/compressed", "/compressedDepth", "/theora", "/ffmpeg", "/zstd", "/h264", "/h265", "/hevc", "/foxglove")
 
 #: Where the writer puts the true odometry.
 GROUND_TRUTH_TOPIC = "/ground_truth/odom"
@@ -82,7 +81,4 @@ def sibling_topic(image_topic: str, name: str = "camera_info") -> str:
 
     ``/a/image_raw`` and ``/a/image_raw/compressed`` both give ``/a/camera_info``.
     """
-    base = image_topic
-    for transport in _TRANSPORTS:
-        base = base[: -len(transport)] if base.endswith(transport) else base
-    return f"{base.rsplit('/', 1)[0]}/{name}"
+    return f"{base_topic(image_topic).rsplit('/', 1)[0]}/{name}"

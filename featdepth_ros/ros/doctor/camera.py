@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from featdepth_ros.errors import CalibrationError, ImageError
-from featdepth_ros.messages.camera_info import is_calibrated
+from featdepth_ros.messages.camera_info import is_calibrated, names_rectified
 from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Finding, Observation, Seen
@@ -101,7 +101,7 @@ def _calibration(seen: Observation, size: tuple[int, int] | None) -> Iterator[Fi
         yield Finding("error", "camera_info.uncalibrated", what, calibrate)
         return
     try:
-        camera, reason = usable_camera(infos.newest, "rect" in seen.images.topic.rsplit("/", 1)[-1], size)
+        camera, reason = usable_camera(infos.newest, names_rectified(seen.images.topic), size)
     except CalibrationError as error:
         yield Finding(
             "error", "camera_info.malformed", f"{name} is malformed: {error}", "mend the driver's calibration"
@@ -116,7 +116,7 @@ def _calibration(seen: Observation, size: tuple[int, int] | None) -> Iterator[Fi
 
 def _lens(seen: Observation) -> Iterator[Finding]:
     name = seen.infos.topic
-    rectified = "rect" in seen.images.topic.rsplit("/", 1)[-1]
+    rectified = names_rectified(seen.images.topic)
     if rectified and any(seen.infos.newest.d) and seen.infos.newest.p[0] == 0.0:
         do = "fill in P, or subscribe to the raw image"
         yield Finding("warning", "camera_info.rectified", f"{name} of a rectified image has D but no P", do)

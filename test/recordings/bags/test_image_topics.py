@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from known_frames import CAMERA, START_NS
 
-from featdepth_ros.errors import RecordingError
+from featdepth_ros.errors import ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
+from featdepth_ros.messages.images import refuse_distances
 from featdepth_ros.recordings import open_recording
 from featdepth_ros.recordings.bags.messages import Messages
 from featdepth_ros.recordings.bags.recording import BagRecording
@@ -59,6 +60,38 @@ def test_compressed_depth_is_no_camera(tmp_path: Path, data: bytes, form: str) -
     assert isinstance(both, BagRecording) and both.topic == COLOUR
     with pytest.raises(RecordingError, match="holds no images"):
         open_recording(write_bag(tmp_path / "alone", {DEPTH: _compressed(data, form)}))
+
+
+def test_depth_in_the_zstd_transport_is_no_camera(tmp_path: Path) -> None:
+    zstd = pytest.importorskip("backports.zstd")
+    topic = "/camera/depth/image_rect_raw/zstd"
+    payload = struct.pack("<IIBII", 48, 64, 0, 128, 5) + b"16UC1" + zstd.compress(bytes(48 * 64 * 2))
+    depth = _compressed(payload, "zstd")
+    colour = _compressed(_file(".jpg", RGB[..., ::-1]), "rgb8; jpeg compressed bgr8")
+    both = open_recording(write_bag(tmp_path / "both", {topic: depth, COLOUR: colour}))
+    assert isinstance(both, BagRecording) and both.topic == COLOUR
+    with pytest.raises(RecordingError, match="holds no images"):
+        open_recording(write_bag(tmp_path / "alone", {topic: depth}))
+    header = Messages().header(START_NS, "cam")
+    png = _compressed(_file(".png", np.full((48, 64), 1500, np.uint16)), "16UC1; png compressed ")
+    for message in (depth(header), png(header)):  # a node listens to what it is told to, and looks at the name
+        with pytest.raises(ImageError, match="holds distances by its name"):
+            refuse_distances(message, topic)
+        refuse_distances(message, "/thermal/image_raw/compressed")
+
+
+@pytest.mark.parametrize(
+    ("topic", "model"), [("/direct_cam/color", "plumb_bob"), ("/cam/image_direct", "plumb_bob"), ("/c/rect", "none")]
+)
+def test_only_the_word_says_that_images_are_rectified(tmp_path: Path, topic: str, model: str) -> None:
+    make = Messages()
+    bent = CameraModel(64, 48, 60.0, 60.0, 31.5, 23.5, distortion_model="plumb_bob", distortion=(-0.2, 0.05, 0.0, 0.0))
+    topics = {
+        topic: lambda header: make.image(header, RGB, "rgb8"),
+        f"{topic.rsplit('/', 1)[0]}/camera_info": lambda header: make.camera_info(header, bent),
+    }
+    recording = open_recording(write_bag(tmp_path / "bag", topics))
+    assert recording.camera is not None and recording.camera.distortion_model == model
 
 
 def test_the_zstd_transport_has_its_camera_info_beside(tmp_path: Path) -> None:
