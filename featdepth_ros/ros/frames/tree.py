@@ -28,6 +28,8 @@ FORGOTTEN_S = 3.0
 _KEPT = 200
 #: How long (ns) the newest moving transform holds for later stamps: while the joint moves, and while it rests.
 _HOLDS_MOVING_NS, _HOLDS_RESTING_NS = 10_000_000, 1_000_000_000
+#: Stamps that go back by more than this (ns) are of a time that began anew; less is disorder on the way.
+_STEP_BACK_NS = 1_000_000_000
 #: A joint rests when no element of its transform changes by more than this (m, or of the rotation).
 _REST = 1e-4
 
@@ -103,11 +105,20 @@ class FrameTree:
         self._round = 0
 
     def set(self, child: str, edge: Edge) -> None:
-        """Remember a transform; a fixed one takes the place of the same frame's earlier one."""
+        """Remember a transform; a fixed one takes the place of the same frame's earlier one.
+
+        One between a frame and itself, or without a name, is none, as for tf2. Moving ones of before a step back in
+        time (a bag that starts again) are forgotten.
+        """
+        if not child or edge.parent in ("", child):
+            return
         heard = _Heard(edge, self._clock(), self._round)
         with self._lock:
             if not edge.static:
-                self._moving.setdefault(child, deque(maxlen=_KEPT)).append(heard)
+                kept = self._moving.setdefault(child, deque(maxlen=_KEPT))
+                if kept and edge.stamp_ns < kept[-1].edge.stamp_ns - _STEP_BACK_NS:
+                    kept.clear()
+                kept.append(heard)
                 return
             parents = self._fixed.setdefault(child, {})
             parents.pop(edge.parent, None)

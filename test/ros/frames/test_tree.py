@@ -97,6 +97,27 @@ def test_a_joint_at_rest_holds() -> None:
     np.testing.assert_allclose(found.T_base_camera, pose(1.0, 10.0) @ pose(0.1), atol=1e-9)
 
 
+def test_a_recording_that_starts_again_leaves_no_joint_of_its_end() -> None:
+    frames = tree(("pan", "base_link", pose(0.0), True))
+    for seconds, degrees in ((9.0, 80.0), (7.5, 10.0), (7.7, 30.0)):
+        frames.set("optical", Edge("pan", pose(0.0, degrees), False, round(seconds * SECOND)))
+    for seconds, degrees in ((7.6, 20.0), (8.5, None)):
+        found = frames.extrinsics("optical", "base_link", "odom", round(seconds * SECOND))
+        assert found is not None and found.T_base_camera is not None
+        if degrees is None:
+            assert "not known" in found.missing
+        else:
+            np.testing.assert_allclose(found.T_base_camera, pose(0.0, degrees), atol=1e-9)
+
+
+@pytest.mark.parametrize(("child", "parent"), [("optical", "optical"), ("optical", "")])
+def test_a_transform_to_itself_or_without_a_name_hides_nothing(child: str, parent: str) -> None:
+    frames = tree(("optical", "base_link", pose(1.0), True), (child, parent, pose(5.0), True))
+    found = frames.extrinsics("optical", "base_link", "odom")
+    assert found is not None and found.base == "base_link"
+    np.testing.assert_allclose(found.T_base_camera, pose(1.0), atol=1e-12)
+
+
 def test_the_root_of_the_robots_tree_is_found_above_the_base() -> None:
     frames = tree(("base_link", "base_footprint", pose(0.5), True), ("odom", "map", pose(9.0), False))
     found = frames.attachment("base_link", "odom")
