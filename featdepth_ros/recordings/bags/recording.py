@@ -10,7 +10,7 @@ from typing import Any
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.camera_info import names_rectified
+from featdepth_ros.messages.camera_info import is_calibrated, names_rectified
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.messages.video import PictureReader
@@ -140,12 +140,18 @@ class BagRecording(Recording):
         return None
 
     def _first(self, topic: str) -> Any:
-        for raw in self.source.messages([topic]):
+        """Return the first calibrated CameraInfo of a topic, else the first: drivers send zeros until they know."""
+        first = None
+        for raw in islice(self.source.messages([topic]), _PEEK):
             try:
-                return self.source.decode(raw)
+                message = self.source.decode(raw)
             except RecordingError as error:
                 self.note(str(error))
-        return None
+                continue
+            if is_calibrated(message):
+                return message
+            first = first or message
+        return first
 
     def _frames(self) -> Iterator[Frame]:
         self._pictures = PictureReader()

@@ -64,6 +64,8 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
         return _ini(lines)
     text = re.sub(r"^%YAML:?\s*1\.0\s*$", "", text, flags=re.MULTILINE)  # OpenCV's header is not YAML
     text = text.replace("!!opencv-matrix", "")
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")  # JSON may be indented by tabs, YAML may not
     documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
     if not documents:
         raise CalibrationError(f"calibration file {path} holds no calibration")

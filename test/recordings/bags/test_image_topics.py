@@ -126,6 +126,21 @@ def test_an_implausible_camera_info_counts_as_none_and_is_noted(tmp_path: Path, 
     assert any(says in note for note in recording.notes)
 
 
+def test_zeros_that_a_driver_sends_at_first_are_not_its_calibration(tmp_path: Path) -> None:
+    make = Messages()
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.add_topic("/cam/image_raw", "sensor_msgs/msg/Image")
+        bag.add_topic("/cam/camera_info", "sensor_msgs/msg/CameraInfo")
+        for index in range(4):
+            header = make.header(stamp := START_NS + index * 10**8, "cam")
+            info = make.camera_info(header, CAMERA)
+            if index < 2:
+                info.k[:] = info.p[:] = 0.0
+            bag.write_message("/cam/camera_info", stamp, info)
+            bag.write_message("/cam/image_raw", stamp, make.image(header, RGB, "rgb8"))
+    assert open_recording(tmp_path / "bag").camera == CAMERA
+
+
 def test_why_the_only_image_is_refused(tmp_path: Path) -> None:
     data = _file(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])

@@ -85,6 +85,8 @@ def _orb(prefix: str, text: str) -> str:
         ("3 SIMPLE_PINHOLE 64 48 40 32 24\n", CameraModel(64, 48, 40.0, 40.0, 31.5, 23.5)),
         ("3 SIMPLE_RADIAL 64 48 40 32 24 0.1\n",
          CameraModel(64, 48, 40.0, 40.0, 31.5, 23.5, "plumb_bob", (0.1, 0.0, 0.0, 0.0))),
+        ('{\n\t"width": 64,\n\t"height": 48,\n\t"fx": 40, "fy": 41, "cx": 31.5, "cy": 23.5\n}\n',
+         CameraModel(64, 48, 40.0, 41.0, 31.5, 23.5)),
         (f"\ufeffwidth: 64\nheight: 48\n{FOCAL}distortion_model: none\ndistortion: [0.0, 0.0, 0.0, 0.0, 0.0]\n",
          CameraModel(64, 48, 40.0, 41.0, 31.5, 23.5)),
     ],
