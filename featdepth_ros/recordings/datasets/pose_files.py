@@ -1,7 +1,7 @@
 """Pose files of KITTI, TUM and EuRoC: the one place that reads and writes them.
 
 KITTI has 12 numbers a line, row-major [R|t], one line a frame, or a frame number and 12; 16 with the row 0 0 0 1
-(Replica, ScanNet) are the same. TUM has ``seconds x y z qx qy
+(Replica) are the same. TUM has ``seconds x y z qx qy
 qz qw``. EuRoC's state table has ``ns,x,y,z,qw,qx,qy,qz,...``. Columns behind these are left out. A pose maps the
 body's coordinates to the world's.
 """

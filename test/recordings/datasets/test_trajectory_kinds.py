@@ -145,7 +145,7 @@ def test_a_path_whose_poses_have_no_stamps_is_refused(tmp_path: Path) -> None:
 
 
 def test_matrices_with_their_last_row_are_kittis(tmp_path: Path) -> None:
-    """Replica's and ScanNet's 16 numbers; at a start in the origin lines 4 to 7 look like a quaternion."""
+    """Replica's 16 numbers; at a start in the origin lines 4 to 7 look like a quaternion."""
     for poses in (POSES, [np.eye(4)] * 3):
         (tmp_path / "traj.txt").write_text("".join(" ".join(map(str, pose.ravel())) + "\n" for pose in poses))
         table = read_pose_file(tmp_path / "traj.txt")
