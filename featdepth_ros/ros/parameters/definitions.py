@@ -196,7 +196,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "rectified_input",
                 "auto",
                 "Whether the image is rectified already, so that P of camera_info is its camera and D is not applied.",
-                "auto: yes when the last part of the topic's name contains 'rect'.",
+                "auto: yes when the last part of the topic's name has the word 'rect' or 'rectified'.",
                 choices=("auto", "yes", "no"),
             ),
             Option(
