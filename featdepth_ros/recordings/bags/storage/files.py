@@ -65,8 +65,8 @@ def is_bag(path: Path) -> bool:
 def bag_files(folder: Path) -> list[Path]:
     """Return the files of bags directly in a folder, in natural order of their names.
 
-    Hidden files are left out (macOS writes ``._x.mcap`` beside ``x.mcap``), and so is a compressed file whose
-    decompressed content lies beside it, where ``ros2 bag play`` leaves it.
+    Hidden files are left out (macOS writes ``._x.mcap`` beside ``x.mcap``). So is a compressed file whose decompressed
+    content lies beside it, where ``ros2 bag play`` leaves it.
     """
     files = [p for p in folder.iterdir() if _promised(p) is not None and not p.name.startswith(".") and p.is_file()]
     names = {p.name for p in files}
