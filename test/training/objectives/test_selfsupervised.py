@@ -114,3 +114,22 @@ def test_rendered_clips_are_a_function_of_seed_and_number(clip: Clip) -> None:
     np.testing.assert_array_equal(same.images, clip.images)
     np.testing.assert_array_equal(same.poses, clip.poses)
     assert not np.array_equal(other.images, clip.images)
+
+
+def test_the_sensors_depth_is_compared_in_metres(clip: Clip) -> None:
+    batch = sample(clip, 2)
+    batch.depth[:, :, :, :48] = torch.nan  # the sensor sees the lower half alone
+    model, weights = build_model("compact", INFO), config(photometric=1e-6, sensor_depth=2.0)
+    guess = truth(batch)
+    guess.disparities[:] = [guess.disparities[0].nan_to_num(0.5)] * 4
+    right = selfsupervised_terms(model, guess, batch, weights)
+    assert float(right["sensor_depth"]) < 1e-4
+
+    guess.disparities[:] = [guess.disparities[0] / 1.25] * 4
+    far = selfsupervised_terms(model, guess, batch, weights)
+    # A quarter too far is no matter of one factor a frame: it counts, and it is flat.
+    assert float(far["sensor_depth"]) == pytest.approx(2 * np.log(1.25), rel=0.05)
+    assert float(far["total"]) > float(far["sensor_depth"])
+
+    batch.depth[:] = torch.nan  # a recording without a sensor has no such term
+    assert float(selfsupervised_terms(model, guess, batch, weights)["sensor_depth"]) == 0

@@ -23,8 +23,8 @@ from featdepth_training.data.clip import Clip
 from featdepth_training.data.shards import describe, pseudo_depth_name, write_shard
 from featdepth_training.data.store import Store
 from featdepth_training.engine.run import train
+from featdepth_training.objectives.measured_depth_terms import pseudo_depth_term
 from featdepth_training.objectives.prediction import Prediction
-from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
 from featdepth_training.prepare.pseudo_depth import (
     _fuse,
     _View,

@@ -220,11 +220,12 @@ def _check_terms(config: TrainConfig) -> None:
             "objective.discriminative alone grows without end: it wants large differences, and only reconstruction "
             "holds the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
-    if objective.pseudo_depth > 0 and (not objective.selfsupervised or config.data.kind == "rendered"):
-        raise ConfigError(
-            "objective.pseudo_depth is for recordings without truth, beside objective.photometric; set photometric "
-            "above 0 (and data.kind to prepared or mixed), or pseudo_depth to 0"
-        )
+    for name in ("pseudo_depth", "sensor_depth"):
+        if getattr(objective, name) > 0 and (not objective.selfsupervised or config.data.kind == "rendered"):
+            raise ConfigError(
+                f"objective.{name} is for recordings, beside objective.photometric; set photometric above 0 (and "
+                f"data.kind to prepared or mixed), or {name} to 0"
+            )
     heights = config.data.prepared.camera_heights_m
     if objective.ground > 0 and not (objective.selfsupervised and max(heights, default=0)):
         raise ConfigError(

@@ -23,8 +23,8 @@ from featdepth_training.config.schema import TermsConfig, TrainConfig
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.ground import ground_term
+from featdepth_training.objectives.measured_depth_terms import pseudo_depth_term, sensor_depth_term
 from featdepth_training.objectives.prediction import Prediction
-from featdepth_training.objectives.pseudo_depth_term import pseudo_depth_term
 
 
 def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -114,6 +114,9 @@ def selfsupervised_terms(
         difference = pseudo_depth_term(prediction, batch, model.info, weights)
         terms["pseudo_depth"] = weights.pseudo_depth * difference
         terms["total"] = terms["total"] + terms["pseudo_depth"]
+    if weights.sensor_depth > 0:
+        terms["sensor_depth"] = weights.sensor_depth * sensor_depth_term(prediction, batch, model.info, weights)
+        terms["total"] = terms["total"] + terms["sensor_depth"]
     if weights.ground > 0:
         terms["ground"] = weights.ground * _ground_term(model, prediction, batch, ratio, config)
         terms["total"] = terms["total"] + terms["ground"]
