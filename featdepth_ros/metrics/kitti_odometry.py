@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
-from featdepth_ros.metrics.trajectory import Alignment, Trajectory, align, associate, rebase
+from featdepth_ros.metrics.trajectory import Alignment, Trajectory, align, associate, rebase, turned_axes_deg
 from featdepth_ros.metrics.uncertainty import Consistency, evaluate_covariances
 
 #: Segment lengths of the KITTI odometry benchmark, metres.
@@ -293,6 +293,13 @@ def evaluate_odometry(
     unmatched = len(estimate) - len(of_estimate)
     consistency = _consistency(truth, estimate, of_truth, of_estimate, alignment)
     notes = _notes(truth, estimate, unmatched, scale, segments, min(lengths), length_m)
+    turned = turned_axes_deg(gt, est)
+    if turned is not None:
+        notes += (
+            f"{estimate.name}: its moving frame seems turned by about {round(turned, -1):.0f} degrees against the "
+            "truth's, as a camera's axes are against a robot's; most figures mean nothing then. --gt-extrinsics turns "
+            "true body poses into camera poses",
+        )
     return OdometryResult(
         name=estimate.name,
         t_err_percent=float(segments.t_err.mean() * 100) if len(segments) else None,

@@ -21,6 +21,10 @@ ALIGNMENTS: tuple[Alignment, ...] = ("none", "scale", "6dof", "7dof", "umeyama_s
 #: Largest entry of R^T R - I that still passes for a rotation: single precision written with few digits, chained.
 RIGID_TOLERANCE = 1e-3
 
+#: Directions of motion whose mean cosine is below the first disagree; above the second they agree. An estimate's errors
+#: from frame to frame are some degrees, other axes are a quarter turn.
+_TURNED_COSINE, _AGREEING_COSINE = 0.5, 0.95
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -232,3 +236,31 @@ def align(truth: ArrayLike, estimate: ArrayLike, how: Alignment = "none") -> tup
     transform = np.eye(4)
     transform[:3, :3], transform[:3, 3] = rotation, translation
     return transform @ est, scale
+
+
+def turned_axes_deg(truth: ArrayLike, estimate: ArrayLike) -> float | None:
+    """Return by how much the axes of the estimate's moving frame seem turned against the truth's; None: not at all.
+
+    A camera's optical axes have z ahead, a robot's have x ahead. Where one trajectory is of the one and one of the
+    other, a single turn makes the directions of all motions agree, which do not agree without it.
+
+    Args:
+        truth: (N, 4, 4) poses.
+        estimate: (N, 4, 4) poses of the same frames; a scale on them does not matter.
+
+    Returns:
+        Degrees; None with fewer than three motions that count.
+    """
+    gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    steps = [(np.linalg.inv(poses[:-1]) @ poses[1:])[:, :3, 3] for poses in (gt, est)]
+    sizes = [np.linalg.norm(step, axis=1) for step in steps]
+    counts = np.all([size > 0.3 * size.max(initial=0.0) for size in sizes], axis=0)
+    if counts.sum() < 3:
+        return None
+    a, b = (step[counts] / size[counts, None] for step, size in zip(steps, sizes, strict=True))
+    u, _, vt = np.linalg.svd(a.T @ b)
+    turn = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    agreement, turned = float(np.mean(np.sum(a * b, axis=1))), float(np.mean(np.sum(a * (b @ turn.T), axis=1)))
+    if agreement > _TURNED_COSINE or turned < _AGREEING_COSINE:
+        return None
+    return float(np.degrees(np.arccos(np.clip(agreement / turned, -1.0, 1.0))))

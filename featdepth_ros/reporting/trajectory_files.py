@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,9 @@ def _covariances_beside(path: Path, poses: int) -> NDArray[np.float64] | None:
     return np.asarray(values, dtype=np.float64)
 
 
-def _from_file(path: Path, name: str, times: Path | None, *, with_covariances: bool) -> Trajectory:
+def _from_file(path: Path, name: str, times: Path | None, *, estimate: bool) -> Trajectory:
     table = read_pose_file(path)
-    covariances = _covariances_beside(path, len(table)) if with_covariances else None
+    covariances = _covariances_beside(path, len(table)) if estimate else None
     keys, stamped = table.keys, table.stamped
     if times is not None and not stamped:
         keys, stamped = _stamps_of_frames(path, keys, times), True
@@ -58,17 +59,28 @@ def _stamps_of_frames(path: Path, frames: NDArray[np.int64], times: Path) -> NDA
     return stamps[frames]
 
 
-def _from_bag(path: Path, topic: str | None, name: str, *, with_covariances: bool) -> Trajectory:
+def covariances_of_motion(
+    stamps_ns: Sequence[int] | NDArray[np.int64], of_twist: Sequence[NDArray[np.float64]] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the (N, 6, 6) covariances of what was driven at each twist since the message before; NaN for the first.
+
+    Args:
+        stamps_ns: (N,) of the messages, in their order.
+        of_twist: (N, 6, 6) covariances of their twists, (m/s)^2 and (rad/s)^2.
+    """
+    stamps = np.asarray(stamps_ns, dtype=np.int64)
+    seconds = np.diff((stamps - stamps[0]) * 1e-9, prepend=0.0)
+    covariances: NDArray[np.float64] = np.array(of_twist, dtype=np.float64) * seconds[:, None, None] ** 2
+    covariances[0] = np.nan
+    return covariances
+
+
+def _from_bag(path: Path, topic: str | None, name: str, *, estimate: bool) -> Trajectory:
     from featdepth_ros.recordings import read_trajectory, read_twist_covariances
 
-    stamps, poses = zip(*read_trajectory(path, topic), strict=True)
-    covariances = None
-    of_twist = read_twist_covariances(path, topic) if with_covariances else {}
-    if of_twist:
-        # What was driven at this twist since the message before; nothing is known of the first.
-        seconds = np.diff((np.array(stamps) - stamps[0]) * 1e-9, prepend=0.0)
-        covariances = np.stack([of_twist[stamp] for stamp in stamps]) * seconds[:, None, None] ** 2
-        covariances[0] = np.nan
+    stamps, poses = zip(*read_trajectory(path, topic, estimate=estimate), strict=True)
+    of_twist = read_twist_covariances(path, topic, estimate=True) if estimate else {}
+    covariances = covariances_of_motion(stamps, [of_twist[stamp] for stamp in stamps]) if of_twist else None
     return make_trajectory(stamps, np.stack(poses), stamped=True, name=name, covariances=covariances)
 
 
@@ -78,7 +90,7 @@ def read_trajectory_file(
     times: str | Path | None = None,
     name: str | None = None,
     *,
-    with_covariances: bool = False,
+    estimate: bool = False,
 ) -> Trajectory:
     """Read a trajectory; the format is told from the file's own lines.
 
@@ -88,8 +100,9 @@ def read_trajectory_file(
         topic: for bags; None takes the only topic that carries poses.
         times: for KITTI poses, a file with a time in seconds for every frame: the trajectory then has stamps.
         name: what tables call it; the file's name by default.
-        with_covariances: also read the covariances of motion: `COVARIANCE_FILE` of the file's folder, or a bag's
-            twist covariances times the squared time since the message before.
+        estimate: it is to be judged. Its covariances of motion are read too: `COVARIANCE_FILE` of the file's folder,
+            or a bag's twist covariances times the squared time since the message before. Of a bag's topics those of
+            the truth are not taken.
 
     Raises:
         RecordingError: no pose, lines of another kind, or stamps, numbers or quaternions that are none.
@@ -102,14 +115,14 @@ def read_trajectory_file(
     from featdepth_ros.recordings.bags.storage.files import is_bag
 
     if is_bag(source):
-        return _from_bag(source, topic, label, with_covariances=with_covariances)
+        return _from_bag(source, topic, label, estimate=estimate)
     if source.is_dir():
         inside = [source / relative for relative in _IN_FOLDERS if (source / relative).is_file()]
         if not inside:
             raise EvaluationError(f"{source} is a folder without {', '.join(_IN_FOLDERS)} or a bag's metadata.yaml")
         source = inside[0]
     seconds = Path(times).expanduser() if times else None
-    return _from_file(source, label, seconds, with_covariances=with_covariances)
+    return _from_file(source, label, seconds, estimate=estimate)
 
 
 def read_extrinsics(path: str | Path) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from made_paths import drive, pose, rotation, straight
 
 from featdepth_ros.errors import EvaluationError
 from featdepth_ros.metrics import ALIGNMENTS, align, associate, check_poses, make_trajectory, rebase, umeyama
+from featdepth_ros.metrics.trajectory import turned_axes_deg
 
 
 @pytest.fixture
@@ -128,3 +129,15 @@ def test_empty_trajectories_are_refused():
         make_trajectory([], np.zeros((0, 4, 4)), stamped=False)
     with pytest.raises(EvaluationError, match="2 stamps for 3 poses"):
         make_trajectory([1, 2], straight(3, 1.0), stamped=True)
+
+
+def test_other_axes_of_the_moving_frame_are_seen(rng):
+    truth = drive(40, rng)
+    T_camera_base = np.eye(4)
+    T_camera_base[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    for factor in (1.0, 0.3):
+        assert turned_axes_deg(truth, moved(truth @ T_camera_base, factor, np.eye(4))) == pytest.approx(90, abs=3)
+    assert turned_axes_deg(truth, drive(40, rng, noise=2.0)) is None
+    assert turned_axes_deg(truth, truth @ pose(rotation(np.array([1.0, 0, 0]), 0.3), np.zeros(3))) is None
+    assert turned_axes_deg(truth, np.cumsum(rng.normal(size=(40, 1, 1)) * np.eye(4), axis=0) + np.eye(4)) is None
+    assert turned_axes_deg(np.tile(np.eye(4), (9, 1, 1)), truth[:9]) is None  # who stands has no direction

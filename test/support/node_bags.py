@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from featdepth_ros.recordings.bags.messages import Messages
 
 STEP_NS = 100_000_000
 
@@ -32,6 +36,8 @@ class Recorded:
     sigma: bool = False
     sigma_drop: tuple[int, ...] = ()
     tracks: bool = False
+    wheels: bool = False
+    twist_deviation: float = 0.0
 
 
 def true_depth(index: int, shape: tuple[int, int] = (48, 96)) -> NDArray[np.float32]:
@@ -46,6 +52,17 @@ def true_pose(index: int) -> NDArray[np.float64]:
     pose[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     pose[:3, 3] = [1.0 * index, 0.02 * index**2, 0.0]
     return pose
+
+
+def _odometries(make: Messages, header: object, what: Recorded, index: int) -> dict[str, Any]:
+    if not what.odometry:
+        return {}
+    pose = true_pose(index)
+    pose[:3, 3] *= np.nan if index in what.spoiled else what.odometry_factor
+    answer = make.odometry(header, "base_link", pose, np.zeros(6))
+    answer.twist.covariance[::7] = what.twist_deviation**2
+    wheels = make.odometry(header, "base_link", np.eye(4), np.zeros(6))
+    return {"/odom": answer, "/wheel/odom": wheels} if what.wheels else {"/odom": answer}
 
 
 def write_recording(path: Path, what: Recorded) -> Path:
@@ -92,10 +109,8 @@ def write_recording(path: Path, what: Recorded) -> Path:
                 put("/depth_node/depth/network", done, make.image(header, by_network, "32FC1"))
                 drawn = np.full((24, 48, 3), (index, 200, 10), np.uint8)
                 put("/depth_node/tracks", done, make.image(header, drawn, "rgb8"))
-            if what.odometry:
-                pose = true_pose(index)
-                pose[:3, 3] *= np.nan if index in what.spoiled else what.odometry_factor
-                put("/odom", done, make.odometry(base, "base_link", pose, np.zeros(6)))
+            for topic, message in _odometries(make, base, what, index).items():
+                put(topic, done, message)
             if what.diagnostics and index % 4 == 3:
                 values = {
                     "age_at_publish_ms": f"{what.latency_ns * 1e-6:.1f}", "processed": str(index),

@@ -92,7 +92,7 @@ def _read(args: argparse.Namespace) -> tuple[Trajectory, list[Trajectory]]:
     if args.gt_extrinsics:
         truth = truth.moved_to(read_extrinsics(args.gt_extrinsics))
     estimates = [
-        read_trajectory_file(path, args.est_topic, args.est_times, name, with_covariances=True)
+        read_trajectory_file(path, args.est_topic, args.est_times, name, estimate=True)
         for path, name in zip(args.est, _names(args.est), strict=True)
     ]
     return truth, estimates

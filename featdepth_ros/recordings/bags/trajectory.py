@@ -18,12 +18,14 @@ from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, ODOMETRY, PO
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
 PATH = "nav_msgs/msg/Path"
+#: Where a node without a namespace publishes its odometry.
+_NODES_TOPIC = "/odom"
 _POSE_TYPES = (ODOMETRY, POSE_STAMPED, POSE_WITH_COVARIANCE_STAMPED, TRANSFORM_STAMPED, PATH)
 
 Trajectory = list[tuple[int, NDArray[np.float64]]]
 
 
-def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
+def read_trajectory(path: str | Path, topic: str | None = None, *, estimate: bool = False) -> Trajectory:
     """Read one trajectory of a bag.
 
     Args:
@@ -32,6 +34,8 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
             whole) or TFMessage messages. A pair of frames of a TFMessage topic, linked directly or over others, is
             ``/tf:PARENT:CHILD``. None: ``/ground_truth/odom``, else the only topic of the first of these types that
             is there once (transforms are never guessed).
+        estimate: an estimate is wanted: topics whose names hold ``truth`` are not taken beside others, and
+            ``/odom``, where the node publishes, comes before others.
 
     Returns:
         (stamp_ns, T) in ascending order of stamps, T (4, 4) float64: the pose of the moving frame in the fixed one,
@@ -42,7 +46,7 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     """
     source = BagSource(Path(path).expanduser())
     name, _, frames = (topic or "").partition(":")
-    chosen = _choose(source, name or None)
+    chosen = _choose(source, name or None, estimate)
     if source.topics[chosen].msgtype == TF_MESSAGE:
         stamped = transforms_between(source, chosen, frames)
     elif source.topics[chosen].msgtype == PATH:
@@ -65,12 +69,15 @@ def read_trajectory(path: str | Path, topic: str | None = None) -> Trajectory:
     return sorted(poses.items(), key=lambda item: item[0])
 
 
-def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[int, NDArray[np.float64]]:
+def read_twist_covariances(
+    path: str | Path, topic: str | None = None, *, estimate: bool = False
+) -> dict[int, NDArray[np.float64]]:
     """Return the twist covariances of the trajectory that `read_trajectory` reads, by stamp.
 
     Args:
         path: see `read_trajectory`.
         topic: see `read_trajectory`.
+        estimate: see `read_trajectory`.
 
     Returns:
         (6, 6) float64 of each stamp's first message: linear, then angular, (m/s)^2 and (rad/s)^2, in the axes of the
@@ -80,7 +87,7 @@ def read_twist_covariances(path: str | Path, topic: str | None = None) -> dict[i
         RecordingError: see `read_trajectory`.
     """
     source = BagSource(Path(path).expanduser())
-    chosen = _choose(source, (topic or "").partition(":")[0] or None)
+    chosen = _choose(source, (topic or "").partition(":")[0] or None, estimate)
     covariances: dict[int, NDArray[np.float64]] = {}
     if source.topics[chosen].msgtype == ODOMETRY:
         for message in decoded(source, chosen):
@@ -108,7 +115,7 @@ def _last_path(source: BagSource, topic: str) -> Iterator[tuple[int, NDArray[np.
     return ((header_stamp_ns(stamped), pose_of(stamped)) for stamped in last)
 
 
-def _choose(source: BagSource, topic: str | None) -> str:
+def _choose(source: BagSource, topic: str | None, estimate: bool) -> str:
     usable = {
         t.name: t.msgtype
         for t in source.topics.values()
@@ -120,10 +127,14 @@ def _choose(source: BagSource, topic: str | None) -> str:
             return topic
         hint = nearest_name(topic, usable) if usable else ""
         raise RecordingError(f"'{source.path}' has no poses on {topic}{hint}; topics with poses: {listing}")
-    if GROUND_TRUTH_TOPIC in usable:
+    if GROUND_TRUTH_TOPIC in usable and not estimate:
         return GROUND_TRUTH_TOPIC
+    if usable.get(_NODES_TOPIC) == ODOMETRY and estimate:
+        return _NODES_TOPIC
+    others = {name: msgtype for name, msgtype in usable.items() if "truth" not in name}
+    listed = others if estimate and others else usable
     for wanted in _POSE_TYPES:
-        candidates = [name for name, msgtype in usable.items() if msgtype == wanted]
+        candidates = [name for name, msgtype in listed.items() if msgtype == wanted]
         if len(candidates) == 1:
             return candidates[0]
         if candidates:

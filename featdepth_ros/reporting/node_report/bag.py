@@ -106,7 +106,7 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
 
     The truth's names hold ``truth``, or, for depth, it lies beside the camera's own image
     (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is what is left, in doubt that in the
-    namespace of a node (``/depth_node``).
+    namespace of a node (``/depth_node``). Of several odometries, that called ``odom`` beside the node is its own.
 
     Raises:
         EvaluationError: a given topic is not in the bag, or more than one could be the node's.
@@ -130,7 +130,8 @@ def find_topics(bag: BagSource, given: Topics) -> Topics:
     depth = given.depth or _only([n for n in depths if n not in (*truths, truth_depth)], "depth", "--depth", bag)
     truth_odometry = given.truth_odometry or _only(true_odometries, "true odometry", "--truth-odometry", bag)
     estimated = [n for n in odometries if n not in (*true_odometries, truth_odometry)]
-    odometry = given.odometry or _only(estimated, "odometry", "--odometry", bag)
+    own_odometry = [n for n in (f"{_parent(depth or '', 3)}/odom", "/odom") if n in estimated]
+    odometry = given.odometry or _only(own_odometry[:1] or estimated, "odometry", "--odometry", bag)
     own = f"{_parent(depth, 2)}/image_rect" if depth else None
     sigma = f"{_parent(depth)}/sigma" if depth else None
     tracks = _parent(depth, 2) + _TRACKS if depth else None
@@ -177,22 +178,41 @@ def read_stamps(bag: BagSource, topic: str) -> Stamps:
     return Stamps(np.array(header, dtype=np.int64), np.array(log, dtype=np.int64))
 
 
-def read_odometry(bag: BagSource, topic: str) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-    """Return stamps (N,), poses (N, 4, 4) and the child frame of an Odometry topic."""
+@dataclass(frozen=True)
+class RecordedOdometry:
+    """Messages of an Odometry topic, in the order of the bag.
+
+    Attributes:
+        stamps_ns: (N,).
+        poses: (N, 4, 4), of the child frame.
+        twist_covariances: (N, 6, 6), (m/s)^2 and (rad/s)^2.
+        child: the child frame's name.
+    """
+
+    stamps_ns: NDArray[np.int64]
+    poses: NDArray[np.float64]
+    twist_covariances: NDArray[np.float64]
+    child: str
+
+
+def read_odometry(bag: BagSource, topic: str) -> RecordedOdometry:
+    """Read an Odometry topic."""
     from featdepth_ros.messages.stamps import header_stamp_ns
     from featdepth_ros.recordings.datasets.pose_files import poses_from_quaternions
 
-    stamps, positions, quaternions, child = [], [], [], ""
+    stamps, positions, quaternions, covariances, child = [], [], [], [], ""
     for raw in bag.messages([topic]):
         message = bag.decode(raw)
         pose = message.pose.pose
         stamps.append(header_stamp_ns(message))
         positions.append((pose.position.x, pose.position.y, pose.position.z))
         quaternions.append((pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w))
+        covariances.append(np.array(message.twist.covariance, dtype=np.float64).reshape(6, 6))
         child = str(message.child_frame_id)
     if not stamps:
         raise EvaluationError(f"topic {topic} of {bag.path} holds no message")
-    return np.array(stamps, dtype=np.int64), poses_from_quaternions(topic, positions, quaternions), child
+    poses = poses_from_quaternions(topic, positions, quaternions)
+    return RecordedOdometry(np.array(stamps, dtype=np.int64), poses, np.stack(covariances), child)
 
 
 def read_diagnosis(bag: BagSource, topic: str) -> Diagnosis:

@@ -37,6 +37,7 @@ from featdepth_ros.reporting.node_report.bag import (
 from featdepth_ros.reporting.node_report.depth import recorded_depth
 from featdepth_ros.reporting.node_report.page import write_html
 from featdepth_ros.reporting.node_report.timing import frame_rate, latencies, missed_frames, percentiles
+from featdepth_ros.reporting.trajectory_files import covariances_of_motion
 
 if TYPE_CHECKING:
     from featdepth_ros.recordings.bags.source import BagSource
@@ -265,5 +266,8 @@ def _odometry(
 
 
 def _trajectory(bag: BagSource, topic: str, name: str) -> tuple[Trajectory, str]:
-    stamps, poses, child = read_odometry(bag, topic)
-    return make_trajectory(stamps, poses, stamped=True, name=name), child
+    odometry = read_odometry(bag, topic)
+    covariances = covariances_of_motion(odometry.stamps_ns, odometry.twist_covariances)
+    stated = covariances if odometry.twist_covariances.any() else None
+    trajectory = make_trajectory(odometry.stamps_ns, odometry.poses, stamped=True, name=name, covariances=stated)
+    return trajectory, odometry.child

@@ -71,6 +71,17 @@ def test_keys_and_null(tmp_path, paths):
     assert shorter["segments"] > 0 and shorter["scale"] == pytest.approx(2, rel=0.05)
 
 
+def test_a_camera_against_a_robot_is_told(tmp_path, paths, capsys):
+    base = np.eye(4)
+    base[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    robot = write_kitti(tmp_path / "robot.txt", paths[0] @ base)
+    evaluate(tmp_path, robot, write_kitti(tmp_path / "camera.txt", paths[1]))
+    assert "turned by about 90 degrees" in capsys.readouterr().err
+    np.savetxt(tmp_path / "mounting.txt", base.T[:3].reshape(1, 12))
+    evaluate(tmp_path, robot, tmp_path / "camera.txt", flags=("--gt-extrinsics", str(tmp_path / "mounting.txt")))
+    assert "turned by" not in capsys.readouterr().err
+
+
 def test_every_format_gives_the_same_figures(tmp_path, paths):
     truth, estimate = paths
     stamps = 1_403_715_273_262_142_976 + np.arange(120) * 50_000_000

@@ -217,6 +217,33 @@ def test_invalid_poses_are_left_out(tmp_path: Path) -> None:
         read_trajectory(bag, "/odometry")
 
 
+def test_the_truth_is_no_estimate(tmp_path: Path) -> None:
+    make = Messages()
+
+    def drive(speed: float) -> list[object]:
+        poses = [make.odometry(make.header(START_NS + i, "odom"), "base", np.eye(4), np.zeros(6)) for i in range(3)]
+        for index, message in enumerate(poses):
+            message.pose.pose.position.x = speed * index
+        return poses
+
+    def last_x(topics: list[str], topic: str | None = None) -> float:
+        path = tmp_path / "_".join(name.strip("/").replace("/", "-") for name in topics)
+        if not path.exists():
+            with BagWriter(path) as bag:
+                for name in topics:
+                    bag.add_topic(name, "nav_msgs/msg/Odometry")
+                    for message in drive(speeds[name]):
+                        bag.write_message(name, START_NS, message)
+        return float(read_trajectory(path, topic, estimate=True)[-1][1][0, 3])
+
+    speeds = {"/ground_truth/odom": 1.0, "/odom": 2.0, "/wheel/odom": 3.0}
+    assert last_x(["/ground_truth/odom", "/odom", "/wheel/odom"]) == 4
+    assert last_x(["/ground_truth/odom", "/wheel/odom"]) == 6
+    assert last_x(["/ground_truth/odom"]) == 2  # nothing else can be meant
+    assert last_x(["/ground_truth/odom", "/odom", "/wheel/odom"], "/ground_truth/odom") == 2
+    assert float(read_trajectory(tmp_path / "ground_truth-odom_odom_wheel-odom")[-1][1][0, 3]) == 2
+
+
 def test_transforms_are_never_guessed(tmp_path: Path) -> None:
     write_ros2_bag(tmp_path / "bag", frames())
     with pytest.raises(RecordingError, match="/tf_static:base_link:camera_optical_frame"):

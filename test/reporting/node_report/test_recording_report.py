@@ -117,6 +117,19 @@ def test_stamps_that_differ_a_little_are_paired(tmp_path):
     assert strict.depth is None and strict.odometry is None
 
 
+def test_wheel_odometry_is_not_the_nodes(tmp_path, full_bag):
+    both = evaluate_recording(write_recording(tmp_path / "both", replace(FULL, wheels=True)))
+    assert both.topics.odometry == "/odom"
+    assert both.odometry.figures() == evaluate_recording(full_bag).odometry.figures()
+
+
+def test_twist_covariances_are_judged(tmp_path):
+    """The node's motions are a tenth too short: 0.1 m in 0.1 s along one of six axes, against 1 m/s."""
+    what = replace(FULL, twist_deviation=1.0, drop=(), frames=8)
+    figures = evaluate_recording(write_recording(tmp_path / "bag", what)).odometry.figures()
+    assert figures["nees"] == pytest.approx(1 / 6, rel=0.15) and figures["nees_left_out"] == 1
+
+
 @pytest.mark.parametrize("missing", ["truth", "depth", "odometry", "images", "diagnostics"])
 def test_works_with_whatever_is_there(tmp_path, missing):
     pytest.importorskip("matplotlib")
