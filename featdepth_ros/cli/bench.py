@@ -6,24 +6,32 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.support.arguments import image_size, whole
-from featdepth_ros.cli.support.bench_inference import INFERENCE_KINDS, add_inference_kinds, run_inference_kind
+from featdepth_ros.cli.support.arguments import image_size, whole, with_example
+from featdepth_ros.cli.support.bench_inference import (
+    INFERENCE_EXAMPLES,
+    INFERENCE_KINDS,
+    add_inference_kinds,
+    run_inference_kind,
+)
 
 DESCRIPTION = """Measure inference: the networks or the whole estimator on every back end that is installed, in turns
 with eager PyTorch in float32; the node over DDS; exported files. Or measure training: one step, or what the loader
 delivers against what the step eats. With --reference, the original's own code from a checkout of yours trains on the
 same weights and images, in turns with ours."""
-EXAMPLE = """  featdepth bench network --size 192x640 --threads 2
-  featdepth bench estimator --size 192x640 --threads 2 --json estimator.json
-  featdepth bench step --reference ~/FeatDepth --json step.json
-  featdepth bench loader --cache caches/drive --reference ~/FeatDepth --drive KITTI/2011_09_26/*_drive_0001_sync"""
+_STEP_EXAMPLE = "featdepth bench step --reference ~/FeatDepth --json step.json"
+_LOADER_EXAMPLE = (
+    "featdepth bench loader --cache caches/drive --reference ~/FeatDepth --drive KITTI/2011_09_26/*_drive_0001_sync"
+)
+EXAMPLE = "\n".join(f"  {example}" for example in (*INFERENCE_EXAMPLES.values(), _STEP_EXAMPLE, _LOADER_EXAMPLE))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="step|loader|network|estimator|node|export")
-    step = kinds.add_parser("step", help="seconds, memory and operations of a mono and stereo step, dropout off")
-    loader = kinds.add_parser("loader", help="images a second from a cache, and what a step eats")
+    step_line = "seconds, memory and operations of a mono and stereo step, dropout off"
+    step = kinds.add_parser("step", help=step_line, description=step_line, **with_example(_STEP_EXAMPLE))
+    loader_line = "images a second from a cache, and what a step eats"
+    loader = kinds.add_parser("loader", help=loader_line, description=loader_line, **with_example(_LOADER_EXAMPLE))
     for one in (step, loader):
         one.add_argument("--reference", type=Path, metavar="PATH", help="checkout of the original FeatDepth")
         one.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the images (192x640)")

@@ -84,7 +84,9 @@ def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
     text = option.description.replace("%", "%%")
     metavar = _METAVARS.get(option.name)
     if option.choices:
-        parser.add_argument(flag, dest=option.name, default=option.default, choices=option.choices, help=text)
+        parser.add_argument(
+            flag, dest=option.name, default=option.default, type=_word(option), choices=option.choices, help=text
+        )
     elif isinstance(option.default, bool):
         assert not option.default, "a flag can only switch something on"
         parser.add_argument(flag, dest=option.name, action="store_true", help=text)
@@ -95,6 +97,15 @@ def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
         )
     else:
         parser.add_argument(flag, dest=option.name, default=option.default, metavar=metavar, help=text)
+
+
+def _word(option: Option) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text in dict(option.replaced):  # argparse itself names the choices, but not what took a word's place
+            raise argparse.ArgumentTypeError(option.invalid_reason(text))
+        return text
+
+    return read
 
 
 def _reader(option: Option) -> Callable[[str], float]:

@@ -24,7 +24,7 @@ VERBS: dict[str, str] = {
     "refine": "refine weights on a recording of a new place; refused when they got worse",
     "eval": "depth, odometry and recordings against truth, by the field's protocols",
     "export": "weights as a file for ONNX Runtime, OpenVINO or torch.export",
-    "bench": "seconds, memory and operations of training, alone or beside the original",
+    "bench": "how fast networks, estimator, node, exported files and training are",
     "doctor": "what is wrong with the running graph and this machine, and what to do",
     "weights": "look into weights, import published ones",
 }

@@ -5,23 +5,30 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from featdepth_ros.cli.support.arguments import with_example
+
 if TYPE_CHECKING:
     from featdepth_ros.models.base import FeatDepthModel
     from featdepth_ros.models.weights_io import WeightsFile
 
 DESCRIPTION = "Look into weights, or import published FeatDepth checkpoints (.pth) as safetensors with all their facts."
-EXAMPLE = """  featdepth weights info compact
-  featdepth weights import fm_depth.pth kitti.safetensors --preset kitti --fp16"""
+_EXAMPLES = (
+    "featdepth weights info compact",
+    "featdepth weights import fm_depth.pth kitti.safetensors --preset kitti --fp16",
+)
+EXAMPLE = "\n".join(f"  {example}" for example in _EXAMPLES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the two actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="info|import")
-    info = actions.add_parser("info", help="architecture, parameters, depth range, scale, licence of a file")
+    info_line = "architecture, parameters, depth range, scale, licence of a file"
+    info = actions.add_parser("info", help=info_line, description=info_line, **with_example(_EXAMPLES[0]))
     info.add_argument("file", metavar="FILE", help="weights, or the name of a model that ships")
     info.add_argument("--preset", metavar="NAME", help="facts a published .pth lacks: kitti, kitti_odom, euroc, nyu...")
     info.add_argument("--json", metavar="FILE", help="write the figures to FILE")
-    load = actions.add_parser("import", help="turn a published .pth into safetensors")
+    load_line = "turn a published .pth into safetensors"
+    load = actions.add_parser("import", help=load_line, description=load_line, **with_example(_EXAMPLES[1]))
     load.add_argument("source", metavar="IN.pth", help="published checkpoint, or any weights 'info' can read")
     load.add_argument("target", metavar="OUT.safetensors", help="file to write; replaced if it exists")
     load.add_argument("--preset", metavar="NAME", help="what it was trained on: kitti, kitti_odom, euroc, nyu...")

@@ -118,6 +118,25 @@ def test_every_option_reaches_the_estimator(recording: Path, tmp_path: Path, mon
     assert given["device"] == "cpu"
 
 
+def test_a_word_that_is_gone_names_the_one_in_its_place(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["infer", str(recording / "shots"), "--output", str(tmp_path / "out"), "--motion", "aligned"])
+    assert ended.value.code == 2 and "use 'window' instead" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unjudged_motion")
+def test_a_window_that_cannot_run_is_told(recording: Path, tmp_path: Path) -> None:
+    words = ["infer", str(recording / "shots"), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    words += ["--weights", str(recording / "weights.safetensors"), "--precision", "fp32", "--input-size", "64x96"]
+    for motion, count in (("window", 1), ("auto", 0)):
+        assert main([*words, "--motion", motion, "--overwrite"]) == 0
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["motion"] == "network"
+        assert len([note for note in summary["notes"] if "'window' was asked for, 'network' was had" in note]) == count
+
+
 def test_near_is_bright() -> None:
     ramp = np.linspace(1.0, 40.0, 64, dtype=np.float32)[None].repeat(2, axis=0)
     brightness = depth_colours(ramp, 1.0, 40.0).astype(int).sum(axis=2)[0]

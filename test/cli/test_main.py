@@ -56,6 +56,19 @@ def test_every_verb_has_help_with_an_example(verb: str):
         assert f"featdepth {verb}" in result.stdout.partition("example")[2]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [f"eval {kind}" for kind in ("depth", "odometry", "recording")]
+    + [f"weights {action}" for action in ("info", "import")]
+    + [f"bench {kind}" for kind in ("step", "loader", "network", "estimator", "node", "export")],
+)
+def test_every_part_of_a_verb_has_help_with_an_example(part: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*part.split(), "--help"])
+    assert ended.value.code == 0
+    assert f"featdepth {part} " in capsys.readouterr().out.partition("example:")[2]
+
+
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_verb_refuses_an_unknown_option_without_a_traceback(verb: str):
     result = run(verb, "--no-such-option")

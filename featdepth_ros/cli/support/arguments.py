@@ -6,6 +6,12 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from typing import Any
+
+
+def with_example(example: str) -> dict[str, Any]:
+    """Return what a parser of a verb's part takes so that its help ends with an example, as a verb's own does."""
+    return {"epilog": f"example:\n  {example}", "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
 def _number(text: str) -> float:

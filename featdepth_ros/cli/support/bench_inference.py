@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.cli.support.arguments import image_size, positive, whole
+from featdepth_ros.cli.support.arguments import image_size, positive, whole, with_example
 
 INFERENCE_KINDS = {
     "network": "depth and motion of a frame on every back end, beside eager PyTorch in float32",
@@ -15,11 +15,20 @@ INFERENCE_KINDS = {
     "node": "the node over DDS: rate, latency, drops",
     "export": "exported files: seconds to write, size, errors",
 }
+INFERENCE_EXAMPLES = {
+    "network": "featdepth bench network --size 192x640 --threads 2",
+    "estimator": "featdepth bench estimator --size 192x640 --threads 2 --json estimator.json",
+    "node": "featdepth bench node --rate 30 --seconds 10 --json node.json",
+    "export": "featdepth bench export --json export.json",
+}
 
 
 def add_inference_kinds(kinds: Any) -> None:
     """Declare the kinds and their arguments on the verb's subparsers."""
-    parsers = {name: kinds.add_parser(name, help=text) for name, text in INFERENCE_KINDS.items()}
+    parsers = {
+        name: kinds.add_parser(name, help=line, description=line, **with_example(INFERENCE_EXAMPLES[name]))
+        for name, line in INFERENCE_KINDS.items()
+    }
     for name, one in parsers.items():
         one.add_argument(
             "--weights",

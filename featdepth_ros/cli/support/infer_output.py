@@ -161,10 +161,21 @@ class InferOutput:
             "motion": estimator.motion_source,
             "backend": estimator.backend,
             "motion_states": dict(self._states),
-            "notes": [*recording.notes, *estimator.notes],
+            "notes": [*recording.notes, *estimator.notes, *_unmet(estimator)],
         }
         write_json(self._folder / "summary.json", summary)
         return summary
+
+
+def _unmet(estimator: Estimator) -> list[str]:
+    """Return what was asked for by name and could not be had, because the camera is not calibrated."""
+    config = estimator.config
+    asked = {"motion": (config.motion, estimator.motion_source), "depth": (config.depth, estimator.depth_source)}
+    return [
+        f"{name} '{wanted}' was asked for, '{had}' was had: the window needs a calibrated camera, see --camera"
+        for name, (wanted, had) in asked.items()
+        if wanted in ("window", "fused") and had != wanted
+    ]
 
 
 def _delivered_sigma(

@@ -112,7 +112,11 @@ class BackendChoice:
         if self._precision not in able and precision == "auto" and able:
             self._precision = able[0]
         if self._precision not in able:
-            kinds = ", ".join(able) or "nothing"
+            if not able:
+                raise ConfigError(
+                    f"backend '{self._asked}' computes nothing on {self._device.type}; choose another backend or device"
+                )
+            kinds = ", ".join(able)
             raise ConfigError(
                 f"backend '{self._asked}' computes in {kinds} on {self._device.type}, not in {self._precision}; "
                 "choose another backend, precision or device"

@@ -155,11 +155,22 @@ def rejection_reason(
     return ""
 
 
-def unknown_names(given: Iterable[str], find: Callable[[str], Option | None] = SCHEMA.get) -> list[str]:
-    """Return a sentence for every name given at start that this node does not have. ROS itself passes over them."""
-    known = ("use_sim_time", "start_type_description_service")
-    strange = [n for n in given if n not in known and find(n) is None and not n.startswith("qos_overrides.")]
-    return [f"parameter '{name}' is unknown to this node and ignored{nearest_name(name, SCHEMA)}" for name in strange]
+def unknown_names(
+    given: Iterable[str],
+    find: Callable[[str], Option | None] = SCHEMA.get,
+    known: Iterable[str] = SCHEMA,
+) -> list[str]:
+    """Return a sentence for every name given at start that this node does not have. ROS itself passes over them.
+
+    Args:
+        given: the names.
+        find: the node's parameter of a name; None: it has none.
+        known: names that may be proposed.
+    """
+    of_ros = ("use_sim_time", "start_type_description_service")
+    strange = [n for n in given if n not in of_ros and find(n) is None and not n.startswith("qos_overrides.")]
+    names = list(known)
+    return [f"parameter '{name}' is unknown to this node and ignored{nearest_name(name, names)}" for name in strange]
 
 
 def invalid_values(settings: Settings) -> list[str]:

@@ -62,7 +62,7 @@ class RefineNode(Node):  # type: ignore[misc]
         super().__init__("refine_node", **options)
         declare(self, SCHEMA.values(), "Read at the start.")
         self._settings = read_settings(self)
-        for warning in unknown_names(given_parameters(self), SCHEMA.get):
+        for warning in unknown_names(given_parameters(self), SCHEMA.get, SCHEMA):
             self.get_logger().warning(warning)
         self._running = self._settings.autostart
         self._disk_trouble = ""

@@ -118,6 +118,11 @@ def test_onnx_runtime_does_not_pretend_to_compute_in_bf16(model: FeatDepthModel,
     assert Networks(model, CPU, "auto", "onnxruntime", cache)._choice._precision == "fp32"
 
 
+def test_a_back_end_of_another_device_is_refused(model: FeatDepthModel, cache: Cache) -> None:
+    with pytest.raises(ConfigError, match="'tensorrt' computes nothing on cpu; choose another backend or device"):
+        Networks(model, CPU, "fp32", "tensorrt", cache)
+
+
 @pytest.mark.usefixtures("never_built")
 def test_auto_takes_the_fastest_and_remembers_it(
     model: FeatDepthModel, cache: Cache, monkeypatch: pytest.MonkeyPatch

@@ -127,6 +127,8 @@ def test_live_changes_are_picked_out() -> None:
 def test_misspelt_names_are_told_with_the_nearest() -> None:
     (text,) = unknown_names(["max_depht", "use_sim_time", "lazy", "qos_overrides./tf.publisher.depth"])
     assert "'max_depht'" in text and "did you mean 'max_depth'" in text
+    (text,) = unknown_names(["budgt"], REFINE_SCHEMA.get, REFINE_SCHEMA)
+    assert "did you mean 'budget'" in text
 
 
 def test_invalid_start_values_are_named() -> None:
