@@ -92,29 +92,37 @@ def judge(
         limits: what counts as no worse.
     """
     allowed = limits or GateLimits()
-    reasons: list[str] = []
-
-    def compare(what: str, old: float | None, new: float | None, share: float, least: float = 0.0) -> None:
-        if old is None or not math.isfinite(old):
-            return
-        if new is None or not math.isfinite(new):
-            reasons.append(f"{what} was {old:.4f} and is no number any more")
-        elif new > max(old, least) * (1 + share):
-            reasons.append(f"{what} rose from {' to '.join(told_apart(old, new))}")
-
-    compare("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric)
-    compare("the error of shape against matched depth", before.shape_error, after.shape_error, allowed.shape,
-            allowed.right_shape)  # fmt: skip
+    compared = [
+        _worse("the photometric loss on held-out frames", before.photometric, after.photometric, allowed.photometric),
+        worse_shape(before, after, allowed),
+    ]
     if scale_is_observed and before.abs_rel is not None:
-        compare("AbsRel", before.abs_rel, after.abs_rel, allowed.abs_rel)
+        compared.append(_worse("AbsRel", before.abs_rel, after.abs_rel, allowed.abs_rel))
     else:
-        compare("AbsRel (median scaled)", before.abs_rel_median_scaled, after.abs_rel_median_scaled, allowed.abs_rel)
-        compare("AbsRel (as it is)", before.abs_rel, after.abs_rel, allowed.abs_rel, allowed.right)
+        scaled = before.abs_rel_median_scaled, after.abs_rel_median_scaled
+        compared.append(_worse("AbsRel (median scaled)", *scaled, allowed.abs_rel))
+        compared.append(_worse("AbsRel (as it is)", before.abs_rel, after.abs_rel, allowed.abs_rel, allowed.right))
+    reasons = list(filter(None, compared))
     if not (math.isfinite(scale_ratio) and scale_ratio > 0):
         reasons.append("depth is no number any more")
     elif not scale_is_observed and max(scale_ratio, 1 / scale_ratio) > 1 + allowed.scale:
         reasons.append(f"the scale moved by a factor of {scale_ratio:.3f}, more than {100 * allowed.scale:g} %")
     return Verdict(not reasons, tuple(reasons))
+
+
+def worse_shape(before: HeldOutFigures, after: HeldOutFigures, limits: GateLimits) -> str:
+    """Why the shape of depth got worse, by the limit ``shape``; empty: it did not."""
+    what = "the error of shape against matched depth"
+    return _worse(what, before.shape_error, after.shape_error, limits.shape, limits.right_shape)
+
+
+def _worse(what: str, old: float | None, new: float | None, share: float, least: float = 0.0) -> str:
+    """In words, how a figure rose above ``old``, or ``least``, by more than a share; empty: it did not."""
+    if old is None or not math.isfinite(old):
+        return ""
+    if new is None or not math.isfinite(new):
+        return f"{what} was {old:.4f} and is no number any more"
+    return f"{what} rose from {' to '.join(told_apart(old, new))}" if new > max(old, least) * (1 + share) else ""
 
 
 def told_apart(*values: float) -> list[str]:

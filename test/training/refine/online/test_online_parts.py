@@ -12,11 +12,13 @@ from plane_world import DEPTH_M, STEP_M, PlaneModel
 
 from featdepth_ros.errors import ConfigError
 from featdepth_training.config.loading import from_overrides
+from featdepth_training.refine.gate import HeldOutFigures
 from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.exchange import Control, ControlFile, StatusFile, Watch, decided
 from featdepth_training.refine.online.generations import Generations
 from featdepth_training.refine.online.pacing import SLICE_S, Pacer
 from featdepth_training.refine.online.replay import Replay, rendered_frames
+from featdepth_training.refine.online.round import Moved, round_verdict
 from featdepth_training.refine.steps import unmatched_change
 
 
@@ -156,3 +158,40 @@ def test_depth_is_held_where_nothing_was_matched_in_frames_where_something_was()
     assert term.item() == pytest.approx(expected, rel=1e-4)
     (gradient,) = torch.autograd.grad(term, now)
     assert bool((gradient[0, :, :, 6:] != 0).all()) and not bool(gradient[1].any() | gradient[0, :, :, :6].any())
+
+
+def accepted_rounds(
+    shape: float = 1.0, scale: float = 1.0, change: float = 0.0, rounds: int = 20
+) -> tuple[int, tuple[str, ...]]:
+    """Each round lowers the photometric loss, and moves depth by the same from the generation before.
+
+    Returns:
+        how many generations are accepted in a row, and why the next was not.
+    """
+    generation = start = HeldOutFigures(clips=24, photometric=0.1, matched_frames=24, shape_error=0.1)
+    for number in range(1, rounds + 1):
+        after = HeldOutFigures(
+            clips=24, photometric=0.1 * 0.99**number, matched_frames=24, shape_error=0.1 * shape**number
+        )
+        since_start = Moved(scale**number, change * number)
+        verdict = round_verdict(OnlineConfig(), start, generation, after, since_start, Moved(scale, change))
+        if not verdict.accepted:
+            return number - 1, verdict.reasons
+        generation = after
+    return rounds, ()
+
+
+def test_depth_does_not_creep_from_generation_to_generation() -> None:
+    """What one round may lose, twenty may not; what gets better goes on for ever."""
+    count, reasons = accepted_rounds(shape=1.009)
+    assert count == 2 and reasons == (
+        "the error of shape against matched depth rose from 0.1000 to 0.1027 since the start",
+    )
+    count, reasons = accepted_rounds(scale=1.03)
+    assert count == 3 and len(reasons) == 1 and "factor of 1.126 since the start" in reasons[0]
+    count, reasons = accepted_rounds(change=0.15)
+    assert count == 3 and reasons == ("depth changed by 0.600 in log depth since the start, more than 0.5",)
+    assert accepted_rounds(shape=0.98, scale=1.001, change=0.02) == (20, ())
+    # More in one round than is allowed at all is told once.
+    count, reasons = accepted_rounds(shape=1.03)
+    assert count == 0 and reasons == ("the error of shape against matched depth rose from 0.1000 to 0.1030",)

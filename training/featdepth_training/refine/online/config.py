@@ -54,8 +54,9 @@ class OnlineConfig:
         measured_clips: held-out clips that a round is judged on, evenly spaced.
         watched_clips: clips of one segment that probation measures.
         least_gain: share by which the photometric loss must fall: a smaller gain is not worth a swap.
-        most_change: largest mean change of log depth, each picture's scale aside, against the weights in force.
-        limits: of the gate.
+        most_change: largest mean change of log depth, each picture's scale aside, against the weights in force and
+            against those of the start.
+        limits: of the gate. Its ``scale`` and ``shape`` hold against the weights of the start too, on the same clips.
         quality: of segments.
         generations_mb: disk for the weights of generations, megabytes; the oldest go first.
         refusals_kept: refused generations whose evidence is kept.

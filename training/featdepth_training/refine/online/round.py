@@ -18,7 +18,7 @@ from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.engine.step import StepResult
 from featdepth_training.refine.config import train_config
 from featdepth_training.refine.figures import depth_change, measure, scale_ratio
-from featdepth_training.refine.gate import HeldOutFigures, Verdict, judge
+from featdepth_training.refine.gate import HeldOutFigures, Verdict, judge, worse_shape
 from featdepth_training.refine.online.buffer import Portion
 from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.replay import Replay
@@ -35,21 +35,23 @@ class Outcome:
     Attributes:
         model: the averaged weights, in evaluation mode.
         verdict: whether they may be offered.
-        before, after: figures on the held-out clips, of the weights in force and of the new ones.
-        scale_ratio: median depth of the new weights over those in force.
-        scale_ratio_start: the same over the weights that the learner was started with.
-        depth_change: mean change of log depth against the weights in force, each picture's scale aside.
+        at_start, before, after: figures on the held-out clips, of the weights that the learner was started with, of
+            those in force and of the new ones.
+        scale_ratio, scale_ratio_start: median depth of the new weights over those in force, and over the start's.
+        depth_change, depth_change_start: mean change of log depth against them, each picture's scale aside.
         steps, skipped: optimiser steps done, and those left out because a number was not finite.
         seconds, processor_s: that the round took, sleep included, and of processor time.
     """
 
     model: FeatDepthModel
     verdict: Verdict
+    at_start: HeldOutFigures
     before: HeldOutFigures
     after: HeldOutFigures
     scale_ratio: float
     scale_ratio_start: float
     depth_change: float
+    depth_change_start: float
     steps: int
     skipped: int
     seconds: float
@@ -58,8 +60,65 @@ class Outcome:
     def evidence(self) -> dict[str, Any]:
         """Plain values for ``evidence.json``."""
         values = {name: value for name, value in vars(self).items() if name not in ("model", "verdict")}
-        values |= {"before": asdict(self.before), "after": asdict(self.after), **asdict(self.verdict)}
-        return values
+        values |= {name: asdict(values[name]) for name in ("at_start", "before", "after")}
+        return {**values, **asdict(self.verdict)}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far depth has moved from that of other weights.
+
+    Attributes:
+        scale: median depth over theirs.
+        change: mean change of log depth, each picture's scale aside.
+    """
+
+    scale: float
+    change: float
+
+
+def round_verdict(
+    config: OnlineConfig,
+    at_start: HeldOutFigures,
+    before: HeldOutFigures,
+    after: HeldOutFigures,
+    from_start: Moved,
+    from_before: Moved,
+) -> Verdict:
+    """Whether the weights of a round may be offered.
+
+    They are held against those in force, and against those of the start: what a round may lose, many rounds may not.
+
+    Args:
+        config: limits.
+        at_start: figures of the weights of the start.
+        before: figures of the weights in force, on the same clips.
+        after: figures of the new weights, on the same clips.
+        from_start: how far depth has moved from that of the weights of the start.
+        from_before: the same from that of the weights in force.
+    """
+    limits = config.limits
+    verdict = judge(before, after, from_before.scale, limits=limits)
+    reasons = list(verdict.reasons)
+    gain = 1 - after.photometric / before.photometric
+    if verdict.accepted and gain < config.least_gain:
+        reasons.append(
+            f"the photometric loss on held-out frames fell by {100 * gain:.2f} %, less than "
+            f"{100 * config.least_gain:g} %: not worth a swap"
+        )
+    shape = worse_shape(at_start, after, limits)
+    if shape and not worse_shape(before, after, limits):
+        reasons.append(f"{shape} since the start")
+    if not 1 / (1 + limits.scale) <= from_start.scale <= 1 + limits.scale:
+        reasons.append(
+            f"the scale has moved by a factor of {from_start.scale:.3f} since the start, more than "
+            f"{100 * limits.scale:g} %"
+        )
+    for change, since in ((from_before.change, ""), (from_start.change, " since the start")):
+        if not change <= config.most_change:
+            reasons.append(f"depth changed by {change:.3f} in log depth{since}, more than {config.most_change:g}")
+            break
+    return Verdict(not reasons, tuple(reasons))
 
 
 class Round:
@@ -112,8 +171,10 @@ class Round:
         """
         began, used = time.monotonic(), time.process_time()
         before, old_depths = self._figures(self._current)
-        # The weights in force may have moved from the start already: the scale must not creep from round to round.
-        start_depths = old_depths if self._start is self._current else self._figures(self._start)[1]
+        # The weights in force may have moved from the start already: nothing must creep from round to round.
+        at_start, start_depths = before, old_depths
+        if self._start is not self._current:
+            at_start, start_depths = self._figures(self._start)
         model = copy.deepcopy(self._current).requires_grad_(True)
         loop = refinement_loop(
             model,
@@ -138,42 +199,23 @@ class Round:
             raise end.failure
         averaged = loop.averaged_model().requires_grad_(False)
         after, new_depths = self._figures(averaged)
-        ratio, ratio_start = scale_ratio(old_depths, new_depths), scale_ratio(start_depths, new_depths)
-        change = depth_change(old_depths, new_depths)
+        moved = Moved(scale_ratio(old_depths, new_depths), depth_change(old_depths, new_depths))
+        moved_start = Moved(scale_ratio(start_depths, new_depths), depth_change(start_depths, new_depths))
         return Outcome(
             model=averaged,
-            verdict=self._verdict(before, after, ratio, ratio_start, change),
+            verdict=round_verdict(self._config, at_start, before, after, moved_start, moved),
+            at_start=at_start,
             before=before,
             after=after,
-            scale_ratio=ratio,
-            scale_ratio_start=ratio_start,
-            depth_change=change,
+            scale_ratio=moved.scale,
+            scale_ratio_start=moved_start.scale,
+            depth_change=moved.change,
+            depth_change_start=moved_start.change,
             steps=loop.step,
             skipped=loop.skipped,
             seconds=time.monotonic() - began,
             processor_s=time.process_time() - used,
         )
-
-    def _verdict(
-        self, before: HeldOutFigures, after: HeldOutFigures, ratio: float, ratio_start: float, change: float
-    ) -> Verdict:
-        config = self._config
-        verdict = judge(before, after, ratio, limits=config.limits)
-        reasons = list(verdict.reasons)
-        gain = 1 - after.photometric / before.photometric
-        if verdict.accepted and gain < config.least_gain:
-            reasons.append(
-                f"the photometric loss on held-out frames fell by {100 * gain:.2f} %, less than "
-                f"{100 * config.least_gain:g} %: not worth a swap"
-            )
-        if not 1 / (1 + config.limits.scale) <= ratio_start <= 1 + config.limits.scale:
-            reasons.append(
-                f"the scale has moved by a factor of {ratio_start:.3f} since the start, more than "
-                f"{100 * config.limits.scale:g} %"
-            )
-        if not change <= config.most_change:
-            reasons.append(f"depth changed by {change:.3f} in log depth, more than {config.most_change:g}")
-        return Verdict(not reasons, tuple(reasons))
 
     def _figures(self, model: FeatDepthModel) -> tuple[HeldOutFigures, list[torch.Tensor]]:
         def rested() -> Iterator[FrameBatch]:
