@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.interrupts import interruptible
 from featdepth_ros.memory import keep_freed_memory
 from featdepth_ros.threads import wait_asleep
 
@@ -52,8 +53,17 @@ def _usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0 (done), 1 (failed, with a message) or 2 (wrong usage)."""
+    """Run one verb. Returns 0 (done), 1 (failed, with a message), 2 (wrong usage) or 130 (interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with interruptible():
+            return _main(arguments)
+    except KeyboardInterrupt:
+        print(f"featdepth {' '.join(arguments[:1])}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return DONE if arguments else WRONG_USAGE
@@ -70,6 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"featdepth: unknown verb '{verb}'{nearest_name(verb, VERBS)}", file=sys.stderr)
         return WRONG_USAGE
+    return _run(verb, rest)
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    """Run a verb, and put into words what went wrong."""
     try:
         args = _parser(verb).parse_args(rest)
         return int(args.run(args))
@@ -85,9 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return FAILED
-    except KeyboardInterrupt:
-        print(f"featdepth {verb}: interrupted", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         return FAILED
     except OSError as error:

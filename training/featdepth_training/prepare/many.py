@@ -7,16 +7,21 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from featdepth_ros.errors import FeatDepthError, RecordingError
+from featdepth_ros.interrupts import held
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.data.shards import DESCRIPTION, SUMMARY
 from featdepth_training.data.store import NoSpaceError, Store
@@ -28,6 +33,9 @@ from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
 ORIGIN = "origin.json"
 #: How often the parent looks at the count of frames, seconds.
 _LOOK_S = 0.2
+#: How long processes that are to stop may go on before they are asked again, and then killed, seconds. Asked is each at
+#: its next frame; within a recording's index or a download there is none.
+_GRACE_S = 3.0
 
 #: Called with the number of frames done since the last call.
 Progress = Callable[[int], None]
@@ -201,7 +209,7 @@ def _prepare(given: Input) -> dict[str, Any]:
 
 
 class _Shared:
-    """What the processes share: the count of frames, and the wish to stop."""
+    """What the processes share: the count of frames, and the wish to stop, a byte."""
 
     counter: Any = None
     stop: Any = None
@@ -210,25 +218,36 @@ class _Shared:
     @classmethod
     def join(cls, counter: Any, stop: Any, threads: int) -> None:
         """Begin in a process of a pool: the parent answers Ctrl-C, and the cores are shared out."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # what was fetched is removed on the way
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
         import cv2
         import torch
 
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         cls.counter, cls.stop = counter, stop
         cv2.setNumThreads(threads)
         torch.set_num_threads(threads)
 
     @classmethod
     def count(cls, frames: int) -> None:
-        """Count frames; raises `StoppedError` when the parent wants that, or is no more."""
+        """Count frames; raises `StoppedError` when the parent wants that."""
         if cls.own is not None:
             cls.own(frames)
             return
         with cls.counter.get_lock():
             cls.counter.value += frames
-        parent = multiprocessing.parent_process()
-        if cls.stop.is_set() or (parent is not None and not parent.is_alive()):
+        if cls.stop.value:
             raise StoppedError("stopped; finished shards stay, and the same command goes on after them")
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent was killed; without it no work comes, and no word to end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os._exit(1)
 
 
 def _called(function: Callable[[Input], Any], given: Input) -> Any:
@@ -260,7 +279,8 @@ class _Here:
 class _Pool:
     """Does the work in processes of their own, forked from one that has loaded what they need and done nothing else.
 
-    A fork of this process would copy the locks of its threads.
+    A fork of this process would copy the locks of its threads. Processes are started, waited for and ended where no
+    Ctrl-C comes between (`held`): the executor would be left with locks that nobody gives back.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -268,37 +288,67 @@ class _Pool:
         context = multiprocessing.get_context(kind)
         context.set_forkserver_preload([__name__])
         self._seen = 0
-        self._counter, self._stop = context.Value("q", 0), context.Event()
+        # The byte has no lock, which a process that is killed might keep.
+        self._counter, self._stop = context.Value("q", 0), context.RawValue("b", 0)
         threads = max(1, (os.cpu_count() or 1) // jobs)
         given = (self._counter, self._stop, threads)
+        self._others = set(multiprocessing.active_children())
         self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_Shared.join, initargs=given)
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        if kind is not None:
-            self._stop.set()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        with held():
+            if kind is not None:
+                self._stop.value = 1
+                self._executor.shutdown(wait=False, cancel_futures=True)
+                self._end()
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _end(self) -> None:
+        """See to it that processes which are to stop do."""
+        ours = [process for process in multiprocessing.active_children() if process not in self._others]
+        for end in (None, BaseProcess.terminate, BaseProcess.kill):
+            latest = time.monotonic() + _GRACE_S
+            for process in ours:
+                if end is not None and process.is_alive():
+                    end(process)
+            for process in ours:
+                process.join(max(0.0, latest - time.monotonic()))
 
     def map(
         self, function: Callable[[Input], Any], inputs: list[Input], progress: Progress
     ) -> Iterator[tuple[int, Any]]:
         """Yield number and result of each input, as they end."""
         called = partial(_called, function)
-        waiting: dict[Future[Any], int] = {self._executor.submit(called, given): k for k, given in enumerate(inputs)}
+        waiting: dict[Future[Any], int] = {}
+        with held(), _deaf():
+            waiting |= {self._executor.submit(called, given): k for k, given in enumerate(inputs)}
         while waiting:
-            done, _ = wait(waiting, _LOOK_S, "FIRST_COMPLETED")
-            with self._counter.get_lock():
-                count = self._counter.value
+            with held():
+                done, _ = wait(waiting, _LOOK_S, "FIRST_COMPLETED")
+            count = self._counter.get_obj().value  # read whole; the lock is for those who add
             progress(count - self._seen)
             self._seen = count
             for future in done:
                 number = waiting.pop(future)
                 try:
-                    yield number, future.result()
+                    with held():
+                        result = future.result()
                 except BrokenProcessPool as error:
                     raise RecordingError(
                         "a process was ended from outside (when memory ran out: fewer --jobs); finished shards stay, "
                         "and the same command goes on after them"
                     ) from error
+                yield number, result
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that this one starts never hear of Ctrl-C, which a terminal sends to all of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
