@@ -160,11 +160,12 @@ def test_rooms_import_one_way():
 
 
 def file_imports() -> dict[str, set[str]]:
-    """Return module -> modules of the two packages it imports, inside functions as well."""
+    """Return module -> modules of the two packages it imports, inside functions and for types alone as well."""
     modules = {module_name(path): path for path in files()}
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
-        named = [n for found in imports_of(path) for n in (found.module, *(f"{found.module}.{x}" for x in found.names))]
+        read = imports_of(path, types=True)
+        named = [n for found in read for n in (found.module, *(f"{found.module}.{x}" for x in found.names))]
         graph[name] = {n for n in named if n in modules}
     return graph
 

@@ -19,9 +19,9 @@ from featdepth_ros.cli.support.arguments import (
 from featdepth_ros.errors import ConfigError, FeatDepthError
 
 if TYPE_CHECKING:
+    from featdepth_training.prepare.config import PrepareConfig
     from featdepth_training.prepare.inputs import Input
     from featdepth_training.prepare.many import Outcome
-    from featdepth_training.prepare.prepare import PrepareConfig
 
 DESCRIPTION = (
     "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
@@ -155,7 +155,7 @@ def _why(outcome: Outcome) -> str:
 
 def _config(args: argparse.Namespace) -> PrepareConfig:
     from featdepth_ros.recordings.selection import SelectionConfig
-    from featdepth_training.prepare.prepare import PrepareConfig
+    from featdepth_training.prepare.config import PrepareConfig
 
     height, width = args.size
     part = args.frames if isinstance(args.frames, tuple) else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from featdepth_ros.errors import CheckpointError
+from featdepth_ros.files import atomic_path
 from featdepth_ros.models.info import ModelInfo
 
 #: Key of our description in the safetensors header.
@@ -246,19 +245,9 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, 
             if not bool(kept.isfinite().all()):
                 raise CheckpointError(f"'{key}' holds values that are not finite as {dtype}; nothing was written")
         tensors[key] = kept.contiguous()
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        # One entry only: several are written in an order of chance, and equal weights shall give equal files.
-        save_file(tensors, temporary, metadata={HEADER_KEY: info.to_json()})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)  # mkstemp makes files private; weights get the rights any new file would
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        with atomic_path(path) as partial:
+            # One entry only: several are written in an order of chance, and equal weights shall give equal files.
+            save_file(tensors, partial, metadata={HEADER_KEY: info.to_json()})
     except (OSError, SafetensorError) as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
         raise CheckpointError(f"weights cannot be written to '{path}': {error}") from error

@@ -37,8 +37,11 @@ def _is_type_checking(node: ast.If) -> bool:
     return "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def imports(tree: ast.AST, package: str, at_import: bool = True) -> Iterator[Import]:
-    """Yield every import below ``tree`` but those for the type checker only; ``package`` resolves relative ones."""
+def imports(tree: ast.AST, package: str, at_import: bool = True, types: bool = False) -> Iterator[Import]:
+    """Yield every import below ``tree``, those for the type checker alone only with ``types``.
+
+    ``package`` resolves relative ones.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -49,16 +52,18 @@ def imports(tree: ast.AST, package: str, at_import: bool = True) -> Iterator[Imp
             yield Import(module, tuple(alias.name for alias in node.names), node.lineno, at_import)
         elif isinstance(node, ast.If) and _is_type_checking(node):
             for branch in node.orelse:
-                yield from imports(ast.Module([branch], []), package, at_import)
+                yield from imports(ast.Module([branch], []), package, at_import, types)
+            for branch in node.body if types else ():
+                yield from imports(ast.Module([branch], []), package, False, types)
         else:
             inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            yield from imports(node, package, at_import and not inside)
+            yield from imports(node, package, at_import and not inside, types)
 
 
-def imports_of(path: Path) -> list[Import]:
+def imports_of(path: Path, types: bool = False) -> list[Import]:
     name = module_name(path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package))
+    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package, types=types))
 
 
 def where(path: Path, line: int) -> str:

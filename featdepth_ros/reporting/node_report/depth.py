@@ -17,7 +17,7 @@ from featdepth_ros.reporting.node_report.bag import InOrder, Stamps, Topics, dec
 
 if TYPE_CHECKING:
     from featdepth_ros.recordings.bags.source import BagSource
-    from featdepth_ros.reporting.node_report.evaluation import RecordingOptions
+    from featdepth_ros.reporting.node_report.result import RecordingOptions
 
 
 @dataclass(frozen=True)

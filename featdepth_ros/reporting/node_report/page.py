@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from featdepth_ros.reporting.depth_evaluation import DepthResult
-    from featdepth_ros.reporting.node_report.evaluation import RecordingResult
+    from featdepth_ros.reporting.node_report.result import RecordingResult
 
 _LATENCY_WORDS = {
     "stamp": "from the image's stamp to the recorder",

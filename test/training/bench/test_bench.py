@@ -118,7 +118,8 @@ def test_code_that_cannot_be_imported_is_reported(tmp_path: Path) -> None:
 def test_the_loader_is_measured(tmp_path: Path) -> None:
     from featdepth_ros.recordings.open import open_recording
     from featdepth_ros.recordings.selection import SelectionConfig
-    from featdepth_training.prepare.prepare import PrepareConfig, prepare
+    from featdepth_training.prepare.config import PrepareConfig
+    from featdepth_training.prepare.prepare import prepare
 
     cv2 = pytest.importorskip("cv2")
     texture = (np.random.default_rng(0).random((96, 300, 3)) * 255).astype(np.uint8)

@@ -25,7 +25,8 @@ from featdepth_training.config.loading import from_dict
 from featdepth_training.data.cache import ClipCache, cache_folders
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.run import train
-from featdepth_training.prepare.prepare import PrepareConfig, prepare
+from featdepth_training.prepare.config import PrepareConfig
+from featdepth_training.prepare.prepare import prepare
 from featdepth_training.prepare.summary import summary_table
 
 CAMERA = CameraModel(width=160, height=96, fx=120.0, fy=120.0, cx=79.5, cy=47.5)

@@ -259,8 +259,8 @@ def test_few_voters_give_the_same_depth(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_survey_comes_before_work(tmp_path: Path) -> None:
     """Frames are counted, and names given, before the first is read."""
+    from featdepth_training.prepare.config import PrepareConfig
     from featdepth_training.prepare.inputs import Input
-    from featdepth_training.prepare.prepare import PrepareConfig
 
     config = PrepareConfig(height=64, width=96)
     paths = [folder_of(tmp_path / "a", 4), tmp_path / "b", folder_of(tmp_path / "c" / "a", 3)]

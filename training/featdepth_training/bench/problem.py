@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from featdepth_ros.device import resolve_device
 from featdepth_ros.errors import ConfigError
 
 #: The reference's training (docs/reference.md 1): mono and stereo, Adam 1e-4, gradient clipped at 35.
@@ -55,8 +56,7 @@ class StepProblem:
             raise ConfigError(
                 f"--size is {self.height}x{self.width}; expected multiples of 32, at least 64, as 192x640"
             )
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("--device is cuda, but torch sees no GPU here; use --device cpu")
+        resolve_device(self.device)
 
 
 @torch.no_grad()

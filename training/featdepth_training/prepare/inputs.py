@@ -12,8 +12,8 @@ from featdepth_ros.errors import CalibrationError, ConfigError, FeatDepthError, 
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
+from featdepth_training.prepare.config import PrepareConfig
 from featdepth_training.prepare.laser import with_laser_depth
-from featdepth_training.prepare.prepare import PrepareConfig
 from featdepth_training.prepare.self_calibration import focal_of
 
 #: Focal length that is assumed of a camera that does not tell, in image widths: a field of view of 62 degrees.

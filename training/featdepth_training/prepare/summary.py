@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featdepth_ros.errors import RecordingError
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.data.shards import read_indices
 from featdepth_training.data.store import Store
-
-if TYPE_CHECKING:
-    from featdepth_training.prepare.prepare import PrepareConfig
+from featdepth_training.prepare.config import PrepareConfig
 
 
 def summarise(

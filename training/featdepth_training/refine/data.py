@@ -16,7 +16,8 @@ from featdepth_ros.progress import ProgressBar
 from featdepth_ros.recordings.recording import Recording
 from featdepth_training.data.cache import ClipCache
 from featdepth_training.data.source import ClipSubset, Source, sources_of
-from featdepth_training.prepare.prepare import PrepareConfig, prepare
+from featdepth_training.prepare.config import PrepareConfig
+from featdepth_training.prepare.prepare import prepare
 from featdepth_training.refine.config import FRAMES, RefineConfig
 
 logger = logging.getLogger(__name__)
