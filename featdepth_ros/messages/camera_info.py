@@ -111,7 +111,7 @@ def camera_from_info(
     """
     if not is_calibrated(info):
         return None
-    k, d, r, p = (_numbers(info, name) for name in "kdrp")
+    k, p = _numbers(info, "k"), _numbers(info, "p")
     width, height = int(info.width), int(info.height)
     if width == 0 or height == 0:
         if image_size is None:
@@ -123,11 +123,15 @@ def camera_from_info(
     projection = None if p[0] == 0.0 else (p[0], p[5], p[2], p[6])
     if projection is not None and (projection[0] <= 0 or projection[1] <= 0):
         raise CalibrationError(f"camera_info's p has focal lengths {projection[:2]}; expected both positive, or p zero")
-    model, coefficients = distortion_of(str(info.distortion_model), d)
-    rectification = None if not any(r) or r == _IDENTITY else r
-    if rectified:
-        focal = projection or focal
-        model, coefficients, rectification, projection = "none", (), None, None
+    model: DistortionModel = "none"
+    coefficients: tuple[float, ...] = ()
+    rectification: tuple[float, ...] | None = None
+    if rectified:  # whatever D and R say, they have been applied
+        focal, projection = projection or focal, None
+    else:
+        model, coefficients = distortion_of(str(info.distortion_model), _numbers(info, "d"))
+        r = _numbers(info, "r")
+        rectification = None if not any(r) or r == _IDENTITY else r
     return CameraModel(
         width,
         height,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import camera_from_info, is_calibrated, matrix_fault
 
@@ -73,15 +74,16 @@ def usable_camera(
             where the message leaves its own 0.
 
     Returns:
-        (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none.
-
-    Raises:
-        CalibrationError: the message is malformed, see `camera_from_info`.
+        (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none. A
+        malformed message (numbers that are none, an unknown distortion) has the words of `camera_from_info`.
     """
-    reason = None if rectified or not is_calibrated(info) else matrix_fault(info)
-    if reason is not None:
-        return None, reason
-    camera = camera_from_info(info, rectified, image_size)
+    try:
+        reason = None if rectified or not is_calibrated(info) else matrix_fault(info)
+        if reason is not None:
+            return None, reason
+        camera = camera_from_info(info, rectified, image_size)
+    except CalibrationError as error:
+        return None, str(error)
     reason = None if camera is None else implausible(camera)
     if camera is not None and reason is None and image_size is not None:
         reason = of_another_size(camera, image_size)

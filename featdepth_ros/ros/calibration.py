@@ -32,7 +32,7 @@ class Calibration:
         self._camera: tuple[CameraModel | None, str] = (None, "")
 
     def camera(self, msg: CameraInfo, rectified: bool, size: tuple[int, int]) -> tuple[CameraModel | None, str]:
-        """Return the camera and an empty string, or None and why there is none; see `usable_camera` for errors.
+        """Return the camera and an empty string, or None and why there is none, see `usable_camera`.
 
         The reason is empty where the message itself says that the camera is not calibrated.
 
@@ -43,10 +43,9 @@ class Calibration:
         """
         roi = msg.roi
         key = (
-            (msg.width, msg.height, msg.distortion_model, tuple(msg.d), msg.binning_x, msg.binning_y, rectified, size),
+            (msg.width, msg.height, msg.distortion_model, bytes(msg.d), msg.binning_x, msg.binning_y, rectified, size),
             (bytes(msg.k), bytes(msg.r), bytes(msg.p), roi.x_offset, roi.y_offset, roi.width, roi.height),
         )
         if key != self._key:
-            self._camera = usable_camera(msg, rectified, size)  # raises before the key is kept: tried again next time
-            self._key = key
+            self._camera, self._key = usable_camera(msg, rectified, size), key
         return self._camera

@@ -26,7 +26,7 @@ class FrameReport:
         motion_state: what became of its motion.
         depth: ``fused`` or ``network``, see `Estimator.depth_source`.
         valid_share: of the pixels inside the delivered image, 0 to 1.
-        uncalibrated: it had no calibration.
+        uncalibrated: that it had no calibration, why, and what to do; empty: it had one.
         tracks: points that agree with the motion; None where no window ran.
         residual_px: their median reprojection error in pixels; None without any.
         reason: what is wrong with the picture or its motion, in words; empty: nothing.
@@ -39,7 +39,7 @@ class FrameReport:
     motion_state: MotionState
     depth: str
     valid_share: float
-    uncalibrated: bool
+    uncalibrated: str
     tracks: int | None
     residual_px: float | None
     reason: str = ""
@@ -66,7 +66,7 @@ class FrameReport:
         if self.motion_state is MotionState.GAP:
             return "gap", GAP
         if self.uncalibrated:
-            return "uncalibrated", UNCALIBRATED
+            return "uncalibrated", self.uncalibrated
         if self.valid_share < min_valid_share:
             share = f"{self.valid_share:.0%}"
             return "few valid", f"only {share} of the depths are valid, below min_valid_share ({min_valid_share:g})"
@@ -80,8 +80,8 @@ class FrameReport:
         return "", ""
 
     @classmethod
-    def of(cls, estimate: Estimate, depth: str) -> FrameReport:
-        """Make it of an estimate and the source of its depth."""
+    def of(cls, estimate: Estimate, depth: str, uncalibrated: str) -> FrameReport:
+        """Make it of an estimate, the source of its depth, and why it has no calibration (empty: it has one)."""
         window = estimate.window
         inside = int(estimate.in_image.sum())
         return cls(
@@ -89,7 +89,7 @@ class FrameReport:
             motion_state=estimate.motion.state,
             depth=depth,
             valid_share=float(estimate.valid[estimate.in_image].mean()) if inside else 0.0,
-            uncalibrated=estimate.camera is None,
+            uncalibrated=uncalibrated,
             tracks=window.tracks if window else None,
             residual_px=window.residual_px if window and math.isfinite(window.residual_px) else None,
             reason=estimate.motion.reason,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from message_fields import info_message
@@ -77,6 +81,38 @@ def test_the_calibration_of_other_images_counts_as_none() -> None:
     assert usable_camera(info_message(camera), image_size=(320, 240)) == (camera, "")
     found, reason = usable_camera(info_message(camera), image_size=(640, 480))
     assert found is None and reason == "the images are 640x480 pixels, the calibration is for 320x240"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        ({"k": (math.nan, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0)}, "K of the CameraInfo holds a non-finite value"),
+        ({"k": (60.0, 0.0, math.inf, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0)}, "K of the CameraInfo holds a non-finite value"),
+        ({"d": (math.nan,) * 5}, "D of the CameraInfo holds a non-finite value"),
+        ({"d": (0.1, -math.inf, 0.0, 0.0)}, "D of the CameraInfo holds a non-finite value"),
+        ({"r": (math.nan,) * 9}, "R of the CameraInfo holds a non-finite value"),
+        ({"p": (math.nan,) * 12}, "P of the CameraInfo holds a non-finite value"),
+        ({"p": (-60.0, 0.0, 31.5, 0.0, 0.0, 60.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0)}, "p has focal lengths"),
+        ({"distortion_model": "plum_bob", "d": (0.1, 0.0, 0.0, 0.0)}, "did you mean 'plumb_bob'"),
+        ({"distortion_model": "omni", "d": (0.1, 0.0, 0.0, 0.0)}, "distortion model 'omni' is not known"),
+        ({"distortion_model": "", "d": (0.1, 0.0, 0.0, 0.0)}, "no distortion model is named"),
+        ({"distortion_model": "equidistant", "d": ()}, "without coefficients"),
+        ({"d": (0.1, 0.2, 0.3)}, "has 3 coefficients; expected 4 or 5"),
+        ({"distortion_model": "equidistant", "d": (0.1,) * 5}, "has 5 coefficients; expected 4"),
+        ({"roi": SimpleNamespace(x_offset=60, y_offset=0, width=50, height=10, do_rectify=False)}, "outside the 64x48"),
+        ({"r": (0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0)}, "rotation"),
+    ],
+)
+def test_a_malformed_message_counts_as_uncalibrated_in_words(spoilt: dict[str, Any], says: str) -> None:
+    info = info_message(CameraModel(64, 48, 60.0, 60.0, 31.5, 23.5), **spoilt)
+    camera, reason = usable_camera(info, image_size=(64, 48))
+    assert camera is None and says in reason, reason
+
+
+def test_what_d_and_r_say_of_a_rectified_image_does_not_matter() -> None:
+    camera = CameraModel(64, 48, 60.0, 60.0, 31.5, 23.5)
+    for spoilt in ({"d": (math.nan,) * 5}, {"distortion_model": "omni", "d": (0.1,) * 3}, {"r": (math.nan,) * 9}):
+        assert usable_camera(info_message(camera, **spoilt), rectified=True) == (camera, "")
 
 
 @pytest.mark.parametrize("k", [(-60.0, 60.0), (60.0, 0.0), (60.0, -60.0)])

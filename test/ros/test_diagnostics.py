@@ -14,7 +14,7 @@ from featdepth_ros.ros.diagnostics import FrameReport, Health, assess, diagnosti
 from featdepth_ros.ros.statistics import Snapshot
 
 METRIC = ScaleState("metric", "factor", 36.0, 0.0)
-FRAME = FrameReport(METRIC, MotionState.TRACKED, "fused", 0.876, False, 312, 0.417)
+FRAME = FrameReport(METRIC, MotionState.TRACKED, "fused", 0.876, "", 312, 0.417)
 GOOD = Health(
     state="active",
     enabled=True,
@@ -45,7 +45,7 @@ LOST = replace(FRAME, motion_state=MotionState.LOST)
         (replace(GOOD, notes=("backend 'tensorrt' is not used: no GPU",)), DiagnosticStatus.WARN, "tensorrt"),
         (replace(GOOD, doubts=("no transform front <- left",)), DiagnosticStatus.WARN, "front <- left"),
         (replace(GOOD, doubts=("no transform",), silence="no image"), DiagnosticStatus.ERROR, "no image"),
-        (replace(GOOD, frame=replace(FRAME, uncalibrated=True)), DiagnosticStatus.WARN, "uncalibrated"),
+        (replace(GOOD, frame=replace(FRAME, uncalibrated="D is no number")), DiagnosticStatus.WARN, "D is no number"),
         (replace(GOOD, conflict="someone else publishes"), DiagnosticStatus.ERROR, "someone else"),
         (replace(GOOD, silence="nobody publishes /x", frame=LOST), DiagnosticStatus.ERROR, "nobody publishes"),
         (replace(GOOD, figures=Snapshot(last_error="bad step")), DiagnosticStatus.ERROR, "bad step"),
@@ -79,20 +79,20 @@ def test_a_frame_without_window_has_no_tracks() -> None:
 def test_the_report_of_a_frame_counts_pixels_of_the_image_alone() -> None:
     camera = CameraModel(64, 48, 50.0, 50.0, 31.5, 23.5)
     estimate = FakeEstimator().step(np.zeros((48, 64, 3), np.uint8), camera, 1)
-    report = FrameReport.of(estimate, "fused")
+    report = FrameReport.of(estimate, "fused", "")
     assert report.valid_share == pytest.approx(estimate.valid[estimate.in_image].sum() / (24 * 32 - 1))
     assert (report.tracks, report.residual_px, report.motion_state) == (300, 0.4, MotionState.FIRST)
     assert not report.uncalibrated
     nothing = replace(estimate, in_image=np.zeros_like(estimate.in_image), window=None, camera=None)
-    report = FrameReport.of(nothing, "network")
-    assert (report.valid_share, report.tracks, report.residual_px, report.uncalibrated) == (0.0, None, None, True)
+    report = FrameReport.of(nothing, "network", "no camera_info")
+    assert (report.valid_share, report.tracks, report.residual_px, report.uncalibrated) == (0.0, None, None, "no camera_info")
 
 
 def test_the_speed_and_how_sure_it_is_are_told_where_motion_is_tracked() -> None:
     camera, estimator = CameraModel(64, 48, 50.0, 50.0, 31.5, 23.5), FakeEstimator()
     first, second = (estimator.step(np.zeros((48, 64, 3), np.uint8), camera, n * 100_000_000) for n in (1, 2))
-    assert FrameReport.of(first, "fused").speed is None
-    speed = FrameReport.of(second, "fused").speed
+    assert FrameReport.of(first, "fused", "").speed is None
+    speed = FrameReport.of(second, "fused", "").speed
     assert speed == pytest.approx((1.0, 0.1))  # 0.1 m, known to 0.01 m, in 0.1 s
     told = diagnostic_message("x", 0, replace(GOOD, frame=replace(FRAME, speed=speed), unstamped=True)).status[0]
     values = {v.key: v.value for v in told.values}

@@ -26,7 +26,7 @@ from featdepth_ros.ros.inputs import ImageInput
 pytestmark = pytest.mark.ros
 
 
-def test_malformed_images_and_calibrations_are_counted_drops(ros: Graph) -> None:
+def test_malformed_images_are_counted_drops(ros: Graph) -> None:
     probe = Probe(ros)
     reports, depths = probe.hear(DiagnosticArray, "/diagnostics"), probe.hear(Image, DEPTH)
     start(ros)
@@ -44,20 +44,6 @@ def test_malformed_images_and_calibrations_are_counted_drops(ros: Graph) -> None
 
         wait(sent, f"a counted rejection of {spoil}")
     wait(lambda: status(reports)["level"] == "02", "an error while nothing but rubbish comes")
-    bad = probe.info(stamp)
-    bad.d = [0.1, 0.2]
-    before = int(status(reports)["rejected"])
-
-    def bad_info() -> bool:
-        nonlocal stamp
-        stamp += 50_000_000
-        bad.header.stamp = time_message(stamp)
-        probe.infos.publish(bad)
-        time.sleep(0.05)
-        probe.images.publish(probe.image(stamp))
-        return "coefficients" in status(reports)["last_error"]
-
-    wait(bad_info, "a rejection of the calibration")
     seen = len(depths)
     probe.send_until(lambda: len(depths) > seen + 1, "depth after the rubbish", stamp + 50_000_000)
     wait(lambda: status(reports)["last_error"] == "", "the all-clear")

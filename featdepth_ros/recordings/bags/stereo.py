@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import CalibrationError, ImageError, RecordingError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.camera_info import camera_from_info, projection_matrix
+from featdepth_ros.messages.camera_info import projection_matrix
 from featdepth_ros.messages.images import rgb_from_message
+from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.recordings.bags.source import BagSource
 from featdepth_ros.recordings.bags.storage.records import RawMessage
@@ -46,7 +47,7 @@ class TopicView:
 
     def before_rectification(self, model: CameraModel) -> CameraModel:
         """Return the camera as the CameraInfo has it before rectification, or ``model`` without one."""
-        recorded = None if self.info is None else camera_from_info(self.info, False, self.size)
+        recorded = None if self.info is None else usable_camera(self.info, False, self.size)[0]
         return model if recorded is None else recorded
 
 

@@ -183,7 +183,7 @@ class CameraChannel:
         self._outputs.publish_frame(estimate, taken.frame_id, taken.settings)
         publish_more()
         publish_ms = (time.perf_counter() - started) * 1e3
-        self.last_frame = FrameReport.of(estimate, depth_source)
+        self.last_frame = FrameReport.of(estimate, depth_source, taken.uncalibrated)
         trouble, words = self.last_frame.trouble(taken.settings.min_valid_share)
         changed = self._change(taken)
         if changed and not trouble:

@@ -16,6 +16,7 @@ from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.stamps import stamp_ns
 from featdepth_ros.ros.calibration import Calibration
 from featdepth_ros.ros.cameras.pace import Pace
+from featdepth_ros.ros.diagnostics import UNCALIBRATED
 from featdepth_ros.ros.inputs import Arrival, ImageInput
 from featdepth_ros.ros.parameters.settings import Settings
 from featdepth_ros.ros.statistics import Statistics
@@ -33,6 +34,7 @@ class Taken:
         arrived_ns: time of arrival (``time.monotonic_ns``).
         decode_ms: how long the message took to decode.
         settings: the parameters when it was taken.
+        uncalibrated: why the shot has no calibration, and what to do; empty: it has one.
     """
 
     shot: Shot
@@ -40,10 +42,7 @@ class Taken:
     arrived_ns: int
     decode_ms: float
     settings: Settings
-
-
-class _Wait:
-    """Mark of an image that came before its camera_info."""
+    uncalibrated: str = ""
 
 
 class Intake:
@@ -90,7 +89,7 @@ class Intake:
         """Make an image ready. Returns None for one that is left out on purpose.
 
         Raises:
-            FeatDepthError: the message or its calibration is malformed.
+            FeatDepthError: the message is malformed.
         """
         header = arrival.msg.header
         stamp = stamp_ns(header.stamp)
@@ -110,13 +109,14 @@ class Intake:
             raise arrival.picture
         image = rgb_from_message(arrival.msg) if arrival.picture is None else arrival.picture
         decode_ms = (time.perf_counter() - started) * 1e3
-        camera = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
-        if isinstance(camera, _Wait):
+        camera, missing = self._camera(arrival, stamp, (image.shape[1], image.shape[0]), settings)
+        if camera is None and not missing:
             self._statistics.image_skipped("they wait for camera_info, for camera_info_timeout_s at most")
             return None
         # A leading slash is ROS 1's; tf2 refuses it.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
-        return Taken(Shot(self._name, image, camera, stamp), frame_id, arrival.arrived_ns, decode_ms, settings)
+        shot = Shot(self._name, image, camera, stamp)
+        return Taken(shot, frame_id, arrival.arrived_ns, decode_ms, settings, missing)
 
     def done(self, taken: Taken) -> None:
         """Note that an image became an estimate: the next one must be newer."""
@@ -139,30 +139,31 @@ class Intake:
 
     def _camera(
         self, arrival: Arrival, stamp: int, size: tuple[int, int], settings: Settings
-    ) -> CameraModel | _Wait | None:
-        """Return the camera, None without calibration, or `_Wait` while camera_info may still come."""
+    ) -> tuple[CameraModel | None, str]:
+        """Return the camera, or None and in words why there is none; without words camera_info may still come."""
         if self._source is None:
-            return None
+            return None, "the input was closed"
+        topic = self._source.topics.camera_info
         self._first_arrival_ns = self._first_arrival_ns or arrival.arrived_ns
         info = self._source.camera_info(stamp)
         if info is None:
             if arrival.arrived_ns - self._first_arrival_ns < settings.camera_info_timeout_s * 1e9:
-                return _Wait()
-            self._log.warning(
-                f"nothing on {self._source.topics.camera_info}: uncalibrated, so a depth image only, no cloud, no "
-                "odometry, no TF",
-                throttle_duration_sec=30.0,
-            )
-            return None
+                return None, ""
+            return None, self._uncalibrated(f"nothing comes on {topic}", "let the driver publish it beside the images")
         rectified = settings.rectified_input == "yes" or (
             settings.rectified_input == "auto" and self._source.topics.rectified
         )
         camera, reason = self._calibration.camera(info, rectified, size)
-        if camera is None:
-            what = f"is not usable ({reason})" if reason else "says uncalibrated (K[0] is 0)"
-            self._log.warning(
-                f"{self._source.topics.camera_info} {what}: a depth image only, no cloud, no odometry, no TF. "
-                "Calibrate the camera (camera_calibration).",
-                throttle_duration_sec=30.0,
-            )
-        return camera
+        if camera is not None:
+            return camera, ""
+        if reason:
+            what, do = f"{topic} is not usable, {reason}", "mend what the driver publishes, or calibrate the camera anew"
+        else:
+            what, do = f"{topic} says so, K[0] is 0", "calibrate the camera"
+        return None, self._uncalibrated(what, f"{do} (camera_calibration)")
+
+    def _uncalibrated(self, what: str, do: str) -> str:
+        """Say in the log that there is no calibration, and return the words."""
+        words = f"{UNCALIBRATED} ({what}); {do}"
+        self._log.warning(words, throttle_duration_sec=30.0)
+        return words

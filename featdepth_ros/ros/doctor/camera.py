@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from featdepth_ros.errors import CalibrationError, ImageError
-from featdepth_ros.messages.camera_info import is_calibrated, names_rectified
+from featdepth_ros.messages.camera_info import camera_from_info, is_calibrated, names_rectified
 from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Finding, Observation, Seen
@@ -100,13 +100,15 @@ def _calibration(seen: Observation, size: tuple[int, int] | None) -> Iterator[Fi
         what = f"{name} says uncalibrated (K[0] is 0): depth alone, no cloud, no motion"
         yield Finding("error", "camera_info.uncalibrated", what, calibrate)
         return
+    rectified = names_rectified(seen.images.topic)
     try:
-        camera, reason = usable_camera(infos.newest, names_rectified(seen.images.topic), size)
+        camera_from_info(infos.newest, rectified, size)
     except CalibrationError as error:
         yield Finding(
             "error", "camera_info.malformed", f"{name} is malformed: {error}", "mend the driver's calibration"
         )
         return
+    camera, reason = usable_camera(infos.newest, rectified, size)
     if camera is None:
         do = "give the driver the calibration of this camera at this size"
         yield Finding("error", "camera_info.implausible", f"{name} is not usable: {reason}", do)

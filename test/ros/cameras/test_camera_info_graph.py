@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -52,6 +53,14 @@ def images_until(probe: Probe, condition: Any, what: str) -> None:
     wait(once, what)
 
 
+def told(reports: list[DiagnosticArray], what: str) -> bool:
+    """Whether diagnostics warn that images are uncalibrated, with this found and what to do."""
+    newest = [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"][-1:]
+    words = newest[0].message if newest else ""
+    said = words.startswith("uncalibrated") and what in words and "calibrat" in words.rsplit(";", 1)[-1]
+    return said and newest[0].level == b"\x01"
+
+
 @pytest.mark.parametrize("reliability", ["auto", "best_effort"])
 def test_a_latched_camera_info_is_received_however_early_it_was(ros: Graph, reliability: str) -> None:
     probe, fake = Probe(ros), FakeEstimator()
@@ -73,10 +82,32 @@ def test_a_camera_info_of_another_size_is_none_and_the_images_go_on(ros: Graph) 
     images_until(probe, lambda: len(depths) >= 3, "depth")
     assert set(fake.cameras) == {None}
 
-    def told() -> bool:
-        newest = [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"][-1:]
-        return bool(newest) and newest[0].level == b"\x01" and "uncalibrated" in newest[0].message
-
-    images_until(probe, told, "the word about it")
+    what = "the calibration is for 128x96"
+    images_until(probe, lambda: told(reports, what), "the word about it")
     probe.infos.publish(probe.info(START + 1))
+    images_until(probe, lambda: fake.cameras[-1] is not None, "the right calibration")
+
+
+def test_a_malformed_camera_info_is_none_and_the_images_go_on(ros: Graph) -> None:
+    probe, fake = Probe(ros, reliable=True), FakeEstimator()
+    depths = probe.hear(Image, "/depth_node/depth/image_rect")
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, fake)
+    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    spoilt: list[tuple[dict[str, Any], str]] = [
+        ({"k": [math.nan, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]}, "K of the CameraInfo holds a non-finite"),
+        ({"d": [math.inf] * 5}, "D of the CameraInfo holds a non-finite"),
+        ({"distortion_model": "omni", "d": [0.1] * 4}, "'omni' is not known"),
+        ({"d": [0.1] * 3}, "has 3 coefficients"),
+    ]
+    for index, (fields, what) in enumerate(spoilt):
+        bad = probe.info(START + index)
+        for name, value in fields.items():
+            setattr(bad, name, value)
+        probe.infos.publish(bad)
+        images_until(probe, lambda what=what: told(reports, what), what)
+    assert len(depths) >= len(spoilt) and set(fake.cameras) == {None}
+    newest = [m.status[0] for m in reports if m.status[0].name == "depth_node: pipeline"][-1]
+    assert {v.key: v.value for v in newest.values}["rejected"] == "0"
+    probe.infos.publish(probe.info(START + 9))
     images_until(probe, lambda: fake.cameras[-1] is not None, "the right calibration")
