@@ -47,7 +47,7 @@ class OdometryState:
         T_odom_base: (4, 4) pose of the base in `odom`; metres or model units.
         linear, angular: (3,) twist of the base in its own axes, m/s (or units/s) and rad/s.
         pose_covariance: (6, 6) of (x y z, rotation about the fixed x y z axes of `odom`).
-        twist_covariance: (6, 6) in the base's axes.
+        twist_covariance: (6, 6) in the base's axes, the doubt about the camera's axes on the base included.
     """
 
     stamp_ns: int
@@ -111,7 +111,7 @@ class Odometry:
             # The logarithm of SE(3): a car in a steady curve reports its speed along the arc, not along the chord.
             twist = se3.log(step) / seconds
             linear, angular = twist[se3.TRANSLATION], twist[se3.ROTATION]
-            twist_covariance = self._adjoint @ motion.covariance @ self._adjoint.T / seconds**2
+            twist_covariance = self._adjoint @ covariance_in_base(motion) @ self._adjoint.T / seconds**2
             self._append(step, motion)
         elif motion.state is not MotionState.FIRST:
             self._append(np.eye(4), motion)
@@ -175,7 +175,12 @@ class PoseUncertainty:
             self._P = self._kept[1].copy()
 
     def append(self, rotation: Matrix, step: Matrix, motion: Motion) -> None:
-        """Let the pose move on.
+        """Let the pose move on; see `transition`."""
+        F, Q = self.transition(rotation, step, motion)
+        self._P = F @ self._P @ F.T + Q
+
+    def transition(self, rotation: Matrix, step: Matrix, motion: Motion) -> tuple[Matrix, Matrix]:
+        """Return what a step makes of an error of the state: it is multiplied by F (16, 16), and Q (16, 16) is added.
 
         Args:
             rotation: (3, 3) of the pose so far.
@@ -189,17 +194,20 @@ class PoseUncertainty:
         F[se3.TRANSLATION, se3.ROTATION] = -se3.hat(rotation @ step[:3, 3])
         own = motion.covariance
         if motion.state is MotionState.TRACKED:
-            self._follow_scale(motion.scale_log_variance, motion.dt_ns * 1e-9)
             along, own = _without_scale(motion)
-            F[_POSE, _SCALE] = to_odom @ along
             F[_POSE, _COMMON] = math.sqrt(COMMON_SHARE) * to_odom @ _root(own)
             own = (1 - COMMON_SHARE) * own
             F[_POSE, _AXES] = to_odom @ _turned_axes(motion.T_previous_current)
-        Q[_POSE, _POSE] = to_odom @ own @ to_odom.T
-        self._P = F @ self._P @ F.T + Q
+            kept, added = self._scale_now(motion.scale_log_variance, motion.dt_ns * 1e-9)
+            moves = np.append(to_odom @ along, 1.0)  # of the pose and of the scale itself, by an error of the log scale
+            with_scale = [*range(6), _SCALE]
+            F[with_scale, _SCALE] = kept * moves
+            Q[np.ix_(with_scale, with_scale)] = added * np.outer(moves, moves)
+        Q[_POSE, _POSE] += to_odom @ own @ to_odom.T
+        return F, Q
 
-    def _follow_scale(self, variance: float, seconds: float) -> None:
-        """Give the error of the log scale the variance that it has now.
+    def _scale_now(self, variance: float, seconds: float) -> tuple[float, float]:
+        """Return what is kept of the error of the log scale, and the variance that is added, to give it this variance.
 
         Less than before: it was measured, and the error of a filter's answer has the new variance in common with the
         earlier error. More: it has wandered. Beside that it forgets.
@@ -207,9 +215,7 @@ class PoseUncertainty:
         before = float(self._P[_SCALE, _SCALE])
         kept = min(1.0, variance / before) if before > 0 else 0.0
         kept *= math.exp(-seconds / SCALE_SECONDS)
-        self._P[_SCALE, :] *= kept
-        self._P[:, _SCALE] *= kept
-        self._P[_SCALE, _SCALE] = variance
+        return kept, variance - kept**2 * before
 
 
 def _without_scale(motion: Motion) -> tuple[Matrix, Matrix]:
@@ -229,6 +235,12 @@ def _root(covariance: Matrix) -> Matrix:
     """Return the symmetric square root of a covariance."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def covariance_in_base(motion: Motion) -> Matrix:
+    """Covariance (6, 6) of a motion for whoever takes the camera's axes for known: they may be off by `AXES_RAD`."""
+    turned = AXES_RAD * _turned_axes(motion.T_previous_current)
+    return np.asarray(motion.covariance + turned @ turned.T)
 
 
 def _turned_axes(motion: Matrix) -> Matrix:

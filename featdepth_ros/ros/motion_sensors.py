@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import TwistStamped, TwistWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -37,6 +38,8 @@ _TWISTS: dict[str, Any] = {
 }
 #: Seconds without a message after which a sensor is silent.
 _SILENT_S = 1.0
+#: Seconds by which a sensor's newest stamp may lie behind an image's, and ahead of it. Readings of a minute are kept.
+_BEHIND_S, _AHEAD_S = 1.0, 30.0
 
 
 class SensorTopic:
@@ -53,6 +56,7 @@ class SensorTopic:
     Attributes:
         topic: the name after remapping.
         frame: of the newest message; empty before the first.
+        apart: in words, that its stamps do not fit the images'; empty: they do.
     """
 
     def __init__(
@@ -71,7 +75,9 @@ class SensorTopic:
         self._type = ""
         self._offered: list[str] = []
         self._arrived_s: float | None = None
-        self.frame = ""
+        self._good = True
+        self._newest_ns = 0
+        self.frame = self.apart = ""
         self.follow_publishers()
 
     def follow_publishers(self) -> None:
@@ -97,16 +103,31 @@ class SensorTopic:
         named = f"{self.topic} ({self._parameter})"
         if self._arrived_s is not None:
             silent_s = time.monotonic() - self._arrived_s
-            return f"{named} is silent for {silent_s:.0f} s" if silent_s > _SILENT_S else ""
+            if silent_s > _SILENT_S:
+                return f"{named} is silent for {silent_s:.0f} s"
+            return "" if self._good else f"{named} holds numbers that are not finite"
         if not self._offered:
             return f"nobody publishes {named}"
         if not self._type:
             return f"{named} carries {', '.join(self._offered)}; expected {' or '.join(self._types)}"
         return f"no message on {named} yet"
 
+    def compare(self, image_ns: int) -> None:
+        """Compare the newest stamp with that of an image that came just now, ``image_ns``."""
+        ahead_s = (self._newest_ns - image_ns) / 1e9
+        self.apart = ""
+        if self._arrived_s is not None and not -_BEHIND_S <= ahead_s <= _AHEAD_S:
+            where = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the images'"
+            self.apart = (
+                f"the stamps of {self.topic} ({self._parameter}) lie {where}, so none of its readings fits: do both "
+                "drivers stamp by one clock?"
+            )
+
     def _receive(self, msg: Any) -> None:
         self._arrived_s = time.monotonic()
         message = self._read(msg)
+        self._good = bool(np.isfinite([*message.linear, *message.angular]).all())
+        self._newest_ns = message.stamp_ns
         self.frame = message.frame
         self._store(message)
 
@@ -126,6 +147,7 @@ class MotionSensorTopics:
         self._rate: SensorTopic | None = None
         self._gyroscope = self._speedometer = None
         self._unmounted = {"speed_topic": "", "imu_topic": ""}
+        self._image_ns = 0
         if settings.speed_topic:
             self._speedometer = sensors.speedometer = speedometer = Speedometer()
             self._speed = SensorTopic(
@@ -145,18 +167,22 @@ class MotionSensorTopics:
             if topic is not None:
                 topic.destroy()
 
-    def check(self, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:
+    def check(self, tree: FrameTree, camera_frame: str, stamp_ns: int, image_ns: int) -> None:
         """Follow the publishers and the mounting, and say what is missing. Once a second, executor thread.
 
         Args:
             tree: what /tf and /tf_static say.
             camera_frame: optical frame of the odometry camera; empty: not known yet.
             stamp_ns: now.
+            image_ns: stamp of that camera's newest image.
         """
+        new_image, self._image_ns = image_ns != self._image_ns, image_ns
         for topic in (self._speed, self._rate):
             if topic is None:
                 continue
             topic.follow_publishers()
+            if new_image:  # while images fail, time goes on and says nothing of the sensor
+                topic.compare(image_ns)
             if topic.frame and camera_frame:
                 self._mount(topic, tree, camera_frame, stamp_ns)
         trouble = self.trouble()
@@ -167,11 +193,11 @@ class MotionSensorTopics:
         """Return what is missing, and what that means; empty while all sensors are heard."""
         found = []
         if self._speed is not None:
-            missing = self._speed.trouble()
+            missing = self._speed.trouble() or self._speed.apart
             if missing:
                 found.append(f"{missing}: metres stay as they were and grow unsure")
         if self._rate is not None:
-            missing = self._rate.trouble() or self._unmounted["imu_topic"]
+            missing = self._rate.trouble() or self._unmounted["imu_topic"] or self._rate.apart
             if missing:
                 found.append(f"{missing}: motion goes on without the gyroscope")
         return "; ".join(found)
@@ -180,7 +206,7 @@ class MotionSensorTopics:
         """Return what diagnostics say of the sensors."""
         named = ((self._speed, "speed_topic"), (self._rate, "imu_topic"))
         return tuple(
-            (name, topic.trouble() or self._unmounted[name] or f"heard on {topic.topic}")
+            (name, topic.trouble() or self._unmounted[name] or topic.apart or f"heard on {topic.topic}")
             for topic, name in named
             if topic is not None
         )

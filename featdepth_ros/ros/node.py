@@ -264,8 +264,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         if self._listener is not None:
             self._listener.follow_publishers()
             if self._sensors is not None and self._state == "active":
-                camera_frame = self._channels[self._settings.first_camera].frame_id
-                self._sensors.check(self._listener.tree, camera_frame, self.get_clock().now().nanoseconds)
+                camera = self._channels[self._settings.first_camera]
+                now = self.get_clock().now().nanoseconds
+                self._sensors.check(self._listener.tree, camera.frame_id, now, camera.newest_ns)
         for channel in self._channels.values():
             channel.check_graph()
 

@@ -11,7 +11,7 @@ from featdepth_ros.inference.types import Estimate, MotionState
 from featdepth_ros.ros.cameras.channel import CameraChannel
 from featdepth_ros.ros.cameras.intake import Taken
 from featdepth_ros.ros.frames.base import BaseFrame
-from featdepth_ros.ros.frames.mounting import mounting
+from featdepth_ros.ros.frames.mounting import AxesDoubt, mounting
 from featdepth_ros.ros.frames.tree import FrameTree
 from featdepth_ros.ros.inputs import Arrival
 from featdepth_ros.ros.loading import LoadedModel
@@ -23,6 +23,11 @@ from featdepth_ros.ros.watch.troubles import frame_trouble
 _UNMOUNTED = (
     "without it depth is the network's alone. Publish both cameras' mounting (static_transform_publisher), or name "
     "this camera in window_cameras"
+)
+#: What is said of images whose frame has the body's axes.
+_BODY_AXES = (
+    "by /tf_static the camera ('{camera}') looks up in '{base}' and goes where it looks, so the robot seems to rise: "
+    "the images' frame has the body's axes. Let the driver name an optical frame (z ahead), or set camera_frame"
 )
 
 
@@ -55,6 +60,7 @@ class Pipeline:
         self._exchange = exchange
         self._restart = False
         self._opened = time.monotonic()
+        self._axes = AxesDoubt()
         self.base = BaseFrame(loaded, tree, lambda text: log.info(text))
 
     def restart_odometry(self) -> None:
@@ -115,7 +121,11 @@ class Pipeline:
         relative = estimate.scale.kind == "relative"
         if state is None or self.base.extrinsics is None or (relative and not settings.publish_relative_odometry):
             return
-        self._outputs.publish(state, self.base.extrinsics.base, settings, self.base.starts)
+        extrinsics = self.base.extrinsics
+        doubted = self._axes.take(extrinsics.T_base_camera, estimate.motion.T_previous_current)
+        words = _BODY_AXES.format(camera=taken.frame_id, base=extrinsics.base) if doubted else ""
+        self._channels[taken.shot.camera].unmounted = words
+        self._outputs.publish(state, extrinsics.base, settings, self.base.starts)
 
     def _mount(self, taken: Mapping[str, Taken]) -> None:
         """Tell the rig where the cameras are that take the odometry camera's motion."""

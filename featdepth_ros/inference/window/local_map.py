@@ -103,14 +103,15 @@ class LocalMap:
         """The inverse of `to_image`."""
         return np.asarray(self.lens.ideal(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
 
-    def network_errors(self, sight: Sight) -> tuple[Floats, Floats]:
-        """Log inverse depths of points over what the network told of them (n,), and their `measured` rows (n, 5)."""
+    def network_errors(self, sight: Sight) -> tuple[Floats, Floats, Floats]:
+        """Log inverse depths of points over what the network told of them (n,), `measured` (n, 5), told depth (n,)."""
         told = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
         places = sight.places[told]
         hosts = [self.keyframes[h] for h in self.host[places]]
         shift, scale = np.array([k.shift for k in hosts]), np.array([k.log_scale for k in hosts])
         value = np.maximum(self.prior[places] + shift, 0.02 * self.prior[places] + 1e-9)
-        return self.log_rho[places] - np.log(value) + scale, self.measured[places]
+        told_log_rho = np.log(value) - scale
+        return self.log_rho[places] - told_log_rho, self.measured[places], np.exp(-told_log_rho)
 
     # -- growing --------------------------------------------------------------------------------------------------
 

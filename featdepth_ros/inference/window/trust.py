@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featdepth_ros.inference.window.local_map import LocalMap
+from featdepth_ros.inference.window.metres.scale import network_log_sigma
 from featdepth_ros.inference.window.records import Sight
 from featdepth_ros.inference.window.types import WindowPoints
 
@@ -32,11 +33,13 @@ BENT_S, BENT_SHARE, BENT_RESIDUAL_PX, BENT_ALIKE = 0.0025, 0.03, 0.3, 20.0
 
 #: - `GROSS`: logarithm of depth by which a point disagrees grossly with the network: a factor of three. Up to a quarter
 #:   of the points of an ordinary drive are off by two, since networks err; hardly any are off by three.
+#: - `GROSS_SIGMAS`: and by so many standard deviations of the network's. It tells little of what is far: it puts hills
+#:   that stand 400 m away at 40 to 60 m.
 #: - `DOUBT`: share of such points where doubt begins, and where it is whole.
 #: - `SAY_PX`: parallax from which a point has a say, pixels.
 #: - `SAY_POINTS`: points that make a share.
 #: - `DOUBT_SHARE`: share of the newest frame in what is remembered.
-GROSS, DOUBT, SAY_PX, SAY_POINTS, DOUBT_SHARE = 1.1, (0.04, 0.08), 3.0, 20, 0.2
+GROSS, GROSS_SIGMAS, DOUBT, SAY_PX, SAY_POINTS, DOUBT_SHARE = 1.1, 2.0, (0.04, 0.08), 3.0, 20, 0.2
 #: How fast the camera may move while all is in doubt: median depths a second.
 DOUBT_SPEED = 1.0
 
@@ -54,16 +57,19 @@ class Doubt:
     def __init__(self) -> None:
         self.share = 0.0
 
-    def take(self, off: Floats, measured: Floats) -> None:
+    def take(self, off: Floats, measured: Floats, told: Floats) -> None:
         """Take a frame's points.
 
         Args:
             off: (n,) logarithm of inverse depth over what the network told.
             measured: (n, 5) what the solver found, see `compiled.solver.adjust`.
+            told: (n,) depth that the network told, published units.
         """
-        off = off[measured[:, 2] > SAY_PX]
+        has_say = measured[:, 2] > SAY_PX
+        off, told = off[has_say], told[has_say]
         if len(off) >= SAY_POINTS:
-            gross = float(np.mean(np.abs(off - np.median(off)) > GROSS))
+            much = np.maximum(GROSS, GROSS_SIGMAS * network_log_sigma(told))
+            gross = float(np.mean(np.abs(off - np.median(off)) > much))
             self.share = max(gross, self.share + DOUBT_SHARE * (gross - self.share))
 
     @property

@@ -143,7 +143,8 @@ class Window:
         if not (hold or tracks.tell_motion(self._map, self._template, pose, sight, frame.pyramid)):
             return self._without_tracks(frame, network_motion)
         self._measure_scale(frame, pose, moved, speed)
-        self._doubt.take(*self._map.network_errors(sight))
+        off, measured, told = self._map.network_errors(sight)
+        self._doubt.take(off, measured, told * self._scale.factor)
         seconds = self._seconds(frame)
         self._take(frame, pose, moved, sight)
         return self._result(moved, solution, (residual_px, len(sight)), seconds)

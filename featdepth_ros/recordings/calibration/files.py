@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
-from featdepth_ros.messages.camera_info import camera_from_info, distortion_of
+from featdepth_ros.messages.camera_info import camera_from_info, distortion_of, is_calibrated, matrix_fault
 from featdepth_ros.messages.plausibility import implausible
 from featdepth_ros.recordings.calibration.texts import load_mapping
 
@@ -52,7 +52,8 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
             - an echoed camera_info;
             - OpenCV's, Kalibr's camchain, EuRoC's sensor.yaml;
             - ORB-SLAM's or stella_vslam's settings, VINS';
-            - COLMAP's ``cameras.txt``;
+            - COLMAP's ``cameras.txt``, nerfstudio's ``transforms.json``;
+            - Open3D's JSON, and librealsense's intrinsics;
             - any of these as ROS 2 parameters;
             - plain keys ``width height fx fy cx cy distortion_model distortion``.
         size: (width, height) of the images in pixels; needed for four numbers and for files without a size.
@@ -142,7 +143,8 @@ def _from_mapping(content: Mapping[str, Any], size: tuple[int, int] | None) -> C
 
 
 def _find(content: Mapping[str, Any], deepest: int = 4) -> Mapping[str, Any] | None:
-    """Return the first mapping, from the outside in, that holds intrinsics."""
+    """Return the first mapping, from the outside in, that holds intrinsics; see `_usual_names` for its keys."""
+    content = _usual_names(content)
     matrix = next((content[key] for key in ("camera_matrix", "k", "K") if key in content), None)
     if matrix is not None and not isinstance(matrix, (int, float, str)):
         return content
@@ -150,6 +152,26 @@ def _find(content: Mapping[str, Any], deepest: int = 4) -> Mapping[str, Any] | N
         return content
     inner = [value for value in content.values() if isinstance(value, Mapping)] if deepest else []
     return next((found for value in inner if (found := _find(value, deepest - 1)) is not None), None)
+
+
+def _usual_names(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the keys of librealsense's, nerfstudio's and Open3D's files under the names that are read here."""
+    if {"ppx", "ppy"} <= set(content):
+        model = str(content.get("model", "")).removeprefix("distortion.")
+        lens = {"model": None, "distortion_model": model, "distortion": content.get("coeffs")}
+        return {**content, **lens, "cx": content["ppx"], "cy": content["ppy"]}
+    if {"fl_x", "fl_y", "cx", "cy"} <= set(content):
+        size = {"width": content.get("w"), "height": content.get("h")}
+        lens = {"type": "fisheye" if "FISHEYE" in str(content.get("camera_model")) else "pinhole"}
+        # As in COLMAP, whose answers these are, the middle of the first pixel is at 0.5.
+        centre = {"cx": float(content["cx"]) - 0.5, "cy": float(content["cy"]) - 0.5}
+        return {**content, **size, **lens, **centre, "fx": content["fl_x"], "fy": content["fl_y"]}
+    if "intrinsic_matrix" in content:
+        values = _data(content["intrinsic_matrix"])
+        by_columns = len(values) == 9 and not (values[2] or values[5])  # as Open3D writes it
+        order = (0, 3, 6, 1, 4, 7, 2, 5, 8)
+        return {**content, "camera_matrix": [values[place] for place in order] if by_columns else values}
+    return content
 
 
 def _data(value: Any) -> list[float]:
@@ -175,22 +197,27 @@ def _from_info_file(content: Mapping[str, Any], size: tuple[int, int] | None) ->
 
     width, height = _size(content, size)
     roi = {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, **(content.get("roi") or {})}
-    camera = camera_from_info(
-        SimpleNamespace(
-            width=width,
-            height=height,
-            distortion_model=str(content.get("distortion_model") or "plumb_bob"),
-            d=_coefficients(content),
-            k=numbers(9, "camera_matrix", "k", "K"),
-            r=numbers(9, "rectification_matrix", "r", "R"),
-            p=numbers(12, "projection_matrix", "p", "P"),
-            binning_x=content.get("binning_x") or 0,
-            binning_y=content.get("binning_y") or 0,
-            roi=SimpleNamespace(**roi),
-        )
+    # OpenCV's calibration program says so where the coefficients are those of cv::fisheye.
+    usual = "equidistant" if content.get("fisheye_model") else "plumb_bob"
+    info = SimpleNamespace(
+        width=width,
+        height=height,
+        distortion_model=str(content.get("distortion_model") or usual),
+        d=_coefficients(content),
+        k=numbers(9, "camera_matrix", "k", "K"),
+        r=numbers(9, "rectification_matrix", "r", "R"),
+        p=numbers(12, "projection_matrix", "p", "P"),
+        binning_x=content.get("binning_x") or 0,
+        binning_y=content.get("binning_y") or 0,
+        roi=SimpleNamespace(**roi),
     )
-    if camera is None:
-        raise CalibrationError("the camera matrix is zero: this camera was never calibrated")
+    reason = (
+        matrix_fault(info) if is_calibrated(info) else "the camera matrix is zero: this camera was never calibrated"
+    )
+    if reason is not None:
+        raise CalibrationError(reason)
+    camera = camera_from_info(info)
+    assert camera is not None
     return camera
 
 

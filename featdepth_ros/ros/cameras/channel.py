@@ -37,15 +37,17 @@ class CameraChannel:
         name: as given.
         statistics: what is counted of this camera.
         frame_id: optical frame of the newest image; empty before the first.
+        newest_ns: its stamp; 0 before the first.
         last_frame: what diagnostics say of the newest estimate; None before the first.
         mounting: what diagnostics say of the way to the odometry camera; empty where it plays no part.
-        unmounted: why they warn that it is not known; empty: it is, or may still come.
+        unmounted: why they warn of the camera's place on the robot; empty: it is known, or may still come.
     """
 
     def __init__(self, node: Node, name: str, settings: Callable[[], Settings]) -> None:
         self.name = name
         self.statistics = Statistics()
         self.frame_id = ""
+        self.newest_ns = 0
         self.last_frame: FrameReport | None = None
         self.mounting = self.unmounted = ""
         self._node = node
@@ -172,7 +174,7 @@ class CameraChannel:
         assert self._intake is not None, "open comes first"
         taken = self._intake.take(arrival, self.settings)
         if taken is not None:
-            self.frame_id = taken.frame_id
+            self.frame_id, self.newest_ns = taken.frame_id, taken.shot.stamp_ns
         return taken
 
     def publish(self, taken: Taken, estimate: Estimate, publish_more: Callable[[], None], depth_source: str) -> None:

@@ -157,7 +157,7 @@ class Intake:
         if camera is not None:
             return camera, ""
         if reason:
-            what, do = f"{topic} is not usable, {reason}", "mend what the driver publishes, or calibrate the camera anew"
+            what, do = f"{topic} is not usable, {reason}", "mend what the driver publishes, or calibrate anew"
         else:
             what, do = f"{topic} says so, K[0] is 0", "calibrate the camera"
         return None, self._uncalibrated(what, f"{do} (camera_calibration)")

@@ -184,6 +184,11 @@ def invalid_values(settings: Settings) -> list[str]:
         frame = getattr(settings, name)
         if not frame or frame.startswith("/"):
             reasons.append(f"'{name}' is '{frame}'; expected a name without a leading slash, which tf2 refuses")
+    if 0 < settings.max_rate_hz and settings.max_rate_hz * settings.max_gap_s < 1:
+        reasons.append(
+            f"'max_rate_hz' is {settings.max_rate_hz:g} and 'max_gap_s' is {settings.max_gap_s:g}: images come further "
+            "apart than motion is measured across; give the one or the other a larger value"
+        )
     if settings.cloud_min_height_m >= settings.cloud_max_height_m:
         reasons.append(
             f"'cloud_min_height_m' is {settings.cloud_min_height_m:g} and 'cloud_max_height_m' is "

@@ -46,17 +46,28 @@ def test_many_sightings_do_not_beat_the_noise_of_one_parallax():
 
 
 def test_points_that_disagree_with_the_network_raise_doubt():
-    doubt, rows = Doubt(), np.tile(measured(), (100, 1))
+    doubt, rows, near = Doubt(), np.tile(measured(), (100, 1)), np.full(100, 15.0)
     random = np.random.default_rng(4)
     for _ in range(20):  # a poor network
-        doubt.take(0.25 * random.normal(size=100), rows)
+        doubt.take(0.25 * random.normal(size=100), rows, near)
     assert doubt.degree == 0.0
     off = np.where(np.arange(100) < 30, 1.5, 0.0)  # what moves along seems far, or the road near
     for _ in range(20):
-        doubt.take(off, rows)
+        doubt.take(off, rows, near)
     assert doubt.degree == 1.0
     rows[:, 2] = 1.0  # points without parallax have no say
-    doubt.take(np.zeros(100), rows)
+    doubt.take(np.zeros(100), rows, near)
+    assert doubt.degree == 1.0
+
+
+def test_far_hills_that_the_network_puts_too_near_raise_no_doubt():
+    rows, far = np.tile(measured(), (100, 1)), np.arange(100) < 30
+    doubt = Doubt()
+    for _ in range(20):  # 300 m instead of 50 m
+        doubt.take(np.where(far, -np.log(6.0), 0.0), rows, np.where(far, 50.0, 15.0))
+    assert doubt.degree == 0.0
+    for _ in range(20):  # a lorry at 25 m that seems to be at 100 m
+        doubt.take(np.where(far, -np.log(4.0), 0.0), rows, np.where(far, 25.0, 15.0))
     assert doubt.degree == 1.0
 
 

@@ -13,6 +13,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings import open_recording, parse_camera
 
 CAMERA = CameraModel(64, 48, 40.0, 41.0, 31.5, 23.5, "plumb_bob", (-0.1, 0.01, 0.002, 0.003))
+BARE = CameraModel(64, 48, 40.0, 41.0, 31.5, 23.5)
 FISHEYE = CameraModel(64, 48, 40.0, 41.0, 31.5, 23.5, "equidistant", (-0.1, 0.01, 0.002, 0.003))
 K = "[40.0, 0.0, 31.5, 0.0, 41.0, 23.5, 0.0, 0.0, 1.0]"
 D = "[-0.1, 0.01, 0.002, 0.003]"
@@ -76,6 +77,18 @@ def _orb(prefix: str, text: str) -> str:
         (f"%YAML:1.0\n---\nmodel_type: KANNALA_BRANDT\n{SIZE}projection_parameters:\n"
          + _indented("k2: -0.1\nk3: 0.01\nk4: 0.002\nk5: 0.003\nmu: 40.0\nmv: 41.0\nu0: 31.5\nv0: 23.5\n"), FISHEYE),
         (f"camera_matrix: [[40.0, 0.0, 31.5], [0.0, 41.0, 23.5], [0.0, 0.0, 1.0]]\ndist_coeff: [{D}]\n", CAMERA),
+        # OpenCV's calibration program with a fisheye lens
+        (f"%YAML:1.0\n---\n{SIZE}fisheye_model: 1\ncamera_matrix: !!opencv-matrix\n  rows: 3\n  cols: 3\n  dt: d\n"
+         f"  data: {K}\ndistortion_coefficients: !!opencv-matrix\n  rows: 4\n  cols: 1\n  dt: d\n  data: {D}\n",
+         FISHEYE),
+        # Open3D, by columns; librealsense; nerfstudio, whose first pixel has its middle at 0.5
+        ('{"width": 64, "height": 48, "intrinsic_matrix": [40.0, 0, 0, 0, 41.0, 0, 31.5, 23.5, 1]}', BARE),
+        (f'{{"color": {{"width": 64, "height": 48, "ppx": 31.5, "ppy": 23.5, "fx": 40.0, "fy": 41.0, '
+         f'"model": "distortion.brown_conrady", "coeffs": {D}}}}}', CAMERA),
+        ('{"fl_x": 40.0, "fl_y": 41.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48, "camera_model": "OPENCV", "k1": -0.1, '
+         '"k2": 0.01, "p1": 0.002, "p2": 0.003, "frames": []}', CAMERA),
+        ('{"fl_x": 40.0, "fl_y": 41.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48, "camera_model": "OPENCV_FISHEYE", '
+         '"k1": -0.1, "k2": 0.01, "k3": 0.002, "k4": 0.003, "frames": []}', FISHEYE),
         (f"/**:\n  ros__parameters:\n    image_width: 64\n    image_height: 48\n    camera_matrix.data: {K}\n"
          f"    distortion_model: plumb_bob\n    distortion_coefficients.data: {D}\n", CAMERA),
         (f"/camera:\n  ros__parameters:\n    calibration:\n{_indented(FOCAL, 6)}      distortion: {D}\n", CAMERA),
@@ -116,6 +129,8 @@ def test_a_camera_of_colmaps_list_is_picked_by_its_number(tmp_path: Path) -> Non
         (f"model_type: MEI\nprojection_parameters:\n{_indented(FOCAL)}", "camera model 'MEI' is not known"),
         (f"k: {K.replace('40.0', '0.0')}\n", "never calibrated"),
         (f"k: {K.replace('40.0, ', '')}\n", "k has 8 numbers"),
+        (f"{SIZE}camera_matrix: [40.0, 0, 0, 0, 41.0, 0, 31.5, 23.5, 1]\n", "is K written column by column"),
+        (f"{SIZE}camera_matrix: [[40.0, 5.0, 31.5], [0, 41.0, 23.5], [0, 0, 1]]\n", "K has a skew, 5 and 0 px"),
         ("width: 64\nheight: 48\nfx: 0.58\nfy: 1.92\ncx: 0.5\ncy: 0.5\n", "camera.txt.*fractions.*37.12,92.16,32,24"),
     ],
 )

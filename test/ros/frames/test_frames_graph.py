@@ -18,6 +18,7 @@ from rclpy.qos import ReliabilityPolicy
 from ros_graph import Graph, Probe, wait
 from tf2_msgs.msg import TFMessage
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.frames import tree
 from featdepth_ros.ros.inputs import ImageInput
@@ -61,7 +62,7 @@ class Robot:
         return (transform.header.frame_id, transform.child_frame_id) if transform else ("", "")
 
     def fix(self, parent: str, child: str, x: float = 0.0, node: Any = None) -> None:
-        T = np.eye(4)
+        T = se3.T_BODY_OPTICAL.copy() if child == "camera_optical" else np.eye(4)
         T[0, 3] = x
         publisher = (node or self.probe.node).create_publisher(TFMessage, "/tf_static", LATCHED)
         publisher.publish(TFMessage(transforms=[transform_message(T, 0, parent, child)]))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from featdepth_ros.geometry import se3_numpy as se3
+from featdepth_ros.ros.frames.mounting import AxesDoubt, mounting
 from featdepth_ros.ros.frames.tree import Edge, FrameTree
 
 SECOND = 1_000_000_000
@@ -168,3 +170,21 @@ def test_the_inverted_transform_has_rivals_of_its_own() -> None:
     assert not frames.other_parent("odom")
     frames.set("odom", Edge("map", pose(1.0), False))
     assert "map -> odom on /tf" in frames.other_parent("odom")
+
+
+def test_a_camera_that_is_said_to_look_up_and_goes_where_it_looks_is_doubted() -> None:
+    pitched = se3.make(se3.rotation_from_vector([0.0, 0.2, 0.0]), np.array([0.1, 0.0, 0.3]))
+    ahead, across = se3.make(np.eye(3), np.array([0.0, 0.0, 0.3])), se3.make(np.eye(3), np.array([0.3, 0.0, 0.0]))
+    doubt = AxesDoubt()
+    assert [doubt.take(pitched, ahead) for _ in range(8)] == [False] * 6 + [True] * 2
+    assert not doubt.take(se3.T_BODY_OPTICAL, ahead), "it was corrected"
+    assert not any(doubt.take(se3.T_BODY_OPTICAL, ahead) for _ in range(20)), "an optical frame"
+    assert not any(doubt.take(np.eye(4), across) for _ in range(20)), "a camera that watches the ceiling"
+    assert not any(doubt.take(None, ahead) for _ in range(20)), "nothing is said of its place"
+
+
+def test_two_cameras_with_one_frame_have_no_place_beside_each_other() -> None:
+    tree = FrameTree()
+    tree.set("optical", Edge("base_link", se3.T_BODY_OPTICAL, static=True))
+    found = mounting(tree, "optical", "optical", ("odom", "base_link"), 0)
+    assert found.T_reference_camera is None and "both cameras have the frame_id 'optical'" in found.missing

@@ -134,6 +134,8 @@ def test_misspelt_names_are_told_with_the_nearest() -> None:
 def test_invalid_start_values_are_named() -> None:
     assert invalid_values(DEFAULTS) == []
     assert "scale" in invalid_values(with_(scale="metric"))[0]
+    (text,) = invalid_values(with_(max_rate_hz=0.5, max_gap_s=1.0))
+    assert "'max_rate_hz' is 0.5 and 'max_gap_s' is 1" in text and not invalid_values(with_(max_rate_hz=5.0))
     assert "use 'window' instead" in invalid_values(with_(motion="aligned"))[0]
     assert "expected one of auto, network, fused" in invalid_values(with_(depth="window"))[0]
     assert "use 'window' instead" in rejection_reason(change("motion", "aligned"), "unconfigured")

@@ -131,6 +131,31 @@ def test_topics_that_are_silent_of_another_type_or_unmounted_are_told_and_hold_n
     wait(lambda: "is silent for" in newest(reports)["imu_topic"], "silence")
 
 
+def test_readings_that_cannot_be_used_are_told_and_not_called_heard(ros: Graph) -> None:
+    probe = Probe(ros)
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    mountings(probe, np.eye(4), se3.make(se3.T_BODY_OPTICAL[:3, :3], (0.5, 0.0, 1.0)))
+    wheels = probe.node.create_publisher(Odometry, "/wheel/odom", 10)
+    gyro = probe.node.create_publisher(Imu, "/imu/data", 10)
+    start(ros, speed_topic="/wheel/odom", imu_topic="/imu/data")
+    stamp = START
+
+    def send(speed: float, ahead_s: float) -> dict[str, str]:
+        nonlocal stamp
+        stamp += 20_000_000
+        wheels.publish(odometry(stamp, speed, 0.0))
+        gyro.publish(rate(stamp + round(ahead_s * 1e9), 0.1))
+        probe.send(stamp)
+        return newest(reports)
+
+    wait(lambda: "numbers that are not finite" in send(np.nan, -3600.0).get("speed_topic", ""), "the NaN")
+    wait(lambda: "lie 3600 s behind the images'" in send(np.nan, -3600.0)["imu_topic"], "another clock")
+    assert newest(reports)["level"] == "01" and "/wheel/odom" in newest(reports)["message"]
+    wait(lambda: "3600 s ahead of the images'" in send(1.0, 3600.0)["imu_topic"], "another clock, ahead")
+    wait(lambda: send(1.0, 0.0)["imu_topic"].startswith("heard"), "the clocks agree")
+    assert newest(reports)["speed_topic"] == "heard on /wheel/odom"
+
+
 def test_the_speed_needs_a_topic(ros: Graph) -> None:
     loaded = fake_loaded_model(FakeEstimator())
     settings = [Parameter("autostart", value=False), Parameter("scale", value="speed")]

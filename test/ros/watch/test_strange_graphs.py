@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.inputs import ImageInput
 from featdepth_ros.ros.node import DepthNode, StartError
@@ -122,3 +123,17 @@ def test_values_that_contradict_each_other_are_refused_at_start_and_while_it_run
     assert not low.successful and "no point lies between them" in low.reason
     assert not high.successful and both.successful
     assert made._settings.cloud_min_height_m == 5.0
+
+
+def test_images_in_a_frame_with_the_bodys_axes_are_told_until_the_mounting_is_right(ros: Graph) -> None:
+    probe = Probe(ros)
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    fixed = keep_last(1, ReliabilityPolicy.RELIABLE, transient_local=True)
+    publisher = probe.node.create_publisher(TFMessage, "/tf_static", fixed)
+    publisher.publish(TFMessage(transforms=[transform_message(np.eye(4), 0, "base_link", probe.frame_id)]))
+    node(ros)
+    stamp = probe.send_until(lambda: "has the body's axes" in told(reports)[1], "the doubt", START)
+    assert told(reports)[0] == 1 and f"'{probe.frame_id}'" in told(reports)[1]
+    optical = transform_message(se3.T_BODY_OPTICAL, 0, "base_link", probe.frame_id)
+    publisher.publish(TFMessage(transforms=[optical]))
+    probe.send_until(lambda: told(reports)[0] == 0 and "frames/s" in told(reports)[1], "it is right", stamp)

@@ -126,6 +126,11 @@ class ScaleFilter:
         self._variance *= 1 - gain
 
 
+def network_log_sigma(depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation of a network's log depth, by the depth in published units."""
+    return np.asarray(np.hypot(NEAR_SIGMA, SIGMA_PER_M * depth))
+
+
 def network_log_factor(told: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
     """Log of published units per map unit by a network's depth: a median of points that counts near ones most.
 
@@ -136,7 +141,7 @@ def network_log_factor(told: NDArray[np.float64], measured: NDArray[np.float64])
     log_factor = np.log(measured / told)
     # The geometric mean of both depths: chosen by either one alone, points that err to one side would be taken.
     depth = np.sqrt(math.exp(float(np.median(log_factor))) / (told * measured))
-    weight = 1.0 / (NEAR_SIGMA**2 + (SIGMA_PER_M * depth) ** 2)
+    weight = network_log_sigma(depth) ** -2.0
     order = np.argsort(log_factor)
     below = np.cumsum(weight[order])
     return float(log_factor[order][np.searchsorted(below, 0.5 * below[-1])])
