@@ -50,6 +50,45 @@ def test_nav2s_parameters_have_its_names_and_types() -> None:
     assert sources["marks"]["marking"] and sources["clears"]["clearing"]
 
 
+#: Names that the pages give to other packages, as their sources declare them: rtabmap_slam (CommonDataSubscriber.cpp,
+#: CoreWrapper.cpp, Parameters.h), foxglove_bridge (param_utils.hpp), depth_image_proc (point_cloud_xyzrgb.cpp).
+RTABMAP = {"frame_id", "subscribe_depth", "subscribe_odom_info", "approx_sync"}
+RTABMAP_TOPICS = {"rgb/image", "rgb/camera_info", "depth/image", "odom"}
+RTABMAP_LIMITS = {"Kp/MaxDepth", "Grid/RangeMax"}
+FOXGLOVE = {"port", "topic_whitelist"}
+DEPTH_IMAGE_PROC = {"exact_sync", "queue_size"}
+DEPTH_IMAGE_PROC_TOPICS = {"rgb/image_rect_color", "rgb/camera_info", "depth_registered/image_rect", "points"}
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / "integration" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_pages_give_other_packages_the_names_that_they_have() -> None:
+    assert set(re.findall(r"-p ([\w/]+):=", page("rtabmap"))) == RTABMAP
+    assert set(re.findall(r"-r ([\w/]+):=", page("rtabmap"))) == RTABMAP_TOPICS
+    assert set(re.findall(r"`((?:Kp|Grid|Rtabmap)/\w+)`", page("rtabmap"))) == RTABMAP_LIMITS
+    command = page("foxglove").split("```")[1]
+    assert set(re.findall(r"(\w+):=", command)) == FOXGLOVE
+    composable = page("depth_image_proc").split("```python")[1].split("```")[0]
+    assert set(re.findall(r'"(\w+)": ', composable)) == DEPTH_IMAGE_PROC
+    assert set(re.findall(r'\("([\w/]+)", "/', composable)) == DEPTH_IMAGE_PROC_TOPICS
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_page_says_what_was_not_run(path: Path) -> None:
+    assert re.search(r"\b(was not run|None of the images was built)\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_launch_arguments_of_pages_are_those_of_the_launch_file(path: Path) -> None:
+    launch = (ROOT / "launch" / "depth.launch.py").read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for command in re.findall(r"depth\.launch\.py ([^\n`]*)", text):
+        for name in re.findall(r"(\w+):=", command):
+            assert f'("{name}",' in launch.replace("(\n        ", "("), f"{path.name}: {name}"
+
+
 def mentioned(text: str) -> set[str]:
     """Return the topics of depth_node in a text, without patterns."""
     return {name for name in re.findall(r"/depth_node/[A-Za-z_/]+", text) if not name.endswith("/")}

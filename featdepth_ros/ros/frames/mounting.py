@@ -9,8 +9,8 @@ import numpy as np
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.ros.frames.tree import Extrinsics, FrameTree, Matrix
 
-#: Path over which a camera that is said to look up is watched, metres or model units, and how much of it must lead
-#: where it looks. How far its axes may be from the base's, radians: it is pitched a little.
+#: Path over which a camera that is said to look up is watched, metres or model units. Share of it that must lead where
+#: it looks. How far its axes may be from the base's, radians: it is pitched a little.
 _WATCHED, _WHERE_IT_LOOKS, _NEARLY = 2.0, 0.8, 0.5
 
 
