@@ -64,18 +64,6 @@ def config_file(name: str) -> Path:
     return path
 
 
-def launch_file(name: str) -> Path:
-    """Return ``launch/<name>``.
-
-    Raises:
-        FeatDepthError: no such file.
-    """
-    path = share_dir() / "launch" / name
-    if not path.is_file():
-        raise FeatDepthError(f"no launch file '{name}' in {path.parent}")
-    return path
-
-
 def weights_dir() -> Path:
     """Return the folder of the weights that ship with the package."""
     return Path(__file__).resolve().parent / "weights"

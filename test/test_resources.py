@@ -18,14 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_source_tree_is_found_first():
     assert resources.share_dir() == ROOT
     assert resources.config_file("dds/fastdds_shm.xml") == ROOT / "config" / "dds" / "fastdds_shm.xml"
-    assert resources.launch_file("depth.launch.py").read_text(encoding="utf-8")
 
 
 def test_a_wrong_name_is_answered_with_the_nearest():
     with pytest.raises(FeatDepthError, match=r"'dds/fastdds_shm.xlm'.*did you mean 'dds/fastdds_shm.xml'"):
         resources.config_file("dds/fastdds_shm.xlm")
-    with pytest.raises(FeatDepthError, match=r"no launch file 'nothing\.launch\.py'"):
-        resources.launch_file("nothing.launch.py")
     with pytest.raises(FeatDepthError, match=r"no weights at 'nowhere\.safetensors'"):
         resources.weights_file("nowhere.safetensors")
 

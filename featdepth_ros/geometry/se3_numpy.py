@@ -155,17 +155,6 @@ def twist_from(translation: ArrayLike, rotation: ArrayLike) -> Array:
     return twist
 
 
-def covariance_from_rotation_first(covariance: ArrayLike) -> Array:
-    """Reorder a covariance (6, 6) of (rotation, translation), as OpenCV orders a pose, to the order of a twist."""
-    given = np.asarray(covariance, dtype=np.float64)
-    reordered = np.empty((6, 6))
-    halves = ((TRANSLATION, slice(3, 6)), (ROTATION, slice(0, 3)))
-    for rows, given_rows in halves:
-        for columns, given_columns in halves:
-            reordered[rows, columns] = given[given_rows, given_columns]
-    return reordered
-
-
 def adjoint(motion: ArrayLike) -> Array:
     """Matrix (6, 6) that takes a twist in the source's axes to the target's, for a motion (4, 4) T_target_source.
 

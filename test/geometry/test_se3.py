@@ -68,13 +68,8 @@ def test_the_adjoint_takes_a_twist_to_other_axes() -> None:
     np.testing.assert_allclose(se3_numpy.exp(se3_numpy.adjoint(T) @ twist), expected, atol=1e-12)
 
 
-def test_a_covariance_of_rotation_first_is_reordered() -> None:
-    random = np.random.default_rng(0).normal(size=(6, 6))
-    reordered = se3_numpy.covariance_from_rotation_first(random)
-    rotation_first = np.arange(6)
-    twist = se3_numpy.twist_from(rotation_first[3:], rotation_first[:3]).astype(int)
-    np.testing.assert_array_equal(reordered, random[np.ix_(twist, twist)])
-    np.testing.assert_array_equal(twist, [3, 4, 5, 0, 1, 2])
+def test_a_twist_has_translation_first() -> None:
+    np.testing.assert_array_equal(se3_numpy.twist_from([1, 2, 3], [4, 5, 6]), [1, 2, 3, 4, 5, 6])
 
 
 def test_pose_matrix_has_finite_gradients_at_zero() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from featdepth_ros.resources import config_file, launch_file
+from featdepth_ros.resources import config_file, share_dir
 from featdepth_ros.ros.middleware import profile_environment
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 
@@ -41,7 +41,7 @@ PROMISED = {
 
 def arguments() -> list[tuple[str, str, str]]:
     """Return ARGUMENTS of the launch file without importing launch."""
-    for statement in ast.parse(launch_file("depth.launch.py").read_text(encoding="utf-8")).body:
+    for statement in ast.parse((share_dir() / "launch" / "depth.launch.py").read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == "ARGUMENTS":
             return list(ast.literal_eval(statement.value))
     raise AssertionError("no ARGUMENTS")
@@ -64,7 +64,7 @@ def test_arguments_that_set_parameters_name_real_ones() -> None:
 def load() -> types.ModuleType:
     pytest.importorskip("launch.actions")
     pytest.importorskip("launch_ros.actions")
-    spec = importlib.util.spec_from_file_location("depth_launch", launch_file("depth.launch.py"))
+    spec = importlib.util.spec_from_file_location("depth_launch", share_dir() / "launch" / "depth.launch.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["depth_launch"] = module
@@ -142,7 +142,7 @@ def test_refine_node_is_started_beside_it_when_asked() -> None:
 
 def launch_functions(*names: str) -> dict[str, Any]:
     """Return functions of the launch file that need nothing of launch."""
-    tree = ast.parse(launch_file("depth.launch.py").read_text(encoding="utf-8"))
+    tree = ast.parse((share_dir() / "launch" / "depth.launch.py").read_text(encoding="utf-8"))
     wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
     space: dict[str, Any] = {"config_file": config_file, "tempfile": tempfile, "Path": Path}
     exec(compile(ast.Module(wanted, []), "depth.launch.py", "exec"), space)

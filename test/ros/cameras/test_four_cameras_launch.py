@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from featdepth_ros.geometry import se3_numpy as se3
-from featdepth_ros.resources import config_file, launch_file
+from featdepth_ros.resources import config_file, share_dir
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.per_camera import per_camera_option
 
@@ -34,7 +34,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         module = types.ModuleType(name)
         module.__getattr__ = lambda _: Recorded  # type: ignore[method-assign]
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location("four_cameras", launch_file("four_cameras.launch.py"))
+    spec = importlib.util.spec_from_file_location("four_cameras", share_dir() / "launch" / "four_cameras.launch.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
