@@ -21,6 +21,14 @@ def wait_asleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def threads_of_networks() -> int:
+    """How many threads the networks are to use while the caller goes on: all processors but the one it needs itself.
+
+    Networks that have no processor of their own hold up the tracks, and the tracks them (docs/results.md).
+    """
+    return max(len(os.sched_getaffinity(0)) - 1, 1)
+
+
 def single_threaded_linear_algebra() -> int:
     """Let NumPy's linear algebra use one thread in this process; its problems are small here.
 

@@ -135,6 +135,8 @@ def _config(args: argparse.Namespace) -> EstimatorConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
+    import torch
+
     from featdepth_ros import resources
     from featdepth_ros.cli.support.infer_output import InferOutput
     from featdepth_ros.cli.support.infer_sensors import add_sensors
@@ -145,13 +147,14 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.progress import progress
     from featdepth_ros.recordings import open_recording
     from featdepth_ros.reporting.tables import write_json
-    from featdepth_ros.threads import single_threaded_linear_algebra
+    from featdepth_ros.threads import single_threaded_linear_algebra, threads_of_networks
 
     config = _config(args)
     recording = open_recording(args.input, topic=args.topic, camera=args.camera, rate_hz=args.rate)
     weights = resources.weights_file(args.weights)
     model = load_networks(weights, args.preset or None, args.convention)
     single_threaded_linear_algebra()
+    torch.set_num_threads(min(torch.get_num_threads(), threads_of_networks()))
     estimator = Estimator(model, config, device=args.device)
     add_sensors(estimator, recording, args.speed_topic, args.imu_topic)
     with InferOutput(Path(args.output), overwrite=args.overwrite) as output:

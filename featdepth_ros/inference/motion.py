@@ -74,12 +74,21 @@ class PoseNetwork:
 
     def motion(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> NDArray[np.float64]:
         """Return T_later_earlier (4, 4), its translation in the unit of ``scale``."""
+        return self.begin(earlier, later, scale)()
+
+    def begin(
+        self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
+    ) -> Callable[[], NDArray[np.float64]]:
+        """Begin to measure, beside whatever the caller does; return what waits for the answer of `motion`."""
         camera = later.rectified.camera
-        axisangle, translation = self._networks.motion(
-            earlier.observation, later.observation, camera, self._scale.ratio(camera)
-        )
-        moved = translation.double() * scale.factor
-        return np.asarray(pose_matrix(axisangle.double()[None], moved[None])[0].numpy())
+        coming = self._networks.motion_ahead(earlier, later, camera, self._scale.ratio(camera))
+
+        def motion() -> NDArray[np.float64]:
+            axisangle, translation = coming.result()
+            moved = translation.double() * scale.factor
+            return np.asarray(pose_matrix(axisangle.double()[None], moved[None])[0].numpy())
+
+        return motion
 
 
 class NoMotion:
@@ -151,8 +160,16 @@ class PairedMotion:
         return self._gate.stands(frame.rectified.host_image[0].permute(1, 2, 0).numpy())
 
 
-#: Tells whether a motion T_previous_current (4, 4) between two frames explains what the later one shows.
-Explains = Callable[[NDArray[np.float64], EncodedFrame, EncodedFrame, ScaleState], bool]
+class Explains(Protocol):
+    """Tells whether the motion between two frames explains what the later one shows."""
+
+    def prepare(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> None:
+        """Do what needs neither depth nor motion of the later frame, while the networks are at work on it."""
+
+    def __call__(
+        self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
+    ) -> bool:
+        """Judge a motion (4, 4) in the unit of ``scale``."""
 
 
 class NetworkMotion(PairedMotion):
@@ -170,7 +187,10 @@ class NetworkMotion(PairedMotion):
         super().__init__(config)
 
     def _measure(self, earlier: EncodedFrame, frame: EncodedFrame, dt_ns: int, scale: ScaleState) -> MeasuredMotion:
-        motion = network_motion(self._pose.motion(earlier, frame, scale), dt_ns, scale)
+        coming = self._pose.begin(earlier, frame, scale)
+        if self._explains is not None:
+            self._explains.prepare(earlier, frame, scale)
+        motion = network_motion(coming(), dt_ns, scale)
         if self._explains is not None and not self._explains(motion.T_previous_current, earlier, frame, scale):
             return MeasuredMotion(unmeasured(MotionState.LOST, dt_ns))
         return MeasuredMotion(motion, earlier)

@@ -218,10 +218,24 @@ class Networks:
 
         What the networks raise is raised to whoever asks for their results.
         """
+        coming = self._own_thread().submit(self._encodings, frames)
+        return [EncodedFrame(frame, partial(_one_of, coming, place)) for place, frame in enumerate(frames)]
+
+    def motion_ahead(
+        self, earlier: EncodedFrame, later: EncodedFrame, camera: CameraModel | None, ratio: float
+    ) -> Future[tuple[Tensor, Tensor]]:
+        """As `motion`, in the thread of `encode_ahead`, where it follows as soon as the later frame is encoded."""
+
+        @torch.inference_mode()
+        def measure() -> tuple[Tensor, Tensor]:
+            return self.motion(earlier.observation, later.observation, camera, ratio)
+
+        return self._own_thread().submit(measure)
+
+    def _own_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "networks")
-        coming = self._thread.submit(self._encodings, frames)
-        return [EncodedFrame(frame, partial(_one_of, coming, place)) for place, frame in enumerate(frames)]
+        return self._thread
 
     @torch.inference_mode()
     def _encodings(self, frames: Sequence[RectifiedFrame]) -> list[Encoding]:

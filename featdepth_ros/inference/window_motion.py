@@ -170,11 +170,21 @@ class PictureTest:
 
     def __init__(self, config: EstimatorConfig) -> None:
         from featdepth_ros.inference.window import frame
-        from featdepth_ros.inference.window.two_views.fallback import explains
+        from featdepth_ros.inference.window.two_views import fallback
 
-        self._make_frame, self._explains = frame.Frame, explains
+        self._make_frame, self._fallback = frame.Frame, fallback
         self._config = window_config(config)
-        self._newest: tuple[EncodedFrame, Frame] | None = None
+        self._known: list[tuple[EncodedFrame, Frame]] = []
+        self._corners: tuple[Frame, NDArray[np.float64]] | None = None
+
+    def prepare(self, earlier: EncodedFrame, newest: EncodedFrame, scale: ScaleState) -> None:
+        """Find the corners of the earlier picture and make the newest one's pyramid, beside the networks."""
+        if newest.rectified.camera is None:
+            return
+        self._known = [(frame, self._seen(frame, scale)) for frame in (earlier, newest)]
+        before = self._known[0][1]
+        if self._corners is None or self._corners[0] is not before:
+            self._corners = before, self._fallback.corners_on_trial(before)
 
     def __call__(
         self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, newest: EncodedFrame, scale: ScaleState
@@ -182,15 +192,21 @@ class PictureTest:
         """Tell whether a motion (4, 4) explains the newest picture; True where the picture cannot tell."""
         if newest.rectified.camera is None:
             return True
-        before, after = self._seen(earlier, scale), self._seen(newest, scale)
-        self._newest = newest, after
-        return self._explains(T_previous_current, before, after, self._config, _CONTRADICTED_SHARE, untold=True)
+        self.prepare(earlier, newest, scale)
+        assert self._corners is not None
+        (_, before), (_, after) = self._known
+        start, share = self._corners[1], _CONTRADICTED_SHARE
+        return self._fallback.explains(T_previous_current, before, after, self._config, share, True, start)
 
     def _seen(self, frame: EncodedFrame, scale: ScaleState) -> Frame:
-        if self._newest is not None and self._newest[0] is frame:
-            return self._newest[1]
-        depth = np.asarray(frame.host_depth * np.float32(scale.factor))
+        for known, made in self._known:
+            if known is frame:
+                return made
         grey, camera, seen = tracked_picture(frame)
+
+        def depth() -> NDArray[np.float32]:
+            return np.asarray(frame.host_depth * np.float32(scale.factor))
+
         return self._make_frame(grey, camera, frame.rectified.stamp_ns, depth, seen=seen)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,13 +123,13 @@ def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
 
         from featdepth_ros.inference.backends.loading import load_networks as load_any
         from featdepth_ros.inference.rig.rig import Rig
-        from featdepth_ros.threads import single_threaded_linear_algebra
+        from featdepth_ros.threads import single_threaded_linear_algebra, threads_of_networks
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"the networks need '{error.name}', which is not installed for {sys.executable}; install it with pip"
         ) from error
     single_threaded_linear_algebra()
-    torch.set_num_threads(settings.cpu_threads or max(len(os.sched_getaffinity(0)) - 1, 1))
+    torch.set_num_threads(settings.cpu_threads or threads_of_networks())
     model = load_any(path, settings.preset or None, settings.convention)
     rig = Rig(model, configs, settings.first_camera, settings.own_windows, device=settings.device)
     for name, config in configs.items():

@@ -127,16 +127,21 @@ class BackendChoice:
         """Return what is to compute an image (B, 3, h, w); a build may begin in the background."""
         size = (int(image.shape[-2]), int(image.shape[-1]))
         if size not in self._settled and self._candidates:
-            if size not in self._enough:
-                otherwise = _LATER if self._asked == "auto" else _SOON
-                self._enough[size] = _AT_ONCE if self._built(size) else otherwise
             self._seen[size] += 1
             idle = self._at_work is None or not self._at_work.is_alive()
-            if self._seen[size] >= self._enough[size] and idle:
+            if idle and self._seen[size] >= self._enough.get(size, 0):
                 shown = image[:1].detach().clone()
-                self._at_work = _in_background(lambda: self._settle(size, shown, True))
+                self._at_work = _in_background(lambda: self._consider(size, shown))
         self.current = self._settled.get(size, self._serving)
         return self.current
+
+    def _consider(self, size: tuple[int, int], image: Tensor) -> None:
+        """Look into the cache, which takes a checksum of the weights; settle where that is due already."""
+        if size not in self._enough:
+            otherwise = _LATER if self._asked == "auto" else _SOON
+            self._enough[size] = _AT_ONCE if self._built(size) else otherwise
+        if self._seen[size] >= self._enough[size]:
+            self._settle(size, image, True)
 
     def settle(self, size: tuple[int, int], frames: int) -> None:
         """Choose for images of ``size`` (height, width) now. Building may take a minute.
@@ -181,8 +186,7 @@ class BackendChoice:
         """Whether the cache holds what would be opened. A folder that cannot be read holds nothing."""
         entry = self._cache.entry(weights_checksum(self._model), self._device, size)
         try:
-            names = self._known(entry) or self._candidates
-            return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in names)
+            return _holds(entry, self._known(entry) or self._candidates)
         except OSError:
             return False
 
@@ -198,8 +202,11 @@ class BackendChoice:
         checksum = weights_checksum(self._model)
         entry = self._cache.entry(checksum, self._device, size)
         candidates = self._known(entry) or self._candidates
-        suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
-        if not all((entry / f"{STEM}{suffix}").is_file() for suffix in suffixes):
+        if candidates == [self._serving.name]:
+            self._cache.used(entry)
+            return self._serving
+        if not _holds(entry, candidates):
+            suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
             build(self._model, checksum, size, suffixes, entry, beside_others, _ending)
         self._cache.used(entry)
         refusals: list[str] = []
@@ -231,16 +238,23 @@ class BackendChoice:
     def _open(self, name: str, entry: Path) -> Backend:
         engine = ENGINES[name]
         path = entry / f"{STEM}{engine.SUFFIX}"
-        return engine.open_file(path, facts_of_file(path), self._precision, self._device, torch.get_num_threads())
+        opened = engine.open_file(path, facts_of_file(path), self._precision, self._device, torch.get_num_threads())
+        _be_first_at_the_end()
+        return opened
 
     def _known(self, entry: Path) -> list[str]:
-        """The back end that was found fastest before, where all may be chosen."""
+        """The back end that was found fastest before, where all may be chosen.
+
+        PyTorch was the fastest of those whose files are there; what is installed since then was not compared.
+        """
         if self._asked != "auto" or not (entry / _FASTEST).is_file():
             return []
         try:
             known: Any = json.loads((entry / _FASTEST).read_text(encoding="utf-8")).get(self._precision)
         except (OSError, ValueError, AttributeError):
             return []
+        if known == self._serving.name and _holds(entry, self._candidates):
+            return [self._serving.name]
         return [known] if known in self._candidates else []
 
     def _remember(self, entry: Path, name: str) -> None:
@@ -251,8 +265,15 @@ class BackendChoice:
         atomic_write(entry / _FASTEST, json.dumps({**known, self._precision: name}))
 
 
+def _holds(entry: Path, names: list[str]) -> bool:
+    """Whether an entry of the cache holds the files of back ends; PyTorch needs none."""
+    return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in names if name in ENGINES)
+
+
 #: Set when the process ends.
 _ending = threading.Event()
+#: Threads in which a run time may be at work.
+_working: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def _in_background(work: Callable[[], None]) -> threading.Thread:
@@ -267,14 +288,25 @@ def _wait_at_the_end(thread: threading.Thread) -> None:
 
     Python ends threads by an exception of C that a C++ library may not let through; the process then aborts.
     """
-    atexit.register(_wait_for, weakref.ref(thread))
+    _working.add(thread)
+    _be_first_at_the_end()
 
 
-def _wait_for(thread: weakref.ref[threading.Thread]) -> None:
+def _be_first_at_the_end() -> None:
+    """Let `_wait_for_all` run before what run times have registered, which takes away what the threads use.
+
+    Handlers run in the reverse order of their registration. So it is registered anew when a run time was loaded.
+    """
+    atexit.unregister(_wait_for_all)
+    atexit.register(_wait_for_all)
+
+
+def _wait_for_all() -> None:
     _ending.set()
-    at_work = thread()
-    if at_work is not None and at_work is not threading.current_thread():
-        at_work.join(_LAST_WAIT_S)
+    latest = time.monotonic() + _LAST_WAIT_S
+    for thread in list(_working):
+        if thread is not threading.current_thread():
+            thread.join(max(latest - time.monotonic(), 0.0))
 
 
 def _picture(size: tuple[int, int]) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import alignment
+from featdepth_ros.inference.window.compiled.corners import corner_strength
 from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.records import Sight
 
@@ -219,9 +220,10 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
         mask[~allowed] = 0
     for u, v in taken:
         cv2.circle(mask, (round(u), round(v)), max(7, width // 100), 0, -1)
-    strength = cv2.cornerMinEigenVal(grey, 5)
+    strength = corner_strength(grey)
     highest = cv2.dilate(strength, np.ones((9, 9), dtype=np.uint8))
-    rows, columns = np.nonzero((strength == highest) & (mask > 0) & (strength > STRENGTH * strength.max()))
+    found_at = np.flatnonzero((strength == highest) & (mask > 0) & (strength > STRENGTH * strength.max()))
+    rows, columns = np.divmod(found_at, width)  # NumPy finds places in one dimension ten times as fast as in two
     if not len(rows):
         return np.zeros((0, 2))
     value = strength[rows, columns]

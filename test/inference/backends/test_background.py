@@ -102,6 +102,51 @@ def test_only_what_was_found_fastest_must_be_in_the_cache(tmp_path: Path, monkey
     assert not choice._built((64, 96))
 
 
+def test_pytorch_that_was_found_fastest_serves_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("built or timed again")
+
+    monkeypatch.setattr(choice_module, "build", refuse)
+    monkeypatch.setattr(choice_module, "_seconds", refuse)
+    choice = choice_in(tmp_path, monkeypatch)
+    entry = choice._cache.entry(weights_checksum(choice._model), torch.device("cpu"), (64, 96))
+    entry.mkdir()
+    choice._remember(entry, "torch")
+    assert not choice._built((64, 96))  # what it was compared with is not there
+    for suffix in (".xml", ".onnx"):
+        (entry / f"graph{suffix}").touch()
+    choice.settle((64, 96), 1)
+    assert choice.current is choice._serving and choice._settled == {(64, 96): choice._serving} and not choice.note
+
+
+def test_weights_are_read_beside_who_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def checksum(_model: object) -> str:
+        readers.append(threading.current_thread())
+        return "sum"
+
+    monkeypatch.setattr(choice_module, "weights_checksum", checksum)
+    choice = choice_in(tmp_path, monkeypatch)
+    for _ in range(2):
+        assert choice.for_image(torch.zeros(1, 3, 64, 96)).name == "torch"
+        assert choice._at_work is not None
+        choice._at_work.join(30)
+    assert len(readers) == 1 and readers[0] is not threading.current_thread()
+    assert choice._enough == {(64, 96): choice_module._LATER}
+
+
+def test_one_handler_waits_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[object] = []
+    monkeypatch.setattr(choice_module.atexit, "register", registered.append)
+    monkeypatch.setattr(choice_module.atexit, "unregister", lambda f: registered.remove(f) if registered else None)
+    threads = [choice_module._in_background(lambda: time.sleep(0.05)) for _ in range(3)]
+    assert registered == [choice_module._wait_for_all] and set(threads) <= set(choice_module._working)
+    monkeypatch.setattr(choice_module, "_ending", threading.Event())
+    choice_module._wait_for_all()
+    assert choice_module._ending.is_set() and not any(thread.is_alive() for thread in threads)
+
+
 def test_a_build_is_broken_off_and_leaves_nothing(tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()

@@ -24,6 +24,7 @@ from featdepth_ros.inference.frame import EncodedFrame, Rectifier
 from featdepth_ros.inference.networks import Networks
 from featdepth_ros.inference.options import DepthChoice, MotionChoice
 from featdepth_ros.models.base import FeatDepthModel
+from featdepth_ros.threads import single_threaded_linear_algebra
 from featdepth_training.bench.drawn import model_named, pictures
 from featdepth_training.bench.measure import operations
 from featdepth_training.bench.timing import in_turns, machine
@@ -197,6 +198,7 @@ def bench_estimator(
     from featdepth_ros.simulation import Simulation, SimulationConfig, default_camera
 
     torch.set_num_threads(threads)
+    single_threaded_linear_algebra()  # as node and `infer` do
     model, place = model_named(weights, preset), resolve_device(device)
     resolved = resolve_precision(precision, place, model.info.architecture)
     say("rendering")

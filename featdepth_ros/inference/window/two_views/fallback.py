@@ -21,6 +21,11 @@ CORNERS, SHARE, LEAST = 200, 0.3, 20
 NEAR_PX, NEAR_SHARE = 4.0, 0.15
 
 
+def corners_on_trial(earlier: Frame) -> Floats:
+    """Return the corners (n, 2) of a frame that `explains` looks for in the next one, pixels."""
+    return tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS, earlier.allowed)
+
+
 def explains(
     T_previous_current: Floats,
     earlier: Frame,
@@ -28,6 +33,7 @@ def explains(
     config: WindowConfig,
     near_share: float = NEAR_SHARE,
     untold: bool = False,
+    start: Floats | None = None,
 ) -> bool:
     """Tell whether corners of the earlier frame are found where the motion and the network's depth put them.
 
@@ -38,10 +44,11 @@ def explains(
         config: for the range of depth.
         near_share: share of a corner's way by which it may be missed.
         untold: the answer where there are too few corners to tell.
+        start: what `corners_on_trial` says of the earlier frame; None: it is asked.
     """
     if not np.isfinite(T_previous_current).all():
         return False
-    start = tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS, earlier.allowed)
+    start = corners_on_trial(earlier) if start is None else start
     told = earlier.depth_at(start, config.min_depth, config.max_depth)
     if told is None or len(start) < LEAST:
         return untold
