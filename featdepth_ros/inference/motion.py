@@ -76,9 +76,7 @@ class PoseNetwork:
         """Return T_later_earlier (4, 4), its translation in the unit of ``scale``."""
         return self.begin(earlier, later, scale)()
 
-    def begin(
-        self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
-    ) -> Callable[[], NDArray[np.float64]]:
+    def begin(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> Callable[[], NDArray[np.float64]]:
         """Begin to measure, beside whatever the caller does; return what waits for the answer of `motion`."""
         camera = later.rectified.camera
         coming = self._networks.motion_ahead(earlier, later, camera, self._scale.ratio(camera))

@@ -177,22 +177,22 @@ class PictureTest:
         self._known: list[tuple[EncodedFrame, Frame]] = []
         self._corners: tuple[Frame, NDArray[np.float64]] | None = None
 
-    def prepare(self, earlier: EncodedFrame, newest: EncodedFrame, scale: ScaleState) -> None:
-        """Find the corners of the earlier picture and make the newest one's pyramid, beside the networks."""
-        if newest.rectified.camera is None:
+    def prepare(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> None:
+        """Find the corners of the earlier picture and make the later one's pyramid, beside the networks."""
+        if later.rectified.camera is None:
             return
-        self._known = [(frame, self._seen(frame, scale)) for frame in (earlier, newest)]
+        self._known = [(frame, self._seen(frame, scale)) for frame in (earlier, later)]
         before = self._known[0][1]
         if self._corners is None or self._corners[0] is not before:
             self._corners = before, self._fallback.corners_on_trial(before)
 
     def __call__(
-        self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, newest: EncodedFrame, scale: ScaleState
+        self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
     ) -> bool:
-        """Tell whether a motion (4, 4) explains the newest picture; True where the picture cannot tell."""
-        if newest.rectified.camera is None:
+        """Tell whether a motion (4, 4) explains the later picture; True where the picture cannot tell."""
+        if later.rectified.camera is None:
             return True
-        self.prepare(earlier, newest, scale)
+        self.prepare(earlier, later, scale)
         assert self._corners is not None
         (_, before), (_, after) = self._known
         start, share = self._corners[1], _CONTRADICTED_SHARE

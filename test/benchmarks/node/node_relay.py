@@ -4,7 +4,8 @@ python test/benchmarks/node/node_relay.py [--size 480x640] [--rate 5] [--frames 
 
 The relay subscribes to the image and publishes it again: what rclpy costs whoever touches a picture. Each process is
 fed the same pictures at a pace that it keeps. Its own processor time (all threads) is divided by the frames it gave.
-The networks are timed here, at the size and precision that the node runs them. One JSON line; the machine may be busy.
+The networks are timed here, at the size and precision that the node runs them. Both run on PyTorch, as a back end that
+takes over midway would be measured in part. One JSON line; the machine may be busy.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from featdepth_ros import Estimator, load_model
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.config import EstimatorConfig
+from featdepth_ros.memory import keep_freed_memory
 from featdepth_ros.ros.calibration import info_from_camera
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.images import image_message
@@ -110,7 +112,9 @@ def processor_s(pid: int) -> float:
 def networks_ms(width: int, height: int, frames: int) -> float:
     """Return the processor time of encoder, depth and pose network for one frame, milliseconds."""
     torch.set_num_threads(1)
-    estimator = Estimator(load_model("compact"), EstimatorConfig(motion="network", depth="network"), device="cpu")
+    keep_freed_memory()  # as the node does
+    config = EstimatorConfig(motion="network", depth="network", backend="torch")
+    estimator = Estimator(load_model("compact"), config, device="cpu")
     random, times, before = np.random.default_rng(0), [], None
     for index in range(frames):
         picture = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -138,7 +142,7 @@ def main() -> None:
     feeder = Feeder(width, height)
     feeder.listen("/relay/image")
     feeder.listen("/depth_node/depth/image_rect")
-    given = ["motion:=network", "depth:=network", "device:=cpu", "cpu_threads:=1", *args.parameter]
+    given = ["motion:=network", "depth:=network", "device:=cpu", "cpu_threads:=1", "backend:=torch", *args.parameter]
     words = [word for parameter in given for word in ("-p", parameter)]
     remaps = ["-r", "image_raw:=/camera/image_raw"]
     node = [sys.executable, "-m", "featdepth_ros.ros.node", "--ros-args", *remaps, *words]

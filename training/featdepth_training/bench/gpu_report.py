@@ -14,6 +14,8 @@ from featdepth_ros.reporting.tables import write_json
 
 #: Parts with figures, in the order of the table.
 PARTS = ("parity", "network", "estimator", "step", "loader")
+#: What became of a part that is for GPUs only.
+NOT_RUN = "not run on a processor"
 
 
 def gather(folder: Path, device: str) -> dict[str, Any]:
@@ -30,7 +32,21 @@ def gather(folder: Path, device: str) -> dict[str, Any]:
     files = [folder / "work" / name / "model.safetensors" for name in ("straight", "resumed")]
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in files]
     figures["resume_bit_equal"] = None if None in sums else sums[0] == sums[1]
+    figures["parts"] = _parts(folder / "work" / "parts.tsv")
     return figures
+
+
+def _parts(path: Path) -> dict[str, str]:
+    """What became of each part, by name. One that was at work when the script was ended is not there."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return dict(line.split("\t", 1) for line in lines)
+
+
+def complete(figures: dict[str, Any]) -> bool:
+    """Whether all parts that are run on the device got through, and the resumed run is equal to the bit."""
+    wanted = [part for part in PARTS if figures["parts"].get(part) != NOT_RUN]
+    through = all(figures[part] is not None for part in wanted) and figures["resume_bit_equal"] is True
+    return through and all(words.startswith("done") or words == NOT_RUN for words in figures["parts"].values())
 
 
 def _device(device: str) -> str:
@@ -58,7 +74,10 @@ def table(figures: dict[str, Any]) -> str:
     if figures["loader"]:
         rows.append(("loader beside the step", f"{figures['loader']['ratio']:.1f} times as fast"))
     rows.append(("resumed run equal to the bit", str(figures["resume_bit_equal"])))
-    lines = [f"| on {figures['device']}, torch {figures['torch']} | |", "|---|---|"]
+    rows += [(part, words) for part, words in figures["parts"].items() if not words.startswith("done")]
+    rows += [(part, "missing") for part in PARTS if figures[part] is None and part not in figures["parts"]]
+    whole = "" if complete(figures) else ": a partial result"
+    lines = [f"| on {figures['device']}, torch {figures['torch']}{whole} | |", "|---|---|"]
     return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows]) + "\n"
 
 
@@ -70,8 +89,7 @@ def main(arguments: list[str]) -> int:
     text = table(figures)
     (folder / "gpu_check.md").write_text(text, encoding="utf-8")
     print(text)
-    complete = all(figures[part] is not None for part in PARTS) and figures["resume_bit_equal"] is True
-    return 0 if complete else 1
+    return 0 if complete(figures) else 1
 
 
 if __name__ == "__main__":

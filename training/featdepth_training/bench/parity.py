@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,10 @@ from featdepth_ros.reporting.tables import write_json
 from featdepth_training.bench.drawn import model_named, pictures
 
 HALF = ("bf16", "fp16")
-#: Architectures with drawn weights, beside the compact model that ships.
-ARCHITECTURES = ("mono_fm_r18", "mono_fm_r50")
+#: The compact model that ships, and architectures with drawn weights.
+NETS = ("compact", "mono_fm_r18", "mono_fm_r50")
+#: Errors by net, precision and output.
+Errors = dict[str, dict[str, dict[str, float]]]
 
 
 def precisions_of(device: torch.device) -> tuple[str, ...]:
@@ -34,13 +36,21 @@ def precisions_of(device: torch.device) -> tuple[str, ...]:
     return ("fp32", "tf32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
 
 
-def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> dict[str, dict[str, dict[str, float]]]:
-    """Compare depth, motion and features of all nets.
+def compare(
+    size: tuple[int, int],
+    device: torch.device,
+    names: Sequence[str] = NETS,
+    say: Callable[[str], None] = print,
+    keep: Callable[[Errors], None] = lambda _: None,
+) -> Errors:
+    """Compare depth, motion and features of nets.
 
     Args:
         size: (height, width) of the pictures, pixels.
         device: beside the processor.
+        names: of the nets.
         say: called with a line for each comparison.
+        keep: called after each comparison with all that was found: whatever ends the process, that is kept.
 
     Returns:
         Errors by architecture and precision. That of ``disparity`` is the largest relative one. That of
@@ -49,8 +59,8 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
         given.
     """
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for name in ("compact", *ARCHITECTURES):
+    found: Errors = {}
+    for name in names:
         model = model_named(name)
         expected = _outputs(model, earlier, later)
         found[name] = {}
@@ -62,6 +72,7 @@ def compare(size: tuple[int, int], device: torch.device, say: Any = print) -> di
                     given = _outputs(copy.deepcopy(model).to(device), earlier.to(device), later.to(device))
             found[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
             say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in found[name][precision].items()))
+            keep(found)
     return found
 
 
@@ -120,8 +131,9 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", type=image_size, default=(320, 1024))
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--net", action="append", choices=NETS, default=[], help="only this one; repeatable")
     args = parser.parse_args()
-    write_json(args.json, compare(args.size, resolve_device(args.device)))
+    compare(args.size, resolve_device(args.device), args.net or NETS, keep=partial(write_json, args.json))
     return 0
 
 
