@@ -135,5 +135,5 @@ def _times(one: dict[str, Any]) -> str:
     ms = one["ms"]
     return (
         f"{ms['p50']:.1f} ms (p95 {ms['p95']:.1f}, p99 {ms['p99']:.1f}), {one['frames_per_s']:.0f} frames/s, "
-        f"{one['cpu_ms']:.1f} ms of processor"
+        f"{one['cpu_ms']:.1f} ms of processor, {one['caller_ms']:.1f} of it the caller's"
     )
