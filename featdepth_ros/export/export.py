@@ -18,6 +18,10 @@ Format = Literal["onnx", "openvino", "torch-export"]
 #: Formats and the endings of their files.
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 PRECISIONS = ("fp32", "fp16", "int8")
+#: What helps when a file is too far from PyTorch; else a higher precision.
+_REMEDIES = {
+    "int8": "calibrate on more frames of the robot's own camera (--recording, --frames), or take a higher precision"
+}
 #: Images at once that a file for any number is compared with; another number than it is traced with.
 _TRIED_BATCH = 3
 
@@ -100,7 +104,8 @@ def export_model(model: FeatDepthModel, request: ExportRequest, frames: CheckFra
             runner = _write(graph, facts, request, draft, frames)
             given = [outputs for _, outputs in run_over(runner, graph, frames, request.batch or _TRIED_BATCH)]
             parity = compare(expected, given, request.precision, model.info, frames)
-            parity.require(f"the {request.format} file ({request.precision})")
+            remedy = _REMEDIES.get(request.precision, "take a higher precision")
+            parity.require(f"the {request.format} file ({request.precision})", remedy)
             files = tuple(_put(path, request.output.parent) for path in _written(draft))
     except OSError as error:
         raise FeatDepthError(f"'{request.output}' cannot be written: {error}") from error

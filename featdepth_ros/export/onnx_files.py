@@ -65,8 +65,8 @@ def write_onnx(graph: ModelGraph, facts: GraphFacts, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporter says of packages that are not there and of optimisations it skips."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    """Keep back what exporter and quantiser say of packages that are not there and of optimisations they skip."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -137,18 +137,19 @@ def quantise_onnx(source: Path, target: Path, calibration: Sequence[Mapping[str,
             entry = next(self._left, None)
             return None if entry is None else dict(entry)
 
-    quantization.quantize_static(
-        str(source),
-        str(target),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        calibrate_method=quantization.CalibrationMethod.MinMax,
-        nodes_to_exclude=kept,
-        op_types_to_quantize=["Conv", "MatMul"],
-    )
+    with _quiet():
+        quantization.quantize_static(
+            str(source),
+            str(target),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            nodes_to_exclude=kept,
+            op_types_to_quantize=["Conv", "MatMul"],
+        )
 
 
 def _scope(node: Any) -> str:

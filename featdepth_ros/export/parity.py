@@ -73,8 +73,12 @@ class Parity:
             np.isfinite(self.errors[name]) and self.errors[name] <= most for name, most in self.tolerances.items()
         )
 
-    def require(self, what: str) -> None:
+    def require(self, what: str, remedy: str = "take a higher precision") -> None:
         """Refuse a file whose outputs are too far from PyTorch's.
+
+        Args:
+            what: was compared.
+            remedy: what the user can do, in words.
 
         Raises:
             FeatDepthError: the worst output is named with its error and its tolerance.
@@ -83,7 +87,7 @@ class Parity:
             name = self.worst
             raise FeatDepthError(
                 f"{what} does not give what PyTorch gives: the error of output '{name}' is {self.errors[name]:.2g}, "
-                f"allowed is {self.tolerances[name]:.2g} (both relative). Nothing was written; take a higher precision"
+                f"allowed is {self.tolerances[name]:.2g} (both relative). Nothing was written; {remedy}"
             )
 
 
