@@ -37,8 +37,8 @@ trap 'failed=1; exit' INT TERM
 
 # Says what became of a part, here and for the report.
 became() {  # NAME WORDS
-    echo "$1: $2"
     printf '%s\t%s\n' "$1" "$2" >> "$work/parts.tsv"
+    echo "$1: $2"
 }
 
 # Runs a part within what is left of the time, a third of the whole at most. Its log lies in work/NAME.log, its figures
