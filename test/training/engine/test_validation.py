@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from featdepth_ros.metrics.depth import depth_errors
+from featdepth_training.data.batch import FrameBatch
+from featdepth_training.data.samples import validation_batches
 from featdepth_training.engine.trainer import Trainer
-from featdepth_training.engine.validation import _depth_figures
+from featdepth_training.engine.validation import SHOWN, _depth_figures, validation_figures
 from featdepth_training.monitoring.monitor import Monitor
 
 
@@ -46,3 +50,26 @@ def test_weights_that_are_no_numbers_are_not_the_best(make_trainer: Callable[...
     assert not trainer.validator.validate(trainer.model, 1, monitor)
     monitor.close()
     assert math.isinf(trainer.validator.best) and "abs_rel" not in trainer.validator.figures
+
+
+def test_memory_does_not_grow_with_the_clips_that_are_measured(make_trainer: Callable[..., Trainer]) -> None:
+    """Of all that was measured only the first batches of a few sources are kept, for pictures."""
+    torch.set_num_threads(1)
+    trainer, sources = make_trainer("memory"), 3 * SHOWN
+    stage = trainer.config.stages[-1]
+    one = next(validation_batches(trainer.validator.held_out, stage.sizes, stage.batch_size)).in_floats()
+    given: list[weakref.ref[torch.Tensor]] = []
+    kept: list[int] = []
+
+    def batches() -> Iterator[FrameBatch]:
+        for number in range(2 * sources):
+            kept.append(sum(reference() is not None for reference in given))
+            images = one.images.clone()
+            given.append(weakref.ref(images))
+            yield replace(one, images=images, group=torch.full_like(one.group, number % sources))
+            del images
+
+    names = [f"recording {number}" for number in range(sources)]
+    _, shown = validation_figures(trainer.model, batches(), names, trainer.config, names)
+    assert list(shown) == names[:SHOWN] and all(batch.images.shape == one.images.shape for batch, _ in shown.values())
+    assert kept[SHOWN] >= SHOWN and max(kept) <= SHOWN + 1  # and the one at hand
