@@ -71,7 +71,7 @@ class _Handler:
             raise KeyboardInterrupt
 
     def on_unraisable(self, what: Any) -> None:
-        if issubclass(what.exc_type, KeyboardInterrupt):
+        if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
             self._send_again()
         else:
             self._hook(what)
