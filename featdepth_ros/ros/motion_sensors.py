@@ -145,7 +145,8 @@ class MotionSensorTopics:
         self._settings, self._log = settings, node.get_logger()
         self._speed: SensorTopic | None = None
         self._rate: SensorTopic | None = None
-        self._gyroscope = self._speedometer = None
+        self._gyroscope: Gyroscope | None = None
+        self._speedometer: Speedometer | None = None
         self._unmounted = {"speed_topic": "", "imu_topic": ""}
         self._image_ns = 0
         if settings.speed_topic:
@@ -197,7 +198,7 @@ class MotionSensorTopics:
             if missing:
                 found.append(f"{missing}: metres stay as they were and grow unsure")
         if self._rate is not None:
-            missing = self._rate.trouble() or self._unmounted["imu_topic"] or self._rate.apart
+            missing = self._rate.trouble() or self._unmounted["imu_topic"] or self._rate.apart or self._contradiction()
             if missing:
                 found.append(f"{missing}: motion goes on without the gyroscope")
         return "; ".join(found)
@@ -206,9 +207,25 @@ class MotionSensorTopics:
         """Return what diagnostics say of the sensors."""
         named = ((self._speed, "speed_topic"), (self._rate, "imu_topic"))
         return tuple(
-            (name, topic.trouble() or self._unmounted[name] or topic.apart or f"heard on {topic.topic}")
+            (
+                name,
+                topic.trouble()
+                or self._unmounted[name]
+                or topic.apart
+                or (self._contradiction() if topic is self._rate else "")
+                or f"heard on {topic.topic}",
+            )
             for topic, name in named
             if topic is not None
+        )
+
+    def _contradiction(self) -> str:
+        """Return in words that the gyroscope and the pictures turn otherwise; empty: they agree, or nobody knows."""
+        if self._rate is None or self._gyroscope is None or not self._gyroscope.contradicted:
+            return ""
+        return (
+            f"{self._rate.topic} (imu_topic) turns otherwise than the pictures do: is it in rad/s, and is the mounting "
+            "of the gyroscope on /tf_static right?"
         )
 
     def _mount(self, topic: SensorTopic, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:

@@ -204,6 +204,10 @@ def test_axes_that_are_off_lead_to_one_side() -> None:
         state = odometry.update(estimate(MotionState.TRACKED, forward_m(1.0), SECOND_NS // 10, 1e-9 * np.eye(6)))
     assert math.sqrt(state.pose_covariance[0, 0]) == pytest.approx(100 * AXES_RAD, rel=0.1)
     assert math.sqrt(state.pose_covariance[2, 2]) < 0.1 * 100 * AXES_RAD
+    # The twist says so too, in the base's axes: ten metres a second may lead aside, and not ahead or round a curve.
+    deviations = np.sqrt(np.diag(state.twist_covariance))
+    np.testing.assert_allclose(deviations[:2], 10 * AXES_RAD, rtol=0.01)
+    assert deviations[2:].max() < 1e-3
 
 
 @pytest.mark.parametrize("dark", [MotionState.BLIND, MotionState.FROZEN])

@@ -24,6 +24,11 @@ _LONGEST_GAP_S = 0.05
 #: How much larger a variance counts whose errors are alike from frame to frame, so that they add up. Such are the bias
 #: in a rotation, and the camera's rotation where the bias is learnt from it.
 _ALIKE = 10.0
+#: The gyroscope is not used while the mean of its normalised squared errors beside the pictures is above the first
+#: number, until it is below the second. Readings in degrees a second, or by the axes of another frame, do that.
+_CONTRADICTED, _AGREES = 8.0, 4.0
+#: Share of the newest frame in that mean, and the most that one frame counts: one smear is soon forgotten.
+_NEWEST, _MOST = 0.2, 50.0
 
 
 class Gyroscope:
@@ -34,12 +39,17 @@ class Gyroscope:
     Args:
         rotation: (3, 3), takes the gyroscope's axes to the camera's; None: not known yet, and it says nothing.
         most: readings kept.
+
+    Attributes:
+        contradicted: the pictures turn otherwise, so that it is not used.
     """
 
     def __init__(self, rotation: Floats | None = None, most: int = KEPT) -> None:
         self._rotation = None if rotation is None else np.asarray(rotation, dtype=np.float64)
         self._readings = Readings(3, _LONGEST_GAP_S, most)
         self._bias, self._bias_variance = np.zeros(3), BIAS_RADPS**2
+        self._mean_square = 0.0
+        self.contradicted = False
 
     def __len__(self) -> int:
         return len(self._readings)
@@ -66,6 +76,10 @@ class Gyroscope:
 
     def between(self, earlier_ns: int, later_ns: int) -> tuple[Floats, Floats] | None:
         """Return the rotation of T_previous_current (3, 3) of the camera and its covariance (3, 3), rad^2, or None."""
+        return None if self.contradicted else self._told(earlier_ns, later_ns)
+
+    def _told(self, earlier_ns: int, later_ns: int) -> tuple[Floats, Floats] | None:
+        """What the readings say, believed or not; see `between`."""
         stretch, mounted = self._readings.between(earlier_ns, later_ns), self._rotation
         if stretch is None or mounted is None:
             return None
@@ -87,7 +101,7 @@ class Gyroscope:
             rotation: (3, 3) of T_previous_current.
             covariance: (3, 3) of it, rad^2.
         """
-        stretch, expected = self._readings.between(earlier_ns, later_ns), self.between(earlier_ns, later_ns)
+        stretch, expected = self._readings.between(earlier_ns, later_ns), self._told(earlier_ns, later_ns)
         mounted = self._rotation
         if stretch is None or expected is None or mounted is None:
             return
@@ -97,6 +111,9 @@ class Gyroscope:
         seen = _ALIKE * float(np.trace(covariance)) / 3
         variance = (seen + self._noise(stretch) + (_GAIN * angle) ** 2) / seconds**2
         self._bias_variance += BIAS_WANDER**2 * seconds
+        square = float(excess @ excess) / (3 * (self._bias_variance + variance))
+        self._mean_square += _NEWEST * (min(square, _MOST) - self._mean_square)
+        self.contradicted = self._mean_square > (_AGREES if self.contradicted else _CONTRADICTED)
         gain = self._bias_variance / (self._bias_variance + variance)
         self._bias = self._bias + gain * excess
         self._bias_variance *= 1 - gain

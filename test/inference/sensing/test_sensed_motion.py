@@ -63,13 +63,13 @@ class Drive:
                 made.add(reading.stamp_ns, reading.linear, reading.angular, 0.02**2)
         return made
 
-    def gyroscope(self) -> Gyroscope:
-        """Readings of a gyroscope with a bias, mounted askew on the base."""
+    def gyroscope(self, factor: float = 1.0) -> Gyroscope:
+        """Readings of a gyroscope with a bias, mounted askew on the base, in rad/s times a factor."""
         style = GyroscopeStyle(noise_radps=0.001, bias_radps=BIAS, mounting_rad=(0.2, -0.1, 0.3))
         T_base_gyro = next(iter(style.mounts.values()))
         made = Gyroscope(self.simulation.T_base_camera[:3, :3].T @ T_base_gyro[:3, :3])
         for reading in gyroscope(self.simulation, style):
-            made.add(reading.stamp_ns, reading.angular, 0.001**2)
+            made.add(reading.stamp_ns, factor * reading.angular, 0.001**2)
         return made
 
 
@@ -138,6 +138,18 @@ def test_a_gyroscope_makes_the_rotation_better_and_learns_its_bias(drive: Drive)
     assert np.sqrt((aided**2).mean()) < 0.9 * np.sqrt((alone**2).mean())
     bias, deviation = gyro.bias
     np.testing.assert_allclose(bias, BIAS, atol=max(3 * deviation, 0.003))
+
+
+def test_a_gyroscope_in_degrees_a_second_is_not_believed(drive: Drive) -> None:
+    wrong, right = drive.gyroscope(np.degrees(1.0)), drive.gyroscope()
+
+    def errors(gyro: Gyroscope | None) -> NDArray[np.float64]:
+        return rotation_errors(drive, drive.estimates(lambda estimator: setattr(estimator.sensors, "gyroscope", gyro)))
+
+    misled, alone = errors(wrong)[2:], errors(None)[2:]
+    assert wrong.contradicted and np.sqrt((misled**2).mean()) < 1.5 * np.sqrt((alone**2).mean())
+    errors(right)
+    assert not right.contradicted
 
 
 def test_the_speed_needs_the_window() -> None:

@@ -107,6 +107,9 @@ def test_speed_and_gyroscope_reach_the_estimator_in_the_cameras_axes(ros: Graph)
     probe.send_until(lambda: depths and newest(reports)["speed_topic"].startswith("heard"), "words", stamp + 1)
     assert newest(reports)["imu_topic"] == "heard on /imu/data"
     assert (newest(reports)["scale_source"], newest(reports)["scale"]) == ("speed", "metric")
+    loaded.sensors.gyroscope.contradicted = True  # see test_sensed_motion.py
+    probe.send_until(lambda: "is it in rad/s" in newest(reports)["message"], "the contradiction", stamp + 10**9)
+    assert newest(reports)["level"] == "01" and "turns otherwise than the pictures" in newest(reports)["imu_topic"]
 
 
 def test_topics_that_are_silent_of_another_type_or_unmounted_are_told_and_hold_nothing_up(ros: Graph) -> None:
