@@ -24,8 +24,8 @@ _LONGEST_GAP_S = 0.05
 #: How much larger a variance counts whose errors are alike from frame to frame, so that they add up. Such are the bias
 #: in a rotation, and the camera's rotation where the bias is learnt from it.
 _ALIKE = 10.0
-#: The gyroscope is not used while the mean of its normalised squared errors beside the pictures is above the first
-#: number, until it is below the second. Readings in degrees a second, or by the axes of another frame, do that.
+#: The gyroscope is not used while the mean of its normalised squared errors is above the first number, until it is
+#: below the second. Readings in degrees a second, or by the axes of another frame, do that.
 _CONTRADICTED, _AGREES = 8.0, 4.0
 #: Share of the newest frame in that mean, and the most that one frame counts: one smear is soon forgotten.
 _NEWEST, _MOST = 0.2, 50.0
