@@ -7,6 +7,7 @@ Templates come from the last keyframe, so that small errors do not add up frame 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,8 +29,9 @@ HALF_PX, COARSEST, STEPS = 7, 2, 12
 ALIKE = 0.8
 #: Rim of the image in which no point is believed, pixels.
 RIM_PX = 7
-#: Grid on which new corners are spread: rows, columns.
-GRID = (4, 12)
+#: Grid on which new corners are spread: rows, columns. Cells with fewer points than `EVEN` come first, however weak
+#: their corners: where little can be seen, the network is often wrong, and few points mend its depth.
+GRID, EVEN = (4, 12), 4
 #: Least strength of a corner, share of the strongest.
 STRENGTH = 0.0003
 #: Way in the picture below which a point stands still in it, and beyond which it ought to have gone, pixels.
@@ -226,13 +228,22 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
     rows, columns = np.divmod(found_at, width)  # NumPy finds places in one dimension ten times as fast as in two
     if not len(rows):
         return np.zeros((0, 2))
-    value = strength[rows, columns]
-    cell = (rows * GRID[0] // height) * GRID[1] + columns * GRID[1] // width
+    value, cell = strength[rows, columns], _cells(columns, rows, grey.shape)
     order = np.lexsort((-value, cell))
     sorted_cells = cell[order]
-    first = np.searchsorted(sorted_cells, sorted_cells)
-    share = max(2, int(np.ceil(1.6 * wanted / (GRID[0] * GRID[1]))))
-    order = order[np.arange(len(order)) - first < share]
-    order = order[np.argsort(-value[order], kind="stable")][:wanted]
+    rank = np.arange(len(order)) - np.searchsorted(sorted_cells, sorted_cells)
+    order, rank = (of[rank < max(2, int(np.ceil(1.6 * wanted / (GRID[0] * GRID[1]))))] for of in (order, rank))
+    there = np.bincount(_cells(*taken.T, grey.shape), minlength=GRID[0] * GRID[1])
+    enough = rank + there[cell[order]] >= EVEN
+    order = order[np.lexsort((-value[order], enough))][:wanted]
     found = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
     return found
+
+
+def _cells(columns: NDArray[Any], rows: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.int64]:
+    """Number of the cell of `GRID` in which pixels of an image of (height, width) lie, (n,)."""
+    down, across = (
+        np.clip(at * cells // length, 0, cells - 1).astype(np.int64)
+        for at, cells, length in zip((rows, columns), GRID, size, strict=True)
+    )
+    return np.asarray(down * GRID[1] + across)

@@ -67,3 +67,15 @@ def test_new_corners_keep_away_from_old_ones():
     # spread: every quarter of the picture has some
     quarters = (first[:, 0] > 160).astype(int) + 2 * (first[:, 1] > 120)
     assert np.bincount(quarters, minlength=4).min() >= 8
+
+
+def test_where_little_can_be_seen_some_corners_are_taken_all_the_same():
+    image = texture()
+    image[:, :160] = 100 + 0.05 * (image[:, :160] - 100)
+    cells = tracks.GRID[0] * tracks.GRID[1]
+    found = tracks.corners(image.astype(np.uint8), np.zeros((0, 2)), tracks.EVEN * cells)
+    faint = found[found[:, 0] < 150]
+    assert len(faint) >= 0.8 * tracks.EVEN * cells * 150 / SIZE[1]
+    # Where points are there already, the strong ones are worth more.
+    again = tracks.corners(image.astype(np.uint8), np.repeat(faint, 2, axis=0) + [0.0, 1.0], 40)
+    assert (again[:, 0] > 160).all()
