@@ -233,7 +233,7 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
     sorted_cells = cell[order]
     rank = np.arange(len(order)) - np.searchsorted(sorted_cells, sorted_cells)
     order, rank = (of[rank < max(2, int(np.ceil(1.6 * wanted / (GRID[0] * GRID[1]))))] for of in (order, rank))
-    there = np.bincount(_cells(*taken.T, grey.shape), minlength=GRID[0] * GRID[1])
+    there = np.bincount(_cells(taken[:, 0], taken[:, 1], grey.shape), minlength=GRID[0] * GRID[1])
     enough = rank + there[cell[order]] >= EVEN
     order = order[np.lexsort((-value[order], enough))][:wanted]
     found = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
