@@ -44,11 +44,11 @@ def single_threaded_linear_algebra() -> int:
     except OSError:
         return 0
     paths = {line.split(maxsplit=5)[-1] for line in maps.splitlines() if "openblas" in line}
-    told = 0
+    count = 0
     for path in sorted(path for path in paths if path.startswith("/")):
         library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD)
         setter = next((getattr(library, name) for name in _THREAD_SETTERS if hasattr(library, name)), None)
         if setter is not None:
             setter(ctypes.c_int(1))
-            told += 1
-    return told
+            count += 1
+    return count

@@ -22,16 +22,16 @@ def main() -> None:
     """Print one pin for each package of KEEP that lies outside this virtual environment."""
     own = Path(sys.prefix).resolve()
     pins = PINS.read_text(encoding="utf-8").splitlines()
-    found = {}
+    versions = {}
     for name in KEEP:
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
         if own not in Path(str(distribution.locate_file(""))).resolve().parents:
-            found[name] = f"{name}=={distribution.version}"
-    carried = (line for line in pins if line.partition("==")[0] in CARRY and line.partition("==")[0] not in found)
-    print("\n".join([*found.values(), *carried]))
+            versions[name] = f"{name}=={distribution.version}"
+    carried = (line for line in pins if line.partition("==")[0] in CARRY and line.partition("==")[0] not in versions)
+    print("\n".join([*versions.values(), *carried]))
 
 
 if __name__ == "__main__":

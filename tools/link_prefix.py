@@ -19,15 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def links(prefix: Path) -> dict[Path, Path]:
     """Return link -> file of the source tree. Folders are real: `ros2 launch` does not look behind linked ones."""
     share = prefix / "share" / PACKAGE
-    found = {
+    targets = {
         prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE: ROOT / "resource" / PACKAGE,
         **{prefix / "lib" / PACKAGE / name: ROOT / "resource" / name for name in ("depth_node", "refine_node")},
         share / "package.xml": ROOT / "package.xml",
     }
     for folder in ("launch", "config"):
         files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        found.update({share / path.relative_to(ROOT): path for path in files})
-    return found
+        targets.update({share / path.relative_to(ROOT): path for path in files})
+    return targets
 
 
 def main() -> None:

@@ -106,10 +106,10 @@ def hashed(text: str) -> Iterator[tuple[int, str]]:
     """Comments of YAML, those on neighbouring lines as one text."""
     piece, begin, last = "", 0, -2
     for number, line in enumerate(text.splitlines(), 1):
-        found = re.match(r"(\s*)#+ ?(.*)|.*\s#\s(.*)", line)
-        if not found:
+        match = re.match(r"(\s*)#+ ?(.*)|.*\s#\s(.*)", line)
+        if not match:
             continue
-        said, alone = found[2] if found[2] is not None else found[3], found[2] is not None
+        said, alone = match[2] if match[2] is not None else match[3], match[2] is not None
         if alone and number == last + 1:
             piece += "\n" + said
         else:

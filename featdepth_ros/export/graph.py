@@ -161,8 +161,8 @@ def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
     kind: type[ModelGraph] = DepthGraph
     if "pose" in model.nets:
         kind = CompactGraph if isinstance(model, CompactModel) else PublishedGraph
-    lean = inference_copy(model, torch.float16 if half else None)
-    return kind(lean, half).eval().requires_grad_(False)
+    copied = inference_copy(model, torch.float16 if half else None)
+    return kind(copied, half).eval().requires_grad_(False)
 
 
 def example_inputs(graph: ModelGraph, batch: int, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -156,9 +156,9 @@ class DepthFusion:
             self._fit = measured.window.network
         if self._fit is None:
             return None
-        told = frame.host_depth.astype(np.float64) * scale.factor
-        depth = np.where(frame.host_depth < FARTHEST, self._fit.depth(1.0 / told, FARTHEST), FARTHEST)
-        return torch.from_numpy((depth / told).astype(np.float32))[None, None].to(frame.network_depth)
+        network_depth = frame.host_depth.astype(np.float64) * scale.factor
+        depth = np.where(frame.host_depth < FARTHEST, self._fit.depth(1.0 / network_depth, FARTHEST), FARTHEST)
+        return torch.from_numpy((depth / network_depth).astype(np.float32))[None, None].to(frame.network_depth)
 
     def _corrected(
         self, network: Tensor, depth: NDArray[np.float32], frame: EncodedFrame, measured: MeasuredMotion
@@ -173,13 +173,15 @@ class DepthFusion:
         """
         window, own, share = measured.window, None, 1.0
         if window is not None and window.camera is not None:
-            found = find_correction(depth, window.points, window.camera)
-            if found is not None:
-                known = np.full_like(found.reach, found.confidence)
-                spread = known * np.log(np.maximum(found.spread, LEAST_SPREAD))
-                maps = np.stack([found.log_ratio - np.float32(found.common_log_ratio), found.reach, known, spread])
-                own = _Kept(found.common_log_ratio, torch.from_numpy(maps)[None].to(network))
-                share -= found.confidence
+            correction = find_correction(depth, window.points, window.camera)
+            if correction is not None:
+                known = np.full_like(correction.reach, correction.confidence)
+                spread = known * np.log(np.maximum(correction.spread, LEAST_SPREAD))
+                maps = np.stack(
+                    [correction.log_ratio - np.float32(correction.common_log_ratio), correction.reach, known, spread]
+                )
+                own = _Kept(correction.common_log_ratio, torch.from_numpy(maps)[None].to(network))
+                share -= correction.confidence
         earlier = self._carried(network, frame, measured, share * CARRIED_SHARE) if share > 0 else None
         return earlier if own is None else own.plus(earlier)
 

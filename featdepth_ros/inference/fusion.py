@@ -178,13 +178,13 @@ def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -
     samples = _samples(log_depth, points, camera)
     if samples is None:
         return None
-    found = _regress(samples)
-    if found.share <= 0:
+    regression = _regress(samples)
+    if regression.share <= 0:
         return None
-    common = COMMON**2 * float(found.weights.sum())
-    field, reach, spread = _fields(log_depth, samples, found)
+    common = COMMON**2 * float(regression.weights.sum())
+    field, reach, spread = _fields(log_depth, samples, regression)
     log_ratio = np.float32(common) + np.clip(field, -LARGEST, LARGEST)
-    return Correction(log_ratio, reach, common, found.share, spread, len(samples.log_ratio))
+    return Correction(log_ratio, reach, common, regression.share, spread, len(samples.log_ratio))
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
@@ -222,8 +222,8 @@ def _spread(pixels: Floats, information: Floats, width: int) -> NDArray[np.intp]
 def _look_up(values: Image, pixels: Floats) -> Floats:
     """Bilinear values of a map at (N, 2) pixels."""
     x, y = pixels.astype(np.float32).T
-    found = cv2.remap(values, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found[0], dtype=np.float64)
+    sampled = cv2.remap(values, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled[0], dtype=np.float64)
 
 
 def _gaussian(distance: Floats, reach: float) -> Floats:
@@ -326,16 +326,16 @@ class _Grid:
         self.column, self.row = np.meshgrid(column.astype(np.float32), row.astype(np.float32))
 
 
-def _fields(log_depth: Image, samples: _Samples, found: _Regression) -> tuple[Image, Image, Image]:
+def _fields(log_depth: Image, samples: _Samples, regression: _Regression) -> tuple[Image, Image, Image]:
     """Return the correction of log depth, the common factor aside, trusted points in reach, and spread."""
     size = (log_depth.shape[0], log_depth.shape[1])
-    weights, errors = found.weights, np.minimum(found.errors, 1)
+    weights, errors = regression.weights, np.minimum(regression.errors, 1)
     grid = _Grid(size, samples, SLOW_RANGE)
     nodes = (SLOW**2 * (grid.down * weights) @ grid.across.T).astype(np.float32)
     slow = cv2.resize(nodes, size[::-1], interpolation=cv2.INTER_LINEAR)
     around = np.stack([MIDDLE.deviation**2 * weights, errors, np.ones_like(errors)])
     middle = _on_surfaces(log_depth, samples, MIDDLE, around)
-    local = _on_surfaces(log_depth, samples, LOCAL, np.stack([LOCAL.deviation**2 * weights, found.trust]))
+    local = _on_surfaces(log_depth, samples, LOCAL, np.stack([LOCAL.deviation**2 * weights, regression.trust]))
     # The frame's mean counts as one more point everywhere.
     spread = (middle[..., 1] + np.float32(errors.mean())) / (middle[..., 2] + 1)
     return np.asarray(slow + middle[..., 0] + local[..., 0]), np.asarray(local[..., 1]), np.asarray(spread)

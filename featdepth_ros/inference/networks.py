@@ -135,19 +135,19 @@ class Networks:
             info: of the other weights.
             nets: which networks they hold; None: not known yet.
         """
-        mine = self.info
+        own = self.info
         if self._file is not None:
-            return f"'{mine.name}' is a network file, whose weights are fixed; set the parameter before configure"
+            return f"'{own.name}' is a network file, whose weights are fixed; set the parameter before configure"
         facts = (
-            ("of the architecture", mine.architecture, info.architecture),
-            ("for pictures of (height, width)", mine.input_size, info.input_size),
-            ("for pose pictures of (height, width)", mine.pose_input_size, info.pose_input_size),
-            ("of the scale", mine.scale_kind, info.scale_kind),
+            ("of the architecture", own.architecture, info.architecture),
+            ("for pictures of (height, width)", own.input_size, info.input_size),
+            ("for pose pictures of (height, width)", own.pose_input_size, info.pose_input_size),
+            ("of the scale", own.scale_kind, info.scale_kind),
             ("with the networks", sorted(self._nets), sorted(self._nets if nets is None else nets)),
         )
-        for what, expected, found in facts:
-            if found != expected:
-                return f"they are {what} {found}, and those in force {what} {expected}"
+        for what, expected, given in facts:
+            if given != expected:
+                return f"they are {what} {given}, and those in force {what} {expected}"
         return ""
 
     def successor(self, model: FeatDepthModel) -> Networks:
@@ -210,8 +210,8 @@ class Networks:
 
         Frames of one size go through in one forward pass.
         """
-        found = self._encodings(frames)
-        return [EncodedFrame(frame, partial(found.__getitem__, place)) for place, frame in enumerate(frames)]
+        encodings = self._encodings(frames)
+        return [EncodedFrame(frame, partial(encodings.__getitem__, place)) for place, frame in enumerate(frames)]
 
     def encode_ahead(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
         """As `encode_all`, in a thread of its own: tracks need no depth, and go on beside the networks.
@@ -252,9 +252,9 @@ class Networks:
                 content = backend.row(together, row) if len(places) > 1 else together
                 observation = Observation(backend, images[row], content)
                 seen[place] = observation, HostCopy(depth[row : row + 1])
-        found = [(seen[place][0], seen[place][1].get()) for place in range(len(frames))]
+        results = [(seen[place][0], seen[place][1].get()) for place in range(len(frames))]
         ms = (time.perf_counter() - started) * 1e3
-        return [Encoding(observation, depth, ms) for observation, depth in found]
+        return [Encoding(observation, depth, ms) for observation, depth in results]
 
     def motion(
         self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float

@@ -227,8 +227,8 @@ def _without_scale(motion: Motion) -> tuple[Matrix, Matrix]:
         return along, motion.covariance
     # No more than the covariance holds: the rest must stay one.
     most = 1.0 / max(float(along @ np.linalg.solve(motion.covariance, along)), 1e-12)
-    held = min(variance, 0.999 * most)
-    return along * math.sqrt(held / variance), motion.covariance - held * np.outer(along, along)
+    shared = min(variance, 0.999 * most)
+    return along * math.sqrt(shared / variance), motion.covariance - shared * np.outer(along, along)
 
 
 def _root(covariance: Matrix) -> Matrix:

@@ -170,10 +170,10 @@ class ScaleEstimator:
         inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
         if inside.sum() < FEWEST_POINTS:
             return
-        told = frame.network_depth[0, 0].cpu().numpy()[rows[inside], columns[inside]] * self.ratio(
+        network_depth = frame.network_depth[0, 0].cpu().numpy()[rows[inside], columns[inside]] * self.ratio(
             frame.rectified.camera
         )
-        self._log_factors.append(float(np.median(np.log(points.depth[measured][inside] / told))))
+        self._log_factors.append(float(np.median(np.log(points.depth[measured][inside] / network_depth))))
 
     def state(self, camera: CameraModel | None) -> ScaleState:
         """Return the scale for the camera of the network's input (None: uncalibrated)."""

@@ -29,23 +29,23 @@ def implausible(camera: CameraModel) -> str | None:
     """
     size = np.array([camera.width, camera.height])
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-    found = f"fx, fy, cx, cy = {_list(focal, centre)} for images of {camera.width}x{camera.height} pixels"
+    stated = f"fx, fy, cx, cy = {_list(focal, centre)} for images of {camera.width}x{camera.height} pixels"
     if (np.abs(centre) <= 1.0).all() and (focal <= FOCAL_WIDTHS[1]).all() and (size > 16).all():
         proposed = ",".join(f"{value:.6g}" for value in (*(focal * size), *(centre * size)))
         return (
-            f"{found} are fractions of the image, it seems, and pixels are expected; multiplied by width and height "
+            f"{stated} are fractions of the image, it seems, and pixels are expected; multiplied by width and height "
             f"they are {proposed}"
         )
     widths = focal / camera.width
     if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
-        return f"{found}: a focal length is {FOCAL_WIDTHS[0]:g} to {FOCAL_WIDTHS[1]:g} image widths; give pixels"
+        return f"{stated}: a focal length is {FOCAL_WIDTHS[0]:g} to {FOCAL_WIDTHS[1]:g} image widths; give pixels"
     if _outside(centre, size) > OUTSIDE_SHARE:
-        return f"{found}: the principal point lies outside the image; is this the calibration of larger images?"
+        return f"{stated}: the principal point lies outside the image; is this the calibration of larger images?"
     if camera.projection is not None:
         p_focal, p_centre = np.array(camera.projection[:2]), np.array(camera.projection[2:])
         zoom = p_focal / focal
         if zoom.max() > ZOOM or zoom.min() < 1 / ZOOM or _outside(p_centre, size) > PROJECTION_OUTSIDE_SHARE:
-            return f"{found}, but P has {_list(p_focal, p_centre)}: P contradicts K"
+            return f"{stated}, but P has {_list(p_focal, p_centre)}: P contradicts K"
     if camera.rectification is not None:
         if np.linalg.det(camera.R) < 0:
             return f"the rectification R {camera.rectification} mirrors; expected a rotation"
@@ -58,8 +58,8 @@ def of_another_size(camera: CameraModel, image_size: tuple[int, int]) -> str | N
     """Return in words that a calibration is not of images of this (width, height); None when it is."""
     if camera.delivered_size == image_size:
         return None
-    found, expected = ("x".join(map(str, size)) for size in (image_size, camera.delivered_size))
-    return f"the images are {found} pixels, the calibration is for {expected}"
+    given, expected = ("x".join(map(str, size)) for size in (image_size, camera.delivered_size))
+    return f"the images are {given} pixels, the calibration is for {expected}"
 
 
 def usable_camera(

@@ -192,16 +192,16 @@ class MotionSensorTopics:
 
     def trouble(self) -> str:
         """Return what is missing, and what that means; empty while all sensors are heard."""
-        found = []
+        troubles = []
         if self._speed is not None:
             missing = self._speed.trouble() or self._speed.apart
             if missing:
-                found.append(f"{missing}: metres stay as they were and grow unsure")
+                troubles.append(f"{missing}: metres stay as they were and grow unsure")
         if self._rate is not None:
             missing = self._rate.trouble() or self._unmounted["imu_topic"] or self._rate.apart or self._contradiction()
             if missing:
-                found.append(f"{missing}: motion goes on without the gyroscope")
-        return "; ".join(found)
+                troubles.append(f"{missing}: motion goes on without the gyroscope")
+        return "; ".join(troubles)
 
     def figures(self) -> tuple[tuple[str, str], ...]:
         """Return what diagnostics say of the sensors."""
@@ -230,10 +230,10 @@ class MotionSensorTopics:
 
     def _mount(self, topic: SensorTopic, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:
         frames = (self._settings.odom_frame, self._settings.base_frame)
-        found = mounting(tree, topic.frame, camera_frame, frames, stamp_ns)
-        T_sensor_camera = found.T_reference_camera
+        mounted = mounting(tree, topic.frame, camera_frame, frames, stamp_ns)
+        T_sensor_camera = mounted.T_reference_camera
         name = "speed_topic" if topic is self._speed else "imu_topic"
-        self._unmounted[name] = found.missing
+        self._unmounted[name] = mounted.missing
         if T_sensor_camera is None:
             return
         if topic is self._speed and self._speedometer is not None:

@@ -134,10 +134,10 @@ class Pipeline:
             if name not in self._rig.mounted_cameras or not reference.frame_id:
                 continue
             channel, frames = self._channels[name], (one.settings.odom_frame, one.settings.base_frame)
-            found = mounting(self._tree, reference.frame_id, one.frame_id, frames, one.shot.stamp_ns)
-            self._rig.mount(name, found.T_reference_camera, moves=found.moves)
-            channel.mounting = found.missing or f"known from {reference.frame_id}"
+            mounted = mounting(self._tree, reference.frame_id, one.frame_id, frames, one.shot.stamp_ns)
+            self._rig.mount(name, mounted.T_reference_camera, moves=mounted.moves)
+            channel.mounting = mounted.missing or f"known from {reference.frame_id}"
             late = time.monotonic() - self._opened > one.settings.extrinsics_timeout_s
-            channel.unmounted = f"{channel.mounting}: {_UNMOUNTED}" if found.missing and late else ""
+            channel.unmounted = f"{channel.mounting}: {_UNMOUNTED}" if mounted.missing and late else ""
             if channel.unmounted:
                 channel.log.warning(channel.unmounted, throttle_duration_sec=30.0)

@@ -107,10 +107,10 @@ class CameraPath:
         if not (times < 0).any():
             return self._follow(times)
         order = np.argsort(np.abs(times), kind="stable")
-        found = self._follow(np.concatenate([[0.0], np.abs(times)[order]]))
-        start = found[0]
+        followed = self._follow(np.concatenate([[0.0], np.abs(times)[order]]))
+        start = followed[0]
         out: list[Vector] = [start] * len(times)
-        for place, pose in zip(order, found[1:], strict=True):
+        for place, pose in zip(order, followed[1:], strict=True):
             out[place] = start @ se3.inverse(pose) @ start if times[place] < 0 else pose
         return out
 

@@ -39,10 +39,10 @@ def fault(text: str) -> tuple[str, tuple[float, ...]]:
 def stretches(text: str) -> tuple[tuple[float, float], ...]:
     """Read ``2-4,8-10.5``: stretches of time, seconds."""
     number = r"(\d+\.?\d*)"
-    found = [re.fullmatch(f"{number}-{number}", word) for word in text.split(",")]
-    if not all(found):
+    matches = [re.fullmatch(f"{number}-{number}", word) for word in text.split(",")]
+    if not all(matches):
         raise argparse.ArgumentTypeError(f"'{text}' is no list of stretches; expected such as 2-4,8-10 (seconds)")
-    return tuple((float(match[1]), float(match[2])) for match in found if match)
+    return tuple((float(match[1]), float(match[2])) for match in matches if match)
 
 
 def three_numbers(text: str) -> tuple[float, float, float]:

@@ -357,10 +357,10 @@ def _outputs(backend: Backend, image: Tensor) -> dict[str, Tensor]:
     camera = CameraModel(width, height, 0.9 * width, 0.9 * width, (width - 1) / 2, (height - 1) / 2)
     with torch.inference_mode():
         earlier, later = backend.observe(image), backend.observe(torch.roll(image, 2, dims=3))
-        found = {"depth": backend.depth(earlier).float().cpu()}
+        outputs = {"depth": backend.depth(earlier).float().cpu()}
         if backend.has_pose:
-            found["axisangle"], found["translation"] = backend.motion(earlier, later, camera, 1.0)
-    return found
+            outputs["axisangle"], outputs["translation"] = backend.motion(earlier, later, camera, 1.0)
+    return outputs
 
 
 def _errors(expected: dict[str, Tensor], given: dict[str, Tensor], precision: str) -> dict[str, float]:

@@ -84,8 +84,8 @@ class ExportedBackend:
         own_camera = "intrinsics" in self._facts.inputs
         if own_camera:
             inputs["intrinsics"] = np.array([intrinsics_of(camera, self._facts.info, self._facts.size)], np.float32)
-        found = self._parts.motion(inputs)
-        axisangle, translation = (torch.from_numpy(found[name]) for name in ("axisangle", "translation"))
+        outputs = self._parts.motion(inputs)
+        axisangle, translation = (torch.from_numpy(outputs[name]) for name in ("axisangle", "translation"))
         if not own_camera:
             axisangle, translation = refocused_motion(axisangle, translation, torch.tensor([ratio]))
         return axisangle[0].float(), translation[0].float()

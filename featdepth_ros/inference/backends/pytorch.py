@@ -66,8 +66,8 @@ class TorchBackend:
         self._dtype = _DTYPES[precision]
         self._shared = hasattr(model, "encode")
         # The `Any` is for the methods that only models with a shared encoder have.
-        lean: Any = inference_copy(model.eval(), None if self._dtype == torch.float32 else self._dtype)
-        self._model = lean.to(device=device, memory_format=torch.channels_last)
+        copied: Any = inference_copy(model.eval(), None if self._dtype == torch.float32 else self._dtype)
+        self._model = copied.to(device=device, memory_format=torch.channels_last)
         self._look = Graphed(self._look_at_shared if self._shared else self._look_at_one)
         self._move = Graphed(self._move_by_features if self._shared else self._move_by_images)
         self._intrinsics: tuple[CameraModel | None, tuple[int, int], Tensor] | None = None

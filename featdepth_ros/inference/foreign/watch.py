@@ -39,8 +39,8 @@ class ConventionWatch:
             return
         scale = np.array(depth.shape[::-1]) / np.array(window.camera.delivered_size)
         x, y = ((window.points.pixels[known] + 0.5) * scale - 0.5).astype(np.float32).T
-        told = cv2.remap(depth, x[None], y[None], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)[0]
-        self._correlations.append(_rank_correlation(told, window.points.depth[known]))
+        network_depth = cv2.remap(depth, x[None], y[None], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)[0]
+        self._correlations.append(_rank_correlation(network_depth, window.points.depth[known]))
         if len(self._correlations) >= _FRAMES and float(np.median(self._correlations)) < _BACKWARDS:
             self.message = (
                 "the network's depth grows where the window's points come nearer: its convention is wrong. Depth and "

@@ -165,7 +165,7 @@ def sharpness(grey: NDArray[np.float32]) -> float:
     def strongest(smooth: NDArray[np.float32], smoother: NDArray[np.float32]) -> float:
         return float(np.percentile(cv2.absdiff(smooth, smoother)[:, ::2], 99))
 
-    found = []
+    ratios = []
     for turned in (grey, grey.T):
         # Smoothed along rows by a Gaussian, and across them by the finest one, which takes the noise. A quarter of the
         # pixels is enough to count, and every second row enough to smooth along.
@@ -175,8 +175,8 @@ def sharpness(grey: NDArray[np.float32]) -> float:
         )
         most = strongest(*coarse)
         if most > LEAST_DETAIL:
-            found.append(strongest(finest, fine) / most)
-    return min(found, default=float("inf"))
+            ratios.append(strongest(finest, fine) / most)
+    return min(ratios, default=float("inf"))
 
 
 @cache

@@ -143,9 +143,9 @@ class Rig:
         while first is None and wait is not None:
             wait()
             first = self.cameras[self.odometry_camera].log_ratio(networks)
-        found = {name: camera.log_ratio(networks) for name, camera in self.cameras.items()}
+        measured = {name: camera.log_ratio(networks) for name, camera in self.cameras.items()}
         # A camera that has seen nothing yet takes the odometry camera's: the weights are the same.
-        ratios = {name: first if ratio is None else ratio for name, ratio in found.items()}
+        ratios = {name: first if ratio is None else ratio for name, ratio in measured.items()}
         wrong = [ratio for ratio in ratios.values() if ratio is not None and not math.isfinite(ratio)]
         if wrong:
             raise FeatDepthError(f"the depth by '{model.info.name}' is not finite")

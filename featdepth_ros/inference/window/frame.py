@@ -67,9 +67,9 @@ class Frame:
         looked_up = None if self._is_inverse else self._look_up(pixels)
         if looked_up is None:
             return None
-        found, told = looked_up
-        told &= (found > nearest) & (found < farthest)  # False for NaN
-        return np.clip(np.where(np.isnan(found), farthest, found), nearest, farthest), told
+        depth, believed = looked_up
+        believed &= (depth > nearest) & (depth < farthest)  # False for NaN
+        return np.clip(np.where(np.isnan(depth), farthest, depth), nearest, farthest), believed
 
     def inverse_depth_at(
         self, pixels: Floats, nearest: float, farthest: float
@@ -81,9 +81,9 @@ class Frame:
         looked_up = self._look_up(pixels)
         if looked_up is None:
             return None
-        found, told = looked_up
-        told &= np.isfinite(found) & (found >= 0)
-        return np.where(told, found, self.unit) / self.unit, told
+        inverse_depth, believed = looked_up
+        believed &= np.isfinite(inverse_depth) & (inverse_depth >= 0)
+        return np.where(believed, inverse_depth, self.unit) / self.unit, believed
 
     def _look_up(self, pixels: Floats) -> tuple[Floats, NDArray[np.bool_]] | None:
         depth = self._depth() if callable(self._depth) else self._depth

@@ -62,11 +62,11 @@ def known_depths(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) 
     """
     config = local_map.config
     known = sight.chosen(local_map.information[sight.places] > config.known_information)
-    told = frame.inverse_depth_at(local_map.to_image(known.found), config.min_depth, config.max_depth)
-    if told is None or told[1].sum() < config.least_tracks:
+    network = frame.inverse_depth_at(local_map.to_image(known.found), config.min_depth, config.max_depth)
+    if network is None or network[1].sum() < config.least_tracks:
         return None
     measured = 1.0 / np.maximum(local_map.depths(pose, known), 1e-6)
-    return told[0][told[1]], measured[told[1]]
+    return network[0][network[1]], measured[network[1]]
 
 
 def network_scale_of(local_map: LocalMap, known: tuple[Floats, Floats] | None) -> NetworkScale:

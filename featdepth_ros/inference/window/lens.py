@@ -53,15 +53,15 @@ class Lens:
         """Correct for what was found; returns whether anything changed."""
         if self.variance is None:
             return False
-        found, prior = self.radial + float(self.error[0]), self.radial + self.mean
-        told = 1.0 / self.variance - self.information
-        if told > 0:
+        solved, prior = self.radial + float(self.error[0]), self.radial + self.mean
+        gained = 1.0 / self.variance - self.information
+        if gained > 0:
             # The posterior is the weighted mean of the prior and of what this window alone tells.
-            alone = (found / self.variance - prior * self.information) / told
-            told /= 2.0 * keyframes
-            prior = (prior * self.information + alone * told) / (self.information + told)
-            self.information = min(self.information + told, _LEAST**-2.0)
-        self.radial, self.mean = found, prior - found
+            alone = (solved / self.variance - prior * self.information) / gained
+            gained /= 2.0 * keyframes
+            prior = (prior * self.information + alone * gained) / (self.information + gained)
+            self.information = min(self.information + gained, _LEAST**-2.0)
+        self.radial, self.mean = solved, prior - solved
         self.error[0] = 0.0
         self.variance = None
         return True

@@ -105,8 +105,8 @@ class LocalMap:
 
     def network_errors(self, sight: Sight) -> tuple[Floats, Floats, Floats]:
         """Log inverse depths of points over what the network told of them (n,), `measured` (n, 5), told depth (n,)."""
-        told = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
-        places = sight.places[told]
+        believed = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
+        places = sight.places[believed]
         hosts = [self.keyframes[h] for h in self.host[places]]
         shift, scale = np.array([k.shift for k in hosts]), np.array([k.log_scale for k in hosts])
         value = np.maximum(self.prior[places] + shift, 0.02 * self.prior[places] + 1e-9)
@@ -118,9 +118,9 @@ class LocalMap:
     def add_keyframe(self, pose: Floats, network: NetworkScale, seen: Sight) -> None:
         """Append a keyframe that sees points of the map; ``network`` says what its depth is worth."""
         scale, shift = network
-        found = self.to_image(seen.found)
+        pixels = self.to_image(seen.found)
         self.keyframes.append(
-            Keyframe(pose.copy(), scale, scale, seen.places, seen.pixels, found, seen.late, shift, shift)
+            Keyframe(pose.copy(), scale, scale, seen.places, seen.pixels, pixels, seen.late, shift, shift)
         )
 
     def add_points(
@@ -163,8 +163,8 @@ class LocalMap:
         self.bad[:] = True
         self.bad[places] = False
         self.log_rho[places] = -np.log(depth)
-        told = places[~self.guess[places]]
-        scale = network_scale(self.prior[told], np.exp(self.log_rho[told]), True) if len(told) else None
+        believed = places[~self.guess[places]]
+        scale = network_scale(self.prior[believed], np.exp(self.log_rho[believed]), True) if len(believed) else None
         if scale is not None:
             keyframe.log_scale, keyframe.shift = keyframe.scale_mean, keyframe.shift_mean = scale
         else:  # the parallax holds the unit

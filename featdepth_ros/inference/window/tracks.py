@@ -83,13 +83,13 @@ def follow(
     Returns:
         (n, 2) pixels, and (n,) bool whether to believe each.
     """
-    found, likeness = np.empty_like(start), np.empty(len(start))
-    alignment.align(earlier, later, start, expected, warp, HALF_PX, COARSEST, STEPS, found, likeness)
-    good = (likeness > ALIKE) & inside(found, later[0].shape)
+    pixels, likeness = np.empty_like(start), np.empty(len(start))
+    alignment.align(earlier, later, start, expected, warp, HALF_PX, COARSEST, STEPS, pixels, likeness)
+    good = (likeness > ALIKE) & inside(pixels, later[0].shape)
     if allowed is not None:
-        columns, rows = np.rint(found[good]).astype(np.int64).T
+        columns, rows = np.rint(pixels[good]).astype(np.int64).T
         good[good] = allowed[rows, columns]
-    return found, good
+    return pixels, good
 
 
 def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -139,8 +139,8 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     determinant = flow[:, 0, 0] * flow[:, 1, 1] - flow[:, 0, 1] * flow[:, 1, 0]
     usable = (z > 1e-6) & (seen[:, 2] > 0.1) & inside(guess, later[0].shape) & (determinant > 0.1) & (determinant < 10)
     warp = np.ascontiguousarray(np.linalg.inv(flow[usable]))
-    found, good = follow(template.pyramid, later, start[usable], guess[usable], warp, template.allowed)
-    return Sight.at(sight.places[usable][good], local_map.to_ideal(found[good]))
+    pixels, good = follow(template.pyramid, later, start[usable], guess[usable], warp, template.allowed)
+    return Sight.at(sight.places[usable][good], local_map.to_ideal(pixels[good]))
 
 
 def missed(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, later: Pyramid) -> float:
@@ -196,8 +196,8 @@ def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Si
         return True
     here = local_map.to_image(start.found[still])
     warp = np.tile(np.eye(2), (len(here), 1, 1))
-    found, good = follow(template.before, template.pyramid, here, here, warp)
-    fixed = good & (np.linalg.norm(found - here, axis=1) < STILL_PX)
+    pixels, good = follow(template.before, template.pyramid, here, here, warp)
+    fixed = good & (np.linalg.norm(pixels - here, axis=1) < STILL_PX)
     return bool(fixed.sum() <= OF_THE_WORLD * count)
 
 
@@ -236,8 +236,8 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
     there = np.bincount(_cells(taken[:, 0], taken[:, 1], grey.shape), minlength=GRID[0] * GRID[1])
     enough = rank + there[cell[order]] >= EVEN
     order = order[np.lexsort((-value[order], enough))][:wanted]
-    found = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
-    return found
+    pixels = np.stack([columns[order], rows[order]], axis=1).astype(np.float64)
+    return pixels
 
 
 def _cells(columns: NDArray[Any], rows: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.int64]:

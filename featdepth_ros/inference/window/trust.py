@@ -115,8 +115,8 @@ def trusted_information(measured: Floats, sigma_px: float, usual_px: float, nois
     freedom = np.maximum(2 * seen - 1, 1.0)
     scale = (USUAL_WORTH * usual + square) / (USUAL_WORTH + freedom)
     limit = parallax_px**2 / (noise.own_px**2 + BENT_ALIKE * noise.bent_px**2)
-    found = np.minimum(information / np.maximum(scale, 1e-3), limit)
-    return np.where(parallax_px > LEAST_PARALLAX * np.hypot(noise.own_px, noise.bent_px), found, 0.0)
+    trusted = np.minimum(information / np.maximum(scale, 1e-3), limit)
+    return np.where(parallax_px > LEAST_PARALLAX * np.hypot(noise.own_px, noise.bent_px), trusted, 0.0)
 
 
 def trusted_points(

@@ -217,16 +217,16 @@ class Window:
         if self.config.rolling_shutter_s > 0:  # how fast the camera moves is known better now
             sight = self._on_time(frame, sight, pose, self._velocity_of(frame, self._moved(pose)))
             pose, fits = find_pose(self._map, sight, pose, self.config.least_tracks)
-        found = [(pose, sight.chosen(fits))]
+        poses = [(pose, sight.chosen(fits))]
         if fits.sum() >= tracks.SURE * len(self._template.sight):
-            return found[0]
+            return poses[0]
         # The camera moved otherwise than expected: look over the whole picture.
         for matched in matched_poses(self._map, self._template, frame.pyramid[0]):
             sight = tracks.follow_points(self._map, self._template, frame.pyramid, matched)
             pose, fits = find_pose(self._map, sight, matched, self.config.least_tracks)
-            found.append((pose, sight.chosen(fits)))
+            poses.append((pose, sight.chosen(fits)))
         later = frame.pyramid
-        return max(found, key=lambda f: len(f[1]) - tracks.missed(self._map, self._template, f[0], f[1], later))
+        return max(poses, key=lambda f: len(f[1]) - tracks.missed(self._map, self._template, f[0], f[1], later))
 
     def _on_time(self, frame: Frame, sight: Sight, pose: Floats, velocity: Floats) -> Sight:
         """The sight as it would be if all rows had been exposed with the middle one."""
@@ -302,19 +302,19 @@ class Window:
         local_map.add_keyframe(self._pose, network, sight)
         seen = local_map.to_image(sight.found)
         new = tracks.corners(frame.pyramid[0], seen, config.points - len(sight), frame.allowed)
-        told = frame.inverse_depth_at(new, config.min_depth, config.max_depth)
-        if told is None:
+        network_depth = frame.inverse_depth_at(new, config.min_depth, config.max_depth)
+        if network_depth is None:
             guess = keyframing.guessed(local_map, self._pose, sight, new, network[0], self._usual_depth)
-            told = guess, np.zeros(len(new), dtype=bool)
+            network_depth = guess, np.zeros(len(new), dtype=bool)
         untold = not frame.has_depth or config.prior == "scale_and_shift"
-        found = local_map.to_ideal(new)
-        depth = np.exp(-local_map.expected_log_rho(told[0]))
-        late = lateness(local_map, found, found, depth, self._velocity, frame.size[0], config.rolling_shutter_s)
-        places = local_map.add_points(found - late, late, *told, untold)
+        ideal = local_map.to_ideal(new)
+        depth = np.exp(-local_map.expected_log_rho(network_depth[0]))
+        late = lateness(local_map, ideal, ideal, depth, self._velocity, frame.size[0], config.rolling_shutter_s)
+        places = local_map.add_points(ideal - late, late, *network_depth, untold)
         moved = local_map.finish_keyframe()
         late = np.append(sight.late, late, axis=0)
-        found = local_map.to_ideal(np.append(seen, new, axis=0))
-        sight = Sight(np.append(sight.places, places), found - late, late).moved(moved)
+        ideal = local_map.to_ideal(np.append(seen, new, axis=0))
+        sight = Sight(np.append(sight.places, places), ideal - late, late).moved(moved)
         if self._road is not None:
             self._road.keep(local_map.keyframes[-1], frame.pyramid[0])
         self._frame, self._sight, self._is_keyframe = frame, sight, True
@@ -331,22 +331,22 @@ class Window:
 
         The map waits a few frames for the picture to come back: a smear or a flash of light is soon over.
         """
-        found = network_motion() if callable(network_motion) else network_motion
-        if found is None or not explains(found[0], self._frame, frame, self.config):
+        by_network = network_motion() if callable(network_motion) else network_motion
+        if by_network is None or not explains(by_network[0], self._frame, frame, self.config):
             self._begin(frame)
             return self._without_motion(WindowState.LOST)
-        motion, seconds = self._in_map_units(found[0]), self._seconds(frame)
+        motion, seconds = self._in_map_units(by_network[0]), self._seconds(frame)
         self._failures += 1
         is_keyframe = self._failures > self.config.patience
         if is_keyframe:
             self._begin(frame)
         else:
             self._pose = motion @ self._pose
-            self._carried = self._carried + found[1]
+            self._carried = self._carried + by_network[1]
             self._age += 1
             self._follow_on(frame, Sight.none())
         self._velocity = se3.log(motion) / seconds
-        return self._untracked(WindowState.NETWORK, *found, is_keyframe)
+        return self._untracked(WindowState.NETWORK, *by_network, is_keyframe)
 
     def _without_motion(self, state: WindowState, known: Floats | None = None) -> WindowResult:
         motion, covariance = (np.eye(4), unknown_covariance()) if known is None else (known, KNOWN_COVARIANCE)

@@ -125,21 +125,21 @@ def _size(content: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[int
 
 
 def _from_mapping(content: Mapping[str, Any], size: tuple[int, int] | None) -> CameraModel:
-    found = _find(content)
-    if found is None:
+    camera = _find(content)
+    if camera is None:
         raise CalibrationError(
             "no calibration found; expected camera_matrix (camera_info_manager, OpenCV), k (camera_info), intrinsics "
             "(Kalibr, EuRoC), projection_parameters (VINS) or fx fy cx cy (also Camera.fx, ...); keys are: "
             f"{', '.join(map(str, content))}"
         )
-    if "intrinsics" in found:
-        return _from_kalibr(found, size)
-    if "projection_parameters" in found:
-        return _from_vins(found, size)
-    if "fx" in found:
+    if "intrinsics" in camera:
+        return _from_kalibr(camera, size)
+    if "projection_parameters" in camera:
+        return _from_vins(camera, size)
+    if "fx" in camera:
         shared = content.get("Camera")  # ORB-SLAM3 keeps what its cameras share apart
-        return _from_plain({**(shared if isinstance(shared, Mapping) else {}), **found}, size)
-    return _from_info_file(found, size)
+        return _from_plain({**(shared if isinstance(shared, Mapping) else {}), **camera}, size)
+    return _from_info_file(camera, size)
 
 
 def _find(content: Mapping[str, Any], deepest: int = 4) -> Mapping[str, Any] | None:
@@ -151,7 +151,7 @@ def _find(content: Mapping[str, Any], deepest: int = 4) -> Mapping[str, Any] | N
     if "intrinsics" in content or "projection_parameters" in content or {"fx", "fy", "cx", "cy"} <= set(content):
         return content
     inner = [value for value in content.values() if isinstance(value, Mapping)] if deepest else []
-    return next((found for value in inner if (found := _find(value, deepest - 1)) is not None), None)
+    return next((camera for value in inner if (camera := _find(value, deepest - 1)) is not None), None)
 
 
 def _usual_names(content: Mapping[str, Any]) -> Mapping[str, Any]:

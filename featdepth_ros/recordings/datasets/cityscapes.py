@@ -88,8 +88,8 @@ def _folder(path: Path, own: str, kind: str) -> Path:
 
 
 def _images(folder: Path, kind: str) -> list[tuple[str, Path]]:
-    found = ((_NAME.fullmatch(file.stem), file) for file in sorted(folder.glob(f"*_{kind}.*")))
-    return [(match["stem"], file) for match, file in found if match is not None]
+    named = ((_NAME.fullmatch(file.stem), file) for file in sorted(folder.glob(f"*_{kind}.*")))
+    return [(match["stem"], file) for match, file in named if match is not None]
 
 
 def _stamp(path: Path, image: Path, rate_hz: float, given: bool) -> int:

@@ -95,10 +95,10 @@ def _listed(path: Path, name: str) -> list[tuple[int, Path]]:
 def _numbers(file: Path, count: int) -> list[float]:
     if not file.is_file():
         raise RecordingError(f"there is no {file}")
-    found = [value for line, words in tables.rows(file) for value in tables.numbers(file, line, words, len(words))]
-    if len(found) != count:
-        raise RecordingError(f"{file} holds {len(found)} numbers; expected {count}")
-    return found
+    values = [value for line, words in tables.rows(file) for value in tables.numbers(file, line, words, len(words))]
+    if len(values) != count:
+        raise RecordingError(f"{file} holds {len(values)} numbers; expected {count}")
+    return values
 
 
 def _camera(path: Path, name: str, size: tuple[int, int]) -> CameraModel:

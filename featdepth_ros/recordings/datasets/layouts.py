@@ -117,8 +117,8 @@ def make3d_folders(path: Path) -> tuple[Path, Path] | None:
     pairs = (("Train400Img", "Train400Depth"), ("Test134", "Gridlaserdata"), ("Test134Img", "Test134Depth"), ("", ""))
     for images, grids in pairs:
         folders = path / images, path / grids
-        found = all(folder.is_dir() for folder in folders) and next(folders[1].glob("depth_sph_corr-*.mat"), None)
-        if found and next(folders[0].glob("img-*.jpg"), None) is not None:
+        complete = all(folder.is_dir() for folder in folders) and next(folders[1].glob("depth_sph_corr-*.mat"), None)
+        if complete and next(folders[0].glob("img-*.jpg"), None) is not None:
             return folders
     return None
 

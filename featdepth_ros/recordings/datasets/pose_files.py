@@ -209,18 +209,18 @@ class _Lines:
 
 
 def _table(path: Path) -> _Lines:
-    found: list[tuple[int, list[str]]] = []
+    lines: list[tuple[int, list[str]]] = []
     commas, wxyz = False, None
     for number, text in enumerate(tables.lines(path), start=1):
         fields = re.split(r"[\s,;]+", text.strip(",; "))
-        if text and not text.startswith("#") and (found or _is_number(fields[0])):
+        if text and not text.startswith("#") and (lines or _is_number(fields[0])):
             commas = commas or "," in text
-            found.append((number, fields))
-        elif text and not found:  # a heading, with or without '#'
+            lines.append((number, fields))
+        elif text and not lines:  # a heading, with or without '#'
             wxyz = _stated_order(text) if _stated_order(text) is not None else wxyz
-    if not found:
+    if not lines:
         raise RecordingError(f"{path} holds no pose; expected lines of KITTI (12 numbers), TUM (8) or EuRoC csv")
-    return _Lines(_without_last_row(found), commas, wxyz)
+    return _Lines(_without_last_row(lines), commas, wxyz)
 
 
 def _without_last_row(lines: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:

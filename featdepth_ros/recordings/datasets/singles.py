@@ -51,8 +51,8 @@ class LabelledNyu(Recording):
         with self._file() as file:
             shapes = {name: file[name].shape for name in ("images", "depths") if name in file}
             if set(shapes) != {"images", "depths"} or len(shapes["images"]) != 4 or shapes["images"][1] != 3:
-                found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or ", ".join(map(str, file))
-                raise RecordingError(f"{path} holds {found}; expected images (N, 3, W, H) and depths (N, W, H)")
+                listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or ", ".join(map(str, file))
+                raise RecordingError(f"{path} holds {listed}; expected images (N, 3, W, H) and depths (N, W, H)")
         self._count, _, width, height = shapes["images"]
         self.camera = resolve_camera(camera, (width, height)) or CameraModel(640, 480, *NYU_CALIBRATION)
         check_size(self.camera, (width, height), self.name)

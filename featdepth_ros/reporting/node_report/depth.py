@@ -184,13 +184,13 @@ def _at_frames(
 ) -> dict[int, NDArray[Any]]:
     """What a topic's messages with the stamps of the given frames hold, by the frames' position."""
     frame_of = {index: position for position, index in _same_stamps(bag, topic, frames, positions).items()}
-    found = {}
+    by_frame = {}
     for index, message in decoded_at(bag, topic, list(frame_of)) if topic is not None and frame_of else ():
         try:
-            found[frame_of[index]] = read(message)
+            by_frame[frame_of[index]] = read(message)
         except FeatDepthError:  # what cannot be shown does not stop the figures
             continue
-    return found
+    return by_frame
 
 
 def _images_at(

@@ -108,7 +108,7 @@ class Watch:
 
     def _image_topics(self) -> tuple[str, ...]:
         own = tuple(f"{name}/" for name in self._depth_nodes())
-        found = [
+        topics = [
             name
             for name, types in self._node.get_topic_names_and_types()
             if set(types) & set(IMAGE_TYPES)
@@ -116,7 +116,7 @@ class Watch:
             and "compressedDepth" not in name
             and self._node.count_publishers(name)
         ]
-        return tuple(sorted(found, key=lambda name: (_likeliness(name), name)))
+        return tuple(sorted(topics, key=lambda name: (_likeliness(name), name)))
 
     def _take_stock(self) -> None:
         seen = self._seen

@@ -72,12 +72,12 @@ class BaseFrame:
         if camera_frame != self._camera_frame:
             self._camera_frame, self._odometry, self.extrinsics = camera_frame, None, None
             self._waiting_since = time.monotonic()
-        found = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame, estimate.stamp_ns)
-        complete = found is not None and found.base == settings.base_frame
+        extrinsics = self._tree.extrinsics(camera_frame, settings.base_frame, settings.odom_frame, estimate.stamp_ns)
+        complete = extrinsics is not None and extrinsics.base == settings.base_frame
         waited_s = time.monotonic() - self._waiting_since
         if self.extrinsics is None and not complete and waited_s < settings.extrinsics_timeout_s:
             return None
-        chosen = found or Extrinsics(camera_frame, None)
+        chosen = extrinsics or Extrinsics(camera_frame, None)
         motion = estimate.motion if self._gathered is None else _chained(self._gathered, estimate.motion)
         if chosen.missing:
             if chosen.missing.split("(")[0] != self.refusal.split("(")[0]:

@@ -114,10 +114,10 @@ class ExtraOutputs:
 
     def _pose(self, frame_id: str, stamp_ns: int, settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return T_base_camera; without extrinsics the camera itself, upright, is the base."""
-        found = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
-        if found is None or found.T_base_camera is None or found.missing:
+        extrinsics = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
+        if extrinsics is None or extrinsics.T_base_camera is None or extrinsics.missing:
             return _UPRIGHT
-        return found.T_base_camera
+        return extrinsics.T_base_camera
 
 
 #: An optical frame that looks ahead: its -y axis points up.

@@ -180,10 +180,10 @@ class Filler:
         base = odometry.child_frame_id
         if base == camera_frame:
             return np.asarray(T_odom_base)
-        found = self._tree.extrinsics(camera_frame, base, odometry.header.frame_id, stamp_ns)
-        if found is None or found.base != base or found.missing or found.T_base_camera is None:
+        extrinsics = self._tree.extrinsics(camera_frame, base, odometry.header.frame_id, stamp_ns)
+        if extrinsics is None or extrinsics.base != base or extrinsics.missing or extrinsics.T_base_camera is None:
             return None
-        return np.asarray(T_odom_base @ found.T_base_camera)
+        return np.asarray(T_odom_base @ extrinsics.T_base_camera)
 
 
 def _jumped(before: Odometry, after: Odometry) -> bool:

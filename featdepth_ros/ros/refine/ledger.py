@@ -150,7 +150,7 @@ def damage(candidate: Candidate) -> str:
     if not wanted:
         return ""
     try:
-        found = hashlib.sha256(Path(candidate.weights).read_bytes()).hexdigest()
+        checksum = hashlib.sha256(Path(candidate.weights).read_bytes()).hexdigest()
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
-    return "" if found == wanted else "the file is not the one that the learner wrote: its checksum differs"
+    return "" if checksum == wanted else "the file is not the one that the learner wrote: its checksum differs"

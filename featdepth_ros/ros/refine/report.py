@@ -77,18 +77,18 @@ def diagnostics(parts: Parts, name: str, stamp: int) -> DiagnosticArray:
         name: of the node.
         stamp: nanoseconds.
     """
-    told = facts(parts)
-    level, message = DiagnosticStatus.OK, told["message"]
-    if told["trouble"]:
+    known = facts(parts)
+    level, message = DiagnosticStatus.OK, known["message"]
+    if known["trouble"]:
         gone = parts.running and parts.learner.pid is None
-        level, message = DiagnosticStatus.ERROR if gone else DiagnosticStatus.WARN, told["trouble"]
-    elif told["weights"] is None:
+        level, message = DiagnosticStatus.ERROR if gone else DiagnosticStatus.WARN, known["trouble"]
+    elif known["weights"] is None:
         level = DiagnosticStatus.WARN
-    accepted, trial, learner, live = told["accepted"] or {}, told["trial"] or {}, told["learner"], told["live"]
-    buffer = told["buffer"] or {"segments": {}, "frames": {}, "bytes": 0, "seen": {}}
+    accepted, trial, learner, live = known["accepted"] or {}, known["trial"] or {}, known["learner"], known["live"]
+    buffer = known["buffer"] or {"segments": {}, "frames": {}, "bytes": 0, "seen": {}}
     values: dict[str, Any] = {
-        "running": str(told["running"]).lower(),
-        "weights": told["weights"],
+        "running": str(known["running"]).lower(),
+        "weights": known["weights"],
         "accepted": accepted.get("weights"),
         "accepted_generation": accepted.get("generation"),
         "shipped": accepted.get("shipped"),
@@ -104,7 +104,7 @@ def diagnostics(parts: Parts, name: str, stamp: int) -> DiagnosticArray:
         "buffer_segments": sum(buffer["segments"].values()),
         "buffer_held_out": buffer["segments"].get("held_out", 0),
         "buffer_frames": sum(buffer["frames"].values()),
-        "folder": told["folder"],
+        "folder": known["folder"],
     }
     values |= {f"seen_{verdict}": count for verdict, count in sorted(buffer["seen"].items())}
     status = DiagnosticStatus(level=level, name=f"{name}: refinement", message=message)

@@ -90,9 +90,9 @@ class MovingBodies:
         frame, cell = data.numbers[SHADOW : SHADOW + 9], data.numbers[SHADOW + 8]
         place = moved[:, CENTRE : CENTRE + 3] @ frame[:6].reshape(2, 3).T - frame[6:8]
         for body in np.flatnonzero(seen):
-            mine = self.owner == body
-            low = np.floor((place[mine] - radius[mine, None]).min(0) / cell).astype(int) - 1
-            high = np.ceil((place[mine] + radius[mine, None]).max(0) / cell).astype(int) + 3
+            own = self.owner == body
+            low = np.floor((place[own] - radius[own, None]).min(0) / cell).astype(int) - 1
+            high = np.ceil((place[own] + radius[own, None]).max(0) / cell).astype(int) + 3
             low, high = np.maximum(low, 0), np.maximum(high, 0)
             window = (slice(low[1], high[1]), slice(low[0], high[0]))
             self._covered.append((window, data.shadow[window].copy()))

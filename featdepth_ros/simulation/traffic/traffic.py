@@ -97,8 +97,8 @@ class Traffic:
             return np.zeros(surfaces.shape, np.bool_)
         before, after = self._along(seconds - STEP_S), self._along(seconds + STEP_S)
         drives = np.append(np.abs(after - before) > STANDING_MPS * 2 * STEP_S, False)
-        found: NDArray[np.bool_] = drives[self._bodies.body_of(surfaces)]
-        return found
+        mask: NDArray[np.bool_] = drives[self._bodies.body_of(surfaces)]
+        return mask
 
     def _along(self, seconds: float) -> Vector:
         """Return (B,) how far along the road each vehicle's middle is, metres."""

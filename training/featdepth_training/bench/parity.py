@@ -59,21 +59,21 @@ def compare(
         given.
     """
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
-    found: Errors = {}
+    errors: Errors = {}
     for name in names:
         model = model_named(name)
         expected = _outputs(model, earlier, later)
-        found[name] = {}
+        errors[name] = {}
         for precision in precisions_of(device):
             if precision in HALF:
                 given = _served(TorchBackend(model, device, precision), earlier.to(device), later.to(device))
             else:
                 with _tf32(precision == "tf32"):
                     given = _outputs(copy.deepcopy(model).to(device), earlier.to(device), later.to(device))
-            found[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
-            say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in found[name][precision].items()))
-            keep(found)
-    return found
+            errors[name][precision] = {key: _error(key, expected[key], value) for key, value in given.items()}
+            say(f"{name} {precision}: " + ", ".join(f"{k} {v:.1e}" for k, v in errors[name][precision].items()))
+            keep(errors)
+    return errors
 
 
 @contextlib.contextmanager

@@ -247,12 +247,12 @@ def make_room(folder: Path, size: int) -> None:
     except ValueError as error:
         raise RecordingError(f"{LOCAL_LIMIT_GB} is '{text}'; expected gigabytes, for instance 100") from error
     copies = sorted(((s.st_mtime, s.st_size, p) for p in folder.glob("*.tar") if (s := p.stat())), key=lambda c: c[0])
-    held = sum(bytes_ for _, bytes_, _ in copies)
+    used = sum(bytes_ for _, bytes_, _ in copies)
     for _, bytes_, path in copies:
-        if held + size <= limit and shutil.disk_usage(folder).free >= size + SPARE:
+        if used + size <= limit and shutil.disk_usage(folder).free >= size + SPARE:
             return
         path.unlink(missing_ok=True)
-        held -= bytes_
+        used -= bytes_
 
 
 def _storage_error(what: str, error: Exception) -> RecordingError | MissingDependencyError:

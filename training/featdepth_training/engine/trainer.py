@@ -191,9 +191,9 @@ class Trainer:
             self._report_skipped(batches, result, monitor)
         if _due(self.step, self.config.engine.log_every):
             self._log(result, monitor)
-        told = self.forecast.stepped(self.step)
-        if told is not None:
-            monitor.say(told)
+        forecast = self.forecast.stepped(self.step)
+        if forecast is not None:
+            monitor.say(forecast)
         if _due(self.step, self.config.engine.checkpoint_every) or self.step >= self.config.total_steps:
             self._save()
         if self.validator.due(self.step):
@@ -293,9 +293,9 @@ class Trainer:
                     self.checkpoints.save_best(self.state_dict())
             seconds = time.monotonic() - began
             self.forecast.paused(seconds)
-            told = self.forecast.validated(self.step, seconds)
-            if told is not None:
-                monitor.say(told)
+            forecast = self.forecast.validated(self.step, seconds)
+            if forecast is not None:
+                monitor.say(forecast)
         else:
             self.validator.validated_at = self.step
         self.processes.wait()

@@ -49,11 +49,11 @@ class LearnedCameras(nn.Module):
     def figures(self) -> dict[str, float]:
         """Of each camera the factor on its focal length, and the coefficient; for the log."""
         values = zip(self.locations, self.log_focal.exp().tolist(), self.k1.tolist(), strict=True)
-        found: dict[str, float] = {}
+        by_camera: dict[str, float] = {}
         for location, factor, k1 in values:
             name = location.rstrip("/").rpartition("/")[2]
-            found |= {f"camera/{name}/focal": factor, f"camera/{name}/k1": k1}
-        return found
+            by_camera |= {f"camera/{name}/focal": factor, f"camera/{name}/k1": k1}
+        return by_camera
 
     def forward(self, batch: FrameBatch, rows: Tensor) -> FrameBatch:
         """The batch as these cameras have taken it: intrinsics with gradients, images without distortion.

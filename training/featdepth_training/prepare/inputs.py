@@ -74,10 +74,10 @@ def expanded(path: str) -> list[str]:
     with _fetching(path):
         fs, pattern = url_to_fs(path)
         entries = fs.glob(pattern) if "*" in path else [pattern]
-        found = sorted(str(fs.unstrip_protocol(entry)) for entry in entries)
-    if not found:
+        locations = sorted(str(fs.unstrip_protocol(entry)) for entry in entries)
+    if not locations:
         raise RecordingError(f"nothing at {path}")
-    return found
+    return locations
 
 
 @contextmanager
@@ -157,12 +157,12 @@ def guess_camera(recording: Recording) -> str:
     if frame is None:
         raise RecordingError(f"no frame of '{recording.name}' can be read")
     height, width = frame.image.shape[:2]
-    found = focal_of(recording)
-    focal = (found or USUAL_FOCAL) * width
+    matched = focal_of(recording)
+    focal = (matched or USUAL_FOCAL) * width
     recording.camera = CameraModel(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-    how = "comes from how the pictures move" if found else "is the usual one, as the pictures do not tell it"
+    how = "comes from how the pictures move" if matched else "is the usual one, as the pictures do not tell it"
     recording.note(f"the focal length of {focal:.6g} pixels {how}")
-    return "found" if found else "usual"
+    return "found" if matched else "usual"
 
 
 def _own_camera(given: Input, path: Path) -> CameraModel | None:

@@ -169,8 +169,8 @@ def unmatched_change(disparity: Tensor, known: Tensor, matched: Tensor, model: F
         matched: (B, 1, H, W) depth, NaN: unknown.
         model: for its depth range.
     """
-    found = F.interpolate(torch.isfinite(matched).float(), disparity.shape[-2:], mode="area") > 0
-    silent = (~found & found.flatten(1).any(1).view(-1, 1, 1, 1)).float()
+    is_matched = F.interpolate(torch.isfinite(matched).float(), disparity.shape[-2:], mode="area") > 0
+    silent = (~is_matched & is_matched.flatten(1).any(1).view(-1, 1, 1, 1)).float()
     return weighted_mean((log_depth(disparity, model.info) - log_depth(known, model.info)).abs(), silent)
 
 

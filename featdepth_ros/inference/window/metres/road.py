@@ -115,11 +115,11 @@ class RoadFinder:
         if whole is None or covered[whole[0]] < COVERED:
             return None
         peaks = [_peak(logs, scores[:, band], weights[:, band], BAND_ALIKE) for band in range(bands)]
-        found = np.array([peak is not None for peak in peaks])
-        if not found.any():
+        has_peak = np.array([peak is not None for peak in peaks])
+        if not has_peak.any():
             return whole[1]
         log_heights = np.array([peak[1] for peak in peaks if peak is not None])
-        return height_of_bands(drop[found], log_heights, BAND_NOISE_PX / camera[1])
+        return height_of_bands(drop[has_peak], log_heights, BAND_NOISE_PX / camera[1])
 
 
 def _peak(logs: Floats, scores: Floats, weights: Floats, least: float) -> tuple[int, float] | None:

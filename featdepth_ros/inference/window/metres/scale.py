@@ -85,14 +85,14 @@ class ScaleFilter:
         self._age += 1
         self._variance += step * step
 
-    def network(self, told: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
+    def network(self, inverse_depth: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
         """Take what the network says at a new keyframe of points that the map knows well.
 
         Args:
-            told: (n,) their inverse depths by the network, published units; n above 0.
+            inverse_depth: (n,) their inverse depths by the network, published units; n above 0.
             measured: (n,) their inverse depths in the map, map units.
         """
-        self._network.append(network_log_factor(told, measured))
+        self._network.append(network_log_factor(inverse_depth, measured))
         middle = float(np.median(np.array(self._network)))
         if not self.is_measured:
             self._log = middle
@@ -131,16 +131,16 @@ def network_log_sigma(depth: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.hypot(NEAR_SIGMA, SIGMA_PER_M * depth))
 
 
-def network_log_factor(told: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
+def network_log_factor(inverse_depth: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
     """Log of published units per map unit by a network's depth: a median of points that counts near ones most.
 
     Args:
-        told: (n,) inverse depths by the network, published units; n above 0.
+        inverse_depth: (n,) inverse depths by the network, published units; n above 0.
         measured: (n,) inverse depths in the map, map units.
     """
-    log_factor = np.log(measured / told)
+    log_factor = np.log(measured / inverse_depth)
     # The geometric mean of both depths: chosen by either one alone, points that err to one side would be taken.
-    depth = np.sqrt(math.exp(float(np.median(log_factor))) / (told * measured))
+    depth = np.sqrt(math.exp(float(np.median(log_factor))) / (inverse_depth * measured))
     weight = network_log_sigma(depth) ** -2.0
     order = np.argsort(log_factor)
     below = np.cumsum(weight[order])

@@ -49,21 +49,21 @@ def explains(
     if not np.isfinite(T_previous_current).all():
         return False
     start = corners_on_trial(earlier) if start is None else start
-    told = earlier.depth_at(start, config.min_depth, config.max_depth)
-    if told is None or len(start) < LEAST:
+    network = earlier.depth_at(start, config.min_depth, config.max_depth)
+    if network is None or len(start) < LEAST:
         return untold
     camera = earlier.camera
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
     rays = np.concatenate([(start - centre) / focal, np.ones((len(start), 1))], axis=1)
     T = se3.inverse(T_previous_current)
-    seen = rays @ T[:3, :3].T + T[:3, 3] / told[0][:, None]
+    seen = rays @ T[:3, :3].T + T[:3, 3] / network[0][:, None]
     expected = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6) * focal + centre
     ahead = (seen[:, 2] > 0.1) & tracks.inside(expected, newest.size)
     if ahead.sum() < LEAST:
         return untold
     start, expected = start[ahead], expected[ahead]
     warp = np.tile(np.eye(2), (len(start), 1, 1))
-    found, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp, newest.allowed)
+    pixels, good = tracks.follow(earlier.pyramid, newest.pyramid, start, expected, warp, newest.allowed)
     allowed = np.maximum(NEAR_PX, near_share * np.linalg.norm(expected - start, axis=1))
-    near = good & (np.linalg.norm(found - expected, axis=1) < allowed)
+    near = good & (np.linalg.norm(pixels - expected, axis=1) < allowed)
     return bool(near.sum() >= max(LEAST, SHARE * len(start)))

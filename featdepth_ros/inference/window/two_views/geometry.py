@@ -99,17 +99,17 @@ def _error_px(trial: TwoView, chosen: NDArray[np.bool_]) -> float:
 
 def _candidates(first: Floats, second: Floats, focal_px: float) -> list[Floats]:
     """(4, 4) motions T_second_first that an essential matrix or a homography allows."""
-    threshold, found = SAMPLE_PX / focal_px, []
+    threshold, motions = SAMPLE_PX / focal_px, []
     cv2.setRNGSeed(0)
     essential, _ = cv2.findEssentialMat(first, second, np.eye(3), cv2.RANSAC, 0.999, threshold, SAMPLES)
     if essential is not None and essential.shape == (3, 3):
         a, b, direction = cv2.decomposeEssentialMat(essential)
-        found += [(rotation, sign * direction) for rotation in (a, b) for sign in (1.0, -1.0)]
+        motions += [(rotation, sign * direction) for rotation in (a, b) for sign in (1.0, -1.0)]
     homography, _ = cv2.findHomography(first, second, cv2.RANSAC, 2 * threshold, None, SAMPLES, 0.999)
     if homography is not None:
         _, rotations, directions, _ = cv2.decomposeHomographyMat(homography, np.eye(3))
-        found += [(r, t) for r, t in zip(rotations, directions, strict=True) if np.linalg.norm(t) > 1e-6]
-    return [se3.make(r, np.asarray(t).ravel() / np.linalg.norm(t)) for r, t in found if np.isfinite(r).all()]
+        motions += [(r, t) for r, t in zip(rotations, directions, strict=True) if np.linalg.norm(t) > 1e-6]
+    return [se3.make(r, np.asarray(t).ravel() / np.linalg.norm(t)) for r, t in motions if np.isfinite(r).all()]
 
 
 def explained(motion: Floats, first: Floats, second: Floats, focal_px: float) -> TwoView:

@@ -32,8 +32,8 @@ def matches(earlier: Grey, later: Grey, allowed: NDArray[np.bool_] | None = None
     pairs = [pair for pair in cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(described, other, 2) if len(pair) == 2]
     good = [best for best, next_best in pairs if best.distance < RATIO * next_best.distance]
     at = [(first[match.queryIdx].pt, second[match.trainIdx].pt) for match in good]
-    found = np.array(at, dtype=np.float64).reshape(-1, 2, 2)
-    return found[:, 0], found[:, 1]
+    pixels = np.array(at, dtype=np.float64).reshape(-1, 2, 2)
+    return pixels[:, 0], pixels[:, 1]
 
 
 def matched_poses(local_map: LocalMap, template: Template, later: Grey) -> list[Floats]:

@@ -56,14 +56,14 @@ class Start:
     def follow(self, pyramid: tracks.Pyramid) -> bool:
         """Follow the points from the picture before into the newest; returns whether enough are left."""
         last = self._map.to_image(self.sight.pixels)
-        found, good = self._found(pyramid, last, last + self._flow)
+        pixels, good = self._found(pyramid, last, last + self._flow)
         if good.sum() < SURE * len(last):
             first, second = matches(self._pyramid[0], pyramid[0], self._template.allowed)
             if len(first) >= LEAST:
                 nearest = np.argsort(np.linalg.norm(last[:, None] - first[None], axis=2), axis=1)[:, :NEXT]
-                found, good = self._found(pyramid, last, last + np.median((second - first)[nearest], axis=1))
-        self._flow, self._pyramid = (found - last)[good], pyramid
-        self.before, self.sight = self.sight, Sight.at(self.sight.places[good], self._map.to_ideal(found[good]))
+                pixels, good = self._found(pyramid, last, last + np.median((second - first)[nearest], axis=1))
+        self._flow, self._pyramid = (pixels - last)[good], pyramid
+        self.before, self.sight = self.sight, Sight.at(self.sight.places[good], self._map.to_ideal(pixels[good]))
         return len(self.sight) >= max(LEAST, LEFT * self._count)
 
     def _found(self, pyramid: tracks.Pyramid, last: Floats, expected: Floats) -> tuple[Floats, NDArray[np.bool_]]:

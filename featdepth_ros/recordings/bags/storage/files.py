@@ -31,10 +31,10 @@ def kind_of(path: Path) -> BagKind | None:
             start = file.read(16)
     except OSError:
         return promised
-    found = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-    if found == "sqlite3" and promised is None:
+    by_content = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+    if by_content == "sqlite3" and promised is None:
         return None  # any program's database
-    return found or promised
+    return by_content or promised
 
 
 def is_compressed(path: Path) -> bool:

@@ -89,10 +89,10 @@ class Buffer:
         if segment is None:
             return
         if segment.size[0] % _MULTIPLE or segment.size[1] % _MULTIPLE or min(segment.size) < 2 * _MULTIPLE:
-            found = Fitness(refused=f"{segment.size[0]}x{segment.size[1]} pictures, no multiples of {_MULTIPLE}")
+            fit = Fitness(refused=f"{segment.size[0]}x{segment.size[1]} pictures, no multiples of {_MULTIPLE}")
         else:
-            found = fitness(segment, self._config.quality, rest)
-        self._segments[name], self._fitness[name] = segment, found
+            fit = fitness(segment, self._config.quality, rest)
+        self._segments[name], self._fitness[name] = segment, fit
 
     def _alike(self, one: Segment, other: Segment) -> bool:
         ratios = np.array(one.camera[:2]) / np.array(other.camera[:2])

@@ -225,11 +225,11 @@ class Learner:
             model.info = refined_info(self._start.info, note)
         self._generations.write({**evidence, **outcome.evidence()}, model if accepted else None)
         before, after = outcome.before.photometric, outcome.after.photometric
-        told = f"photometric {before:.4f} to {after:.4f} on {outcome.before.clips} held-out clips"
+        change = f"photometric {before:.4f} to {after:.4f} on {outcome.before.clips} held-out clips"
         if accepted:
             self.refusals, self._pending, self._pending_since = 0, number, time.monotonic()
             self._known = self._training_names()
-            self.status.say("waiting", f"generation {number} is ready: {told}", generation=number)
+            self.status.say("waiting", f"generation {number} is ready: {change}", generation=number)
         else:
             self._refused()
             reasons = "; ".join(outcome.verdict.reasons)
@@ -244,10 +244,10 @@ class Learner:
         if size not in self._replay:
             self.status.say("waiting", "rendering frames for replay")
             frames = rendered_frames(self._work, size, config.replay_frames, self._rest)
-            found = len(frames) >= config.replay_batch
+            enough = len(frames) >= config.replay_batch
             self._replay = {
                 size: Replay(frames, self._start, config.replay_weight, config.replay_batch, self._device)
-                if found
+                if enough
                 else None
             }
         return self._replay[size]

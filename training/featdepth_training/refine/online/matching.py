@@ -57,4 +57,4 @@ class Matcher:
                     rest()
         except RecordingError:  # the node has made room since
             return {}
-        return {index: found for index in middles if (found := known[index]) is not None}
+        return {index: matched for index in middles if (matched := known[index]) is not None}
