@@ -95,7 +95,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     for change, words in (
         ({"architecture": "compact"}, "expected mono_fm_r18"),
         ({"height": 70}, "multiples of 32"),
-        ({"device": "cuda"}, "no GPU"),
+        ({"device": "cuda"}, "no CUDA GPU"),
     ):
         if change.get("device") == "cuda" and torch.cuda.is_available():
             continue
