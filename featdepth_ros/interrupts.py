@@ -43,7 +43,8 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         handler.over = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) == handler.on_signal:  # whoever is leaving undisturbed may have it ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
 
 

@@ -94,6 +94,16 @@ def test_the_third_signal_waits_no_longer(tmp_path: Path) -> None:
     assert ended(program, tmp_path).stdout == "interrupted 0 1\n"
 
 
+def test_whoever_leaves_undisturbed_stays_so(tmp_path: Path) -> None:
+    program = """
+    with interruptible():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a node does while it leaves
+    signal.raise_signal(signal.SIGINT)
+    print("left")
+    """
+    assert ended(program, tmp_path).stdout == "left\n"
+
+
 def test_other_threads_and_ignored_signals_are_left_alone() -> None:
     def elsewhere() -> None:
         with held():
