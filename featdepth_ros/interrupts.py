@@ -103,8 +103,8 @@ def _imports(frame: FrameType | None) -> bool:
 def held() -> Iterator[None]:
     """Let SIGINT wait until the block has ended, and then do what it would have done. In other threads nothing.
 
-    For blocks of some seconds at most, in which an exception between two instructions does harm: a process is
-    half started, or a lock is taken and not given back. The third signal waits no longer.
+    For blocks of some seconds at most, in which an exception between two instructions does harm. A process is half
+    started then, or a lock is taken and not given back. The third signal waits no longer.
     """
     old = signal.getsignal(signal.SIGINT)
     if not _in_main_thread() or old is None:  # None: not of Python

@@ -241,8 +241,8 @@ def align(truth: ArrayLike, estimate: ArrayLike, how: Alignment = "none") -> tup
 def turned_axes_deg(truth: ArrayLike, estimate: ArrayLike) -> float | None:
     """Return by how much the axes of the estimate's moving frame seem turned against the truth's; None: not at all.
 
-    A camera's optical axes have z ahead, a robot's have x ahead. Where one trajectory is of the one and one of the
-    other, a single turn makes the directions of all motions agree, which do not agree without it.
+    A camera's optical axes have z ahead, a robot's have x ahead. Where one trajectory has these and one those, the
+    directions of motions disagree. A single turn then makes all of them agree.
 
     Args:
         truth: (N, 4, 4) poses.

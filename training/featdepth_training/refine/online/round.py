@@ -35,8 +35,8 @@ class Outcome:
     Attributes:
         model: the averaged weights, in evaluation mode.
         verdict: whether they may be offered.
-        at_start, before, after: figures on the held-out clips, of the weights that the learner was started with, of
-            those in force and of the new ones.
+        at_start, before, after: figures on the held-out clips. They are of the weights that the learner was started
+            with, of those in force and of the new ones.
         scale_ratio, scale_ratio_start: median depth of the new weights over those in force, and over the start's.
         depth_change, depth_change_start: mean change of log depth against them, each picture's scale aside.
         steps, skipped: optimiser steps done, and those left out because a number was not finite.
