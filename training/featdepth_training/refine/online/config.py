@@ -50,7 +50,8 @@ class OnlineConfig:
         replay_weight: of that term.
         least_clips, least_held_out: clips to learn from and to be judged on, without which no round begins.
         new_clips: clips that must have come since a refused round before the next; doubled by each further refusal.
-        most_clips: clips that one round draws from, held in memory; half of them the newest.
+        most_clips: clips that one round draws from, held in memory; half of them the newest. The default is what its
+            steps take: depth is matched for each of them.
         measured_clips: held-out clips that a round is judged on, evenly spaced.
         watched_clips: clips of one segment that probation measures.
         least_gain: share by which the photometric loss must fall: a smaller gain is not worth a swap.
@@ -79,7 +80,7 @@ class OnlineConfig:
     least_clips: int = 24
     least_held_out: int = 6
     new_clips: int = 12
-    most_clips: int = 400
+    most_clips: int = 80
     measured_clips: int = 24
     watched_clips: int = 4
     least_gain: float = 0.003

@@ -171,6 +171,7 @@ class Learner:
         number, parent, config = (self._generations.newest() or 0) + 1, self._control.current, self._config
         try:
             model = self._in_force(parent)
+            self.status.say("waiting", f"matching depth of the clips of round {number}")
             training, measured = self._buffer.training(number, self._rest), self._buffer.measured(self._rest)
         except FeatDepthError as error:
             self.status.say("waiting", f"no round can begin: {error}")

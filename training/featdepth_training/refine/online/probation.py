@@ -22,6 +22,9 @@ from featdepth_training.refine.steps import give_focal, start_model
 class Probation:
     """Measures each new segment once with both weights and keeps ``probation.json`` up to date.
 
+    A robot may write segments faster than the budget measures them. So one is measured at a time, the newest first. The
+    figures are never old then, and a round in work goes on.
+
     Args:
         work: folder.
         buffer: of segments; refreshed by its owner.
@@ -40,13 +43,13 @@ class Probation:
         self.trouble = ""
 
     def update(self, watch: Watch | None, rest: Callable[[], None]) -> None:
-        """Measure what has come since the last call; ``rest`` is called after each batch."""
+        """Measure the newest segment that has come since the last call; ``rest`` is called after each batch."""
         if watch != self._watch:
             self._begin(watch)
         if watch is None or self._models is None:
             return
         fresh = [s for s in self._buffer.usable(since_ns=watch.since_ns) if s.name not in self._measured]
-        for segment in fresh:
+        for segment in fresh[-1:]:
             try:
                 portion = self._buffer.watched(segment)
                 figures = [self._photometric(model, portion, rest) for model in self._models]
