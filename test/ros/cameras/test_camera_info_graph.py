@@ -61,6 +61,16 @@ def told(reports: list[DiagnosticArray], what: str) -> bool:
     return said and newest[0].level == b"\x01"
 
 
+def watched(ros: Graph) -> tuple[Probe, FakeEstimator, list[Any], list[Any]]:
+    """A node that listens to camera_info; its probe and estimator, and the depth and diagnostics that are heard."""
+    probe, fake = Probe(ros, reliable=True), FakeEstimator()
+    depths = probe.hear(Image, "/depth_node/depth/image_rect")
+    reports = probe.hear(DiagnosticArray, "/diagnostics")
+    start(ros, fake)
+    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    return probe, fake, depths, reports
+
+
 @pytest.mark.parametrize("reliability", ["auto", "best_effort"])
 def test_a_latched_camera_info_is_received_however_early_it_was(ros: Graph, reliability: str) -> None:
     probe, fake = Probe(ros), FakeEstimator()
@@ -73,11 +83,7 @@ def test_a_latched_camera_info_is_received_however_early_it_was(ros: Graph, reli
 
 
 def test_a_camera_info_of_another_size_is_none_and_the_images_go_on(ros: Graph) -> None:
-    probe, fake = Probe(ros, reliable=True), FakeEstimator()
-    depths = probe.hear(Image, "/depth_node/depth/image_rect")
-    reports = probe.hear(DiagnosticArray, "/diagnostics")
-    start(ros, fake)
-    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    probe, fake, depths, reports = watched(ros)
     probe.infos.publish(probe.info(START, width=128, height=96))
     images_until(probe, lambda: len(depths) >= 3, "depth")
     assert set(fake.cameras) == {None}
@@ -89,11 +95,7 @@ def test_a_camera_info_of_another_size_is_none_and_the_images_go_on(ros: Graph) 
 
 
 def test_a_malformed_camera_info_is_none_and_the_images_go_on(ros: Graph) -> None:
-    probe, fake = Probe(ros, reliable=True), FakeEstimator()
-    depths = probe.hear(Image, "/depth_node/depth/image_rect")
-    reports = probe.hear(DiagnosticArray, "/diagnostics")
-    start(ros, fake)
-    wait(lambda: probe.infos.get_subscription_count() > 0, "the subscription")
+    probe, fake, depths, reports = watched(ros)
     spoilt: list[tuple[dict[str, Any], str]] = [
         ({"k": [math.nan, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]}, "K of the CameraInfo holds a non-finite"),
         ({"d": [math.inf] * 5}, "D of the CameraInfo holds a non-finite"),
