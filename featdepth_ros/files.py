@@ -1,8 +1,9 @@
-"""The one way to replace a file: readers see the old content or the new one, never a part of it."""
+"""The one way to replace a file: readers see the old content or the new one, never a part of it. And its checksum."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -100,3 +101,16 @@ def _is_alive(process: int) -> bool:
     except PermissionError:  # a process of another user
         return True
     return True
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from featdepth_ros import files
-from featdepth_ros.files import atomic_path, atomic_write
+from featdepth_ros.files import atomic_path, atomic_write, sha256_of
 
 
 def test_the_content_is_replaced_and_nothing_is_left_beside(tmp_path: Path) -> None:
@@ -98,3 +99,11 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> No
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_the_checksum_of_a_file_is_sha_256(tmp_path: Path) -> None:
+    """FIPS 180-2 gives that of "abc"; the other is longer than one block of reading."""
+    (tmp_path / "short").write_bytes(b"abc")
+    (tmp_path / "long").write_bytes(b"a" * 3_000_000)
+    assert sha256_of(tmp_path / "short") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(str(tmp_path / "long")) == hashlib.sha256(b"a" * 3_000_000).hexdigest()

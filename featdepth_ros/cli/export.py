@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.cli.support.check_frames import recording_frames, rendered_frames
     from featdepth_ros.errors import ConfigError
     from featdepth_ros.export.export import ExportRequest, export_model
-    from featdepth_ros.export.facts import sha256_of
+    from featdepth_ros.files import sha256_of
     from featdepth_ros.models.checkpoints import load_model
     from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.resources import weights_file

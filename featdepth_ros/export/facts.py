@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from featdepth_ros.errors import CheckpointError
 from featdepth_ros.models.info import ModelInfo
@@ -74,12 +72,3 @@ class GraphFacts:
             raise CheckpointError(
                 f"the exported file's description cannot be read ({error!r}); export it again"
             ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """Return the checksum of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.files import read_json, write_json
+from featdepth_ros.files import read_json, sha256_of, write_json
 
 HISTORY, ACCEPTED, CONTROL, STATUS, PROBATION = (
     "history.jsonl",
@@ -150,7 +149,7 @@ def damage(candidate: Candidate) -> str:
     if not wanted:
         return ""
     try:
-        checksum = hashlib.sha256(Path(candidate.weights).read_bytes()).hexdigest()
+        checksum = sha256_of(candidate.weights)
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     return "" if checksum == wanted else "the file is not the one that the learner wrote: its checksum differs"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from featdepth_ros.files import sha256_of
 from featdepth_ros.reporting.tables import write_json
 
 #: Parts with figures, in the order of the table.
@@ -30,7 +30,7 @@ def gather(folder: Path, device: str) -> dict[str, Any]:
         path = folder / f"{part}.json"
         figures[part] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     files = [folder / "work" / name / "model.safetensors" for name in ("straight", "resumed")]
-    sums = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in files]
+    sums = [sha256_of(path) if path.is_file() else None for path in files]
     figures["resume_bit_equal"] = None if None in sums else sums[0] == sums[1]
     figures["parts"] = _parts(folder / "work" / "parts.tsv")
     return figures

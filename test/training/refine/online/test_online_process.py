@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import pytest
 from segments import wall_segments
 
 from featdepth_ros.errors import ConfigError
+from featdepth_ros.files import sha256_of
 from featdepth_training.refine.online import __main__ as command
 
 #: Every round is accepted, so that there is something to lose.
@@ -77,7 +77,7 @@ def test_a_killed_learner_loses_nothing_that_was_accepted(tmp_path: Path) -> Non
         child.send_signal(signal.SIGKILL)
         child.wait(10)
     evidence = read(first / "evidence.json")
-    assert evidence["accepted"] and hashlib.sha256(Path(current).read_bytes()).hexdigest() == evidence["sha256"]
+    assert evidence["accepted"] and sha256_of(current) == evidence["sha256"]
     assert not (second / "evidence.json").exists()
     with process(tmp_path) as child:
         wait(lambda: (second / "evidence.json").is_file())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -10,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from featdepth_ros.files import read_json
+from featdepth_ros.files import read_json, sha256_of
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import save_model
 from featdepth_training.refine.online.exchange import write_json
@@ -68,7 +67,7 @@ class Generations:
         facts: dict[str, Any] = {"generation": number, "time": time.time(), "weights": None, "sha256": None}
         if model is not None:
             path = save_model(folder / WEIGHTS, model)
-            facts |= {"weights": WEIGHTS, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            facts |= {"weights": WEIGHTS, "sha256": sha256_of(path)}
         write_json(folder / EVIDENCE, {**facts, **evidence})
         return number
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Literal
 import torch
 
 from featdepth_ros.errors import FeatDepthError
+from featdepth_ros.files import sha256_of
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.resources import weights_file
 from featdepth_training.refine.online.buffer import Buffer
@@ -290,6 +290,6 @@ def _same(one: str, other: Path) -> bool:
 def _checksum(weights: str) -> str | None:
     """SHA-256 of a weights file; None: it cannot be read."""
     try:
-        return hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()
+        return sha256_of(weights_file(weights))
     except (OSError, FeatDepthError):
         return None
