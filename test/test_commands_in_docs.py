@@ -13,7 +13,17 @@ from featdepth_training.config.loading import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Pages, and how many commands each holds at least.
-PAGES = {"coming-from-featdepth.md": 11, "fleet.md": 4, "training.md": 11}
+PAGES = {
+    "../README.md": 3,
+    "any-network.md": 1,
+    "coming-from-featdepth.md": 11,
+    "command-line.md": 17,
+    "export.md": 5,
+    "field.md": 2,
+    "fleet.md": 4,
+    "metres.md": 2,
+    "training.md": 11,
+}
 
 
 def commands(text: str) -> list[list[str]]:
