@@ -116,6 +116,13 @@ def inverse(motion: ArrayLike) -> Array:
     return make(rotation, -rotation @ motion[:3, 3])
 
 
+def stretched(motion: ArrayLike, factor: float) -> Array:
+    """Return a (4, 4) motion whose translation is ``factor`` times as long."""
+    longer = np.array(motion, dtype=np.float64)
+    longer[:3, 3] *= factor
+    return longer
+
+
 def orthonormalised(motion: ArrayLike) -> Array:
     """The rigid motion nearest to (4, 4): rounding of long products taken out of the rotation."""
     motion = np.asarray(motion, dtype=np.float64)

@@ -6,9 +6,12 @@ addressed by their place in the arrays; `LocalMap.ids` gives each a name that st
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.compiled import solver
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.lens import Lens
@@ -103,6 +106,16 @@ class LocalMap:
         """The inverse of `to_image`."""
         return np.asarray(self.lens.ideal(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
 
+    def agreeing(self, pose: Floats, sight: Sight) -> tuple[float, Sight]:
+        """Median error in pixels of the tracks that agree with a (4, 4) pose, NaN without any, and these tracks.
+
+        Points that are far off are not used again: they move, or were mismatched.
+        """
+        errors = self.errors(pose, sight)
+        self.bad[sight.places[errors > self.config.drop_px]] = True
+        agree = errors < self.config.agree_px
+        return (float(np.median(errors[agree])) if agree.any() else math.nan), sight.chosen(agree)
+
     def network_errors(self, sight: Sight) -> tuple[Floats, Floats, Floats]:
         """Log inverse depths of points over what the network told of them (n,), `measured` (n, 5), told depth (n,)."""
         believed = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
@@ -173,6 +186,14 @@ class LocalMap:
             self.prior_weight[places] = _UNTOLD_SIGMA**-2.0
         # They are no guesses any longer.
         self.measured[places, 1] = self.config.known_information
+
+    def rescale(self, log_factor: float) -> None:
+        """Measure all lengths in another unit, in which they are ``exp(log_factor)`` times as many."""
+        for keyframe in self.keyframes:
+            keyframe.pose = se3.stretched(keyframe.pose, math.exp(log_factor))
+            keyframe.log_scale += log_factor
+            keyframe.scale_mean += log_factor
+        self.log_rho = self.log_rho - log_factor
 
     def triangulate(self, pose: Floats, sight: Sight) -> None:
         """Give points that no network told, and that are hardly known, the depth that one camera's sight says.

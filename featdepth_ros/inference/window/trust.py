@@ -10,6 +10,7 @@ nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,8 @@ BENT_S, BENT_SHARE, BENT_RESIDUAL_PX, BENT_ALIKE = 0.0025, 0.03, 0.3, 20.0
 #: - `SAY_POINTS`: points that make a share.
 #: - `DOUBT_SHARE`: share of the newest frame in what is remembered.
 GROSS, GROSS_SIGMAS, DOUBT, SAY_PX, SAY_POINTS, DOUBT_SHARE = 1.1, 2.0, (0.04, 0.08), 3.0, 20, 0.2
+#: Share of the newest frame in the running mean of squared residuals.
+RESIDUAL_SHARE = 0.05
 #: How fast the camera may move while all is in doubt: median depths a second.
 DOUBT_SPEED = 1.0
 
@@ -76,6 +79,25 @@ class Doubt:
     def degree(self) -> float:
         """0: none, 1: the window is not believed at all."""
         return float(np.clip((self.share - DOUBT[0]) / (DOUBT[1] - DOUBT[0]), 0.0, 1.0))
+
+
+class UsualResidual:
+    """Running root mean square of the frames' residuals.
+
+    Attributes:
+        px: it, pixels; 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.px = 0.0
+
+    def take(self, residual_px: float) -> float:
+        """Take a frame's residual in pixels, NaN without any; returns it, or the usual one where that is larger."""
+        if math.isnan(residual_px):
+            return residual_px
+        share = RESIDUAL_SHARE if self.px > 0.0 else 1.0
+        self.px = math.sqrt(self.px**2 * (1 - share) + residual_px**2 * share)
+        return max(residual_px, self.px)
 
 
 @dataclass(frozen=True)

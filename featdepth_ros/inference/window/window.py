@@ -28,12 +28,12 @@ from featdepth_ros.inference.window.frame import DepthSource, Frame
 from featdepth_ros.inference.window.lens import Lens
 from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.metres.road import RoadFinder
-from featdepth_ros.inference.window.metres.scale import ScaleFilter
+from featdepth_ros.inference.window.metres.scale import ScaleFilter, log_of_better_unit
 from featdepth_ros.inference.window.pose import find_pose
 from featdepth_ros.inference.window.prior import InverseDepthFit
 from featdepth_ros.inference.window.records import KnownMotion, NetworkScale, Sight, Solution
 from featdepth_ros.inference.window.shutter import lateness, on_time
-from featdepth_ros.inference.window.trust import DOUBT_SPEED, Doubt, TrackNoise, trusted_points
+from featdepth_ros.inference.window.trust import DOUBT_SPEED, Doubt, TrackNoise, UsualResidual, trusted_points
 from featdepth_ros.inference.window.two_views.fallback import explains
 from featdepth_ros.inference.window.two_views.matching import matched_poses
 from featdepth_ros.inference.window.two_views.start import Start
@@ -45,8 +45,6 @@ NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | Non
 #: Rotation (3, 3) of T_previous_current and its covariance (3, 3), rad^2.
 GyroRotation = tuple[Floats, Floats] | None
 
-#: Share of the newest frame in the running mean of squared residuals.
-RESIDUAL_SHARE = 0.05
 #: Share of the newest frame in how fast the camera turned lately.
 TURN_SHARE = 0.1
 
@@ -73,7 +71,7 @@ class Window:
         self._scale = ScaleFilter(config)
         self._lens: Lens | None = None
         self._network, self._next_id = (0.0, 0.0), 0
-        self._mean_square_px: float | None = None
+        self._residual = UsualResidual()
         self._turn_radps = 0.0  # how fast the camera turned lately
         self._usual_depth = 1.0  # median of what was seen last, map units: the unit of a start without depth
         self._started = False
@@ -121,6 +119,8 @@ class Window:
         if not self._started or camera != self._frame.camera or stamp_ns <= self._frame.stamp_ns:
             self._begin(frame)
             return self._without_motion(WindowState.FIRST)
+        if self._opening is None:
+            self._change_unit(log_of_better_unit(self._usual_depth))
         hold = known_motion is not None
         expected = self._expected(frame, known_motion, gyro_rotation)
         if self._opening is not None:
@@ -139,7 +139,7 @@ class Window:
             return self._without_tracks(frame, network_motion)
         pose = solution.poses[-1]
         moved = self._moved(pose)
-        residual_px, sight = self._agreeing(pose, sight)
+        residual_px, sight = self._map.agreeing(pose, sight)
         if not (hold or tracks.tell_motion(self._map, self._template, pose, sight, frame.pyramid)):
             return self._without_tracks(frame, network_motion)
         self._measure_scale(frame, pose, moved, speed)
@@ -198,11 +198,21 @@ class Window:
             motion[:3, :3] = np.asarray(gyro[0]).T
         return np.asarray(motion @ self._pose)
 
+    def _change_unit(self, log_factor: float) -> None:
+        """Measure all lengths in another unit, ``exp(log_factor)`` times as many of it; publish the same."""
+        if log_factor == 0.0:
+            return
+        self._map.rescale(log_factor)
+        self._scale.take_unit(log_factor)
+        self._network, factor = (self._network[0] + log_factor, self._network[1]), math.exp(log_factor)
+        self._pose = se3.stretched(self._pose, factor)
+        self._pose_in_keyframe = se3.stretched(self._pose_in_keyframe, factor)
+        self._velocity = np.append(self._velocity[:3] * factor, self._velocity[3:])
+        self._usual_depth *= factor
+
     def _in_map_units(self, T_previous_current: Floats) -> Floats:
         """T_current_previous in map units of a motion in published ones."""
-        motion = se3.inverse(T_previous_current)
-        motion[:3, 3] /= self._scale.factor
-        return motion
+        return se3.stretched(se3.inverse(T_previous_current), 1.0 / self._scale.factor)
 
     def _seconds(self, frame: Frame) -> float:
         return (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
@@ -255,13 +265,6 @@ class Window:
         map says, and errors of single frames do not accumulate.
         """
         return np.asarray(self._pose_in_keyframe @ self._map.keyframes[-1].pose @ se3.inverse(pose))
-
-    def _agreeing(self, pose: Floats, sight: Sight) -> tuple[float, Sight]:
-        """Drop tracks that do not agree. Points that are far off are not used again: they move, or were mismatched."""
-        errors = self._map.errors(pose, sight)
-        self._map.bad[sight.places[errors > self.config.drop_px]] = True
-        agree = errors < self.config.agree_px
-        return (float(np.median(errors[agree])) if agree.any() else math.nan), sight.chosen(agree)
 
     def _measure_scale(self, frame: Frame, pose: Floats, moved: Floats, speed: tuple[float, float] | None) -> None:
         turn_rad = float(np.linalg.norm(se3.vector_from_rotation(moved[:3, :3])))
@@ -369,13 +372,11 @@ class Window:
 
     def _result(self, moved: Floats, solution: Solution, fit: tuple[float, int], seconds: float) -> WindowResult:
         scale = self._scale
-        published = moved.copy()
-        published[:3, 3] *= scale.factor
+        published = se3.stretched(moved, scale.factor)
         z = self._map.depths(self._pose, self._sight)
         self._usual_depth = float(np.median(z)) if len(z) else self._usual_depth
-        newest_px = self._usual_residual(fit[0])
-        usual_px, readout_s = math.sqrt(self._mean_square_px or 0.0), self.config.rolling_shutter_s
-        noise = TrackNoise.of(usual_px, self._turn_radps, float(self._map.camera[0]), readout_s)
+        newest_px, usual_px = self._residual.take(fit[0]), self._residual.px
+        noise = TrackNoise.of(usual_px, self._turn_radps, float(self._map.camera[0]), self.config.rolling_shutter_s)
         covariance = motion_covariance(
             moved, solution.covariance, newest_px, self.config.sigma_px, self._map.camera[0], self._usual_depth,
             len(self._map.keyframes), noise.bent_px,
@@ -388,11 +389,3 @@ class Window:
             WindowState.TRACKED, published, covariance, *fit, self._is_keyframe, scale.factor,
             scale.log_variance, scale.origin, points, self._frame.camera, self._network_fit(),
         )  # fmt: skip
-
-    def _usual_residual(self, residual_px: float) -> float:
-        """Root mean square of the last frames' residuals, or the newest one where it is larger, pixels."""
-        if math.isnan(residual_px):
-            return residual_px
-        share = 1.0 if self._mean_square_px is None else RESIDUAL_SHARE
-        self._mean_square_px = (self._mean_square_px or 0.0) * (1 - share) + residual_px**2 * share
-        return max(residual_px, math.sqrt(self._mean_square_px))

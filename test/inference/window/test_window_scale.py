@@ -15,6 +15,7 @@ from featdepth_ros.inference.window.metres.road import RoadFinder, height_of_ban
 from featdepth_ros.inference.window.metres.scale import ROAD_SIGMA, ScaleFilter, network_log_factor
 from featdepth_ros.inference.window.records import Keyframe, Sight
 from featdepth_ros.inference.window.types import ScaleOrigin
+from featdepth_ros.inference.window.window import Window
 
 METRIC = WindowConfig(scale="camera_height", camera_height_m=1.65)
 CAMERA = np.array([360.0, 360.0, 320.0, 96.0])
@@ -162,3 +163,20 @@ def test_no_road_no_height():
 def _nothing():
     sight = Sight.none()
     return sight.places, sight.pixels, sight.pixels, sight.late
+
+
+@pytest.mark.parametrize(("config", "factor"), [("relative", 1e-9), ("network", 1e9), ("camera_height", 1e-9)])
+def test_a_unit_that_has_drifted_far_changes_nothing(drive, config, factor):
+    """A map takes over the last one's unit, so the unit drifts as long as the robot runs; numbers must not follow."""
+    settings = WindowConfig(scale=config, camera_height_m=1.65)
+    usual, drifted = Window(settings), Window(settings)
+    for index in range(20):
+        if index == 12:
+            drifted._change_unit(math.log(factor))
+        stamp_ns = (index + 1) * 100_000_000
+        steps = [w.step(drive.greys[index], drive.camera, stamp_ns, drive.depths[index]) for w in (usual, drifted)]
+        assert steps[1].state is steps[0].state
+        np.testing.assert_allclose(steps[1].T_previous_current, steps[0].T_previous_current, atol=1e-6)
+        np.testing.assert_allclose(steps[1].points.depth, steps[0].points.depth, rtol=1e-4)
+        np.testing.assert_allclose(steps[1].covariance, steps[0].covariance, rtol=1e-3, atol=1e-12)
+        assert steps[1].residual_px == pytest.approx(steps[0].residual_px, rel=1e-4, nan_ok=True)

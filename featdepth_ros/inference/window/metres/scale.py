@@ -36,6 +36,8 @@ NEAR_SIGMA, SIGMA_PER_M = 0.1, 0.02
 TAIL = 1.0
 #: What remains uncertain however often it is measured: slope of the road, calibration.
 FLOOR = 0.02
+#: Median depth of what is seen, map units, between which a unit is good, and the one that a better unit gives.
+USUAL_DEPTHS, GOOD_DEPTH = (0.05, 1000.0), 10.0
 
 
 class ScaleFilter:
@@ -54,13 +56,14 @@ class ScaleFilter:
         """Forget everything."""
         self._network.clear()
         self._log, self._variance = 0.0, NETWORK_SIGMA**2
+        self._log_first_unit = 0.0  # of the unit of the first map, which is published while the scale is relative
         self._age = 0
         self.origin = ScaleOrigin.MAP if self._config.scale == "relative" else ScaleOrigin.NETWORK
 
     @property
     def factor(self) -> float:
         """Published units per map unit."""
-        return 1.0 if self._config.scale == "relative" else math.exp(self._log)
+        return math.exp(self._log_first_unit if self._config.scale == "relative" else self._log)
 
     @property
     def log_variance(self) -> float:
@@ -76,6 +79,12 @@ class ScaleFilter:
         """The map begins anew in the old one's unit, as far as that could be carried over."""
         self._age = 0
         self._variance += 0.05**2
+
+    def take_unit(self, log_factor: float) -> None:
+        """The map is measured in another unit now, in which lengths are ``exp(log_factor)`` times as many."""
+        self._log -= log_factor
+        self._log_first_unit -= log_factor
+        self._network = deque((log - log_factor for log in self._network), self._network.maxlen)
 
     def wander(self, turn_rad: float) -> None:
         """Let a frame pass that turned the camera by so much."""
@@ -124,6 +133,18 @@ class ScaleFilter:
         gain = self._variance / (self._variance + variance / weight)
         self._log += gain * difference
         self._variance *= 1 - gain
+
+
+def log_of_better_unit(usual_depth: float) -> float:
+    """Log of how many times as many lengths should be in a better unit of the map; 0: its unit is good.
+
+    A map's unit drifts, and a new map takes over the unit of the last one. The solver has fixed constants, so numbers
+    must not grow or shrink for ever.
+
+    Args:
+        usual_depth: median depth of what is seen, map units.
+    """
+    return 0.0 if USUAL_DEPTHS[0] < usual_depth < USUAL_DEPTHS[1] else math.log(GOOD_DEPTH / usual_depth)
 
 
 def network_log_sigma(depth: NDArray[np.float64]) -> NDArray[np.float64]:
