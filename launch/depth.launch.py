@@ -1,4 +1,4 @@
-"""Starts depth_node, and RViz and refine_node when asked.
+"""Starts depth_node, and optionally RViz and refine_node.
 
 ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw
 ros2 launch featdepth_ros depth.launch.py image:=/camera/image_raw rviz:=true
@@ -22,43 +22,43 @@ from featdepth_ros.resources import config_file
 from featdepth_ros.ros.middleware import profile_environment
 from launch import LaunchContext, LaunchDescription
 
-#: name, default, description. An empty default leaves the matter to params_file.
+#: (name, default, description). With an empty default, the value in params_file applies.
 ARGUMENTS = (
-    ("image", "image_raw", "Image topic of the camera; one that ends in /compressed is taken as compressed."),
+    ("image", "image_raw", "Image topic of the camera; a name that ends in /compressed means compressed images."),
     ("camera_info", "", "CameraInfo topic; empty: the sibling of the image topic."),
     ("weights", "", "Weights file, or the name of a model that ships; empty: as in params_file."),
     ("params_file", "", "YAML file of parameters; empty: config/depth.yaml of the package."),
     ("device", "", "auto, cpu, cuda, cuda:0...; empty: as in params_file."),
     ("namespace", "", "Namespace of the node and its relative topics."),
     ("name", "depth_node", "Name of the node; its topics are <namespace>/<name>/depth/image_rect..."),
-    ("use_sim_time", "false", "Take time from /clock: for bags played with --clock, and simulators."),
+    ("use_sim_time", "false", "Take the time from /clock: for simulators, and for bags played with --clock."),
     ("publish_tf", "", "Publish odom -> base_link, true or false; empty: as in params_file."),
     ("base_frame", "", "Frame whose motion is reported; empty: as in params_file."),
-    ("odom_frame", "", "Frame the motion is reported in; empty: as in params_file."),
+    ("odom_frame", "", "Frame in which the motion is reported; empty: as in params_file."),
     ("scale", "", "auto, relative, factor, camera_height or speed; empty: as in params_file."),
     (
         "camera_height_m",
         "",
         "Metres from the ground to the lens; sets scale to camera_height. Empty: as in params_file.",
     ),
-    ("speed_topic", "", "Topic of the robot's twist, which gives the metres; empty: as in params_file."),
-    ("max_rate_hz", "", "Most images a second that are taken; empty: as in params_file."),
+    ("speed_topic", "", "Topic of the robot's twist, whose speed sets the scale; empty: as in params_file."),
+    ("max_rate_hz", "", "Largest number of images processed per second; empty: as in params_file."),
     ("image_transport", "", "raw or compressed; empty: as in params_file."),
-    ("autostart", "", "Configure and activate by itself, true or false; empty: as in params_file."),
-    ("respawn", "false", "Start the node again two seconds after it ended without being asked."),
+    ("autostart", "", "Configure and activate at the start, true or false; empty: as in params_file."),
+    ("respawn", "false", "Restart the node two seconds after it ends unexpectedly."),
     ("log_level", "info", "debug, info, warn or error."),
     ("rviz", "false", "Start RViz with config/depth.rviz."),
-    ("refine", "false", "Start refine_node beside it, which makes the weights better where the robot is."),
-    ("refine_budget", "", "Processor cores that learning may use, such as 0.5; empty: as in refine_params_file."),
-    ("refine_folder", "", "Folder of what is learnt and what from; empty: as in refine_params_file."),
+    ("refine", "false", "Also start refine_node, which improves the weights in the robot's environment."),
+    ("refine_budget", "", "Processor cores that the learner may use, such as 0.5; empty: as in refine_params_file."),
+    ("refine_folder", "", "Folder of learned weights and recorded frames; empty: as in refine_params_file."),
     ("refine_params_file", "", "YAML file of refine_node's parameters; empty: config/refine.yaml of the package."),
-    ("dds_profile", "true", "Point Fast DDS at the profile that ships, unless the environment names one already."),
+    ("dds_profile", "true", "Use the shipped Fast DDS profile, unless the environment already names one."),
 )
 _STRINGS = ("weights", "device", "base_frame", "odom_frame", "image_transport", "scale", "speed_topic")
 _NUMBERS = ("camera_height_m", "max_rate_hz")
 _SHOWN = ("points", "depth/image_rect", "image_rect", "tracks", "path", "set_pose")
 _SWITCHES = ("publish_tf", "autostart")
-#: What comes before the names of a node's own arguments, and the parameters file that ships.
+#: For each node: the prefix of its launch arguments, and its default parameter file.
 _PARAMETERS = {"depth_node": ("", "depth.yaml"), "refine_node": ("refine_", "refine.yaml")}
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -79,7 +79,7 @@ def _number(name: str, text: str) -> float:
 
 
 def _view(odom_frame: str, base_frame: str) -> list[str]:
-    """Return RViz's arguments: the configuration that ships, or a copy that names the frames given here."""
+    """Return RViz's arguments: the shipped configuration, or a copy of it with the frames given here."""
     file = config_file("depth.rviz")
     if not odom_frame and not base_frame:
         return ["-d", str(file)]
@@ -106,7 +106,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     }
     given |= {name: _number(name, argument(name)) for name in _NUMBERS if argument(name)}
     given |= {name: _switch(name, argument(name)) for name in _SWITCHES if argument(name)}
-    if "camera_height_m" in given:  # who measures it wants it used
+    if "camera_height_m" in given:  # whoever gives the height wants it to set the scale
         given = {"scale": "camera_height", **given}
     given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
     remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
@@ -119,7 +119,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         name="rviz2",
         arguments=_view(argument("odom_frame"), argument("base_frame")),
         parameters=[{"use_sim_time": given["use_sim_time"]}],
-        # The configuration names the topics of a depth_node without namespace.
+        # The RViz configuration has the topics of a depth_node without a namespace.
         remappings=[(f"/depth_node/{topic}", f"{full_name}/{topic}") for topic in _SHOWN]
         + [("/odom", full_name.rsplit("/", 1)[0] + "/odom")],
     )
@@ -137,7 +137,7 @@ def _own_node(
     given: dict[str, object],
     remappings: Sequence[tuple[str, str]] = (),
 ) -> Node:
-    """Return one of this package's nodes: under the arguments that all of them take, and its parameters file."""
+    """Return one of this package's nodes, with the launch arguments common to all and its parameter file."""
     before, file = _PARAMETERS[kind]
     return Node(
         package="featdepth_ros",

@@ -26,13 +26,13 @@ CAMERAS = (
     ("right", "/right/image_raw", "right_optical", 0.0, -0.3, 1.2, -90.0),
     ("rear", "/rear/image_raw", "rear_optical", -0.5, 0.0, 1.2, 180.0),
 )
-#: name, default, description. An empty default leaves the matter to params_file.
+#: (name, default, description). With an empty default, the value in params_file applies.
 ARGUMENTS = (
     ("params_file", "", "YAML file of parameters; empty: config/four_cameras.yaml of the package."),
     ("weights", "", "Weights file, or the name of a model that ships; empty: as in params_file."),
     ("device", "", "auto, cpu, cuda, cuda:0...; empty: as in params_file."),
-    ("use_sim_time", "false", "Take time from /clock: for bags played with --clock, and simulators."),
-    ("mountings", "true", "Publish the cameras' places on /tf_static; false: the robot's own description does."),
+    ("use_sim_time", "false", "Take the time from /clock: for simulators, and for bags played with --clock."),
+    ("mountings", "true", "Publish the mountings on /tf_static; false: the robot's own description does so."),
     ("rviz", "false", "Start RViz with config/four_cameras.rviz."),
 )
 

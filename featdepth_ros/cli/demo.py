@@ -1,4 +1,4 @@
-"""``featdepth demo``: the whole chain, in real time, over real DDS topics, with a report at the end."""
+"""``featdepth demo``: player, node and recorder in real time over DDS topics, with a report at the end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 
 from featdepth_ros.cli.support.arguments import positive, whole
 
-DESCRIPTION = """Show everything at once, without a robot: render a drive (or take a recording), start the node in a
-process of its own, play the recording in real time over DDS, record what the node answers, and write one
-self-contained HTML report: image, depth and error side by side, the trajectory against the truth, frames/s, latency,
-drops."""
+DESCRIPTION = """Show the whole system without a robot: render a drive (or take a recording), start the node in its own
+process, play the recording in real time over DDS, and record the node's output. The result is one self-contained HTML
+report: image, depth and error side by side, trajectory and ground truth, frames/s, latency, drops."""
 
 EXAMPLE = """  featdepth demo
   featdepth demo my_recording.bag --topic /camera/image_raw --output demo_output"""
 
 
 _CAMERA, _NODE = "/camera", "/depth_node"
-#: What the report shows. The node makes lazy topics for whoever listens, so recording all of them would slow it down.
+#: Only the topics that the report needs: a recorder of all topics would make the node compute its lazy ones too.
 _RECORDED = (
     *(f"{_CAMERA}/{name}" for name in ("image_raw", "camera_info", "depth/image_rect", "depth/camera_info")),
     *(f"{_NODE}/{name}" for name in ("image_rect", "tracks", "depth/image_rect", "depth/camera_info")),
@@ -29,19 +28,23 @@ _RECORDED = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("input", nargs="?", metavar="INPUT", help="a recording (default: render one)")
-    parser.add_argument("--output", default="demo_output", metavar="DIR", help="folder for report, bags, logs")
-    parser.add_argument("--scene", default="street", help="what to render: street, room... (street)")
-    parser.add_argument("--seconds", type=positive, default=20.0, help="length of the rendered drive (20)")
-    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second rendered (10)")
-    parser.add_argument("--seed", type=whole(0), default=8, help="which street, which drive (8)")
-    parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
     parser.add_argument(
-        "--convention", default="", metavar="NAME|FILE", help="what a depth network of others (.onnx) expects and gives"
+        "--output", default="demo_output", metavar="DIR", help="folder for report, bags and logs (demo_output)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda...")
+    parser.add_argument("--scene", default="street", help="scene to render: street, room... (street)")
+    parser.add_argument("--seconds", type=positive, default=20.0, help="seconds of the rendered drive (20)")
+    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second rendered (10)")
+    parser.add_argument("--seed", type=whole(0), default=8, help="random seed of scene and drive (8)")
+    parser.add_argument(
+        "--weights", default="compact", metavar="W", help="file, or the name of a model that ships (compact)"
+    )
+    parser.add_argument(
+        "--convention", default="", metavar="NAME|FILE", help="format of a third-party depth network (.onnx)"
+    )
+    parser.add_argument("--device", default="auto", help="device of the networks: auto, cpu, cuda... (auto)")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
     parser.add_argument("--camera", metavar="FILE|fx,fy,cx,cy", help="calibration, for recordings without one")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     source = Path(args.input) if args.input else _rendered(args, folder)
     answers = _fresh(folder / "answers")
-    _say(f"the node takes the weights '{args.weights}'")
+    _say(f"the node uses the weights '{args.weights}'")
     parameters = [f"weights:={weights}", f"device:={args.device}"]
     if args.convention:
         parameters.append(f"convention:={args.convention}")
@@ -70,7 +73,7 @@ def _say(text: str) -> None:
 
 
 def _fresh(path: Path) -> Path:
-    """Clear what an earlier demo left at a path of its own."""
+    """Remove the folder that an earlier demo left at this path, and return the path."""
     import shutil
 
     if path.exists():
@@ -79,7 +82,7 @@ def _fresh(path: Path) -> Path:
 
 
 def _rendered(args: argparse.Namespace, folder: Path) -> Path:
-    """Render a drive into a bag of the demo's folder; an equal one from an earlier demo is taken again."""
+    """Render a drive into a bag in the demo's folder, or reuse the same drive of an earlier demo. Returns its path."""
     from featdepth_ros.progress import progress
     from featdepth_ros.recordings import write_ros2_bag
     from featdepth_ros.simulation import Simulation, SimulationConfig
@@ -88,7 +91,7 @@ def _rendered(args: argparse.Namespace, folder: Path) -> Path:
     config = SimulationConfig(scene=args.scene, seed=args.seed, frames=frames, rate_hz=args.rate)
     path = folder / f"rendered_{args.scene}_{args.seed}_{frames}_{args.rate:g}hz"
     if (path / "metadata.yaml").is_file():
-        _say(f"taking the drive rendered before: {path}")
+        _say(f"reusing the drive rendered earlier: {path}")
         return path
     _say(f"rendering a drive of {args.seconds:g} s (scene {args.scene}, seed {args.seed})")
     simulation = Simulation(config)

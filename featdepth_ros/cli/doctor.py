@@ -11,38 +11,40 @@ from featdepth_ros.cli.support.arguments import positive, topic_name
 if TYPE_CHECKING:
     from featdepth_ros.ros.doctor.observation import Finding, Observation
 
-DESCRIPTION = """Look at the running ROS 2 graph and this machine for a few seconds. Say what is wrong and what to do:
-camera, calibration, TF, QoS, clocks, GPU, memory between processes, weights.
+DESCRIPTION = """Observe the running ROS 2 graph and this machine for a few seconds. Report problems and remedies for
+camera, calibration, TF, QoS, clocks, GPU, shared memory and weights.
 
-Run it in the shell that starts depth_node, before or while that runs. The exit code is 0 when nothing is wrong and 1
+Run it in the shell that starts depth_node, before or while the node runs. The exit code is 0 without findings and 1
 with findings."""
 EXAMPLE = """  featdepth doctor
   featdepth doctor --topic /camera/image_raw --json findings.json"""
 
-#: Lines that fit a glance.
+#: Lines of the report without --all, so that it can be read at a glance.
 _LINES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--topic", type=topic_name, metavar="T", help="image topic; default: what depth_node hears")
-    parser.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="how long to look (3)")
-    parser.add_argument("--weights", default="compact", metavar="W", help="weights that are to be used (compact)")
+    parser.add_argument(
+        "--topic", type=topic_name, metavar="T", help="image topic (default: the one depth_node subscribes to)"
+    )
+    parser.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="seconds to observe (3)")
+    parser.add_argument("--weights", default="compact", metavar="W", help="weights that the node will use (compact)")
     parser.add_argument("--base-frame", default="base_link", metavar="F", help="the robot's frame (base_link)")
-    parser.add_argument("--odom-frame", default="odom", metavar="F", help="frame odometry is reported in (odom)")
+    parser.add_argument("--odom-frame", default="odom", metavar="F", help="frame in which odometry is reported (odom)")
     parser.add_argument("--all", action="store_true", help=f"show all findings, not the {_LINES - 1} worst")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to FILE as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, judge, print. Returns 0 when nothing is wrong, 1 with findings."""
+    """Observe the graph, examine it, print the findings. Returns 0 when nothing is wrong, 1 with findings."""
     from featdepth_ros.ros.playback.command_node import command_node
 
     with command_node("featdepth_doctor") as (node, stop):
         from featdepth_ros.ros.doctor.examine import examine
         from featdepth_ros.ros.doctor.watch import Watch
 
-        seen = Watch(node, args.topic, stop).look(args.seconds)
+        seen = Watch(node, args.topic, stop).observe(args.seconds)
     findings = examine(seen, args.weights, args.base_frame, args.odom_frame)
     _show(findings, seen, len(findings) if args.all else _LINES - 1)
     if args.json is not None:

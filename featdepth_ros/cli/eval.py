@@ -1,4 +1,4 @@
-"""``featdepth eval depth|odometry|recording``: one file each, imported only to describe or run it."""
+"""``featdepth eval depth|odometry|recording``; the modules in `cli.evaluation` hold one kind each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 
 from featdepth_ros.cli.evaluation import depth, odometry, recording
 
-DESCRIPTION = "Judge depth maps, trajectories and recordings of the node against truth, by the field's protocols."
+DESCRIPTION = "Evaluate depth maps, trajectories and recordings of the node against ground truth."
 EXAMPLE = "\n".join(f"  {module.EXAMPLE.strip().splitlines()[0].strip()}" for module in (depth, odometry, recording))
 
 _VERBS = {
     "depth": (depth, "folders of depth maps, or weights on a dataset, against true depth"),
     "odometry": (odometry, "trajectories against a true one: KITTI, TUM, EuRoC files and bags"),
-    "recording": (recording, "what the node wrote into a bag, against the truth in it"),
+    "recording": (recording, "the node's output in a bag, against the ground truth in it"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the three kinds of evaluation."""
+    """Declare the three kinds of evaluation and their arguments."""
     verbs = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry|recording")
     for name, (module, line) in _VERBS.items():
         sub = verbs.add_parser(
@@ -31,6 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the kind of evaluation that was asked for."""
+    """Run the chosen kind of evaluation. Returns the exit code."""
     code: int = _VERBS[args.kind][0].run(args)
     return code

@@ -10,10 +10,10 @@ from featdepth_ros.cli.support.arguments import image_size, whole
 if TYPE_CHECKING:
     from featdepth_ros.export.export import ExportResult
 
-DESCRIPTION = """Write weights as a file for another run time.
+DESCRIPTION = """Export weights to a file for another runtime.
 
-One graph holds depth and motion, and encodes a frame once. The file is compared with PyTorch on frames of --recording,
-and refused when it is too far off. int8 is calibrated on the same frames."""
+One graph computes depth and motion, and encodes each frame once. The file is compared with PyTorch on frames of
+--recording, and rejected when the difference is too large. int8 is calibrated on the same frames."""
 EXAMPLE = """  featdepth export --weights compact --format onnx --output compact.onnx
   featdepth export --weights compact --format openvino --precision int8 --recording drive.bag --output compact.xml"""
 
@@ -25,17 +25,25 @@ def _batch(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
-    parser.add_argument("--weights", default="compact", metavar="W", help="file, or the name of a model that ships")
+    parser.add_argument(
+        "--weights", default="compact", metavar="W", help="file, or the name of a model that ships (compact)"
+    )
     parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
     parser.add_argument("--format", required=True, choices=["onnx", "openvino", "torch-export"])
     parser.add_argument("--output", required=True, metavar="FILE", help="ends in .onnx, .xml (OpenVINO) or .pt2")
-    parser.add_argument("--size", type=image_size, metavar="HxW", help="of the images (default: as trained)")
-    parser.add_argument("--batch", type=_batch, default=1, metavar="N|dynamic", help="images at once (1)")
+    parser.add_argument("--size", type=image_size, metavar="HxW", help="image size (default: as trained)")
+    parser.add_argument("--batch", type=_batch, default=1, metavar="N|dynamic", help="images per call (1)")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "int8"])
     parser.add_argument("--recording", metavar="INPUT", help="frames to compare and calibrate on (default: rendered)")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag that has several")
     parser.add_argument("--camera", metavar="FILE|fx,fy,cx,cy", help="calibration, for recordings without one")
-    parser.add_argument("--frames", type=whole(2), default=16, metavar="N", help="how many of them, spread out (16)")
+    parser.add_argument(
+        "--frames",
+        type=whole(2),
+        default=16,
+        metavar="N",
+        help="number of these frames, spread over the recording (16)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
 
 
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from featdepth_ros.resources import weights_file
 
     if args.precision == "int8" and not args.recording:
-        args.wrong_usage("--precision int8 needs --recording INPUT: drives of the robot's own camera to calibrate on")
+        args.wrong_usage("--precision int8 needs --recording INPUT: a drive with the robot's camera to calibrate on")
     weights = weights_file(args.weights)
     model = load_model(weights, preset=args.preset)
     size = args.size or model.info.input_size

@@ -19,16 +19,16 @@ DESCRIPTION = """Estimate depth and camera motion for every frame of INPUT.
 
 INPUT is an image, a folder of images, a video, a ROS 1 or ROS 2 bag, or a KITTI or EuRoC folder. Writes under DIR:
   depth/<stem>.npy        float32 z-depth at the input's size, metres when the scale is metric
-  sigma/<stem>.npy        float32 standard deviation of the depth, same unit; only where the estimate gives one
-  valid/<stem>.png        255 where the depth is to be trusted, else 0
+  sigma/<stem>.npy        float32 standard deviation of the depth, same unit; only if the model estimates one
+  valid/<stem>.png        255 where the depth is reliable, else 0
   preview/<stem>.png      image and depth, one above the other
   trajectory.kitti.txt    camera-to-world pose of each frame, 12 numbers a line, the first the identity
   trajectory.tum.txt      the same with stamps: seconds, position, quaternion xyzw
-  trajectory.covariance.npy  (N, 6, 6) of each motion since the frame before: x y z, then rotation, m^2 and rad^2, in
-                          the earlier camera's optical axes; the first is that of an unknown motion
-  summary.json            what ran, how fast, and what the numbers mean"""
+  trajectory.covariance.npy  (N, 6, 6) of each motion from the previous frame: x y z, then rotation, m^2 and rad^2, in
+                          the optical axes of the previous frame; entry 0 is that of an unknown motion
+  summary.json            model, settings, frame rate and unit of the results"""
 
-#: Options that are flags here; the node has more.
+#: Options of the estimator that are flags of this verb; the node has more.
 _ESTIMATOR_FLAGS = (
     *("depth", "motion", "scale", "scale_factor", "camera_height_m", "min_depth", "max_depth", "rolling_shutter_s"),
     *("max_speed_mps", "max_turn_rps", "noise_free_camera"),
@@ -45,7 +45,7 @@ _METAVARS = {
     "imu_topic": "T",
 }
 
-#: What depth is in, by kind of scale.
+#: Unit of the depth, by kind of scale.
 _UNITS = {
     "metric": "m",
     "metric_unverified": "m (unverified: give --camera-height with --scale camera_height, or --speed-topic)",
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option in options(*_ESTIMATOR_FLAGS, "speed_topic", "imu_topic"):
         _add_flag(parser, option)
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
-    parser.add_argument("--json", metavar="FILE", help="write the summary there too")
+    parser.add_argument("--json", metavar="FILE", help="also write the summary to FILE")
 
 
 def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -101,7 +101,7 @@ def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
 
 def _word(option: Option) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text in dict(option.replaced):  # argparse itself names the choices, but not what took a word's place
+        if text in dict(option.replaced):  # argparse names the choices, but not the replacement of a former one
             raise argparse.ArgumentTypeError(option.invalid_reason(text))
         return text
 
@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
         start = time.perf_counter()
         for number, frame in enumerate(progress(read_ahead(recording), "infer", len(recording))):
             if not number:
-                # The first run of the networks sets kernels up; it is start-up, not speed.
+                # The first run of the networks sets up kernels. It belongs to the start-up, not to the frame rate.
                 delivered_size = (frame.image.shape[1], frame.image.shape[0])
                 estimator.build_backend(delivered_size, len(recording))
                 estimator.warm_up(delivered_size)

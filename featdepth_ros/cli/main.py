@@ -1,4 +1,4 @@
-"""``featdepth``: one file a verb, imported only when it is called."""
+"""``featdepth``: one module per verb, imported only when the verb is called."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from featdepth_ros.threads import wait_asleep
 #: verb -> one line for ``featdepth --help``; the module is ``featdepth_ros.cli.<verb>``. Each such module holds
 #: ``DESCRIPTION`` and ``EXAMPLE`` (str), ``add_arguments(parser)`` and ``run(args) -> int``.
 VERBS: dict[str, str] = {
-    "demo": "the whole chain on a rendered or given recording, with a report",
-    "infer": "depth and motion of an image, folder, video, bag or dataset",
-    "play": "put a recording onto ROS 2 topics in real time",
+    "demo": "run the whole system on a rendered or given recording, with a report",
+    "infer": "estimate depth and motion of an image, folder, video, bag or dataset",
+    "play": "publish a recording on ROS 2 topics in real time",
     "record": "write ROS 2 topics into a bag",
     "simulate": "render a recording with known depth and motion",
     "prepare": "decode a recording once into a cache for training",
     "train": "train the networks from a recipe",
-    "refine": "refine weights on a recording of a new place; refused when they got worse",
-    "eval": "depth, odometry and recordings against truth, by the field's protocols",
-    "export": "weights as a file for ONNX Runtime, OpenVINO or torch.export",
-    "bench": "how fast networks, estimator, node, exported files and training are",
-    "doctor": "what is wrong with the running graph and this machine, and what to do",
-    "weights": "look into weights, import published ones",
+    "refine": "refine weights on a recording of a new place; worse weights are rejected",
+    "eval": "evaluate depth, odometry and recordings against ground truth",
+    "export": "export weights for ONNX Runtime, OpenVINO or torch.export",
+    "bench": "measure the speed of networks, estimator, node, exported files and training",
+    "doctor": "find problems of the running graph and this machine, and say what to do",
+    "weights": "show what a weights file holds, or import published weights",
 }
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -84,7 +84,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(verb: str, rest: list[str]) -> int:
-    """Run a verb, and put into words what went wrong."""
+    """Run a verb and turn its errors into messages. Returns the exit code."""
     try:
         args = _parser(verb).parse_args(rest)
         return int(args.run(args))
@@ -93,7 +93,7 @@ def _run(verb: str, rest: list[str]) -> int:
         return FAILED
     except ModuleNotFoundError as error:
         if (error.name or "featdepth_ros").split(".")[0] == "featdepth_ros":
-            raise  # a file of this package is missing: a bug
+            raise  # a module of this package is missing, which is a bug
         print(
             f"featdepth {verb}: the Python package '{error.name}' is not installed; "
             "this installs all that the verbs need: pip install 'featdepth_ros[all]'",
@@ -103,7 +103,7 @@ def _run(verb: str, rest: list[str]) -> int:
     except BrokenPipeError:
         return FAILED
     except OSError as error:
-        # A full disk, a missing right: the machine's state, which no line of code can mend.
+        # A full disk or a missing permission is no bug, so it gets a message and no traceback.
         print(f"featdepth {verb}: {error}", file=sys.stderr)
         return FAILED
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from featdepth_training.prepare.many import Outcome
 
 DESCRIPTION = (
-    "Decode INPUT once, rectify it and resize it to training size, and write what is worth training on into CACHE: "
-    "static, blurred and broken frames are left out, and no sample reaches across a cut or a gap. CACHE holds plain "
-    "WebDataset shards. Several INPUTs get a cache each, and those that cannot be used are named and left out. Stop it "
-    "at any time: the same command goes on where it was. --camera guess takes recordings that nobody has calibrated: "
-    "the focal length comes from how the pictures move, or is learnt in training where they do not tell it."
+    "Decode INPUT once, rectify it, resize it to the training size, and write the useful frames into CACHE. Static, "
+    "blurred and broken frames are left out, and no sample spans a cut or a gap. CACHE holds plain WebDataset shards. "
+    "Each of several INPUTs gets its own cache; unusable ones are named and left out. You can stop the command at any "
+    "time; the same command continues where it stopped. --camera guess accepts recordings of uncalibrated cameras: the "
+    "focal length is estimated from the motion of the images, or learned in training where that fails."
 )
-#: What --camera says of recordings whose camera nobody knows.
+#: Value of --camera for recordings of an uncalibrated camera.
 GUESS = "guess"
 EXAMPLE = """  featdepth prepare drive.bag --topic /camera/image_raw --output caches/drive
   featdepth prepare footage.mp4 --camera 900,900,640,360 --size 192x352 --output caches/footage
@@ -45,74 +45,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         nargs="+",
         metavar="INPUT",
-        help="folder of images, video, bag, KITTI or EuRoC folder, or a URL of one (s3://, with * several); or several",
+        help="one or several of: folder of images, video, bag, KITTI or EuRoC folder, or a URL (s3://, may contain *)",
     )
     parser.add_argument(
         "--output",
         required=True,
         metavar="CACHE",
-        help="folder of the cache, or a URL (s3://bucket/path); with several INPUTs each gets a cache of its own below",
+        help="folder of the cache, or a URL (s3://bucket/path); each of several INPUTs gets a subfolder",
     )
     add_stereo_recording(
         parser,
-        "store the stereo partner's images too: its topic, camera or folder, found by its name when not given; "
-        "single frames are kept then, frames without a partner are not",
+        "also store the images of the stereo partner: its topic, camera or folder (default: found by its name); "
+        "this keeps single frames and drops frames without a partner",
     )
-    parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="of the cache (192x640)")
+    parser.add_argument(
+        "--size", type=image_size, default=(192, 640), metavar="HxW", help="image size in the cache (192x640)"
+    )
     parser.add_argument(
         "--frames",
         type=part_or_whole,
         metavar="A:B",
-        help="a part of each recording: its frames from A up to, not including, B, counted from 0 (a number alone is "
-        "what --shortest says)",
+        help="part of each recording: frames from A up to B, B excluded, counted from 0 (a single number means "
+        "--shortest)",
     )
     parser.add_argument(
         "--shortest",
         type=whole(1),
         default=3,
         metavar="N",
-        help="shortest run of neighbouring frames worth keeping (%(default)s); clips of any length come from it",
+        help="shortest run of consecutive frames that is kept (%(default)s); training can draw longer clips too",
     )
     parser.add_argument(
         "--split",
         type=Path,
         metavar="FILE",
-        help="lines '<drive> <frame> l|r' of KITTI: INPUT is the data set's folder; frames that are named are kept "
-        "with their neighbours, whatever moves, in a cache for each drive and side",
+        help="KITTI split with lines '<drive> <frame> l|r'; INPUT is then the dataset's folder. The named frames and "
+        "their neighbours are kept, static ones too, in a cache for each drive and side",
     )
     parser.add_argument(
-        "--jobs", type=whole(1), default=1, metavar="N", help="work on N recordings at once (%(default)s)"
+        "--jobs", type=whole(1), default=1, metavar="N", help="number of recordings prepared at once (%(default)s)"
     )
-    parser.add_argument("--strict", action="store_true", help="end at the first INPUT that cannot be used")
+    parser.add_argument("--strict", action="store_true", help="stop at the first INPUT that cannot be used")
     parser.add_argument(
         "--store",
         default="raw",
         choices=("raw", "jpeg", "png"),
-        help="images as plain arrays (read fastest), JPEG (a tenth of the room) or PNG (no loss); default %(default)s",
+        help="image format: raw arrays (fastest), jpeg (a tenth of the size) or png (lossless); default %(default)s",
     )
     parser.add_argument(
-        "--no-laser", action="store_true", help="leave out the depth of KITTI's laser, by which training is measured"
+        "--no-laser", action="store_true", help="leave out the depth of KITTI's laser, which validates the training"
     )
     parser.add_argument(
         "--keep-static",
         action="store_true",
-        help="keep frames in which nothing moves, and single ones: for training on single images or stereo pairs",
+        help="also keep static and single frames, for training on single images or stereo pairs",
     )
     parser.add_argument(
         "--pseudo-depth",
         action="store_true",
-        help="find depth by classical matching too (of the stereo pair, else of earlier frames), for "
-        "objective.pseudo_depth; adds it to a cache that is there already",
+        help="also compute depth by classical matching (of the stereo pair, else of earlier frames) for "
+        "objective.pseudo_depth; works on an existing cache too",
     )
     parser.add_argument(
-        "--min-motion", type=not_negative, default=0.004, help="least motion, share of the width (%(default)s)"
+        "--min-motion",
+        type=not_negative,
+        default=0.004,
+        help="smallest image motion of a kept frame, as a share of the width (%(default)s)",
     )
-    parser.add_argument("--max-gap", type=positive, default=1.0, metavar="S", help="longest gap, seconds (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary there too")
+    parser.add_argument(
+        "--max-gap", type=positive, default=1.0, metavar="S", help="longest gap in a run, seconds (%(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare; returns the exit code: 1 when not one INPUT could be used."""
+    """Prepare all inputs. Returns 0.
+
+    Raises:
+        FeatDepthError: no INPUT could be used.
+    """
     from featdepth_ros.progress import ProgressBar
     from featdepth_ros.reporting.tables import write_json
     from featdepth_training.prepare.many import Preparation
@@ -136,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
                         bar.write(_table(outcome))
                     bar.status(f"{len(summaries) + len(left_out)}/{len(inputs)} recordings")
             except KeyboardInterrupt:
-                bar.write("stopped; finished shards stay, and the same command goes on after them")
+                bar.write("stopped; finished shards are kept, and the same command continues after them")
                 raise
     if left_out:
         print(f"{len(summaries)} of {len(inputs)} recordings prepared, {len(left_out)} left out", file=sys.stderr)
@@ -145,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         several = summaries if not reasons else {**summaries, "left_out": reasons}
         write_json(args.json, next(iter(summaries.values())) if single else several)
     if not summaries:
-        raise FeatDepthError(f"not one of the {len(inputs)} recordings could be used; the first: {left_out[0].reason}")
+        raise FeatDepthError(f"none of the {len(inputs)} recordings could be used; the first: {left_out[0].reason}")
     return 0
 
 
@@ -172,12 +183,16 @@ def _config(args: argparse.Namespace) -> PrepareConfig:
 
 
 def _inputs(args: argparse.Namespace) -> list[Input]:
-    """The recordings, each with all that is asked of it."""
+    """Return the recordings to prepare, each with its settings.
+
+    Raises:
+        ConfigError: flags contradict each other.
+    """
     from featdepth_training.prepare.inputs import Input, expanded
     from featdepth_training.prepare.split import inputs_of_split, read_split
 
     if args.partner_camera is not None and args.stereo is None:
-        raise ConfigError("--partner-camera is the calibration of a stereo partner; give --stereo too")
+        raise ConfigError("--partner-camera is the calibration of a stereo partner; add --stereo")
     common = Input(
         path=args.input[0],
         output=args.output,
@@ -193,7 +208,7 @@ def _inputs(args: argparse.Namespace) -> list[Input]:
     )
     if args.split is not None:
         if len(args.input) > 1 or args.topic is not None or args.frames is not None:
-            raise ConfigError("--split names drives, cameras and frames of one INPUT, the data set's folder; "
+            raise ConfigError("--split names drives, cameras and frames of one INPUT, the dataset's folder; "
                               "leave out --topic and --frames, and give one INPUT")  # fmt: skip
         return inputs_of_split(common, read_split(args.split))
     paths = [path for given in args.input for path in expanded(given)]

@@ -1,4 +1,4 @@
-"""``featdepth record``: ROS 2 topics into a bag."""
+"""``featdepth record``: record ROS 2 topics into a bag."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from featdepth_ros.cli.support.arguments import positive, topic_name
 
-DESCRIPTION = """Write ROS 2 topics into a new bag until Ctrl-C, SIGTERM or the end of --duration.
+DESCRIPTION = """Record ROS 2 topics into a new bag until Ctrl-C, SIGTERM or the end of --duration.
 
 Topics that appear later are recorded too; reliability and durability follow what the publishers offer."""
 EXAMPLE = """  featdepth record --output run1 --topics /camera/image_raw /camera/camera_info /tf_static
@@ -16,18 +16,18 @@ EXAMPLE = """  featdepth record --output run1 --topics /camera/image_raw /camera
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the verb's arguments."""
     parser.add_argument("--output", type=Path, required=True, metavar="BAG", help="folder of the bag to create")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--topics", nargs="+", type=topic_name, metavar="TOPIC", help="topics to record")
     which.add_argument("--all", action="store_true", help="record every topic but /rosout and /parameter_events")
     parser.add_argument("--duration", type=positive, metavar="S", help="stop after S seconds")
     parser.add_argument("--storage", choices=("sqlite3", "mcap"), default="sqlite3", help="file format")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was recorded as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report of the recording to FILE as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record until a signal, the end of the time or a full disk."""
+    """Record until a signal, the end of --duration or a full disk. Returns the exit code."""
     from featdepth_ros.errors import RecordingError
     from featdepth_ros.progress import ProgressBar
     from featdepth_ros.recordings.bags.writer import BagWriter

@@ -1,4 +1,4 @@
-"""``featdepth refine``: weights learn a new place from its recording."""
+"""``featdepth refine``: adapt weights to a new place with recordings of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from featdepth_training.refine.refine import RefineReport
 
 DESCRIPTION = """\
-Refine weights on recordings of the place they are to work in, without truth: neighbouring frames (and the stereo
-partner) shall explain each other. The last part of each recording is held out: on it the weights are measured before
-and after, and weights that got worse are refused (exit code 1, nothing written). Ctrl-C stops the training; what is
-there is measured and judged."""
+Refine weights on recordings of the place where they will be used, without ground truth: each frame is predicted from
+its neighbours (and from the stereo partner). The last part of each recording is held out to evaluate the weights
+before and after. Weights that got worse are rejected (exit code 1, nothing is written). Ctrl-C stops the training; the
+weights so far are then evaluated."""
 EXAMPLE = """\
   featdepth refine drive.bag --topic /camera/image_raw --weights compact --output refined.safetensors
   featdepth refine one.bag two.bag --weights compact --output refined.safetensors --work refining --resume
@@ -30,42 +30,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
-        "input", nargs="+", metavar="INPUT", help="folder of images, video, bag, KITTI or EuRoC folder; or several"
+        "input", nargs="+", metavar="INPUT", help="one or several: folder of images, video, bag, KITTI or EuRoC folder"
     )
     parser.add_argument("--weights", required=True, metavar="W", help="file, or the name of a model that ships")
     parser.add_argument("--output", required=True, metavar="W2", help="safetensors file to write; must not exist")
     parser.add_argument("--preset", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu...")
     add_stereo_recording(
         parser,
-        "learn from the stereo partner too: its topic, camera or folder, found by its name when not given",
+        "also learn from the stereo partner: its topic, camera or folder (default: found by its name)",
     )
-    parser.add_argument("--size", type=image_size, metavar="HxW", help="of the networks' input (default: as infer's)")
+    parser.add_argument(
+        "--size", type=image_size, metavar="HxW", help="size of the networks' input (default: as in infer)"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), metavar="N", help="optimiser steps")
-    length.add_argument("--epochs", type=whole(1), default=20, metavar="N", help="times through the frames (20)")
-    parser.add_argument("--lr", type=positive, default=1e-4, help="learning rate; half of it in the last third (1e-4)")
-    parser.add_argument("--batch-size", type=whole(1), default=2, metavar="N", help="clips a step (2)")
+    length.add_argument("--epochs", type=whole(1), default=20, metavar="N", help="passes over the frames (20)")
+    parser.add_argument("--lr", type=positive, default=1e-4, help="learning rate; halved in the last third (1e-4)")
+    parser.add_argument("--batch-size", type=whole(1), default=2, metavar="N", help="clips per step (2)")
     parser.add_argument(
-        "--held-out", type=positive, default=0.2, metavar="SHARE", help="of the recording, from its end (0.2)"
+        "--held-out",
+        type=positive,
+        default=0.2,
+        metavar="SHARE",
+        help="share of each recording, from its end, that is held out (0.2)",
     )
     parser.add_argument(
         "--batch-norm",
         default="frozen",
         choices=["frozen", "adapt"],
-        help="statistics: those of the weights (default: what few frames say of them is noise), or each batch's",
+        help="statistics: frozen as in the weights (default, as few frames give noisy ones), or adapted to each batch",
     )
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--seed", type=whole(0), default=0, help="of order, augmentation, dropout (0)")
-    parser.add_argument("--accept-worse", action="store_true", help="write the weights whatever the figures say")
+    parser.add_argument("--device", default="auto", metavar="D", help="device: auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="random seed of order, augmentation and dropout (0)")
+    parser.add_argument("--accept-worse", action="store_true", help="write the weights even if they got worse")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures before and after")
     parser.add_argument(
         "--work",
         type=Path,
         metavar="DIR",
-        help="keep the prepared frames there for another run, with checkpoints, metrics.jsonl and TensorBoard's files",
+        help="folder that keeps prepared frames, checkpoints, metrics.jsonl and TensorBoard's files for another run",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint in --work, where a stop or a kill left one"
+        "--resume", action="store_true", help="continue from the checkpoint that an interrupted run left in --work"
     )
 
 
@@ -74,9 +80,9 @@ def _config(args: argparse.Namespace) -> RefineConfig:
     from featdepth_training.refine.config import RefineConfig
 
     if args.partner_camera is not None and args.stereo is None:
-        args.wrong_usage("--partner-camera is the calibration of a stereo partner; give --stereo too")
+        args.wrong_usage("--partner-camera is the calibration of a stereo partner; add --stereo")
     if args.resume and args.work is None:
-        args.wrong_usage("--resume goes on from the checkpoint in a folder; name it with --work")
+        args.wrong_usage("--resume continues from a checkpoint; name its folder with --work")
     try:
         return RefineConfig(
             size=args.size,
@@ -96,7 +102,7 @@ def _config(args: argparse.Namespace) -> RefineConfig:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Refine; 0 when the weights were written, 1 when they were refused."""
+    """Refine the weights. Returns 0 when they were written, 1 when they were rejected."""
     from featdepth_ros.errors import MissingDependencyError
     from featdepth_ros.recordings import open_recording
     from featdepth_ros.reporting.tables import write_json

@@ -31,7 +31,7 @@ EXAMPLE = "  featdepth simulate --scene street --frames 100 --output drive      
     "  featdepth simulate --scene highway --traffic jam --rolling-shutter 0.02 --twist --imu --output jam"
 )
 
-#: Coefficients of a lens with a clear but ordinary distortion.
+#: Distortion coefficients of a lens with a visible but common distortion.
 DISTORTIONS: dict[str, tuple[float, ...]] = {
     "none": (),
     "plumb_bob": (-0.16, 0.03, 0.0004, -0.0003, 0.0),
@@ -40,29 +40,31 @@ DISTORTIONS: dict[str, tuple[float, ...]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the verb's arguments."""
     parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="bag or folder to create")
     scenes = "street, avenue, lane, highway, room, textureless (a room), corridor or clutter (default: street)"
     parser.add_argument("--scene", default="street", help=scenes)
     parser.add_argument("--frames", type=whole(1), default=100, metavar="N", help="number of frames (default: 100)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="frames per second (default: 10)")
     parser.add_argument("--size", type=image_size, default=(192, 640), metavar="HxW", help="default: 192x640")
-    parser.add_argument("--seed", type=whole(0), default=0, help="decides scene and motion (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="random seed of scene and motion (default: 0)")
     parser.add_argument("--format", choices=("bag", "mcap", "kitti", "euroc"), default="bag",
                         help="bag or mcap: ROS 2 bag; kitti: odometry folder; euroc: ASL folder")  # fmt: skip
     parser.add_argument("--stereo", action="store_true", help="add a right camera (kitti and euroc)")
     parser.add_argument("--distortion", choices=tuple(DISTORTIONS), default="none", help="lens model (default: none)")
     parser.add_argument(
-        "--effects", action="store_true", help="exposure, colour, blur, noise and JPEG of a real camera"
+        "--effects", action="store_true", help="add exposure, colour, blur, noise and JPEG artefacts of a real camera"
     )
-    parser.add_argument("--threads", type=whole(1), default=None, help="default: the processors, at most 8")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was made as JSON")
+    parser.add_argument(
+        "--threads", type=whole(1), default=None, help="threads (default: the number of processors, at most 8)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report of the recording to FILE as JSON")
     add_world_options(parser)
     add_sensor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render and write. Returns 0."""
+    """Render the recording and write it. Returns 0."""
     from featdepth_ros.reporting.tables import write_json
     from featdepth_ros.simulation import Simulation, SimulationConfig, random_effects, traffic_style
 
@@ -71,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and args.format in ("bag", "mcap"):
         raise RecordingError(f"'{args.output}' exists already; name another output or remove it")
     if args.moving and not args.traffic:
-        raise ConfigError("--moving writes masks of vehicles; name a --traffic")
-    sensors_of(args)  # a wrong wish is told before the scene is built
+        raise ConfigError("--moving writes masks of vehicles, and there are none; add --traffic")
+    sensors_of(args)  # wrong flags fail before the scene is built
     config = SimulationConfig(
         scene=args.scene,
         seed=args.seed,
@@ -150,7 +152,7 @@ def _write(simulation: Simulation, args: argparse.Namespace) -> int:
 
 
 def _with_masks(frames: Iterable[Frame], folder: Path | None) -> Iterator[Frame]:
-    """Pass frames on, and write the mask of what moves in each into a folder, if there is one."""
+    """Yield the frames, and write the mask of moving pixels of each into ``folder`` unless it is None."""
     import cv2
 
     if folder is not None:

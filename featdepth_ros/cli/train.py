@@ -8,14 +8,14 @@ from pathlib import Path
 
 DESCRIPTION = (
     "Train the networks from a recipe (a name of config/train) or a YAML file. Writes DIR/checkpoints/, "
-    "DIR/metrics.jsonl, DIR/model.safetensors. Ctrl-C finishes the step at hand and saves; --resume goes on there."
+    "DIR/metrics.jsonl, DIR/model.safetensors. Ctrl-C finishes the current step and saves; --resume continues there."
 )
 EXAMPLE = """  featdepth train --config compact_rendered --output runs/compact
   featdepth train --config compact_rendered --output runs/compact --resume
   featdepth train --config recording --finetune compact --output runs/mine --resume auto
   featdepth train --config my.yaml --output runs/mine --finetune compact optimiser.lr=1e-4"""
 
-#: Exit code when the run was asked to stop before its end; its state is saved.
+#: Exit code of a run that was stopped before its end; its state is saved.
 STOPPED = 130
 
 
@@ -28,20 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="auto|CHECKPOINT",
-        help="go on from the newest checkpoint, or from this one; auto: where there is none, start",
+        help="continue from the newest checkpoint, or from this one; auto: start anew if there is none",
     )
-    parser.add_argument("--finetune", metavar="W", help="weights to start from (a file, or the name of shipped ones)")
     parser.add_argument(
-        "--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+        "--finetune", metavar="W", help="weights to start from: a file, or the name of a model that ships"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the run's last figures")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings put on top of the configuration")
-    # Settings may stand before, between and after the options.
+    parser.add_argument(
+        "--device", default="auto", metavar="D", help="device: auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the last figures of the run to FILE")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the configuration")
+    # key=value settings may come before, between and after the options.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 0 when the run is complete, 130 when it was stopped and saved."""
+    """Train. Returns 0 when the run is complete, 130 when it was stopped and saved."""
     from featdepth_ros.errors import FeatDepthError, MissingDependencyError
 
     try:
@@ -57,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
         resume, overrides = "", [resume, *overrides]
     if resume not in (None, "auto") and args.finetune:
         raise FeatDepthError(
-            "--resume goes on with a run's weights; --finetune starts from others. Give one of them, or --resume auto, "
-            "which starts from --finetune where there is no checkpoint yet."
+            "--resume and --finetune both name the weights to start from. Give one of them, or --resume auto, which "
+            "starts from --finetune if there is no checkpoint yet."
         )
     outcome = train(
         config=args.config,
@@ -75,5 +77,5 @@ def run(args: argparse.Namespace) -> int:
     if outcome.complete:
         print(f"training complete, {done}")
         return 0
-    print(f"training stopped after {done}; go on with --resume", file=sys.stderr)
+    print(f"training stopped after {done}; continue with --resume", file=sys.stderr)
     return STOPPED

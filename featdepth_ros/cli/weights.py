@@ -1,4 +1,4 @@
-"""``featdepth weights``: look into weights files, import published ones."""
+"""``featdepth weights``: show the content of weights files, import published ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from featdepth_ros.models.base import FeatDepthModel
     from featdepth_ros.models.weights_io import WeightsFile
 
-DESCRIPTION = "Look into weights, or import published FeatDepth checkpoints (.pth) as safetensors with all their facts."
+DESCRIPTION = "Show the content of weights, or convert published FeatDepth checkpoints (.pth) to safetensors."
 _EXAMPLES = (
     "featdepth weights info compact",
     "featdepth weights import fm_depth.pth kitti.safetensors --preset kitti --fp16",
@@ -20,25 +20,27 @@ EXAMPLE = "\n".join(f"  {example}" for example in _EXAMPLES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the two actions."""
+    """Declare the two actions and their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="info|import")
-    info_line = "architecture, parameters, depth range, scale, licence of a file"
+    info_line = "show architecture, parameters, depth range, scale and licence of a file"
     info = actions.add_parser("info", help=info_line, description=info_line, **with_example(_EXAMPLES[0]))
     info.add_argument("file", metavar="FILE", help="weights, or the name of a model that ships")
-    info.add_argument("--preset", metavar="NAME", help="facts a published .pth lacks: kitti, kitti_odom, euroc, nyu...")
+    info.add_argument(
+        "--preset", metavar="NAME", help="depth range and scale of a published .pth: kitti, kitti_odom, euroc, nyu..."
+    )
     info.add_argument("--json", metavar="FILE", help="write the figures to FILE")
-    load_line = "turn a published .pth into safetensors"
+    load_line = "convert a published .pth to safetensors"
     load = actions.add_parser("import", help=load_line, description=load_line, **with_example(_EXAMPLES[1]))
-    load.add_argument("source", metavar="IN.pth", help="published checkpoint, or any weights 'info' can read")
+    load.add_argument("source", metavar="IN.pth", help="published checkpoint, or any weights that 'info' can read")
     load.add_argument("target", metavar="OUT.safetensors", help="file to write; replaced if it exists")
-    load.add_argument("--preset", metavar="NAME", help="what it was trained on: kitti, kitti_odom, euroc, nyu...")
-    load.add_argument("--name", help="name to carry; default: the preset's, or the file's")
-    load.add_argument("--fp16", action="store_true", help="store kernels as float16: half the size")
+    load.add_argument("--preset", metavar="NAME", help="training dataset: kitti, kitti_odom, euroc, nyu...")
+    load.add_argument("--name", help="name of the model (default: the preset's, or the file's)")
+    load.add_argument("--fp16", action="store_true", help="store kernels as float16, which halves the file")
     load.add_argument("--json", metavar="FILE", help="write the figures to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``info`` or ``import``."""
+    """Run ``info`` or ``import``. Returns the exit code."""
     return _info(args) if args.action == "info" else _import(args)
 
 
@@ -114,7 +116,7 @@ def _figures(weights: WeightsFile, model: FeatDepthModel) -> dict[str, Any]:
 
 def _where_metres_hold(figures: dict[str, Any]) -> str:
     if figures["metric_height_m"] is None:
-        return "not told; they are unverified everywhere"
+        return "not stored; metres are unverified everywhere"
     return (
         f"{figures['metric_place']}, camera {figures['metric_height_m']:g} m above the ground, to "
         f"{100 * figures['scale_sigma']:.0f} %; unverified elsewhere"

@@ -1,7 +1,8 @@
-"""The options of networks and estimator, each defined once: default, range, choices, text and reason.
+"""The options of networks and estimator, each defined once: default, range, choices, description and reason.
 
 `EstimatorConfig` takes its defaults and limits from here, `featdepth infer` its flags, and the node its parameters.
-config/depth.yaml, docs/parameters.md and the ROS descriptors are made from those. Needs neither torch nor ROS.
+config/depth.yaml, docs/parameters.md and the ROS descriptors are generated from these definitions. This module imports
+neither torch nor ROS.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _TYPE_NAMES: dict[type, str] = {bool: "bool", int: "int", float: "double", str: 
 
 @dataclass(frozen=True)
 class Option:
-    """One option.
+    """One option of the estimator or parameter of a node.
 
     Attributes:
-        name: of the field of `EstimatorConfig` and of the ROS parameter; the flag is made from it.
-        default: its type is the option's type.
-        description: what it does, one or two sentences.
-        reason: why the default is what it is, or when to change it.
-        choices: the strings allowed; empty: any.
-        low, high: inclusive range of a number.
-        live: True: takes effect while the node runs. False: read by `configure`.
-        replaced: a word that was a choice once, and the choice that took its place.
+        name: name of the field of `EstimatorConfig` and of the ROS parameter; the flag is derived from it.
+        default: default value; its type is the option's type.
+        description: what the option does, in one or two sentences.
+        reason: why the default has this value, or when to change it.
+        choices: the allowed strings; empty: any.
+        low, high: inclusive range of a number; None: no limit.
+        live: True: a change takes effect while the node runs. False: the value is read by `configure`.
+        replaced: (former choice, its replacement) pairs, for the error message.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Option:
 
     @property
     def range_text(self) -> str:
-        """What values are allowed, in words; empty when any."""
+        """The allowed values as text; empty when any value is allowed."""
         if self.choices:
             return " | ".join(self.choices)
         if self.low is not None and self.high is not None:
@@ -60,9 +61,9 @@ class Option:
         return ""
 
     def invalid_reason(self, value: Any) -> str:
-        """Return why ``value`` is not allowed, or an empty string."""
+        """Return why ``value`` is not allowed; an empty string when it is."""
         if self.choices and value in dict(self.replaced):
-            return f"'{self.name}' is '{value}', which is no longer there: use '{dict(self.replaced)[value]}' instead"
+            return f"'{self.name}' is '{value}', which was removed: use '{dict(self.replaced)[value]}' instead"
         if self.choices and value not in self.choices:
             return f"'{self.name}' is '{value}'; expected one of {', '.join(self.choices)}"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
@@ -74,92 +75,95 @@ _OPTIONS = (
     Option(
         "weights",
         "compact",
-        "Name of a model that ships, or a file. A file holds weights (.safetensors, or a published .pth), an exported "
-        "network (.onnx, .xml), or a depth network of others (.onnx).",
-        "The compact model runs on a CPU. A running node takes weights of the same architecture between two frames.",
+        "Name of a model that ships with the package, or a file. A file holds weights (.safetensors, or a published "
+        ".pth), an exported network (.onnx, .xml), or a third-party depth network (.onnx).",
+        "The compact model runs on a CPU. A running node can switch to other weights of the same architecture.",
         live=True,
     ),
     Option(
         "convention",
         "",
-        "What a depth network of others expects and gives: a known name, or a YAML file; docs/any-network.md has both.",
-        "Empty takes the .yaml beside the .onnx file.",
+        "Input and output format of a third-party depth network: the name of a known convention, or a YAML file. "
+        "docs/any-network.md describes both.",
+        "If it is empty, the .yaml file beside the .onnx file is read.",
     ),
     Option(
         "preset",
         "",
-        "Depth range and scale a published .pth file does not carry: kitti, kitti_odom, euroc, nyu...",
-        "Empty for files that know it themselves.",
+        "Depth range and scale of a published .pth file, which does not store them: kitti, kitti_odom, euroc, nyu...",
+        "Leave it empty for files that store both.",
     ),
     Option(
         "device",
         "auto",
-        "Where the networks run: auto, cpu, cuda, cuda:0...",
+        "Device of the networks: auto, cpu, cuda, cuda:0...",
         "auto takes a GPU when PyTorch finds one.",
     ),
     Option(
         "precision",
         "auto",
-        "Arithmetic of the networks; geometry is always fp32.",
-        "auto takes bf16 where the processor is fast at it.",
+        "Floating-point precision of the networks. Geometry is always computed in fp32.",
+        "auto chooses bf16 where the processor has instructions for it, else fp32.",
         choices=get_args(Precision),
     ),
     Option(
         "backend",
         "auto",
-        "What computes the networks. auto: the fastest that is installed and gives what PyTorch gives.",
-        "PyTorch serves at once; another is built beside it, which takes a minute the first time.",
+        "Inference back end of the networks. auto chooses the fastest installed one whose results match PyTorch's.",
+        "PyTorch runs from the first frame. Another back end is built meanwhile, which takes a minute the first time.",
         choices=get_args(BackendChoice),
     ),
     Option(
         "backend_cache",
         "",
-        "Folder of the files that back ends are built into; empty: featdepth_ros in the user's cache folder.",
-        "Set it where the home folder is read-only.",
+        "Folder for the files that back ends build; empty: featdepth_ros in the user's cache folder.",
+        "Set it if the home folder is read-only.",
     ),
     Option(
         "backend_cache_mb",
         500.0,
-        "Largest size of that folder in megabytes; what was used longest ago is removed.",
-        "The compact model takes 20 to 40 MB for each size of images.",
+        "Largest size of backend_cache in megabytes. The files that were used longest ago are removed first.",
+        "The compact model takes 20 to 40 MB for each image size.",
         low=1.0,
         high=1e6,
     ),
     Option(
         "input_height",
         0,
-        "Rows the networks see, a multiple of 32; 0: as trained (the compact model takes the camera's aspect).",
-        "Smaller is faster and coarser.",
+        "Image rows at the input of the networks, a multiple of 32; 0: as trained. The compact model then keeps the "
+        "camera's aspect ratio.",
+        "A smaller size is faster and coarser.",
         low=0,
         high=4096,
     ),
     Option(
         "input_width",
         0,
-        "Columns the networks see, a multiple of 32; 0: as trained.",
-        "Give it together with input_height.",
+        "Image columns at the input of the networks, a multiple of 32; 0: as trained.",
+        "Set it together with input_height.",
         low=0,
         high=4096,
     ),
     Option(
         "output_size",
         "network",
-        "Size of the depth image, cloud and image_rect: what the networks give, or that of the camera's image.",
-        "The network's own size costs least and invents no detail.",
+        "Size of the depth image, cloud and image_rect. network: the size of the networks' output; input: the size of "
+        "the camera's image.",
+        "The networks' size costs least and interpolates nothing.",
         choices=get_args(OutputSize),
     ),
     Option(
         "min_depth",
         0.1,
-        "Nearest valid depth in metres; the node publishes nearer as -Inf (REP-117).",
-        "Below it the networks have learned nothing.",
+        "Nearest valid depth in metres. The node publishes nearer pixels as -Inf (REP-117).",
+        "The networks were not trained on nearer depths.",
         low=0.001,
         high=1000.0,
     ),
     Option(
         "max_depth",
         80.0,
-        "Farthest valid depth in metres; the node publishes farther as +Inf (REP-117).",
+        "Farthest valid depth in metres. The node publishes farther pixels as +Inf (REP-117).",
         "Lower it indoors.",
         low=0.01,
         high=10000.0,
@@ -167,16 +171,16 @@ _OPTIONS = (
     Option(
         "scale",
         "auto",
-        "How network units become metres. auto: as the weights say, or by the speed where speed_topic is given; "
-        "relative: never; factor: by scale_factor; camera_height: by camera_height_m; speed: by speed_topic.",
-        "A single camera cannot see scale: until you answer how high it is or how fast it goes, metres are unverified.",
+        "How network units become metres. auto: by speed_topic if it is set, else as the weights define; relative: "
+        "never; factor: by scale_factor; camera_height: by camera_height_m; speed: by speed_topic.",
+        "A single camera cannot measure scale. Metres are unverified until you give the camera's height or its speed.",
         choices=get_args(ScaleChoice),
     ),
     Option(
         "scale_factor",
         1.0,
         "Metres per network unit, for scale: factor.",
-        "36 for the published weights trained on stereo pairs.",
+        "It is 36 for the published weights that were trained on stereo pairs.",
         low=1e-6,
         high=1e6,
     ),
@@ -184,40 +188,41 @@ _OPTIONS = (
         "camera_height_m",
         1.5,
         "Height of the camera above the ground in metres, for scale: camera_height.",
-        "Measure it; an error of 10 % is 10 % in every distance.",
+        "Measure it. An error of 10 % in the height makes every distance wrong by 10 %.",
         low=0.01,
         high=100.0,
     ),
     Option(
         "speed_topic",
         "",
-        "Topic of the robot's twist, nav_msgs/Odometry or geometry_msgs/TwistStamped; empty: none. It gives the scale.",
-        "Wheels know metres, which a single camera does not.",
+        "Topic of the robot's twist, nav_msgs/Odometry or geometry_msgs/TwistStamped; empty: none. Its speed sets the "
+        "scale.",
+        "Wheel odometry measures metres, which a single camera cannot.",
     ),
     Option(
         "imu_topic",
         "",
-        "Topic of a gyroscope, sensor_msgs/Imu, linked to the camera on /tf_static; empty: none. It helps the window "
-        "find the rotation.",
-        "For quick turns and pictures with little in them; its bias is learnt.",
+        "Topic of a gyroscope, sensor_msgs/Imu; empty: none. /tf_static must link it to the camera. The window uses it "
+        "to estimate the rotation.",
+        "It helps in fast turns and in images with little texture. Its bias is estimated.",
     ),
     Option(
         "focal_compensation",
         True,
-        "Correct depth for a focal length other than the training camera's.",
-        "A longer lens makes everything look nearer than it is.",
+        "Correct the depth for a focal length that differs from the training camera's.",
+        "Without the correction, a longer lens makes everything look nearer than it is.",
     ),
     Option(
         "estimate_motion",
         True,
         "Run the pose network and publish odometry.",
-        "Set it to false for depth alone.",
+        "Set it to false if you need depth only.",
     ),
     Option(
         "motion",
         "auto",
-        "Where motion comes from. window: tracks over several frames, solved together; network: the pose network "
-        "alone; auto: window with a calibrated camera.",
+        "Source of the motion. window: point tracks over several frames, optimised together; network: the pose network "
+        "alone; auto: window if the camera is calibrated.",
         "The pose network alone drifts more. Choose network to get the numbers of published weights.",
         choices=get_args(MotionChoice),
         replaced=(("aligned", "window"),),
@@ -225,21 +230,21 @@ _OPTIONS = (
     Option(
         "depth",
         "auto",
-        "Which depth is given. fused: the network's, corrected by the points of the window; network: the network's "
-        "alone; auto: fused while the window runs.",
+        "Source of the depth. fused: the network's depth, corrected by the window's points; network: the network's "
+        "depth alone; auto: fused while the window runs.",
         "Choose network to get the numbers of published weights.",
         choices=get_args(DepthChoice),
     ),
     Option(
         "standing_gate",
         True,
-        "Hold the pose exactly still while the picture does not move.",
-        "A standing robot must not drift.",
+        "Hold the pose exactly still while the image does not move.",
+        "The pose of a standing robot must not drift.",
     ),
     Option(
         "max_gap_s",
         1.0,
-        "Frames further apart than this are not compared; motion in between is unknown.",
+        "Longest time in seconds between two frames that are compared. The motion across a longer gap is unknown.",
         "The networks were trained on neighbouring frames.",
         low=0.01,
         high=60.0,
@@ -247,31 +252,33 @@ _OPTIONS = (
     Option(
         "rolling_shutter_s",
         0.0,
-        "Seconds from the exposure of the first row to that of the last; 0: all rows at once.",
-        "Most cheap sensors take 0.01 to 0.035 s; a wrong value is worse than 0.",
+        "Seconds from the exposure of the first row to that of the last; 0: a global shutter.",
+        "Most cheap sensors take 0.01 to 0.035 s. A wrong value is worse than 0.",
         low=0.0,
         high=0.2,
     ),
     Option(
         "max_speed_mps",
         60.0,
-        "Metres per second above which a measured motion is refused: the state is lost, and the pose holds.",
-        "No car on a road goes faster; lower it to what the robot can do. It counts while the scale is metric.",
+        "Speed in metres per second above which a measured motion is rejected. The motion state is then lost, and the "
+        "pose holds.",
+        "No car on a road goes faster. Lower it to what the robot can do. It applies while the scale is metric.",
         low=0.01,
         high=1000.0,
     ),
     Option(
         "max_turn_rps",
         10.0,
-        "Radians per second above which a measured turn is refused: the state is lost, and the pose holds.",
-        "Neighbouring pictures of so fast a turn share nothing; lower it to what the robot can do.",
+        "Turn rate in radians per second above which a measured turn is rejected. The motion state is then lost, and "
+        "the pose holds.",
+        "Neighbouring images of a faster turn do not overlap. Lower it to what the robot can do.",
         low=0.01,
         high=100.0,
     ),
     Option(
         "noise_free_camera",
         False,
-        "Take identical pictures under new stamps for a camera that stands, not for a driver that is frozen.",
+        "Treat identical images with new stamps as a standing camera, not as a frozen driver.",
         "A real sensor has noise. Set it to true for a simulator whose camera has none.",
     ),
 )
@@ -280,10 +287,10 @@ OPTIONS: dict[str, Option] = {option.name: option for option in _OPTIONS}
 
 
 def options(*names: str) -> tuple[Option, ...]:
-    """Return options by name, in the order given."""
+    """Return the options with these names, in the order given. Raises KeyError for an unknown name."""
     return tuple(OPTIONS[name] for name in names)
 
 
 def default(name: str) -> Any:
-    """Return the default of an option."""
+    """Return the default of the option ``name``. Raises KeyError for an unknown name."""
     return OPTIONS[name].default

@@ -1,4 +1,4 @@
-"""CameraInfo messages of camera models (REP-104) and back, once for every calibration that comes."""
+"""Conversion between CameraInfo messages and camera models (REP-104), cached for each calibration."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from featdepth_ros.ros.images import header_message
 
 
 def info_from_camera(camera: CameraModel, stamp: int, frame_id: str) -> CameraInfo:
-    """Return the CameraInfo of a camera; an undistorted one gets plumb_bob with five zeros, as image_proc writes it.
+    """Return the CameraInfo of a camera. Without distortion it has plumb_bob and five zeros, like image_proc's.
 
     Args:
-        camera: the camera; `camera_from_info` of the result gives it back.
-        stamp: nanoseconds.
-        frame_id: optical frame.
+        camera: the camera; `camera_from_info` inverts this function.
+        stamp: stamp of the header, nanoseconds.
+        frame_id: optical frame of the header.
     """
     fields = info_fields(camera)
     x_offset, y_offset, height, width, do_rectify = fields.pop("roi")
@@ -25,7 +25,7 @@ def info_from_camera(camera: CameraModel, stamp: int, frame_id: str) -> CameraIn
 
 
 class Calibration:
-    """Turns camera_info into a camera, once for every different calibration."""
+    """Converts camera_info to a camera model; repeated messages reuse the last model."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
@@ -34,12 +34,12 @@ class Calibration:
     def camera(self, msg: CameraInfo, rectified: bool, size: tuple[int, int]) -> tuple[CameraModel | None, str]:
         """Return the camera and an empty string, or None and why there is none, see `usable_camera`.
 
-        The reason is empty where the message itself says that the camera is not calibrated.
+        The reason is empty if K[0] of the message is 0, which means uncalibrated.
 
         Args:
-            msg: the camera_info of an image.
+            msg: camera_info that belongs to an image.
             rectified: whether that image is rectified.
-            size: its (width, height) in pixels.
+            size: (width, height) of that image in pixels.
         """
         roi = msg.roi
         key = (

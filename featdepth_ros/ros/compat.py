@@ -24,7 +24,7 @@ __all__ = [
 
 
 def keep_last(depth: int, reliability: ReliabilityPolicy, transient_local: bool = False) -> QoSProfile:
-    """Return a keep-last profile."""
+    """Return a QoS profile that keeps the last ``depth`` messages."""
     durability = DurabilityPolicy.TRANSIENT_LOCAL if transient_local else DurabilityPolicy.VOLATILE
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=reliability, durability=durability)
 
@@ -35,8 +35,8 @@ def event_callbacks(incompatible_qos: Callable[[Any], None]) -> Any:
 
 
 def given_parameters(node: Node) -> list[str]:
-    """Return the names of the parameters given at start, by command line or file, known or not."""
-    return sorted(getattr(node, "_parameter_overrides", {}))  # rclpy has no public way to them
+    """Return the names of all parameters given at the start, by command line or file, also unknown ones."""
+    return sorted(getattr(node, "_parameter_overrides", {}))  # rclpy has no public access to them
 
 
 def resolved_topic(node: Node, name: str) -> tuple[str, bool]:
@@ -47,11 +47,11 @@ def resolved_topic(node: Node, name: str) -> tuple[str, bool]:
 
 
 def publisher_reliabilities(node: Node, topic: str) -> list[ReliabilityPolicy]:
-    """Return what each publisher of a fully qualified topic offers."""
+    """Return the reliability that each publisher of a fully qualified topic offers."""
     return [info.qos_profile.reliability for info in node.get_publishers_info_by_topic(topic)]
 
 
 def latches(node: Node, topic: str) -> bool:
-    """Return whether every publisher of a fully qualified topic keeps its last messages for those who come later."""
+    """Return whether every publisher of a fully qualified topic is transient local."""
     infos = node.get_publishers_info_by_topic(topic)
     return bool(infos) and all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos)

@@ -1,6 +1,6 @@
-"""An Estimate as messages of ROS's own classes: depth images (REP-117, REP-118), sigma, tracks, clouds, odometry.
+"""Converts an Estimate to ROS messages: depth images (REP-117, REP-118), sigma, tracks, clouds, odometry.
 
-The content of images and clouds is made in the room `messages`; rotations are in `transforms`.
+The package `messages` computes the content of images and clouds; `transforms` converts rotations.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from featdepth_ros.ros.transforms import fill_pose
 
 
 def masked_depth(estimate: Estimate) -> NDArray[np.float32]:
-    """Return depth (h, w), float32, with REP-117's marks where there is no measurement; see `marked_depth`."""
+    """Return depth (h, w), float32, with the special values of REP-117 for invalid pixels; see `marked_depth`."""
     limits = (estimate.min_depth, estimate.max_depth)
     return marked_depth(estimate.depth, estimate.valid, estimate.in_image, limits)
 
 
 def depth_image(estimate: Estimate, encoding: DepthEncoding, frame_id: str) -> Image:
-    """Return the depth image of REP-118: 32FC1 metres with REP-117's marks, or 16UC1 millimetres with 0 for them."""
+    """Return the depth image of REP-118: 32FC1 metres with REP-117's values, or 16UC1 millimetres with 0 instead."""
     fields = depth_fields(masked_depth(estimate), encoding)
     return filled(Image(header=header_message(estimate.stamp_ns, frame_id)), fields)
 
 
 def sigma_image(estimate: Estimate, frame_id: str) -> Image:
-    """Return the standard deviation of depth, 32FC1 in depth's unit, NaN where depth has no value.
+    """Return the standard deviation of depth, 32FC1 in the unit of depth, NaN where depth is invalid.
 
     Raises:
         ValueError: the estimate has no sigma.
@@ -47,19 +47,20 @@ def sigma_image(estimate: Estimate, frame_id: str) -> Image:
     return image_message(sigma, "32FC1", estimate.stamp_ns, frame_id)
 
 
-#: Of the tracks' picture: colour of points without parallax (RGB), bits of a fraction of a pixel, columns a radius px.
+#: Drawing of tracks: colour of points without parallax (RGB), fractional bits of a pixel, image columns per pixel of
+#: radius.
 _UNMEASURED, _SHIFT, _COLUMNS_A_RADIUS = (160, 160, 160), 4, 320
 
 
 @cache
 def _far_to_near() -> NDArray[np.uint8]:
-    """Return (256, 3) uint8 RGB from blue to red. OpenCV makes its table anew at every call, which takes 6 ms."""
-    steps = np.linspace(25, 225, 256).astype(np.uint8)  # the ends of the map are too dark to be seen
+    """Return a (256, 3) uint8 RGB table from blue to red. It is cached, as OpenCV needs 6 ms for it in every call."""
+    steps = np.linspace(25, 225, 256).astype(np.uint8)  # the ends of the colour map are too dark
     return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[:, 0, ::-1])
 
 
 def tracks_image(estimate: Estimate, frame_id: str) -> Image:
-    """Return the rectified picture (rgb8) with the window's points: red is near, blue far, grey not measured yet.
+    """Return the rectified image (rgb8) with the window's points: red is near, blue far, grey not measured yet.
 
     The colours are linear in inverse depth, from the 5th to the 95th percentile of the points that images measured.
 
@@ -67,7 +68,7 @@ def tracks_image(estimate: Estimate, frame_id: str) -> Image:
         ValueError: the estimate has no camera.
     """
     if estimate.camera is None:
-        raise ValueError("an uncalibrated picture has no tracks")
+        raise ValueError("the estimate has no camera, so there are no tracks to draw")
     picture, window = estimate.image.copy(), estimate.window
     if window is not None and window.camera is not None and len(window.points):
         points, theirs, ours = window.points, window.camera, estimate.camera
@@ -85,7 +86,7 @@ def tracks_image(estimate: Estimate, frame_id: str) -> Image:
 
 
 class CloudMaker:
-    """Turns depth into organised clouds of ROS's own class; message and memory are kept from frame to frame."""
+    """Converts depth to organised PointCloud2 messages; message and memory are reused from frame to frame."""
 
     def __init__(self) -> None:
         self._cloud: OrganisedCloud | None = None
@@ -95,8 +96,8 @@ class CloudMaker:
         """Return the cloud of one frame; the next call overwrites it, so publish (or copy) it first.
 
         Args:
-            estimate: depth and image of (h, w).
-            camera: ideal pinhole camera of (h, w).
+            estimate: depth and image, both (h, w).
+            camera: pinhole camera without distortion, of size (h, w).
             frame_id: the camera's optical frame.
         """
         if self._cloud is None or camera != self._cloud.camera:

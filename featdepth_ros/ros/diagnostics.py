@@ -1,4 +1,4 @@
-"""/diagnostics: what the node knows about itself, and how worried it is."""
+"""/diagnostics: the state of the node, and its level (OK, WARN, ERROR)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from featdepth_ros.ros.statistics import Snapshot
 
 @dataclass(frozen=True)
 class FrameReport:
-    """What diagnostics say of one frame.
+    """The part of diagnostics about one frame.
 
     Attributes:
-        scale: how its unit came about.
-        motion_state: what became of its motion.
+        scale: unit of the depth and its source.
+        motion_state: outcome of the motion estimation.
         depth: ``fused`` or ``network``, see `Estimator.depth_source`.
-        valid_share: of the pixels inside the delivered image, 0 to 1.
-        uncalibrated: that it had no calibration, why, and what to do; empty: it had one.
-        tracks: points that agree with the motion; None where no window ran.
-        residual_px: their median reprojection error in pixels; None without any.
-        reason: what is wrong with the picture or its motion, in words; empty: nothing.
-        refused: its motion was measured and is not believed, see `Motion`.
-        speed: of the camera, metres (or model units) a second. Behind it stands the standard deviation of its velocity
-            in the direction that is known worst. None where motion is not tracked.
+        valid_share: share of valid pixels inside the delivered image, 0 to 1.
+        uncalibrated: why there was no calibration, and what to do; empty: there was one.
+        tracks: number of points that agree with the motion; None if no window ran.
+        residual_px: median reprojection error of these points in pixels; None without any.
+        reason: what is wrong with the image or its motion; empty: nothing.
+        refused: the motion was measured and rejected as implausible, see `Motion`.
+        speed: (speed of the camera, standard deviation of the velocity in its most uncertain direction), in metres (or
+            model units) per second. None if motion is not tracked.
     """
 
     scale: ScaleState
@@ -48,14 +48,14 @@ class FrameReport:
 
     @property
     def unusable(self) -> bool:
-        """The picture itself shows nothing, or nothing new."""
+        """Whether the image shows nothing, or nothing new."""
         return bool(self.reason) and self.motion_state is not MotionState.LOST
 
     def trouble(self, min_valid_share: float) -> tuple[str, str]:
-        """Return what is wrong with the frame: a name for counting, and words; two empty strings where nothing is.
+        """Return the problem of the frame as a name for counting and a sentence; two empty strings without a problem.
 
         Args:
-            min_valid_share: share of valid depths below which they are few.
+            min_valid_share: share of valid depths below which there are too few.
         """
         if self.refused:
             return "refused", f"motion is lost: {self.reason}, and the pose holds"
@@ -73,7 +73,7 @@ class FrameReport:
         if self.motion_state is MotionState.TRACKED and self.tracks and self.tracks < FEW_TRACKS:
             return (
                 "few tracks",
-                f"motion rests on {self.tracks} tracks alone: did the camera jump, or is little to see?",
+                f"motion rests on only {self.tracks} tracks: did the camera jump, or is there little to see?",
             )
         if self.speed is not None and self.speed[1] > max(DOUBT_TIMES * self.speed[0], LEAST_DOUBT):
             return "doubtful", DOUBTFUL.format(*self.speed)
@@ -81,7 +81,13 @@ class FrameReport:
 
     @classmethod
     def of(cls, estimate: Estimate, depth: str, uncalibrated: str) -> FrameReport:
-        """Make it of an estimate, the source of its depth, and why it has no calibration (empty: it has one)."""
+        """Return the report of an estimate.
+
+        Args:
+            estimate: the estimate.
+            depth: source of its depth, ``fused`` or ``network``.
+            uncalibrated: why there was no calibration; empty: there was one.
+        """
         window = estimate.window
         inside = int(estimate.in_image.sum())
         return cls(
@@ -99,7 +105,7 @@ class FrameReport:
 
 
 def _speed(motion: Motion) -> tuple[float, float] | None:
-    """Speed and the greatest standard deviation of the velocity, units a second; None where it is not tracked."""
+    """Return the speed and the largest standard deviation of the velocity, units per second; None if not tracked."""
     if motion.state is not MotionState.TRACKED or motion.dt_ns <= 0:
         return None
     seconds, part = motion.dt_ns * 1e-9, se3.TRANSLATION
@@ -109,29 +115,29 @@ def _speed(motion: Motion) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class Health:
-    """Everything a diagnostic message is made of.
+    """The content of a diagnostic message.
 
     Attributes:
         state: label of the lifecycle state.
         enabled: False after ``~/enable`` was called with false.
         figures: counters and times.
-        silence: likely cause why no images come; empty while they come.
-        info: of the weights, None before configure.
-        weights: the parameter's value.
-        exchange: which weights are in force, and which are to come; None before configure.
-        device: where the networks run; empty before configure.
-        frame: the last one that was processed, None before the first.
+        silence: likely cause of missing images; empty while images arrive.
+        info: description of the weights; None before configure.
+        weights: value of the parameter ``weights``.
+        exchange: the weights in use and the next ones; None before configure.
+        device: device of the networks; empty before configure.
+        frame: the last processed frame; None before the first.
         base: frame whose motion is reported; empty while undecided.
-        conflict: why the node's transform is held back, in words; empty: it is not.
-        sensors: what is missing of speed and gyroscope, in words; empty: nothing, or none is asked for.
+        conflict: why the node's transform is held back; empty: it is published.
+        sensors: missing readings of speed and gyroscope; empty: none is missing, or none is configured.
         topics: (name, value) pairs about the inputs.
-        clock: what is wrong with the node's clock, in words; empty: nothing.
-        frames: what is wrong with the images' frame, in words; empty: nothing.
-        min_valid_share: the parameter's value.
-        notes: what is not as the user asked for, in words: a back end that was refused, a package that is missing.
-        backend: what computes the networks now; empty before configure.
-        doubts: what is doubtful about the camera's input or its place on the robot, each in words; empty: nothing.
-        unstamped: the images have no stamps.
+        clock: problem of the node's clock; empty: none.
+        frames: problem of the images' frame; empty: none.
+        min_valid_share: value of the parameter ``min_valid_share``.
+        notes: differences from the requested settings: a rejected back end, a missing package.
+        backend: back end of the networks; empty before configure.
+        doubts: suspected problems of the camera's input or mounting, one sentence each.
+        unstamped: whether the images have no stamps.
     """
 
     state: str
@@ -156,7 +162,7 @@ class Health:
     unstamped: bool = False
 
 
-#: Troubles of images that are counted from the start on.
+#: Problems of images that are counted over the life of the node.
 COUNTED = (
     "lost",
     "refused",
@@ -170,30 +176,30 @@ COUNTED = (
     "changed",
 )
 
-#: Said in diagnostics and, most of it, in the log.
+#: Texts of diagnostics; most of them are logged, too.
 LOST = "motion is lost: neither tracks nor the pose network explain the picture, and the pose holds"
 DOUBTFUL = (
     "motion is doubtful: a speed of {0:.1f} was measured, and its standard deviation is {1:.1f}. Does most of the "
     "picture move along, or is too little of it near?"
 )
-#: Tracks below which motion rests on few: the window takes 12, and in small pictures 25 are usual.
+#: Number of tracks below which motion is doubtful: the window needs 12, and 25 are usual in small images.
 FEW_TRACKS = 20
-#: Deviation of the velocity above which motion is doubtful: times the speed, and metres (or model units) a second.
-#: In pictures of 320 columns 0.6 m/s are usual at a distance of 20 m.
+#: Motion is doubtful when the standard deviation of the velocity exceeds both limits. The first is a factor on the
+#: speed, the second is in metres (or model units) per second. In images of 320 columns, 0.6 m/s is usual at 20 m.
 DOUBT_TIMES, LEAST_DOUBT = 2.0, 2.0
 UNVERIFIED = "metres are those of the weights, unverified here: set scale to camera_height, or speed_topic"
 UNCALIBRATED = "uncalibrated: a depth image only, no cloud, no odometry, no TF"
-UNSTAMPED = "the images have none: the node's clock stands in, and motion takes its delays for time"
+UNSTAMPED = "the images have none: the node's clock is used instead, and its delays falsify the motion"
 FUTURE = "in the future by the node's clock: are the machines' clocks synchronised?"
-#: Ages in milliseconds. Below the first, stamps are in the future. Above the second answers come late, and above the
-#: third a recording of another day is played.
+#: Ages in milliseconds: below the first, stamps are in the future; above the second, results are late; above the third,
+#: an old recording is played.
 FUTURE_MS, LATE_MS, RECORDED_MS = -1000.0, 2000.0, 3.6e6
 LATE = "old by the node's clock: is the driver or the machine too slow, or are the machines' clocks not synchronised?"
 GAP = "the frame before is older than max_gap_s: motion in between is unknown, and the pose holds"
 
 
 def assess(health: Health) -> tuple[bytes, str]:
-    """Return level and message: the worst that holds."""
+    """Return the level and the message of the most severe problem."""
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
     figures, frame = health.figures, health.frame
     if health.state != "active":
@@ -219,7 +225,7 @@ def assess(health: Health) -> tuple[bytes, str]:
 
 
 def _warnings(frame: FrameReport, figures: Snapshot, min_valid_share: float) -> Iterator[str]:
-    """Yield what is not quite right, the worst first."""
+    """Yield the warnings, the most severe first."""
     _, words = frame.trouble(min_valid_share)
     if words:
         yield words
@@ -234,7 +240,7 @@ def _warnings(frame: FrameReport, figures: Snapshot, min_valid_share: float) -> 
 
 
 def _recent(figures: Snapshot) -> str:
-    """What was wrong with the images of the last seconds; empty where nothing was."""
+    """Return the problems of the images in the last seconds with their counts; empty without any."""
     if not figures.troubles:
         return ""
     counts = ", ".join(f"{count} {name}" for name, count in figures.troubles.items())
@@ -256,7 +262,7 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def _weights(health: Health) -> list[tuple[str, str]]:
-    """What is said of the weights in force and of those to come."""
+    """Return the (key, value) pairs about the weights in use and the next ones."""
     report = health.exchange
     if report is None:
         return [("weights", health.weights)]
@@ -269,12 +275,12 @@ def _weights(health: Health) -> list[tuple[str, str]]:
 
 
 def diagnostic_message(name: str, stamp: int, health: Health) -> DiagnosticArray:
-    """Return the message.
+    """Return the diagnostics message of the node.
 
     Args:
-        name: of the status, such as ``depth_node: pipeline``.
-        stamp: nanoseconds.
-        health: what to report.
+        name: name of the status, such as ``depth_node: pipeline``.
+        stamp: stamp of the message, nanoseconds.
+        health: content of the message.
     """
     level, message = assess(health)
     figures, frame, info = health.figures, health.frame, health.info

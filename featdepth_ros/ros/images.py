@@ -1,4 +1,4 @@
-"""Headers and Image messages of ROS's own classes; their content is made in the room `messages`."""
+"""Headers and Image messages of rclpy's classes; the package `messages` computes their content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def time_message(stamp_ns: int) -> Time:
 
 
 def header_message(stamp_ns: int, frame_id: str) -> Header:
-    """Return a header of a stamp in nanoseconds."""
+    """Return a header with a stamp in nanoseconds."""
     return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
@@ -31,8 +31,8 @@ def image_message(pixels: NDArray[np.generic], encoding: str, stamp_ns: int, fra
     """Return an Image message of an (H, W) or (H, W, C) array; see `messages.encode.image_fields`.
 
     Args:
-        pixels: array whose element type and channels fit ``encoding`` (``rgb8``, ``32FC1``, ``16UC1``...).
-        encoding: name out of sensor_msgs/image_encodings.
+        pixels: array whose dtype and channels match ``encoding`` (``rgb8``, ``32FC1``, ``16UC1``...).
+        encoding: name from sensor_msgs/image_encodings.
         stamp_ns: nanoseconds.
         frame_id: optical frame.
     """
@@ -40,7 +40,7 @@ def image_message(pixels: NDArray[np.generic], encoding: str, stamp_ns: int, fra
 
 
 def filled(message: M, fields: Mapping[str, Any]) -> M:
-    """Return the message with its fields set; given to its constructor, the data would be copied once more."""
+    """Set the fields of a message and return it. Passing them to its constructor would copy the data once more."""
     for name, value in fields.items():
         setattr(message, name, value)
     return message

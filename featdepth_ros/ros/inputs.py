@@ -1,4 +1,4 @@
-"""The node's incoming topics: images in either transport, the camera_info beside them, and QoS that fits."""
+"""The node's subscriptions: images in either transport, their camera_info, and matching QoS."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from featdepth_ros.ros.compat import event_callbacks, keep_last, latches, publis
 from featdepth_ros.ros.parameters.settings import Settings
 
 _COMPRESSED = "/compressed"
-#: Compressed messages that may wait for the callback: a video stream must lose none.
+#: Queue depth of compressed messages, because a video stream must lose none.
 _PIECES = 10
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """An image as it came in.
+    """An image message that arrived.
 
     Attributes:
         msg: the message.
         arrived_ns: time of arrival (``time.monotonic_ns``).
-        picture: decoded already, or why it cannot be, where the message is a piece of a video stream; else None.
+        picture: for a piece of a video stream: the decoded image, or the error of the decoder; else None.
     """
 
     msg: Image | CompressedImage
@@ -48,7 +48,7 @@ class Topics:
     """Fully qualified names after remapping.
 
     Attributes:
-        image: of the messages themselves (with ``/compressed`` for that transport).
+        image: topic of the image messages (with ``/compressed`` for that transport).
         camera_info: sibling of the image's base topic, unless ``camera_info`` was remapped itself.
         compressed: whether ``image`` carries CompressedImage.
         rectified: whether the name says that the image is rectified.
@@ -61,12 +61,12 @@ class Topics:
 
 
 def input_topics(node: Node, transport: str, camera: str = "") -> Topics:
-    """Return the names the node listens on, as image_transport and image_pipeline would choose them.
+    """Return the names of the subscribed topics, chosen as image_transport and image_pipeline do.
 
     Args:
-        node: whose namespace and remappings apply.
+        node: node whose namespace and remappings apply.
         transport: ``raw`` or ``compressed``.
-        camera: name of one of several cameras, which comes before its topics.
+        camera: name of one of several cameras, a prefix of its topics; empty for a single camera.
     """
     before = f"{camera}/" if camera else ""
     image, _ = resolved_topic(node, f"{before}image_raw")
@@ -84,7 +84,7 @@ def input_topics(node: Node, transport: str, camera: str = "") -> Topics:
 
 
 class ImageInput:
-    """Subscriptions to one camera. Callbacks store; they never compute."""
+    """Subscriptions to one camera. Apart from decoding video, callbacks only store messages."""
 
     GRAPH_CHECK_S = 1.0
 
@@ -111,7 +111,7 @@ class ImageInput:
         self._images = self._info_subscription = None
 
     def camera_info(self, stamp: int) -> CameraInfo | None:
-        """Return the camera_info with this stamp, else the newest, None before the first. Any thread."""
+        """Return the camera_info with this stamp, else the newest; None before the first. Any thread may call this."""
         infos = list(self._infos)
         for info_stamp, info in reversed(infos):
             if info_stamp == stamp:
@@ -119,28 +119,28 @@ class ImageInput:
         return infos[-1][1] if infos else None
 
     def set_reliability(self, wanted: str) -> None:
-        """Take a new value of the parameter ``reliability``; subscribes again where that changes anything."""
+        """Apply a new value of the parameter ``reliability``; subscribe again if it changes the QoS."""
         self._wanted = wanted
         self.follow_publishers()
 
     def follow_publishers(self) -> None:
-        """Subscribe again when the publishers offer something else now. Executor thread."""
+        """Subscribe again if the publishers now offer another QoS. Executor thread."""
         choice = self._choice(self.topics.image)
         if choice != self.reliability:
-            self._node.get_logger().info(f"{self.topics.image}: subscribing {choice.name.lower()} now")
+            self._node.get_logger().info(f"{self.topics.image}: now subscribed {choice.name.lower()}")
             self._subscribe_images(choice)
         if self._info_choice() != self._info_qos:
             self._subscribe_info(self._info_choice())
 
     def rivals(self) -> str:
-        """Return in words that several publish the images; empty: at most one does."""
+        """Return a warning if several nodes publish the images; empty: at most one does."""
         count = self._node.count_publishers(self.topics.image)
         if count < 2:
             return ""
-        return f"{count} nodes publish {self.topics.image}: their pictures mix, and motion is lost between them"
+        return f"{count} nodes publish {self.topics.image}: motion is lost between their images; stop all but one"
 
     def silence(self) -> str:
-        """Return the likely cause why no images come, in words."""
+        """Return the likely cause of missing images, as text."""
         topic = self.topics.image
         infos = self._node.get_publishers_info_by_topic(topic)
         expected = "sensor_msgs/msg/CompressedImage" if self.topics.compressed else "sensor_msgs/msg/Image"
@@ -153,13 +153,13 @@ class ImageInput:
                 and name != topic
             )
             hint = f"; images are published on {', '.join(others[:4])}" if others else ""
-            return f"nobody publishes {topic}: is the camera running, is its image_raw remapped?{hint}"
+            return f"nobody publishes {topic}: is the camera running, and is image_raw remapped to its topic?{hint}"
         types = sorted({info.topic_type for info in infos})
         if expected not in types:
-            return f"{topic} carries {', '.join(types)}; expected {expected}: set image_transport or the remapping"
+            return f"{topic} has the type {', '.join(types)}; expected {expected}: set image_transport or the remapping"
         offered = {info.qos_profile.reliability for info in infos}
         if self.reliability == ReliabilityPolicy.RELIABLE and ReliabilityPolicy.RELIABLE not in offered:
-            return f"{topic} is published best effort but subscribed reliable: set reliability to auto or best_effort"
+            return f"{topic} is published best effort and subscribed reliable: set reliability to auto or best_effort"
         return (
             f"{topic} has a publisher but nothing arrives: is it sending? Large images need the DDS profile "
             "config/dds/fastdds_shm.xml on both sides"
@@ -171,7 +171,7 @@ class ImageInput:
         if self._wanted == "best_effort":
             return ReliabilityPolicy.BEST_EFFORT
         offered = publisher_reliabilities(self._node, topic)
-        # Best effort hears everyone; reliable only those who offer it, but then nothing is lost.
+        # Best effort receives from every publisher. Reliable receives from reliable ones only, but loses nothing.
         only_reliable = bool(offered) and all(r == ReliabilityPolicy.RELIABLE for r in offered)
         return ReliabilityPolicy.RELIABLE if only_reliable else ReliabilityPolicy.BEST_EFFORT
 
@@ -188,13 +188,13 @@ class ImageInput:
         )
 
     def _info_choice(self) -> tuple[ReliabilityPolicy, bool]:
-        """Return reliability and whether to ask for what was published before: some drivers latch camera_info."""
+        """Return the reliability, and whether to request transient local, since some drivers latch camera_info."""
         if latches(self._node, self.topics.camera_info):
             return ReliabilityPolicy.RELIABLE, True
         return self._choice(self.topics.camera_info), False
 
     def _take(self, msg: Image | CompressedImage) -> None:
-        """Pass an image on. Pieces of a video are decoded here, because each needs all that came before it."""
+        """Pass an image on. Pieces of a video are decoded here, because each needs all earlier ones."""
         arrived_ns = time.monotonic_ns()
         picture: NDArray[np.uint8] | ImageError | None = None
         if video_codec(msg):
@@ -219,6 +219,6 @@ class ImageInput:
     def _incompatible(self, event: Any) -> None:
         self.incompatible = int(event.total_count)
         self._node.get_logger().warning(
-            f"a publisher of {self.topics.image} or its camera_info offers QoS this subscription cannot take "
+            f"a publisher of {self.topics.image} or its camera_info offers QoS that does not match this subscription "
             f"(subscribed {self.reliability.name.lower()}); set reliability to auto"
         )

@@ -1,4 +1,4 @@
-"""Loading of weights and estimator, and what the node needs of them."""
+"""Loads weights and estimator; defines the interfaces through which the node uses them."""
 
 from __future__ import annotations
 
@@ -25,72 +25,72 @@ if TYPE_CHECKING:
 
 
 class RigLike(Protocol):
-    """What the node needs of `inference.rig.rig.Rig`."""
+    """The part of `inference.rig.rig.Rig` that the node uses."""
 
     @property
     def odometry_camera(self) -> str:
-        """Name of the camera whose motion counts."""
+        """Name of the camera that provides odometry."""
 
     @property
     def mounted_cameras(self) -> frozenset[str]:
-        """The cameras that take its motion, for which `mount` must be called."""
+        """The cameras that use the odometry camera's motion, for which `mount` must be called."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the cameras are estimated; more may be known later."""
+        """Notes to the user about the estimation; later calls may return more."""
 
     @property
     def backend(self) -> str:
-        """What computes the networks now."""
+        """Name of the back end that currently computes the networks."""
 
     def mount(self, camera: str, T_odometry_camera: NDArray[np.float64] | None, *, moves: bool = False) -> None:
-        """Say where such a camera is, (4, 4), and whether that changes on purpose; None: not known."""
+        """Set the (4, 4) pose of such a camera (None: unknown), and whether a joint moves it."""
 
     def depth_source(self, camera: str) -> str:
-        """Which depth a camera gives: ``fused`` or ``network``."""
+        """Return the source of a camera's depth: ``fused`` or ``network``."""
 
     def steps(self, shots: Sequence[Shot]) -> Iterable[tuple[Shot, Estimate | Exception]]:
-        """Return what the images that are there give, each as soon as it is done, or what it raised."""
+        """Yield each image with its estimate, or with the exception it raised, as soon as it is done."""
 
     def reset(self, camera: str) -> None:
-        """Forget the earlier frame of a camera."""
+        """Forget the previous frame of a camera."""
 
 
 class OdometryLike(Protocol):
-    """What the node needs of `inference.odometry.Odometry`."""
+    """The part of `inference.odometry.Odometry` that the node uses."""
 
     def update(self, estimate: Estimate) -> OdometryState:
-        """Add the motion of one frame."""
+        """Add the motion of one frame and return the new state."""
 
     def reset(self) -> None:
-        """Start again at the identity."""
+        """Restart at the identity."""
 
 
 class Successors(Protocol):
-    """Gives other weights of a loaded model, see `ros.running.exchange`."""
+    """Loads other weights for a running model, see `ros.running.exchange`."""
 
     def why_not(self, weights: str) -> str:
-        """Return at once why weights cannot be taken while images flow; empty: they are worth loading."""
+        """Return, without loading, why the model cannot switch to these weights; empty: it may be able to."""
 
     def prepare(self, weights: str, wait: Callable[[], None]) -> Callable[[], ModelInfo]:
-        """Load weights beside the frames. Returns what exchanges them between two frames.
+        """Load weights in the background. Returns a function that swaps them in between two frames.
 
-        ``wait`` is called while pictures are missing to compare the scale; it raises to give up.
+        ``wait`` is called until there are enough images to compare the scale; it raises an exception to give up.
         """
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model, ready to run.
+    """A loaded model that is ready to run.
 
     Attributes:
-        rig: images of the cameras in, estimates out.
-        new_odometry: makes an integrator for given extrinsics T_base_camera ((4, 4), or None).
-        info: of the weights.
-        device: where it runs, for diagnostics.
-        notes: what a user should know of how it runs; the node logs them as warnings.
-        sensors: what else measures the motion of the odometry camera; the node sets them and adds readings.
-        successors: give other weights while images flow; None: there are none.
+        rig: turns images of the cameras into estimates.
+        new_odometry: creates an integrator for the extrinsics T_base_camera ((4, 4), or None).
+        info: description of the weights.
+        device: name of the device, for diagnostics.
+        notes: notes to the user; the node logs them as warnings.
+        sensors: motion sensors of the odometry camera; the node sets them and adds readings.
+        successors: loads other weights while images flow; None: the model cannot switch weights.
     """
 
     rig: RigLike
@@ -102,18 +102,18 @@ class LoadedModel:
     successors: Successors | None = None
 
 
-#: Takes the settings of every camera by name; what is not a camera's own is the same in all of them.
+#: Loads the model for the settings of every camera by name. Settings that are not per camera are equal in all of them.
 ModelLoader = Callable[[Mapping[str, Settings]], LoadedModel]
 
 
 def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
-    """Load the weights that the settings name, load or compile the solver, and warm up. Takes seconds.
+    """Load the weights and the solver (compile it if needed), and warm up. This takes seconds.
 
     Args:
         cameras: the settings of every camera, by name.
 
     Raises:
-        FeatDepthError: weights, device or settings do not work; the message says what to do.
+        FeatDepthError: weights, device or settings are invalid; the message says what to do.
     """
     settings = next(iter(cameras.values()))
     configs = {name: own.estimator_config() for name, own in cameras.items()}
@@ -141,7 +141,7 @@ def load_networks(cameras: Mapping[str, Settings]) -> LoadedModel:
 
 
 class _RigSuccessors:
-    """Other weights for a rig; see `Successors`."""
+    """Loads other weights for a rig; see `Successors`."""
 
     def __init__(self, rig: Rig, preset: str | None) -> None:
         self._rig, self._preset = rig, preset
@@ -155,7 +155,7 @@ class _RigSuccessors:
         except FeatDepthError as error:
             return str(error)
         if info is None:
-            return "the file does not say what it holds; clean the node up, set the parameter and configure again"
+            return "the file has no description of its model; clean the node up, set the parameter and configure again"
         return "" if self._preset else self._rig.why_not(info)
 
     def prepare(self, weights: str, wait: Callable[[], None]) -> Callable[[], ModelInfo]:
@@ -173,8 +173,8 @@ class _RigSuccessors:
 
 
 def free_memory() -> None:
-    """Give back what a dropped model used."""
+    """Release the memory of a model that is no longer used."""
     gc.collect()
-    torch = sys.modules.get("torch")  # absent when the model was not built on it
+    torch = sys.modules.get("torch")  # not imported when the model does not use it
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
-"""What must be set before `rclpy.init`: the transport profile under which large images arrive between processes.
+"""The Fast DDS profile for large images between processes, which must be set before `rclpy.init`.
 
-The launch file asks here as well. This module therefore imports nothing of ROS.
+The launch file uses this module too, so it imports nothing of ROS.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.resources import config_file
 
-#: Fast DDS reads the first; that of older distributions only the second, which newer ones warn about.
+#: Fast DDS reads the first variable. Older distributions read only the second, about which newer ones warn.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 OLDER_DISTRIBUTIONS = ("humble", "iron")
 PROFILE = "dds/fastdds_shm.xml"
 
 
 def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that point Fast DDS at the profile that ships.
+    """Return the environment variables that select the shipped Fast DDS profile.
 
     Without it Fast DDS drops large best-effort images between processes of one machine. Other middlewares ignore the
     variables.
 
     Args:
-        environment: the present one.
+        environment: the current environment variables.
 
     Returns:
-        What to add to it: empty when the user names a profile already, or the shipped file is not installed.
+        Variables to add: none if the user already names a profile, or if the shipped file is not installed.
     """
     if any(environment.get(name) for name in PROFILE_VARIABLES):
         return {}
@@ -39,12 +39,12 @@ def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def use_shared_memory_profile() -> bool:
-    """Set `profile_environment` for this process; call before `rclpy.init`.
+    """Set `profile_environment` for this process. Call it before `rclpy.init`.
 
-    Domain, discovery range and every other setting stay as the environment has them.
+    It does not change the domain, the discovery range or any other setting.
 
     Returns:
-        True when the shipped profile is in use, False when the user's own is or the shipped file is not installed.
+        True if the shipped profile is in use; False if the user's own is, or the shipped file is not installed.
     """
     added = profile_environment(os.environ)
     os.environ.update(added)

@@ -1,4 +1,4 @@
-"""The robot's speed and its gyroscope: subscriptions that store, for the window to look up. Nothing waits for them."""
+"""Subscriptions to the robot's speed and gyroscope. They store readings for the window; no frame waits for them."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ _TWISTS: dict[str, Any] = {
     TWIST_STAMPED: TwistStamped,
     TWIST_WITH_COVARIANCE_STAMPED: TwistWithCovarianceStamped,
 }
-#: Seconds without a message after which a sensor is silent.
+#: Seconds without a message after which a sensor counts as silent.
 _SILENT_S = 1.0
-#: Seconds by which a sensor's newest stamp may lie behind an image's, and ahead of it. Readings of a minute are kept.
+#: Seconds by which a sensor's newest stamp may be behind an image's, and ahead of it. Readings are kept for a minute.
 _BEHIND_S, _AHEAD_S = 1.0, 30.0
 
 
 class SensorTopic:
-    """One sensor's topic. Its type is what its publishers say.
+    """The topic of one sensor. Its type is that of its publishers.
 
     Args:
-        node: subscribes.
-        parameter: that names the topic, for messages.
-        topic: its name.
-        types: message classes by the name of their type.
-        read: takes a message apart.
-        store: gets what it says, on the executor's thread.
+        node: node that subscribes.
+        parameter: parameter that names the topic, for messages to the user.
+        topic: name of the topic.
+        types: message classes by type name.
+        read: converts a message to a reading.
+        store: receives each reading, on the executor's thread.
 
     Attributes:
-        topic: the name after remapping.
-        frame: of the newest message; empty before the first.
-        apart: in words, that its stamps do not fit the images'; empty: they do.
+        topic: name after remapping.
+        frame: frame_id of the newest message; empty before the first.
+        apart: warning that its stamps do not match the images' stamps; empty: they match.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class SensorTopic:
         self.follow_publishers()
 
     def follow_publishers(self) -> None:
-        """Subscribe as soon as the type is known, and again when it is another one."""
+        """Subscribe as soon as the type is known, and again when it changes."""
         self._offered = sorted({info.topic_type for info in self._node.get_publishers_info_by_topic(self.topic)})
         fitting = [name for name in self._offered if name in self._types]
         if not fitting or self._type in fitting:
             return
         self.destroy()
         self._type = fitting[0]
-        # Best effort hears everyone; a reading that is lost is bridged.
+        # Best effort receives from every publisher, and a lost reading is interpolated.
         qos = keep_last(50, ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._node.create_subscription(self._types[self._type], self.topic, self._receive, qos)
 
@@ -99,28 +99,28 @@ class SensorTopic:
         self._subscription, self._type = None, ""
 
     def trouble(self) -> str:
-        """Return why there are no readings, in words; empty while they come."""
+        """Return why there are no readings, as text; empty while they arrive."""
         named = f"{self.topic} ({self._parameter})"
         if self._arrived_s is not None:
             silent_s = time.monotonic() - self._arrived_s
             if silent_s > _SILENT_S:
                 return f"{named} is silent for {silent_s:.0f} s"
-            return "" if self._good else f"{named} holds numbers that are not finite"
+            return "" if self._good else f"{named} sends values that are not finite"
         if not self._offered:
             return f"nobody publishes {named}"
         if not self._type:
-            return f"{named} carries {', '.join(self._offered)}; expected {' or '.join(self._types)}"
+            return f"{named} has the type {', '.join(self._offered)}; expected {' or '.join(self._types)}"
         return f"no message on {named} yet"
 
     def compare(self, image_ns: int) -> None:
-        """Compare the newest stamp with that of an image that came just now, ``image_ns``."""
+        """Compare the newest stamp with ``image_ns``, that of an image that has just arrived; update `apart`."""
         ahead_s = (self._newest_ns - image_ns) / 1e9
         self.apart = ""
         if self._arrived_s is not None and not -_BEHIND_S <= ahead_s <= _AHEAD_S:
             where = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the images'"
             self.apart = (
-                f"the stamps of {self.topic} ({self._parameter}) lie {where}, so none of its readings fits: do both "
-                "drivers stamp by one clock?"
+                f"the stamps of {self.topic} ({self._parameter}) are {where}, so its readings cannot be used: do both "
+                "drivers use the same clock?"
             )
 
     def _receive(self, msg: Any) -> None:
@@ -133,12 +133,12 @@ class SensorTopic:
 
 
 class MotionSensorTopics:
-    """The topics of speed and gyroscope that the parameters name; those not named play no part.
+    """The topics of speed and gyroscope that the parameters name.
 
     Args:
-        node: subscribes.
+        node: node that subscribes.
         settings: the parameters.
-        sensors: of the odometry camera; gets the readings.
+        sensors: sensors of the odometry camera, which receive the readings.
     """
 
     def __init__(self, node: Node, settings: Settings, sensors: MotionSensors) -> None:
@@ -169,20 +169,20 @@ class MotionSensorTopics:
                 topic.destroy()
 
     def check(self, tree: FrameTree, camera_frame: str, stamp_ns: int, image_ns: int) -> None:
-        """Follow the publishers and the mounting, and say what is missing. Once a second, executor thread.
+        """Follow the publishers and the mountings. Called once a second on the executor's thread.
 
         Args:
-            tree: what /tf and /tf_static say.
+            tree: transforms of /tf and /tf_static.
             camera_frame: optical frame of the odometry camera; empty: not known yet.
-            stamp_ns: now.
-            image_ns: stamp of that camera's newest image.
+            stamp_ns: current time, nanoseconds.
+            image_ns: stamp of that camera's newest image, nanoseconds.
         """
         new_image, self._image_ns = image_ns != self._image_ns, image_ns
         for topic in (self._speed, self._rate):
             if topic is None:
                 continue
             topic.follow_publishers()
-            if new_image:  # while images fail, time goes on and says nothing of the sensor
+            if new_image:  # without new images, a growing difference of stamps is not the sensor's fault
                 topic.compare(image_ns)
             if topic.frame and camera_frame:
                 self._mount(topic, tree, camera_frame, stamp_ns)
@@ -191,20 +191,20 @@ class MotionSensorTopics:
             self._log.warning(trouble, throttle_duration_sec=30.0)
 
     def trouble(self) -> str:
-        """Return what is missing, and what that means; empty while all sensors are heard."""
+        """Return which readings are missing, and the consequence; empty while all sensors work."""
         troubles = []
         if self._speed is not None:
             missing = self._speed.trouble() or self._speed.apart
             if missing:
-                troubles.append(f"{missing}: metres stay as they were and grow unsure")
+                troubles.append(f"{missing}: the scale stays at its last value and becomes less certain")
         if self._rate is not None:
             missing = self._rate.trouble() or self._unmounted["imu_topic"] or self._rate.apart or self._contradiction()
             if missing:
-                troubles.append(f"{missing}: motion goes on without the gyroscope")
+                troubles.append(f"{missing}: motion is estimated without the gyroscope")
         return "; ".join(troubles)
 
     def figures(self) -> tuple[tuple[str, str], ...]:
-        """Return what diagnostics say of the sensors."""
+        """Return the (key, value) pairs of diagnostics about the sensors."""
         named = ((self._speed, "speed_topic"), (self._rate, "imu_topic"))
         return tuple(
             (
@@ -220,12 +220,12 @@ class MotionSensorTopics:
         )
 
     def _contradiction(self) -> str:
-        """Return in words that the gyroscope and the pictures turn otherwise; empty: they agree, or nobody knows."""
+        """Return a warning if gyroscope and images measure different rotations; empty: they agree, or it is unknown."""
         if self._rate is None or self._gyroscope is None or not self._gyroscope.contradicted:
             return ""
         return (
-            f"{self._rate.topic} (imu_topic) turns otherwise than the pictures do: is it in rad/s, and is the mounting "
-            "of the gyroscope on /tf_static right?"
+            f"{self._rate.topic} (imu_topic) measures another rotation than the images: is it in rad/s, and is the "
+            "mounting of the gyroscope on /tf_static right?"
         )
 
     def _mount(self, topic: SensorTopic, tree: FrameTree, camera_frame: str, stamp_ns: int) -> None:

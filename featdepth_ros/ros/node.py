@@ -1,4 +1,4 @@
-"""depth_node: the lifecycle, the services and the parameters. What happens to an image is in `pipeline`."""
+"""depth_node: lifecycle, services and parameters. `pipeline` processes the images."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ from featdepth_ros.ros.watch.troubles import clock_trouble
 from featdepth_ros.ros.worker import NewestItemsWorker
 from featdepth_ros.threads import wait_asleep
 
-#: How long deactivate waits for the image in work, seconds. A first frame on a slow machine takes a few.
+#: Seconds that deactivate waits for the current image. The first frame on a slow machine takes a few.
 _STOP_TIMEOUT_S = 20.0
-#: Why the very first start takes longer than the others.
-_FIRST_START = "the first time of all up to a minute, to compile the solver"
+#: Why the first start on a machine takes longer than later ones.
+_FIRST_START = "the first start on a machine takes up to a minute, to compile the solver"
 
 
 class DepthNode(LifecycleNode):  # type: ignore[misc]
     """Depth from one camera or several; odometry and TF from one of them.
 
     Args:
-        load: loads the model that the settings name; tests bring their own.
+        load: loads the model for the settings; tests pass their own.
         options: passed to rclpy's node (``namespace``, ``parameter_overrides``, ``cli_args``, ``context``).
 
     Attributes:
-        is_loading: the networks are being loaded, which takes seconds and answers no signal by itself.
+        is_loading: whether the networks are being loaded, which takes seconds and does not react to signals by itself.
     """
 
     def __init__(self, load: ModelLoader = load_networks, **options: Any) -> None:
@@ -97,7 +97,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
         )
-        # Timers of the steady clock: they run even while use_sim_time waits for a /clock.
+        # Timers use the steady clock, so that they run even while use_sim_time waits for /clock.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._settings.diagnostics_period_s, self._on_diagnostics, clock=self._steady)
         self.create_timer(ImageInput.GRAPH_CHECK_S, self._on_graph_check, clock=self._steady)
@@ -108,7 +108,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
     # ---- lifecycle ----
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Read the parameters, load and warm up the networks, make the topics."""
+        """Read the parameters, load and warm up the networks, create the topics."""
         return self._transition("configure", self._configure, "inactive")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,11 +120,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         return self._transition("deactivate", self._deactivate, "inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the networks and take the topics down."""
+        """Free the networks and destroy the topics."""
         return self._transition("clean up", self._clean_up, "unconfigured")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything, from whatever state."""
+        """Stop and free everything, from any state."""
         return self._transition("shut down", self.release, "finalized")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -151,8 +151,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             self._start_timer = None
         success = TransitionCallbackReturn.SUCCESS
         started = self.trigger_configure() == success and self.trigger_activate() == success
-        if not started and self.context.ok():  # else a signal came while it loaded
-            raise StartError("the node could not start by itself; the log says why")
+        if not started and self.context.ok():  # else a signal arrived during the loading
+            raise StartError("autostart failed; the log says why")
 
     def _configure(self) -> None:
         self._settings = read_settings(self)
@@ -164,12 +164,12 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             raise StartError("; ".join(dict.fromkeys(wrong)))
         if self._settings.camera_names != tuple(self._channels):
             self._channels = self._make_channels()
-        self._listener = TransformListener(self)  # first: it hears while the networks load
+        self._listener = TransformListener(self)  # created first, so that it receives while the networks load
         self._outputs = MotionOutputs(self, self._settings, self._listener)
         started = time.monotonic()
         self.is_loading = True
         try:
-            self.get_logger().info(f"loading weights '{self._settings.weights}' (seconds; {_FIRST_START})")
+            self.get_logger().info(f"loading weights '{self._settings.weights}' (takes seconds; {_FIRST_START})")
             self._loaded = self._load(self._own)
         finally:
             self.is_loading = False
@@ -191,7 +191,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
 
     def _activate(self) -> None:
         if self._pipeline is None:
-            raise StartError("activate needs configure first")
+            raise StartError("the node is not configured; configure it before activate")
         self._worker = NewestItemsWorker(self._pipeline.process, "featdepth")
         self._worker.start()
         if self._enabled:
@@ -201,7 +201,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         self._stop_listening()
         if self._worker is not None:
             if not self._worker.stop(_STOP_TIMEOUT_S):
-                raise StartError(f"the image in work did not finish within {_STOP_TIMEOUT_S:g} s")
+                raise StartError(f"the current image was not finished within {_STOP_TIMEOUT_S:g} s; try again later")
             self._worker = None
 
     def _clean_up(self) -> None:
@@ -221,7 +221,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             free_memory()
 
     def release(self) -> None:
-        """Stop the worker and free everything, from whatever state."""
+        """Stop the worker and free everything, from any state."""
         self._deactivate()
         self._clean_up()
 
@@ -271,7 +271,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
             channel.check_graph()
 
     def _keep_weights_true(self) -> None:
-        """Where weights failed to load, set the parameter back to those in force."""
+        """Set the parameter ``weights`` back to the weights in use if new ones failed to load."""
         report = self._exchange.report if self._exchange else None
         if report and report.trouble and not report.pending and self._settings.weights != report.weights:
             self.set_parameters([Parameter("weights", value=report.weights)])
@@ -279,7 +279,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
     def _on_diagnostics(self) -> None:
         pipeline, loaded, exchange = self._pipeline, self._loaded, self._exchange
         extrinsics = pipeline.base.extrinsics if pipeline else None
-        conflict = (self._listener.conflict if self._listener else "") or (pipeline.base.refusal if pipeline else "")
+        conflict = (self._listener.conflict if self._listener else "") or (pipeline.base.missing if pipeline else "")
         common = Health(
             state=self._state,
             enabled=self._enabled,
@@ -318,13 +318,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         try:
             pose = given_pose(msg, self._settings.odom_frame)
         except ValueError as error:
-            self.get_logger().error(f"~/set_pose is refused: {error}")
+            self.get_logger().error(f"~/set_pose is rejected: {error}")
             return
         if self._pipeline is None:
-            self.get_logger().error("~/set_pose is refused: the node is not configured, there is no pose to set")
+            self.get_logger().error("~/set_pose is rejected: the node is not configured, so there is no pose to set")
             return
         self._pipeline.base.set_pose(pose)
-        self.get_logger().info("the pose goes on from ~/set_pose with the next image")
+        self.get_logger().info("the pose continues from ~/set_pose with the next image")
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = bool(request.data)
@@ -344,7 +344,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]
         if reason:
             return SetParametersResult(successful=False, reason=reason)
         if "weights" in live and self._exchange is not None:
-            reason = self._exchange.refusal(live["weights"])
+            reason = self._exchange.rejection_reason(live["weights"])
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
             self._exchange.request(live["weights"])

@@ -1,4 +1,4 @@
-"""What happens to images on the worker's thread: messages -> one batch -> estimates -> messages."""
+"""Processes images on the worker's thread: messages -> one batch -> estimates -> messages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from featdepth_ros.ros.publishers import MotionOutputs
 from featdepth_ros.ros.running.exchange import WeightsExchange
 from featdepth_ros.ros.watch.troubles import frame_trouble
 
-#: What follows from a mounting that is missing.
+#: Consequence and remedy of a missing mounting, for diagnostics.
 _UNMOUNTED = (
-    "without it depth is the network's alone. Publish both cameras' mounting (static_transform_publisher), or name "
-    "this camera in window_cameras"
+    "without it this camera has only the network's depth. Publish both cameras' mountings "
+    "(static_transform_publisher), or name this camera in window_cameras"
 )
-#: What is said of images whose frame has the body's axes.
+#: Warning about images whose frame has the body's axes.
 _BODY_AXES = (
-    "by /tf_static the camera ('{camera}') looks up in '{base}' and goes where it looks, so the robot seems to rise: "
-    "the images' frame has the body's axes. Let the driver name an optical frame (z ahead), or set camera_frame"
+    "by /tf_static the camera ('{camera}') looks up in '{base}' and moves where it looks, so the robot seems to rise: "
+    "the images' frame has the body's axes. Make the driver use an optical frame (z forward), or set camera_frame"
 )
 
 
@@ -35,12 +35,12 @@ class Pipeline:
     """Processes the newest images of all cameras together, one batch after the other. `process` never raises.
 
     Args:
-        node: the node, for its logger.
-        loaded: the networks.
+        node: node whose logger is used.
+        loaded: the loaded model.
         channels: the cameras, by name.
-        outputs: of the motion.
-        tree: where the cameras sit.
-        exchange: of the weights.
+        outputs: publishers of odometry and TF.
+        tree: transforms of the robot, for the mountings of the cameras.
+        exchange: swaps weights between two batches.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Pipeline:
         self.base = BaseFrame(loaded, tree, lambda text: log.info(text))
 
     def restart_odometry(self) -> None:
-        """Before the next image, forget the earlier frame and set the pose to the identity. Any thread."""
+        """Before the next image, forget the previous frame and reset the pose. Any thread may call this."""
         self._restart = True
 
     def process(self, arrivals: Mapping[str, Arrival]) -> None:
-        """Take one image of each camera that has one through; count whatever comes of them."""
+        """Process at most one image of each camera, by name, and count the outcome of each."""
         channels = [self._channels[name] for name in arrivals]
         for channel in channels:
             channel.statistics.work_started()
@@ -128,7 +128,7 @@ class Pipeline:
         self._outputs.publish(state, extrinsics.base, settings, self.base.starts)
 
     def _mount(self, taken: Mapping[str, Taken]) -> None:
-        """Tell the rig where the cameras are that take the odometry camera's motion."""
+        """Pass the rig the mountings of the cameras that use the odometry camera's motion."""
         reference = self._channels[self._rig.odometry_camera]
         for name, one in taken.items():
             if name not in self._rig.mounted_cameras or not reference.frame_id:

@@ -1,4 +1,4 @@
-"""The node's outgoing topics: those of each camera, and those of motion. Nothing is converted that nobody asked for."""
+"""The node's publishers: those of each camera, and those of motion. Messages without a subscriber are not computed."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _reliability(settings: Settings) -> ReliabilityPolicy:
 
 
 class CameraOutputs:
-    """Publishers of one camera's results. Publishes from one thread at a time.
+    """Publishers of one camera's results. Only one thread at a time may publish.
 
     Args:
-        node: whose private topics they are.
+        node: node whose private topics they are.
         settings: the parameters.
-        tree: where the camera sits.
-        camera: name of one of several cameras, which comes before its topics; empty: the only one.
+        tree: transforms of the robot, for the mounting of the camera.
+        camera: name of one of several cameras, a prefix of its topics; empty for a single camera.
     """
 
     def __init__(self, node: Node, settings: Settings, tree: FrameTree, camera: str = "") -> None:
@@ -67,9 +67,9 @@ class CameraOutputs:
         self._extras.destroy()
 
     def publish_frame(self, estimate: Estimate, frame_id: str, settings: Settings) -> None:
-        """Publish depth with its camera_info, sigma, cloud, image and tracks of one frame, only what someone hears.
+        """Publish the subscribed topics of one frame: depth with camera_info, sigma, cloud, image and tracks.
 
-        Tracks come from a window of frames; while the camera stands there are none, and the picture comes alone.
+        Tracks come from a window of frames. While the camera stands there are none, and the tracks image has no points.
         """
 
         def wanted(publisher: Publisher[Any]) -> bool:
@@ -94,12 +94,12 @@ class CameraOutputs:
 
 
 class MotionOutputs:
-    """Publishers of odometry and TF, of which a robot has one. Publishes from one thread at a time."""
+    """Publishers of odometry and TF, of which a robot has one. Only one thread at a time may publish."""
 
     def __init__(self, node: Node, settings: Settings, listener: TransformListener) -> None:
         self._node = node
         self._listener = listener
-        # Filters integrate every odometry message; a few may wait.
+        # Filters integrate every odometry message, so the queue holds a few.
         self._odometry = node.create_publisher(Odometry, "odom", keep_last(10, _reliability(settings)))
         self._path = PathOutput(node, "~/path", keep_last(1, _reliability(settings)))
         self._tf = node.create_publisher(TFMessage, "/tf", keep_last(100, ReliabilityPolicy.RELIABLE))
@@ -111,13 +111,13 @@ class MotionOutputs:
         self._path.destroy()
 
     def publish(self, state: OdometryState, base_frame: str, settings: Settings, starts: int) -> None:
-        """Publish odometry and, when wanted, path and transform: once a frame, with its stamp.
+        """Publish odometry and, if enabled, path and transform, with the stamp of the frame.
 
         Args:
-            state: after the frame.
-            base_frame: whose pose it is.
+            state: odometry after the frame.
+            base_frame: frame whose pose it is.
             settings: the parameters.
-            starts: how often the pose began anew; see `BaseFrame.starts`.
+            starts: number of restarts of the pose; see `BaseFrame.starts`.
         """
         self._odometry.publish(odometry_message(state, settings.odom_frame, base_frame))
         self._path.add(state, settings.odom_frame, starts, settings.lazy)

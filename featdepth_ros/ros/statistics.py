@@ -1,4 +1,4 @@
-"""What the node counts and measures; written by its threads, read by diagnostics."""
+"""Counters and times of the node, which its threads update and diagnostics read."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Snapshot:
     """All figures at one moment.
 
     Attributes:
-        received: images that arrived.
-        processed: images that gave an estimate.
-        dropped: images that a newer one replaced before they were processed.
-        rejected: images (or their calibration) that were malformed, or failed inside.
-        skipped: images left out on purpose: stamp seen already, waiting for camera_info.
-        time_jumps: times the stamps or the clock went back.
-        last_error: text of the last rejection; empty when the last image was fine.
+        received: number of images that arrived.
+        processed: number of images that gave an estimate.
+        dropped: number of images that a newer one replaced before they were processed.
+        rejected: number of images that were malformed (or their calibration), or whose processing failed.
+        skipped: number of images left out on purpose: repeated stamp, waiting for camera_info.
+        time_jumps: how often the stamps or the clock went back.
+        last_error: text of the last rejection; empty if the last image was accepted.
         silent_s: seconds since the last image arrived (or since activation).
-        unused_s: seconds since the last one was worked on, well or not (or since activation).
-        left_out: why the newest images are left out, in words; empty: they are not, or somebody wants it so.
-        busy_s: seconds the image in work has been in work; 0 when none is.
-        rate_hz: estimates per second of the last seconds.
-        latency_ms: median from arrival to the end of publishing.
-        age_ms: stamp to the end of publishing, of the last frame, by the node's clock; None before the first.
-        stage_ms: of the last frame.
-        recent: images that came to an end in the last seconds, one way or the other.
-        troubles: how often what was wrong with them, by name: ``rejected``, ``lost``, ``blind``, ``frozen``...
-        trouble: the newest of these in words.
-        totals: the same since the start.
+        unused_s: seconds since the last image was processed or rejected (or since activation).
+        left_out: why the newest images are left out; empty: they are not, or a parameter requests it.
+        busy_s: seconds since the processing of the current image began; 0 if there is none.
+        rate_hz: estimates per second in the last seconds.
+        latency_ms: median time from arrival to the end of publishing.
+        age_ms: time from the stamp of the last frame to the end of its publishing, by the node's clock; None before it.
+        stage_ms: duration of each stage for the last frame.
+        recent: number of images that were finished or rejected in the last seconds.
+        troubles: number of problems among them, by name: ``rejected``, ``lost``, ``blind``, ``frozen``...
+        trouble: the newest of these problems as a sentence.
+        totals: number of problems since the start, by name.
     """
 
     received: int = 0
@@ -72,34 +72,34 @@ class Statistics:
         self._totals: Counter[str] = Counter()
 
     def watch_from_now(self) -> None:
-        """Start the silence count: the node begins to listen."""
+        """Restart the times since the last image, because the node begins to listen."""
         with self._lock:
             self._last_arrival = self._last_used = time.monotonic()
 
     def image_arrived(self, replaced: bool) -> None:
-        """Count an image; ``replaced`` when an unprocessed one was dropped for it."""
+        """Count an image; ``replaced``: an unprocessed image was dropped for it."""
         with self._lock:
             self._last_arrival = time.monotonic()
             self._now = replace(self._now, received=self._now.received + 1, dropped=self._now.dropped + int(replaced))
 
     def work_started(self) -> None:
-        """An image is in work from now on."""
+        """Record that the processing of an image begins."""
         with self._lock:
             self._started = time.monotonic()
 
     def work_ended(self) -> None:
-        """No image is in work."""
+        """Record that the processing of an image ends."""
         with self._lock:
             self._started = None
 
     def image_rejected(self, error: str) -> None:
-        """Count a malformed image."""
+        """Count a malformed image; ``error`` says what is wrong."""
         with self._lock:
             self._note("rejected", error)
             self._now = replace(self._now, rejected=self._now.rejected + 1, last_error=error, left_out="")
 
     def image_skipped(self, reason: str = "") -> None:
-        """Count an image left out on purpose; the reason in words where it is a fault if it goes on."""
+        """Count an image left out on purpose; ``reason`` is given if that is a fault when it continues."""
         with self._lock:
             self._now = replace(self._now, skipped=self._now.skipped + 1, left_out=reason)
 
@@ -118,7 +118,15 @@ class Statistics:
     def image_processed(
         self, latency_ms: float, age_ms: float, stage_ms: dict[str, float], trouble: str = "", words: str = ""
     ) -> None:
-        """Count a published frame, and what is wrong with it: a name and words, empty where nothing is."""
+        """Count a published frame.
+
+        Args:
+            latency_ms: time from its arrival to the end of publishing.
+            age_ms: time from its stamp to the end of publishing.
+            stage_ms: duration of each stage.
+            trouble: name of a problem of the frame; empty: none.
+            words: the problem as a sentence.
+        """
         with self._lock:
             self._note(trouble, words)
             self._finished.append((time.monotonic(), latency_ms))
@@ -132,7 +140,7 @@ class Statistics:
             )
 
     def snapshot(self) -> Snapshot:
-        """Return all figures as of now."""
+        """Return all current figures."""
         now = time.monotonic()
         with self._lock:
             recent = [(t, latency) for t, latency in self._finished if now - t <= self.WINDOW_S]

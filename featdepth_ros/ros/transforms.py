@@ -1,4 +1,4 @@
-"""Rigid transforms as messages and back."""
+"""Conversion between (4, 4) transforms and geometry_msgs messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Matrix = NDArray[np.float64]
 
 
 def fill_quaternion(msg: Quaternion, rotation: Matrix) -> None:
-    """Write a rotation matrix into a quaternion message."""
+    """Write a (3, 3) rotation matrix into a quaternion message."""
     msg.x, msg.y, msg.z, msg.w = (float(v) for v in se3.quaternion_from_matrix(rotation))
 
 
@@ -24,7 +24,7 @@ def fill_pose(msg: Pose, pose: Matrix) -> None:
 
 
 def transform_message(T_parent_child: Matrix, stamp: int, parent: str, child: str) -> TransformStamped:
-    """Return a stamped transform: maps points in ``child`` to ``parent``, which is the pose of child in parent."""
+    """Return T_parent_child (4, 4) as a message; ``stamp`` in nanoseconds."""
     msg = TransformStamped(header=header_message(stamp, parent), child_frame_id=child)
     t = msg.transform.translation
     t.x, t.y, t.z = (float(v) for v in T_parent_child[:3, 3])
@@ -36,10 +36,10 @@ def matrix_from_transform(msg: TransformStamped) -> Matrix:
     """Return T_parent_child (4, 4).
 
     Raises:
-        ValueError: the rotation is zero or not finite.
+        ValueError: the quaternion is zero, or a value is not finite.
     """
     q, t = msg.transform.rotation, msg.transform.translation
     T = se3.from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
     if not np.isfinite(T).all():
-        raise ValueError("the translation is not finite")
+        raise ValueError("its translation is not finite")
     return T

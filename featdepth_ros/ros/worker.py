@@ -1,4 +1,4 @@
-"""One slot a source, one thread: the newest frames wait, older ones are dropped, nothing queues."""
+"""A worker thread with one slot per source: the newest frame waits, older ones are dropped, nothing queues."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 
 
 class NewestItemsWorker(Generic[Item]):
-    """Runs ``process({source: item})`` on its own thread with the newest item of every source that has one.
+    """Calls ``process({source: item})`` on its own thread, with the newest item of every source that has one.
 
-    A batch is whatever waits when the thread is free: no source is waited for.
+    A batch consists of the items that wait when the thread is free. The thread does not wait for further sources.
 
-    ``process`` must not raise; what it raises ends the process by the default hook, so catch inside.
+    ``process`` must not raise: an exception would end the thread.
     """
 
     def __init__(self, process: Callable[[dict[str, Item]], None], name: str) -> None:
@@ -29,7 +29,7 @@ class NewestItemsWorker(Generic[Item]):
         self._thread.start()
 
     def offer(self, source: str, item: Item) -> bool:
-        """Store an item as the newest of its source. Returns True when one that nobody had taken yet was dropped."""
+        """Store an item as the newest of its source. Returns True if an unprocessed one was dropped for it."""
         with self._condition:
             dropped = source in self._items
             self._items[source] = item
@@ -37,7 +37,7 @@ class NewestItemsWorker(Generic[Item]):
         return dropped
 
     def stop(self, timeout_s: float) -> bool:
-        """Forget what waits, let the present batch finish. Returns False when that took longer than the timeout."""
+        """Drop waiting items and wait for the current batch. Returns False if that takes longer than ``timeout_s``."""
         with self._condition:
             self._stopping = True
             self._items.clear()
@@ -54,4 +54,4 @@ class NewestItemsWorker(Generic[Item]):
                     return
                 items, self._items = self._items, {}
             self._process(items)
-            del items  # frames must not stay in memory until the next ones come
+            del items  # frames must not stay in memory until the next ones arrive

@@ -134,7 +134,9 @@ def test_a_window_that_cannot_run_is_told(recording: Path, tmp_path: Path) -> No
         assert main([*words, "--motion", motion, "--overwrite"]) == 0
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
         assert summary["motion"] == "network"
-        assert len([note for note in summary["notes"] if "'window' was asked for, 'network' was had" in note]) == count
+        assert (
+            len([note for note in summary["notes"] if "'window' was requested and 'network' was used" in note]) == count
+        )
 
 
 def test_near_is_bright() -> None:

@@ -98,8 +98,8 @@ def test_sensors_traffic_and_faults_go_into_the_recording(tmp_path: Path) -> Non
     ("flags", "said"),
     [
         (["--traffic", "jamm"], "did you mean 'jam'"),
-        (["--moving", "masks"], "name a --traffic"),
-        (["--format", "kitti", "--imu"], "has no place"),
+        (["--moving", "masks"], "add --traffic"),
+        (["--format", "kitti", "--imu"], "cannot hold"),
         (["--motion", "stop-and-go", "--stand", "1-2"], "leave out --stand"),
         (["--fault", "dark:1-2", "--fault", "dark:2-2"], "twice"),
         (["--imu", "--fault", "cut:1:2"], "cut"),

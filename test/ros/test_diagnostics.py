@@ -38,7 +38,7 @@ LOST = replace(FRAME, motion_state=MotionState.LOST)
         (replace(GOOD, frame=replace(FRAME, speed=(8.0, 15.0))), DiagnosticStatus.OK, "9.5 frames/s"),
         (replace(GOOD, frame=replace(FRAME, speed=(8.0, 44.0))), DiagnosticStatus.WARN, "standard deviation is 44.0"),
         (replace(GOOD, frame=replace(FRAME, speed=(0.01, 1.9))), DiagnosticStatus.OK, "9.5 frames/s"),
-        (replace(GOOD, frame=replace(FRAME, tracks=17)), DiagnosticStatus.WARN, "rests on 17 tracks alone"),
+        (replace(GOOD, frame=replace(FRAME, tracks=17)), DiagnosticStatus.WARN, "rests on only 17 tracks"),
         (replace(GOOD, figures=replace(GOOD.figures, age_ms=-5e3)), DiagnosticStatus.WARN, "5 s in the future"),
         (replace(GOOD, figures=replace(GOOD.figures, age_ms=12e3)), DiagnosticStatus.WARN, "answers are 12 s old"),
         (replace(GOOD, figures=replace(GOOD.figures, age_ms=1e12)), DiagnosticStatus.OK, "9.5 frames/s"),

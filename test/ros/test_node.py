@@ -122,7 +122,7 @@ def test_a_reliable_subscription_to_a_best_effort_camera_is_told(ros: Graph) -> 
     probe = Probe(ros)
     reports = probe.hear(DiagnosticArray, "/diagnostics")
     start(ros, reliability="reliable", watchdog_s=0.3)
-    told = "best effort but subscribed reliable"
+    told = "best effort and subscribed reliable"
     probe.send_until(lambda: told in status(reports)["message"], "the cause", START)
     assert status(reports)["level"] == "02"
     request = SetParameters.Request(parameters=[Parameter("reliability", value="auto").to_parameter_msg()])
@@ -271,7 +271,7 @@ def test_whoever_else_may_publish_the_transform_once_this_node_does_not(ros: Gra
 
     wait(rival, "transforms of the other and odometry")
     assert all(np.array_equal(matrix_from_transform(t), np.eye(4)) for m in tfs for t in m.transforms)
-    assert "someone else" not in status(reports)["message"]
+    assert "another node" not in status(reports)["message"]
 
 
 def test_inverted_transform(ros: Graph) -> None:
@@ -311,7 +311,7 @@ def test_networks_that_hang_are_told(ros: Graph) -> None:
     probe = Probe(ros)
     reports = probe.hear(DiagnosticArray, "/diagnostics")
     start(ros, FakeEstimator(gate=gate), watchdog_s=0.5)
-    probe.send_until(lambda: "has been in work" in status(reports)["message"], "the word", START)
+    probe.send_until(lambda: "the current image has taken" in status(reports)["message"], "the word", START)
     assert status(reports)["level"] == "02"
     gate.set()
     probe.send_until(lambda: status(reports)["level"] == "00", "the all-clear", START + 10**12)

@@ -1,1 +1,1 @@
-"""The verbs below ``featdepth eval``."""
+"""The kinds of ``featdepth eval``: depth, odometry, recording."""

@@ -1,4 +1,4 @@
-"""``featdepth eval depth``."""
+"""``featdepth eval depth``: depth maps or weights against true depth."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from featdepth_ros.reporting.datasets import Sample
 
 DESCRIPTION = """\
-Judge depth maps against truth by the protocol of Eigen et al.: AbsRel, SqRel, RMSE, RMSE log, a1 to a3.
+Evaluate depth maps against ground truth by the protocol of Eigen et al.: AbsRel, SqRel, RMSE, RMSE log, a1 to a3.
 
-Either two folders of <stem>.npy (float) or 16-bit PNG, or weights that predict a data set on the fly. Truth strictly
-between --min and --cap and inside the crop counts; predictions are scaled, then clamped to these limits; figures are
-means over images. A prediction of another size is resized bilinearly in inverse depth. In PNG files 0 is unknown.
-With --dataset the defaults are the set's own: garg and 80 m for KITTI, nyu and 10 m for NYU, 10 m for rooms, 70 m
-for Make3D; with --scale none, metric weights bring their own factor.
-Images without a pixel to compare are left out and named. scale_median is the median over images of
-median truth / median prediction, whatever scale was applied; scale_std is the ratios' relative spread.
-With --sigma, within_1_sigma and within_2_sigma are the shares of pixels whose error is at most one and two stated
-standard deviations, and ause is the area between the sparsification curves of the error itself and of sigma (AbsRel,
-100 bins, over the mean AbsRel; 0 is perfect order). Sigma is scaled and masked as the prediction. Else they are null.
+The input is two folders of <stem>.npy (float) or 16-bit PNG (0: unknown), or weights that predict a dataset now.
+Pixels count whose true depth lies strictly between --min and --cap and inside the crop. Predictions are scaled, then
+clamped to these limits. A prediction of another size is resized bilinearly in inverse depth. The figures are means
+over images; images without a pixel to compare are left out and named.
+With --dataset the defaults are those of the dataset: garg and 80 m for KITTI, nyu and 10 m for NYU, 10 m for rooms,
+70 m for Make3D. With --scale none, metric weights apply their own factor.
+scale_median is the median over images of median truth / median prediction, for any --scale. scale_std is the relative
+spread of these ratios.
+With --sigma, within_1_sigma and within_2_sigma are the shares of pixels whose error is at most one and two predicted
+standard deviations. ause is the area between the sparsification curves of the error itself and of sigma (AbsRel, 100
+bins, over the mean AbsRel; 0 is the perfect order). Sigma is scaled and masked like the prediction. Without --sigma
+these figures are null.
 """
 EXAMPLE = """\
   featdepth eval depth --pred out/depth --gt truth --crop garg --scale median --json figures.json
@@ -38,46 +40,52 @@ DATASETS = ("kitti_raw", "kitti_odom", "tum", "nyu", "seven_scenes", "make3d")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the verb's flags."""
+    """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
     folders = parser.add_argument_group("two folders")
     folders.add_argument("--pred", metavar="DIR", help="predictions, or a folder that featdepth infer wrote")
     folders.add_argument(
         "--gt",
         metavar="DIR|FILE.npz",
-        help="true depth, metres; or a gt_depths.npz, whose maps are those of the predictions in the order of their "
-        "names (with --dataset kitti_raw: of the lines of --split)",
+        help="true depth, metres; or a gt_depths.npz, whose maps are in the order of the predictions' names (with "
+        "--dataset kitti_raw: in the order of the lines of --split)",
     )
-    folders.add_argument("--sigma", metavar="DIR", help="standard deviation of the predictions, in their unit")
+    folders.add_argument("--sigma", metavar="DIR", help="standard deviations of the predictions, in the same unit")
     folders.add_argument(
-        "--pred-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+        "--pred-divisor", type=positive, default=256.0, metavar="X", help="predicted metres are PNG value / X (256)"
     )
     folders.add_argument(
-        "--gt-divisor", type=positive, default=256.0, metavar="X", help="PNG value / X is metres (256)"
+        "--gt-divisor", type=positive, default=256.0, metavar="X", help="true metres are PNG value / X (256)"
     )
-    data = parser.add_argument_group("weights on a data set")
-    data.add_argument("--weights", metavar="W", help="weights, or the name of a model that ships")
+    data = parser.add_argument_group("weights on a dataset")
+    data.add_argument("--weights", metavar="W", help="file, or the name of a model that ships")
     data.add_argument("--preset", metavar="NAME", help="depth range of published weights: kitti, euroc, nyu, ...")
     data.add_argument(
-        "--convention", default="", metavar="NAME|FILE", help="what a depth network of others (.onnx) expects and gives"
+        "--convention", default="", metavar="NAME|FILE", help="format of a third-party depth network (.onnx)"
     )
-    data.add_argument("--dataset", choices=DATASETS)
-    data.add_argument("--root", metavar="DIR", help="the data set's folder")
-    data.add_argument("--split", metavar="FILE", help="lines naming frames (default: every frame with truth)")
+    data.add_argument("--dataset", choices=DATASETS, help="layout of the dataset under --root")
+    data.add_argument("--root", metavar="DIR", help="folder of the dataset")
+    data.add_argument(
+        "--split", metavar="FILE", help="list of frames, one per line (default: every frame with ground truth)"
+    )
     data.add_argument(
         "--truth",
         default="eigen",
         choices=("eigen", "eigen_laser", "improved"),
-        help="kitti_raw: laser points along the optical axis (default), along the laser's x as in some published "
-        "files, or the accumulated maps under proj_depth",
+        help="for kitti_raw. eigen: laser depth along the optical axis (default); eigen_laser: along the laser's x "
+        "axis, as in some published files; improved: the accumulated maps under proj_depth",
     )
     data.add_argument(
-        "--write-gt", metavar="FILE.npz", help="write the set's true depth as a gt_depths.npz; needs no --weights"
+        "--write-gt", metavar="FILE.npz", help="write the dataset's true depth as gt_depths.npz; needs no --weights"
     )
     data.add_argument("--flip", action="store_true", help="average with the mirrored image's prediction")
-    data.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    data.add_argument("--device", default="cpu", help="device of the networks: cpu (default), cuda, ...")
     rules = parser.add_argument_group("protocol")
-    rules.add_argument("--crop", choices=("none", "garg", "eigen", "nyu"), help="default none, with --dataset its own")
+    rules.add_argument(
+        "--crop",
+        choices=("none", "garg", "eigen", "nyu"),
+        help="pixels that count (default none, with --dataset its own)",
+    )
     rules.add_argument("--cap", type=positive, help="largest true depth, metres (default 80, with --dataset its own)")
     rules.add_argument("--min", type=positive, default=1e-3, help="smallest true depth, metres (default 1e-3)")
     rules.add_argument(
@@ -103,7 +111,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print, and write what was asked for."""
+    """Evaluate, print the figures, and write the requested files. Returns the exit code."""
     _check(args)
     from featdepth_ros.metrics import DepthProtocol
     from featdepth_ros.reporting.datasets import PROTOCOLS, open_dataset

@@ -1,4 +1,4 @@
-"""``featdepth eval odometry``."""
+"""``featdepth eval odometry``: estimated trajectories against a true one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from featdepth_ros.metrics import OdometryResult, Trajectory
 
 DESCRIPTION = """\
-Judge trajectories against a true one: KITTI segment errors, ATE, RPE and the five-frame ATE of SfMLearner.
+Evaluate trajectories against a true one: KITTI segment errors, ATE, RPE and the five-frame ATE of SfMLearner.
 
 Files are KITTI poses (12 numbers a line, or a frame number and 12), TUM (stamp x y z qx qy qz qw), EuRoC csv, or bags
-(Odometry, PoseStamped, TF). Stamped trajectories are paired by nearest stamp, each pose once at most; the others by
-frame number. Frames are those the estimate has, and both trajectories are based at the first of them. Unsorted lines
-are sorted; of lines with the same stamp the first counts. t_err and r_err are null when no segment is long enough.
-nees tells whether covariances are honest: the mean normalised squared error of the motions between frames, per degree
-of freedom, 1 when they are. Covariances are trajectory.covariance.npy in the estimate's folder, as featdepth infer
-writes it, or a bag's twist covariances times dt^2. Frames of unknown motion are left out (nees_left_out). It is null
-without covariances and with alignments that put a scale on the estimate.
+(Odometry, PoseStamped, TF). Stamped trajectories are paired by nearest stamp, each pose at most once; others are paired
+by frame number. The evaluated frames are those of the estimate, and both trajectories start at the first of them.
+Unsorted lines are sorted; of several lines with one stamp, the first counts. t_err and r_err are null when no segment
+is long enough.
+nees is the mean normalised squared error of the motions between frames, per degree of freedom. It is 1 when the
+covariances are right. They are read from trajectory.covariance.npy in the estimate's folder, as featdepth infer writes
+it, or from a bag's twist covariances times dt^2. Frames with unknown motion are left out (nees_left_out). nees is null
+without covariances, and with alignments that scale the estimate.
 """
 EXAMPLE = """\
   featdepth eval odometry --gt poses/09.txt --est trajectory.kitti.txt --align 7dof --json figures.json --plot plots
@@ -31,7 +32,7 @@ EXAMPLE = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the verb's flags."""
+    """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("--gt", required=True, metavar="FILE", help="true trajectory: KITTI, TUM, EuRoC csv or bag")
     parser.add_argument(
@@ -47,22 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         choices=("none", "scale", "6dof", "7dof", "umeyama_scale"),
         help="none (default); scale: s = sum(gt.est)/sum(est.est), no rotation; 6dof, 7dof: Umeyama on whole poses; "
-        "umeyama_scale: the scale of 7dof alone, as the reference's draw_odometry",
+        "umeyama_scale: only the scale of 7dof, as in draw_odometry of the original FeatDepth",
     )
     parser.add_argument(
         "--lengths",
         type=lengths,
         metavar="M,M,...",
-        help="segment lengths in metres; default 100,200,...,800 as KITTI (take shorter ones for short recordings)",
+        help="segment lengths in metres (default: KITTI's 100,200,...,800; use shorter ones for short recordings)",
     )
-    parser.add_argument("--gt-topic", metavar="TOPIC", help="topic of the truth, when --gt is a bag")
-    parser.add_argument("--est-topic", metavar="TOPIC", help="topic of the estimates that are bags")
-    parser.add_argument("--gt-times", metavar="FILE", help="seconds of every frame, to give KITTI truth stamps")
-    parser.add_argument("--est-times", metavar="FILE", help="seconds of every frame, to give KITTI estimates stamps")
+    parser.add_argument("--gt-topic", metavar="TOPIC", help="topic of the true trajectory, if --gt is a bag")
+    parser.add_argument("--est-topic", metavar="TOPIC", help="topic of the estimates, if --est are bags")
+    parser.add_argument(
+        "--gt-times", metavar="FILE", help="file with the stamp of every frame in seconds, if --gt is a KITTI file"
+    )
+    parser.add_argument(
+        "--est-times", metavar="FILE", help="file with the stamp of every frame in seconds, if --est are KITTI files"
+    )
     parser.add_argument(
         "--gt-extrinsics",
         metavar="FILE",
-        help="T_body_camera (12 or 16 numbers, or a EuRoC sensor.yaml): turns true body poses into camera poses",
+        help="T_body_camera (12 or 16 numbers, or a EuRoC sensor.yaml), to convert true body poses to camera poses",
     )
     parser.add_argument(
         "--max-difference",
@@ -71,18 +76,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="largest stamp difference of a pair, seconds (default 0.02)",
     )
-    parser.add_argument("--json", metavar="OUT", help="write the figures; with several estimates, by their names")
+    parser.add_argument("--json", metavar="OUT", help="write the figures; with several estimates, under their names")
     parser.add_argument("--plot", metavar="DIR", help="write plots as PNG and one self-contained report.html")
 
 
 def _names(paths: list[str]) -> list[str]:
-    """Shortest tails of the paths that tell them apart."""
+    """Return the shortest ends of the paths that differ from each other, as names.
+
+    Raises:
+        EvaluationError: two paths are equal.
+    """
     parts = [Path(path).parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise EvaluationError(f"the same estimate is named twice: {', '.join(paths)}")
+    raise EvaluationError(f"--est names the same file twice: {', '.join(paths)}; name each file once")
 
 
 def _read(args: argparse.Namespace) -> tuple[Trajectory, list[Trajectory]]:
@@ -99,7 +108,7 @@ def _read(args: argparse.Namespace) -> tuple[Trajectory, list[Trajectory]]:
 
 
 def write_plots(results: list[OdometryResult], alignment: str, folder: str) -> Path:
-    """Write every plot as PNG, and the page that holds them all; return the page's path."""
+    """Write every plot into ``folder`` as PNG, and a page with all of them. Returns the path of the page."""
     from featdepth_ros.reporting.figures import odometry_figures, save_figures
     from featdepth_ros.reporting.html import Page
     from featdepth_ros.reporting.tables import comparison_table
@@ -122,7 +131,7 @@ def write_plots(results: list[OdometryResult], alignment: str, folder: str) -> P
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print, and write what was asked for."""
+    """Evaluate, print the figures, and write the requested files. Returns the exit code."""
     from featdepth_ros.metrics import KITTI_LENGTHS, evaluate_odometry
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 

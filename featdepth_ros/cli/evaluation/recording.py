@@ -1,4 +1,4 @@
-"""``featdepth eval recording``."""
+"""``featdepth eval recording``: the node's output in a bag against the ground truth in it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     from featdepth_ros.reporting.node_report.evaluation import RecordingOptions
 
 DESCRIPTION = """\
-Judge a recording of the node: depth, odometry, rate, latency and drops, against whatever truth the bag holds.
+Evaluate a recording of the node: depth, odometry, rate, latency and drops, against the ground truth in the bag.
 
-Topics are told by type and name: the node's */depth/image_rect, */image_rect and odom; the truth's names hold
-"truth", and true depth may also lie beside the camera's image (/camera/image_raw, /camera/depth/image_rect).
-Pairs are made by stamp. Depth of another size than its truth is resized in inverse depth; pixels for which the node
-gave none (NaN, +-Inf) are left out and counted as coverage. What the bag cannot tell is null, and a note says why.
+Topics are found by type and name. The node's are */depth/image_rect, */image_rect and odom. The names of ground truth
+contain "truth"; true depth may also be beside the camera's image (/camera/image_raw, /camera/depth/image_rect).
+Messages are paired by stamp. Depth of another size than its ground truth is resized in inverse depth. Pixels without a
+depth of the node (NaN, +-Inf) are left out; coverage is the share of the others. Figures that the bag cannot give are
+null, and a note says why.
 """
 EXAMPLE = """\
   featdepth eval recording out/bag --html report.html --json figures.json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the verb's flags."""
+    """Declare the verb's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("bag", metavar="BAG", help="ROS 1 or ROS 2 bag")
-    parser.add_argument("--truth", metavar="BAG", help="bag with the truth, when it is another one")
-    parser.add_argument("--depth", metavar="TOPIC", help="the node's depth images")
+    parser.add_argument("--truth", metavar="BAG", help="bag with the ground truth, if it is another one")
+    parser.add_argument("--depth", metavar="TOPIC", help="depth images of the node")
     parser.add_argument("--image", metavar="TOPIC", help="images to show beside the depth")
     parser.add_argument("--odometry", metavar="TOPIC", help="the node's odometry")
     parser.add_argument("--truth-depth", metavar="TOPIC", help="true depth images")
@@ -40,19 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=one_of_or_positive("auto", "none", "median"),
         default="auto",
         metavar="auto|none|median|FLOAT",
-        help="of depth; auto (default): none, or median when the node says its scale is relative",
+        help="scale of the depth; auto (default): none, or median if the node reports a relative scale",
     )
     parser.add_argument(
         "--align",
         default="auto",
         choices=("auto", "none", "scale", "6dof", "7dof", "umeyama_scale"),
-        help="of odometry; auto (default): none, or scale when the node says its scale is relative",
+        help="alignment of the odometry; auto (default): none, or scale if the node reports a relative scale",
     )
     parser.add_argument(
         "--max-difference", type=float, default=0.02, metavar="S", help="largest stamp difference of a pair (0.02)"
     )
     parser.add_argument(
-        "--lengths", type=lengths, metavar="M,M,...", help="of segments (default: KITTI's; 5 to 80 m on short paths)"
+        "--lengths",
+        type=lengths,
+        metavar="M,M,...",
+        help="segment lengths in metres (default: KITTI's; 5 to 80 m on short paths)",
     )
     parser.add_argument("--json", metavar="OUT", help="write the figures")
     parser.add_argument("--html", metavar="OUT", help="write one self-contained page")
@@ -93,7 +97,7 @@ def flat(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print, and write what was asked for."""
+    """Evaluate, print the figures, and write the requested files. Returns the exit code."""
     from featdepth_ros.reporting.node_report.evaluation import evaluate_recording, write_html
     from featdepth_ros.reporting.tables import comparison_table, text_table, write_json
 

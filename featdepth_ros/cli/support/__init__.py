@@ -1,1 +1,1 @@
-"""What verbs share: kinds of arguments, output folders, child processes."""
+"""Code that several verbs use: argument types, output folders, child processes."""

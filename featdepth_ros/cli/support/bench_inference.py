@@ -10,10 +10,10 @@ from typing import Any
 from featdepth_ros.cli.support.arguments import image_size, positive, whole, with_example
 
 INFERENCE_KINDS = {
-    "network": "depth and motion of a frame on every back end, beside eager PyTorch in float32",
+    "network": "time of depth and motion per frame on every back end, compared with eager PyTorch in float32",
     "estimator": "the whole estimator on a rendered drive, stage by stage",
     "node": "the node over DDS: rate, latency, drops",
-    "export": "exported files: seconds to write, size, errors",
+    "export": "exported files: time to write, size, errors",
 }
 INFERENCE_EXAMPLES = {
     "network": "featdepth bench network --size 192x640 --threads 2",
@@ -24,7 +24,7 @@ INFERENCE_EXAMPLES = {
 
 
 def add_inference_kinds(kinds: Any) -> None:
-    """Declare the kinds and their arguments on the verb's subparsers."""
+    """Declare the kinds and their arguments on the verb's subparsers ``kinds``."""
     parsers = {
         name: kinds.add_parser(name, help=line, description=line, **with_example(INFERENCE_EXAMPLES[name]))
         for name, line in INFERENCE_KINDS.items()
@@ -34,25 +34,37 @@ def add_inference_kinds(kinds: Any) -> None:
             "--weights",
             default="compact",
             metavar="W",
-            help="file or name; of network and estimator also an architecture, with drawn weights (%(default)s)",
+            help="file or name; network and estimator also take an architecture, with random weights (%(default)s)",
         )
-        one.add_argument("--preset", metavar="NAME", help="of a published .pth")
-        one.add_argument("--size", type=image_size, metavar="HxW", help="of the networks' input (as trained)")
-        one.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of the networks (%(default)s)")
-        one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+        one.add_argument("--preset", metavar="NAME", help="depth range and scale of a published .pth")
+        one.add_argument("--size", type=image_size, metavar="HxW", help="size of the networks' input (as trained)")
+        one.add_argument(
+            "--threads", type=whole(1), default=1, metavar="N", help="threads of the networks (%(default)s)"
+        )
+        one.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
         if name in ("network", "estimator"):
-            one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the networks (%(default)s)")
+            one.add_argument(
+                "--device", choices=("cpu", "cuda"), default="cpu", help="device of the networks (%(default)s)"
+            )
             one.add_argument("--frames", type=whole(8), default=60, metavar="N", help="timed (%(default)s)")
-            one.add_argument("--backend", action="append", default=[], metavar="NAME", help="only this one; repeatable")
-            one.add_argument("--precision", action="append", default=[], metavar="P", help="only this one; repeatable")
+            one.add_argument(
+                "--backend", action="append", default=[], metavar="NAME", help="only this back end; repeatable"
+            )
+            one.add_argument(
+                "--precision", action="append", default=[], metavar="P", help="only this precision; repeatable"
+            )
     node = parsers["node"]
-    node.add_argument("--seconds", type=positive, default=10.0, help="length of the rendered drive (%(default)s)")
+    node.add_argument("--seconds", type=positive, default=10.0, help="seconds of the rendered drive (%(default)s)")
     node.add_argument("--rate", type=positive, default=30.0, metavar="HZ", help="frames per second (%(default)s)")
-    node.add_argument("--output", default="bench_node", metavar="DIR", help="for bags and logs (%(default)s)")
+    node.add_argument("--output", default="bench_node", metavar="DIR", help="folder for bags and logs (%(default)s)")
 
 
 def run_inference_kind(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure one kind, print it, return the figures."""
+    """Measure one kind, print the figures and return them.
+
+    Raises:
+        FeatDepthError: the measurement failed.
+    """
     return {"network": _network, "estimator": _estimator, "node": _node, "export": _export}[args.kind](args, say)
 
 
@@ -69,7 +81,7 @@ def _network(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
 
 
 def _networks(args: argparse.Namespace) -> dict[str, Any]:
-    """What the kinds that take any network share of the arguments."""
+    """Return the arguments that are common to the kinds for any network."""
     shared = ("weights", "size", "threads", "preset", "device")
     return {**{name: getattr(args, name) for name in shared}, "frames": args.frames, "backends": args.backend}
 
@@ -96,7 +108,7 @@ def _node(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any
     if main([*words, "--seconds", str(args.seconds), "--rate", str(args.rate)]):
         from featdepth_ros.errors import FeatDepthError
 
-        raise FeatDepthError(f"the node could not be measured; its log lies in {args.output}/logs")
+        raise FeatDepthError(f"the node could not be measured; its log in {args.output}/logs says why")
     return dict(json.loads(result.read_text(encoding="utf-8")))
 
 

@@ -1,4 +1,4 @@
-"""Frames as the networks see them, for comparing exported files with PyTorch and for calibrating int8."""
+"""Frames at the networks' input size, to compare exported files with PyTorch and to calibrate int8."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from featdepth_ros.export.parity import CheckFrames
     from featdepth_ros.recordings import Frame
 
-#: Rendered drives: seed 8 is the demo's street.
+#: Seeds of the rendered drives; 8 is the demo's street.
 _SEED = 8
 
 
 def rendered_frames(size: tuple[int, int], count: int) -> CheckFrames:
-    """Render neighbouring frames of a street with their true depth.
+    """Render consecutive frames of a street with their true depth.
 
     Args:
         size: (height, width) in pixels of the networks' input.
-        count: how many.
+        count: number of frames.
 
     Raises:
         MissingDependencyError: the extra ``simulation`` is not installed.
@@ -36,7 +36,14 @@ def rendered_frames(size: tuple[int, int], count: int) -> CheckFrames:
 def recording_frames(
     source: str, size: tuple[int, int], count: int, *, topic: str | None = None, camera: str | None = None
 ) -> CheckFrames:
-    """Take ``count`` frames spread over a recording, in pairs of neighbours.
+    """Return ``count`` frames spread over a recording, in pairs of consecutive ones.
+
+    Args:
+        source: the recording.
+        size: (height, width) in pixels of the networks' input.
+        count: number of frames.
+        topic: image topic of a bag that has several.
+        camera: calibration, for a recording without one.
 
     Raises:
         RecordingError: it cannot be opened, or holds fewer than two readable frames.
@@ -71,7 +78,7 @@ def _seen(frames: Iterable[Frame], size: tuple[int, int], source: str) -> CheckF
 
 
 def _at_half(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The true depth at the pixels of a disparity, half of ``size``: nearest neighbours."""
+    """Return the true depth at the size of a disparity map, half of ``size``, by nearest neighbours."""
     rows, columns = (
         np.minimum((np.arange(side // 2) + 0.5) * 2 * full / side, full - 1).astype(int)
         for side, full in zip(size, depth.shape, strict=True)

@@ -1,4 +1,4 @@
-"""Child processes of the demo: a node, a recorder, a player on a DDS domain of their own; none outlives the demo."""
+"""Child processes of the demo: node, recorder and player on their own DDS domain; none outlives the demo."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from featdepth_ros.progress import ProgressBar
 
 #: Where the player publishes the images.
 IMAGES = "/camera/image_raw"
-#: Domains whose ports Linux never hands out to others.
+#: Domains whose ports are outside Linux's range of ephemeral ports.
 _DOMAINS = 101
-#: How long a child may take to leave after SIGINT before it is killed, seconds.
+#: Seconds between SIGINT and SIGKILL for a child.
 _LEAVE_S = 20.0
 
 
 class _Child:
-    """One process; its output goes to a log file and is searched for the line that says it is ready."""
+    """One child process. Its output goes to a log file and is searched for the line that says it is ready."""
 
     def __init__(self, name: str, command: list[str], log: Path, ready: str) -> None:
         self.name, self.log, self._ready_text = name, log, ready
         self.ready = threading.Event()
         if not ready:
             self.ready.set()
-        # A group of its own: Ctrl-C in the terminal reaches the demo alone, which then stops the children in order.
+        # With a process group of its own, Ctrl-C reaches only the demo, which then stops the children in order.
         self.process = subprocess.Popen(
             [sys.executable, "-u", *command],
             stdin=subprocess.DEVNULL,
@@ -53,11 +53,11 @@ class _Child:
                     self.ready.set()
 
     def tail(self, lines: int = 12) -> str:
-        """Return the end of the log."""
+        """Return the last ``lines`` lines of the log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
     def stop(self) -> int:
-        """Ask the process to leave, kill it when it does not; returns its exit code."""
+        """Send SIGINT, kill the process if it does not end, and return its exit code."""
         for number, patience_s in ((signal.SIGINT, _LEAVE_S), (signal.SIGKILL, 5.0)):
             if self.process.poll() is None:
                 os.killpg(self.process.pid, number)
@@ -71,7 +71,7 @@ class _Child:
 
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
-    # The demo talks to itself alone, whatever else runs on this machine or its network.
+    # The demo must not see other ROS nodes on this machine or its network, nor they the demo.
     environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     environment["ROS_LOCALHOST_ONLY"] = "1"
     environment["ROS_DOMAIN_ID"] = str(1 + os.getpid() % _DOMAINS)
@@ -79,10 +79,10 @@ def _environment() -> dict[str, str]:
 
 
 class Processes:
-    """The children of one demo; a context manager that leaves none behind.
+    """The child processes of one demo. A context manager that ends all of them.
 
     Args:
-        logs: folder for one log file a child.
+        logs: folder for the log files, one per child.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -100,10 +100,10 @@ class Processes:
             child.stop()
 
     def start(self, name: str, command: list[str], *, ready: str = "", within_s: float = 30.0) -> None:
-        """Start a child and wait until its output holds ``ready``.
+        """Start a child and wait until its output contains ``ready``.
 
         Raises:
-            FeatDepthError: it ended or stayed silent; the message holds the end of its log.
+            FeatDepthError: it ended, or was not ready within ``within_s`` seconds; the message ends with its log.
         """
         child = self._children[name] = _Child(name, command, self._logs / f"{name}.log", ready)
         deadline = time.monotonic() + within_s
@@ -114,10 +114,10 @@ class Processes:
                 raise FeatDepthError(f"the {name} process was not ready within {within_s:g} s:\n{child.tail()}")
 
     def wait(self, name: str, within_s: float, *, expected_s: float) -> None:
-        """Wait for a child to end by itself, with a progress bar of the expected time.
+        """Wait at most ``within_s`` seconds for a child to end; a progress bar shows ``expected_s``.
 
         Raises:
-            FeatDepthError: it failed or did not end in time, or another child died meanwhile.
+            FeatDepthError: it failed or did not end in time, or another child ended meanwhile.
         """
         child, start = self._children[name], time.monotonic()
         with ProgressBar(name, round(expected_s), "s") as bar:
@@ -134,10 +134,10 @@ class Processes:
             raise FeatDepthError(f"the {name} process failed:\n{child.tail()}")
 
     def stop(self, name: str) -> None:
-        """Stop a child in order (SIGINT) and wait for it.
+        """Stop a child with SIGINT and wait for its end.
 
         Raises:
-            FeatDepthError: it reported a failure.
+            FeatDepthError: its exit code is not 0.
         """
         code = self._children[name].stop()
         if code not in (0, 130, -signal.SIGINT):
@@ -154,19 +154,19 @@ def play_into_node(
     camera: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Play a recording in real time into a node of its own, and record what is published.
+    """Play a recording in real time into a node started for it, and record the published topics.
 
     Args:
         source: the recording.
-        answers: bag to create; the logs go beside it.
-        topics: what to record.
+        answers: bag to create; the folder of the logs is beside it.
+        topics: names of the topics to record.
         parameters: ``name:=value`` of the node.
         topic: image topic of a recording that has several.
         camera: calibration, for recordings without one.
-        say: hears what happens next.
+        say: called with a sentence about each next step.
 
     Returns:
-        How many frames were played.
+        Number of frames played.
 
     Raises:
         FeatDepthError: a process did not start, failed, or did not end in time.
@@ -175,7 +175,7 @@ def play_into_node(
 
     recording = open_recording(source, topic=topic, camera=camera)
     seconds = len(recording) / recording.rate_hz
-    # The recording's stamps are of another day: with its clock, ages of messages mean something.
+    # The recording's stamps are old. With its clock as /clock, the ages of messages are meaningful.
     node = ["-m", "featdepth_ros.ros.node", "--ros-args", "-r", f"image_raw:={IMAGES}", "-p", "use_sim_time:=true"]
     node += [part for parameter in parameters for part in ("-p", parameter)]
     play = ["-m", "featdepth_ros.cli.main", "play", str(source), "--image-topic", IMAGES, "--clock"]

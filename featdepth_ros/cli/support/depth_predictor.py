@@ -1,4 +1,4 @@
-"""Depth predicted on the fly, as the reference's evaluation does: resize, predict, invert; flip by option."""
+"""Depth prediction for evaluation, as in the original FeatDepth: resize, predict, invert; flip by option."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from featdepth_ros.reporting.depth_evaluation import DepthPair
 def flip_blend(disparity: ArrayLike, mirrored: ArrayLike) -> NDArray[np.float64]:
     """Blend the disparity of an image with that of its mirror image (the post-processing of Godard et al., 2017).
 
-    The mean of the two, but at each side's border, 5 to 10 % of the width, the one that is free of the occlusion there.
+    The result is the mean of the two. At each side, 5 to 10 % of the width, it fades to the one without occlusion.
 
     Args:
-        disparity: (H, W) of the image.
-        mirrored: (H, W) of the mirrored image, mirrored back.
+        disparity: (H, W) disparity of the image.
+        mirrored: (H, W) disparity of the mirrored image, mirrored back.
     """
     left, right = np.asarray(disparity, dtype=np.float64), np.asarray(mirrored, dtype=np.float64)
     across = np.linspace(0, 1, left.shape[1])
@@ -30,17 +30,17 @@ def flip_blend(disparity: ArrayLike, mirrored: ArrayLike) -> NDArray[np.float64]
 
 
 class DepthPredictor:
-    """One model that turns pictures into depth in the networks' unit, at half the input size (no focal compensation).
+    """Predicts depth of images in network units, at half the networks' input size, without focal compensation.
 
     Args:
         weights: a file or the name of a model that ships.
         preset: see `load_model`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         flip: blend with the mirrored image's prediction.
-        convention: of a depth network of others, see `load_networks`.
+        convention: format of a third-party depth network, see `load_networks`.
 
     Raises:
-        FeatDepthError: no such weights or device, or a model without a depth net.
+        FeatDepthError: the weights or the device do not exist, or the model has no depth network.
     """
 
     def __init__(self, weights: str, preset: str | None, device: str, flip: bool, convention: str = "") -> None:
@@ -52,7 +52,7 @@ class DepthPredictor:
         self._device = resolve_device(device)
         model = load_networks(weights, preset, convention)
         if isinstance(model, FeatDepthModel) and "depth" not in model.nets:
-            raise EvaluationError(f"the weights '{weights}' hold no depth net; expected weights that predict depth")
+            raise EvaluationError(f"the weights '{weights}' hold no depth network; choose weights that predict depth")
         precision = "fp32" if isinstance(model, FeatDepthModel) else "auto"
         backend = "torch" if isinstance(model, FeatDepthModel) else "auto"
         self._networks = Networks(model, self._device, precision, backend)
@@ -60,21 +60,21 @@ class DepthPredictor:
 
     @property
     def metres_per_unit(self) -> float | None:
-        """The factor from network units to metres that the weights name; None when their scale is relative."""
+        """Metres per network unit as stored in the weights; None when their scale is relative."""
         info = self._networks.info
-        # A canonical depth is metres only together with a focal length, which data sets do not name here.
+        # Canonical depth becomes metres only with the focal length, which is not read from datasets here.
         canonical = self._networks.is_foreign and info.focal is not None
         return info.scale_factor if info.scale_kind == "metric" and not canonical else None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return depth of a (H, W, 3) uint8 RGB picture; half as many rows and columns as our networks see."""
+        """Return the depth of a (H, W, 3) uint8 RGB image: float64, half as many rows and columns as the input."""
         import torch
         import torch.nn.functional as F
 
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
         batch = pixels.permute(2, 0, 1)[None].float() / 255
         size = self._networks.evaluation_size(image.shape[1], image.shape[0])
-        # Smoothed like the Lanczos filter the networks were trained behind, which torch lacks.
+        # Antialiasing imitates the Lanczos filter of the training, which torch does not have.
         batch = F.interpolate(batch, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         if self._flip:
             batch = torch.cat([batch, batch.flip(3)])
@@ -84,7 +84,7 @@ class DepthPredictor:
 
 
 def predicted_pairs(samples: Sequence[Sample], predictor: DepthPredictor) -> list[DepthPair]:
-    """Return pairs whose predictions are made when they are asked for."""
+    """Return pairs of prediction and ground truth; a prediction is computed when it is read."""
 
     def pair(sample: Sample) -> DepthPair:
         return DepthPair(sample.name, lambda: predictor(sample.image()), sample.truth, sample.image)
@@ -93,8 +93,8 @@ def predicted_pairs(samples: Sequence[Sample], predictor: DepthPredictor) -> lis
 
 
 def scale_in_metres(predictor: DepthPredictor, weights: str | Path) -> tuple[float, str]:
-    """Return the factor that puts predictions into metres, and a note that says where it comes from."""
+    """Return the metres per network unit (1.0 for a relative scale), and a note on the origin of this factor."""
     factor = predictor.metres_per_unit
     if factor is None:
-        return 1.0, f"the scale of {weights} is relative: without --scale its figures are those of network units"
-    return factor, f"{weights} are metric: their own factor of {factor:g} m a unit is applied (--scale none)"
+        return 1.0, f"the scale of {weights} is relative: without --scale the figures are in network units"
+    return factor, f"{weights} are metric: their factor of {factor:g} m per network unit is applied (--scale none)"

@@ -1,4 +1,4 @@
-"""The files that `featdepth infer` writes. Encoding runs beside the networks in a few threads."""
+"""The files that `featdepth infer` writes. A few threads encode them while the networks run."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from featdepth_ros.recordings.datasets.pose_files import kitti_text, tum_text
 from featdepth_ros.reporting.tables import write_json
 from featdepth_ros.reporting.trajectory_files import COVARIANCE_FILE
 
-#: Folders that are made at once; `_SIGMA` only when an estimate has a standard deviation.
+#: Folders created at the start; `_SIGMA` is created with the first estimate that has a standard deviation.
 _FOLDERS = ("depth", "valid", "preview")
 _SIGMA = "sigma"
 _FILES = ("trajectory.kitti.txt", "trajectory.tum.txt", COVARIANCE_FILE, "summary.json")
 
-#: Encoders at work, and frames that may wait for them (bounds the memory).
+#: Number of encoder threads, and of frames that may wait for them, which bounds the memory.
 _WORKERS, _WAITING = 2, 8
 
 
 class InferOutput:
-    """Collects results and writes them; a context manager.
+    """Collects the results of all frames and writes them. A context manager.
 
     Args:
-        folder: made when missing.
-        overwrite: replace what an earlier run left there.
+        folder: output folder; it is created when it does not exist.
+        overwrite: replace the results of an earlier run.
 
     Raises:
-        FeatDepthError: the folder holds results already, or cannot be written.
+        FeatDepthError: the folder already holds results, or cannot be written.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         present = [name for name in (*_FOLDERS, _SIGMA, *_FILES) if (folder / name).exists()]
         if present and not overwrite:
             raise FeatDepthError(
-                f"'{folder}' holds results already ({', '.join(present)}); choose another --output or add --overwrite"
+                f"'{folder}' already holds results ({', '.join(present)}); choose another --output or add --overwrite"
             )
         try:
             for name in present:
@@ -81,7 +81,7 @@ class InferOutput:
         return len(self._poses)
 
     def add(self, frame: Frame, estimate: Estimate, estimator: Estimator) -> None:
-        """Take one frame's results; raises FeatDepthError when earlier ones could not be written."""
+        """Add the results of one frame. Raises FeatDepthError when earlier ones could not be written."""
         previous = self._poses[-1][1] if self._poses else np.eye(4)
         pose = se3.orthonormalised(previous @ estimate.motion.T_previous_current)
         self._poses.append((frame.stamp_ns, pose))
@@ -122,7 +122,7 @@ class InferOutput:
             ) from error
 
     def finish_files(self) -> None:
-        """Wait for the encoders and write the trajectories."""
+        """Wait for the encoders, then write the trajectories and their covariances."""
         while self._pending:
             self._wait_for_one()
         stamps, poses = [stamp for stamp, _ in self._poses], [pose for _, pose in self._poses]
@@ -168,11 +168,11 @@ class InferOutput:
 
 
 def _unmet(estimator: Estimator) -> list[str]:
-    """Return what was asked for by name and could not be had, because the camera is not calibrated."""
+    """Return a note for each requested source that was replaced, because the camera is not calibrated."""
     config = estimator.config
     asked = {"motion": (config.motion, estimator.motion_source), "depth": (config.depth, estimator.depth_source)}
     return [
-        f"{name} '{wanted}' was asked for, '{had}' was had: the window needs a calibrated camera, see --camera"
+        f"{name} '{wanted}' was requested and '{had}' was used: the window needs a calibrated camera, see --camera"
         for name, (wanted, had) in asked.items()
         if wanted in ("window", "fused") and had != wanted
     ]
@@ -181,9 +181,9 @@ def _unmet(estimator: Estimator) -> list[str]:
 def _delivered_sigma(
     estimator: Estimator, estimate: Estimate, depth: NDArray[np.float32]
 ) -> NDArray[np.float32] | None:
-    """The standard deviation of ``depth``, the estimate's depth on the delivered pixels; None when there is none.
+    """Return the standard deviation of ``depth``, the estimate's depth on the delivered pixels; None without sigma.
 
-    Depth is interpolated in its inverse, so what is interpolated here is the inverse's deviation, sigma / depth^2.
+    Depth is interpolated as inverse depth, so the standard deviation of inverse depth (sigma / depth^2) is, too.
     """
     if estimate.sigma is None:
         return None
@@ -192,6 +192,6 @@ def _delivered_sigma(
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    # Level 1: a preview is looked at once; five times faster than the default, a tenth larger.
+    # Level 1 is five times faster than the default and the file a tenth larger, which suits a preview.
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
         raise OSError(f"OpenCV could not write {path}")

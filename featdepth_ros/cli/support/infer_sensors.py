@@ -1,4 +1,4 @@
-"""Other sensors of a recording, handed to the estimator before its frames."""
+"""Passes the readings of a recording's motion sensors to the estimator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from featdepth_ros.recordings.motion_sensors import gyroscope_readings, speed_re
 
 
 def add_sensors(estimator: Estimator, recording: Recording, speed_topic: str, imu_topic: str) -> None:
-    """Give the estimator all readings of the topics that are named; an empty name asks for none.
+    """Add all readings of the named topics to the estimator's sensors. An empty name adds nothing.
 
     Raises:
-        RecordingError: the recording does not hold them, or not how the gyroscope is mounted.
+        RecordingError: the recording lacks a topic, or the mounting of the gyroscope.
     """
     if speed_topic:
         twists = speed_readings(recording, speed_topic)

@@ -1,4 +1,4 @@
-"""Frames decoded a little ahead of their use, on a thread of their own."""
+"""Decodes frames ahead of their use, on a separate thread."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Items that wait at most; an image of 1080p takes six megabytes.
+#: Largest number of waiting items; an image of 1080p takes six megabytes.
 _AHEAD = 4
 
 
 class _End:
-    """Follows the last item; carries what ended the reading."""
+    """Marks the end of the items; ``error`` is the exception that ended the reading, or None."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def read_ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items in order while the next ones are read already.
+    """Yield the items in order while a thread reads the next ones.
 
-    What reading raises is raised here, after the items before it. A caller that stops early ends the reading.
+    An exception of ``items`` is raised here, after the items before it. A caller that stops early ends the thread.
     """
     waiting: queue.Queue[T | _End] = queue.Queue(_AHEAD)
     stopped = threading.Event()

@@ -1,1 +1,1 @@
-"""One camera of the node: its topics, its calibration, its frames, its place on the robot."""
+"""One camera of the node: topics, calibration, images, mounting on the robot."""

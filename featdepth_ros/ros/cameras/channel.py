@@ -1,4 +1,4 @@
-"""One camera of the node: its input, its outputs, its figures, and what is known of it."""
+"""One camera of the node: input, outputs, statistics and state."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from featdepth_ros.ros.watch.troubles import frame_trouble
 
 
 class CameraChannel:
-    """Everything of the node that there is once for every camera.
+    """The part of the node that exists once per camera.
 
-    `open` and `close` make and remove the outputs, `listen` and `stop_listening` the input; both run on the executor's
-    thread. `take` and `publish` run on the worker's.
+    `open` and `close` create and destroy the outputs, `listen` and `stop_listening` the input. These run on the
+    executor's thread; `take` and `publish` run on the worker's thread.
 
     Args:
-        node: the node.
-        name: of the camera; empty for the only one.
-        settings: gives the camera's parameters of the moment.
+        node: owner of the publishers and subscriptions.
+        name: name of the camera; empty for a single camera.
+        settings: returns the current parameters of the camera.
 
     Attributes:
-        name: as given.
-        statistics: what is counted of this camera.
+        name: name of the camera; empty for a single camera.
+        statistics: counters and times of this camera.
         frame_id: optical frame of the newest image; empty before the first.
-        newest_ns: its stamp; 0 before the first.
-        last_frame: what diagnostics say of the newest estimate; None before the first.
-        mounting: what diagnostics say of the way to the odometry camera; empty where it plays no part.
-        unmounted: why they warn of the camera's place on the robot; empty: it is known, or may still come.
+        newest_ns: stamp of the newest image, nanoseconds; 0 before the first.
+        last_frame: diagnostics of the newest estimate; None before the first.
+        mounting: diagnostics text about the transform to the odometry camera; empty if it is not needed.
+        unmounted: warning about the mounting on the robot; empty if it is known or may still arrive.
     """
 
     def __init__(self, node: Node, name: str, settings: Callable[[], Settings]) -> None:
@@ -51,7 +51,7 @@ class CameraChannel:
         self.last_frame: FrameReport | None = None
         self.mounting = self.unmounted = ""
         self._node = node
-        # A logger of its own: throttling one camera's warnings must not hide another's.
+        # Each camera has its own logger, so that throttling one camera's warnings does not hide another's.
         self.log = node.get_logger().get_child(name.replace("/", ".")) if name else node.get_logger()
         self._settings = settings
         self._input: ImageInput | None = None
@@ -62,28 +62,28 @@ class CameraChannel:
 
     @property
     def settings(self) -> Settings:
-        """The camera's parameters of the moment."""
+        """The current parameters of the camera."""
         return self._settings()
 
     @property
     def input(self) -> ImageInput | None:
-        """The subscriptions; None while the camera is not listened to."""
+        """The subscriptions; None while there are none."""
         return self._input
 
     # ---- the executor's thread ----
 
     def open(self, reset: Callable[[], None], tree: FrameTree) -> None:
-        """Make the outputs.
+        """Create the outputs.
 
         Args:
-            reset: makes the estimator forget the camera's earlier frame.
-            tree: where the camera sits.
+            reset: clears the camera's previous frame in the estimator.
+            tree: transforms of the robot, for the mounting of the camera.
         """
         self._outputs = CameraOutputs(self._node, self.settings, tree, self.name)
         self._intake = Intake(self._node, self.name, self.log, self.statistics, reset)
 
     def close(self) -> None:
-        """Take the outputs down."""
+        """Destroy the outputs."""
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._intake = self.last_frame = None
@@ -91,7 +91,7 @@ class CameraChannel:
         self._before = None
 
     def listen(self, on_image: Callable[[str, Arrival], None]) -> None:
-        """Subscribe; ``on_image`` gets the camera's name and every image."""
+        """Subscribe; ``on_image`` is called with the camera's name and every image."""
         if self._intake is None or self._input is not None:
             return
         self.statistics.watch_from_now()
@@ -107,7 +107,7 @@ class CameraChannel:
             self._input = None
 
     def check_graph(self) -> None:
-        """Follow changes of the publishers, and say what is wrong when no images come."""
+        """Follow changes of the publishers, and update the likely cause when no images arrive."""
         if self._input is None:
             return
         self._input.follow_publishers()
@@ -117,14 +117,14 @@ class CameraChannel:
         if limit > 0 and figures.silent_s > limit:
             self._silence = f"no image for {figures.silent_s:.0f} s: {self._input.silence()}"
         elif limit > 0 and figures.busy_s > limit:
-            self._silence = f"the image in work has been in work for {figures.busy_s:.0f} s: is the device overloaded?"
+            self._silence = f"the current image has taken {figures.busy_s:.0f} s so far: is the device overloaded?"
         elif limit > 0 and figures.unused_s > limit and figures.left_out:
-            self._silence = f"images come, and none was used for {figures.unused_s:.0f} s: {figures.left_out}"
+            self._silence = f"images arrive, but none was used for {figures.unused_s:.0f} s: {figures.left_out}"
         for words in filter(None, (self._silence, self._publishers)):
             self.log.warning(words, throttle_duration_sec=10.0)
 
     def health(self, common: Health) -> Health:
-        """Return what diagnostics say of this camera, on top of what they say of the node."""
+        """Return the diagnostics of this camera: ``common``, those of the node, with the camera's values."""
         topics: tuple[tuple[str, str], ...] = ()
         if self._input is not None:
             topics = (
@@ -148,7 +148,7 @@ class CameraChannel:
         )
 
     def forget_pair(self) -> None:
-        """Before the next image, forget the earlier frame. Any thread."""
+        """Forget the previous frame before the next image. Any thread may call this."""
         if self._intake is not None:
             self._intake.forget_pair()
 
@@ -156,7 +156,7 @@ class CameraChannel:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Count and log whatever comes of an image inside; nothing leaves."""
+        """Count and log every exception raised inside; none is passed on."""
         try:
             yield
         except FeatDepthError as error:
@@ -164,13 +164,13 @@ class CameraChannel:
             self.log.warning(f"image rejected: {error}", throttle_duration_sec=5.0)
         except Exception as error:  # noqa: BLE001 - whatever one image does, the next one gets its chance
             if not self._node.context.ok():
-                return  # a signal ended ROS under this image
+                return  # a signal shut ROS down during this image
             self.statistics.image_rejected(f"{type(error).__name__}: {error}")
             self.log.error(f"image failed: {traceback.format_exc()}", throttle_duration_sec=5.0)
             self.forget_pair()
 
     def take(self, arrival: Arrival) -> Taken | None:
-        """Make an image ready for the estimator; see `Intake.take`."""
+        """Prepare an image for the estimator; see `Intake.take`."""
         assert self._intake is not None, "open comes first"
         taken = self._intake.take(arrival, self.settings)
         if taken is not None:
@@ -178,7 +178,14 @@ class CameraChannel:
         return taken
 
     def publish(self, taken: Taken, estimate: Estimate, publish_more: Callable[[], None], depth_source: str) -> None:
-        """Publish what one image gave, ``publish_more`` after it, and count it."""
+        """Publish the results of one image, call ``publish_more``, then count the image.
+
+        Args:
+            taken: the image.
+            estimate: its estimate.
+            publish_more: publishes what depends on this camera, such as odometry.
+            depth_source: ``fused`` or ``network``, see `Estimator.depth_source`.
+        """
         assert self._outputs is not None and self._intake is not None, "open comes first"
         self._intake.done(taken)
         started = time.perf_counter()
@@ -190,7 +197,7 @@ class CameraChannel:
         changed = self._change(taken)
         if changed and not trouble:
             trouble, words = "changed", changed
-        if trouble and trouble != "uncalibrated":  # the intake says that, and why
+        if trouble and trouble != "uncalibrated":  # the intake logs that one, with the reason
             self.log.warning(words, throttle_duration_sec=5.0)
         age_ms = (self._node.get_clock().now().nanoseconds - taken.shot.stamp_ns) / 1e6
         latency_ms = (time.monotonic_ns() - taken.arrived_ns) / 1e6
@@ -198,11 +205,11 @@ class CameraChannel:
         self.statistics.image_processed(latency_ms, age_ms, stages, trouble, words)
 
     def _change(self, taken: Taken) -> str:
-        """Return in words what differs from the image before, so that nothing is compared across; empty: nothing."""
+        """Return which properties changed since the previous image, which restarts motion; empty: none."""
         now = taken.shot.calibration, taken.shot.image.shape[:2], taken.frame_id
         before, self._before = self._before, now
         if before is None or now == before:
             return ""
         names = ("the calibration", "the size of the images", "the frame_id")
         changed = " and ".join(name for name, a, b in zip(names, before, now, strict=True) if a != b)
-        return f"{changed} changed from one image to the next: motion starts again there. Are there two cameras?"
+        return f"{changed} changed from one image to the next, so motion starts again. Do two cameras publish there?"

@@ -1,4 +1,4 @@
-"""From an image that arrived to what the estimator takes: stamp, calibration, pixels."""
+"""Prepares arrived images for the estimator: stamp, calibration, pixels."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Taken:
     """An image that is ready for the estimator.
 
     Attributes:
-        shot: what the estimator takes.
+        shot: input of the estimator: pixels, stamp and calibration.
         frame_id: optical frame of the camera.
         arrived_ns: time of arrival (``time.monotonic_ns``).
-        decode_ms: how long the message took to decode.
-        settings: the parameters when it was taken.
-        uncalibrated: why the shot has no calibration, and what to do; empty: it has one.
+        decode_ms: duration of the decoding, milliseconds.
+        settings: the parameters at that moment.
+        uncalibrated: why there is no calibration, and what to do; empty: there is one.
     """
 
     shot: Shot
@@ -46,17 +46,17 @@ class Taken:
 
 
 class Intake:
-    """Makes the images of one camera ready, one after the other, on the worker's thread.
+    """Prepares the images of one camera, one after the other, on the worker's thread.
 
     Args:
-        node: gives the clock.
-        camera: name of the camera.
-        log: of the camera.
-        statistics: where images that are left out are counted.
-        reset: makes the estimator forget the camera's earlier frame.
+        node: provides the clock.
+        camera: name of the camera; empty for a single camera.
+        log: logger of the camera.
+        statistics: counts the images that are left out.
+        reset: clears the camera's previous frame in the estimator.
 
     Attributes:
-        unstamped: the newest image had no stamp, and the node's clock stood in.
+        unstamped: whether the newest image had no stamp, so that the node's clock was used.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Intake:
         self.unstamped = False
 
     def attach(self, source: ImageInput) -> None:
-        """Take camera_info from this input from now on; the earlier frame, if any, is forgotten."""
+        """Use camera_info of this input from now on. The previous frame is forgotten."""
         self._source = source
         self._first_arrival_ns = 0
         self.forget_pair()
 
     def forget_pair(self) -> None:
-        """Before the next image, forget the earlier frame. Any thread."""
+        """Forget the previous frame before the next image. Any thread may call this."""
         self._forget = True
 
     def take(self, arrival: Arrival, settings: Settings) -> Taken | None:
-        """Make an image ready. Returns None for one that is left out on purpose.
+        """Prepare an image. Returns None for one that is left out on purpose.
 
         Raises:
             FeatDepthError: the message is malformed.
@@ -113,17 +113,17 @@ class Intake:
         if camera is None and not missing:
             self._statistics.image_skipped("they wait for camera_info, for camera_info_timeout_s at most")
             return None
-        # A leading slash is ROS 1's; tf2 refuses it.
+        # Drivers ported from ROS 1 write a leading slash, which tf2 rejects.
         frame_id = (settings.camera_frame or header.frame_id).lstrip("/") or _UNNAMED_FRAME
         shot = Shot(self._name, image, camera, stamp)
         return Taken(shot, frame_id, arrival.arrived_ns, decode_ms, settings, missing)
 
     def done(self, taken: Taken) -> None:
-        """Note that an image became an estimate: the next one must be newer."""
+        """Record that an image became an estimate; only images with a later stamp are taken after it."""
         self._last_stamp = taken.shot.stamp_ns
 
     def _prepare(self, stamp: int) -> bool:
-        """Handle resets and steps in time. Returns False for an image that was seen already."""
+        """Handle resets and steps in time. Returns False for an image with the same stamp as the previous one."""
         if self._last_stamp is not None and stamp < self._last_stamp:
             self._statistics.time_jumped()
             text = f"stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s; motion starts again here"
@@ -140,7 +140,7 @@ class Intake:
     def _camera(
         self, arrival: Arrival, stamp: int, size: tuple[int, int], settings: Settings
     ) -> tuple[CameraModel | None, str]:
-        """Return the camera, or None and in words why there is none; without words camera_info may still come."""
+        """Return the camera, or None and the reason. An empty reason means that camera_info may still arrive."""
         if self._source is None:
             return None, "the input was closed"
         topic = self._source.topics.camera_info
@@ -149,7 +149,7 @@ class Intake:
         if info is None:
             if arrival.arrived_ns - self._first_arrival_ns < settings.camera_info_timeout_s * 1e9:
                 return None, ""
-            return None, self._uncalibrated(f"nothing comes on {topic}", "let the driver publish it beside the images")
+            return None, self._uncalibrated(f"no message on {topic}", "make the driver publish it with the images")
         rectified = settings.rectified_input == "yes" or (
             settings.rectified_input == "auto" and self._source.topics.rectified
         )
@@ -163,7 +163,7 @@ class Intake:
         return None, self._uncalibrated(what, f"{do} (camera_calibration)")
 
     def _uncalibrated(self, what: str, do: str) -> str:
-        """Say in the log that there is no calibration, and return the words."""
+        """Log that there is no calibration, with the reason and what to do, and return this text."""
         words = f"{UNCALIBRATED} ({what}); {do}"
         self._log.warning(words, throttle_duration_sec=30.0)
         return words

@@ -1,25 +1,25 @@
-"""Images at no more than a wanted rate, evenly chosen by their stamps."""
+"""Limits the rate of images: chooses them evenly by their stamps."""
 
 from __future__ import annotations
 
-#: An image this much (of the period) before its time is taken: cameras jitter.
+#: An image may come early by this share of the period, because cameras jitter.
 _EARLY = 0.1
 
 
 class Pace:
-    """Tells which images of a stream are to be taken."""
+    """Chooses the images of a stream that are processed."""
 
     def __init__(self) -> None:
         self._due_ns: int | None = None
 
     def is_due(self, stamp_ns: int, rate_hz: float) -> bool:
-        """Return whether an image with this stamp is to be taken.
+        """Return whether to process an image with this stamp.
 
-        On average ``rate_hz`` images a second are, also where the camera's own rate is no multiple of it.
+        On average ``rate_hz`` images per second are chosen, even if the camera's rate is no multiple of it.
 
         Args:
-            stamp_ns: of the image; one that goes back starts anew.
-            rate_hz: most images a second; 0: all.
+            stamp_ns: stamp of the image, nanoseconds; a step back restarts the count.
+            rate_hz: largest number of images per second; 0: all images.
         """
         if rate_hz <= 0:
             return True

@@ -1,1 +1,1 @@
-"""`featdepth doctor`: a look at the live graph and the machine, and what is wrong with them in words."""
+"""`featdepth doctor`: observes the live graph and the machine, and reports their problems."""

@@ -12,21 +12,21 @@ from featdepth_ros.messages.images import refuse_distances, rgb_from_message
 from featdepth_ros.messages.plausibility import usable_camera
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Finding, Observation, Seen
 
-#: Fewer images a second leave too much motion between two of them.
+#: Lowest rate in Hz; below it, the motion between two images is too large.
 _LEAST_HZ = 5.0
-#: The longest gap between two images, in usual ones, of a camera that keeps its rate.
+#: Longest gap between two images of a steady camera, in median gaps.
 _JITTER = 3.0
-#: Ages of a stamp (s) beyond which a clock is wrong, and beyond which it is that of a recording.
+#: Ages of a stamp (s): beyond the first a clock is wrong, beyond the second the stamp is that of a recording.
 _LATE_S, _RECORDED_S = 2.0, 3600.0
-#: Rows of this mean brightness show nothing.
+#: Mean brightness below or above which an image shows nothing.
 _DARK, _BRIGHT = 8.0, 247.0
 
 
 def camera_findings(seen: Observation) -> Iterator[Finding]:
-    """Yield what is wrong with the camera that is looked at."""
+    """Yield the problems of the observed camera."""
     images = seen.images
     if not images.topic:
-        elsewhere = f"nodes there: {len(seen.nodes)}" if seen.nodes else "no node is there at all"
+        elsewhere = f"nodes there: {len(seen.nodes)}" if seen.nodes else "there is no node at all"
         yield Finding(
             "error",
             "image.none",
@@ -46,12 +46,13 @@ def camera_findings(seen: Observation) -> Iterator[Finding]:
     types = sorted({endpoint.type for endpoint in images.publishers})
     if not set(types) & set(IMAGE_TYPES):
         do = "name an image topic of a camera"
-        yield Finding("error", "image.type", f"{images.topic} carries {', '.join(types)}, no images", do)
+        yield Finding("error", "image.type", f"{images.topic} has the type {', '.join(types)}, not images", do)
         return
     if len(images.publishers) > 1:
         names = ", ".join(sorted(endpoint.node for endpoint in images.publishers))
         do = "stop one of them: a driver beside a bag that is played, or two drivers"
-        yield Finding("error", "image.publishers", f"{len(images.publishers)} publish {images.topic}: {names}", do)
+        what = f"{len(images.publishers)} publishers of {images.topic}: {names}"
+        yield Finding("error", "image.publishers", what, do)
     if not images.seen:
         yield Finding(
             "error",
@@ -93,8 +94,8 @@ def _calibration(seen: Observation, size: tuple[int, int] | None) -> Iterator[Fi
         yield Finding("error", "camera_info.none", f"nobody publishes {name}: depth alone, no cloud, no motion", do)
         return
     if infos.newest is None:
-        do = "is the driver publishing it with every image?"
-        yield Finding("error", "camera_info.silent", f"{name} has a publisher but nothing came", do)
+        do = "make the driver publish it with every image"
+        yield Finding("error", "camera_info.silent", f"{name} has a publisher but no message arrived", do)
         return
     if not is_calibrated(infos.newest):
         what = f"{name} says uncalibrated (K[0] is 0): depth alone, no cloud, no motion"
@@ -105,7 +106,7 @@ def _calibration(seen: Observation, size: tuple[int, int] | None) -> Iterator[Fi
         camera_from_info(infos.newest, rectified, size)
     except CalibrationError as error:
         yield Finding(
-            "error", "camera_info.malformed", f"{name} is malformed: {error}", "mend the driver's calibration"
+            "error", "camera_info.malformed", f"{name} is malformed: {error}", "correct the driver's calibration"
         )
         return
     camera, reason = usable_camera(infos.newest, rectified, size)
@@ -133,13 +134,13 @@ def _timing(seen: Observation) -> Iterator[Finding]:
     images, name = seen.images.seen, seen.images.topic
     stamps = np.array([one.stamp_ns for one in images], dtype=np.float64) / 1e9
     if not stamps.any():
-        do = "let the driver stamp its images: motion and TF need their times"
+        do = "make the driver stamp its images: motion and TF need the stamps"
         yield Finding("error", "stamp.none", f"images on {name} have no stamps", do)
         return
     steps = np.diff(stamps)
     if (steps <= 0).any():
         what = f"stamps on {name} repeat or go back ({int((steps <= 0).sum())} of {len(steps)} steps)"
-        do = "stop the second publisher, or mend the driver's stamps; a bag that loops does so at its end"
+        do = "stop the second publisher, or correct the driver's stamps; a looping bag also does this at its end"
         yield Finding("error", "stamp.order", what, do)
     yield from _age(seen, images[-1])
     arrivals = np.diff([one.arrived_ns for one in images]) / 1e9
@@ -155,14 +156,14 @@ def _timing(seen: Observation) -> Iterator[Finding]:
 def _age(seen: Observation, newest: Seen) -> Iterator[Finding]:
     name, age = seen.images.topic, (newest.arrived_ns - newest.stamp_ns) / 1e9
     if seen.clock_publishers:
-        return  # simulated time: the machine's clock says nothing
+        return  # with simulated time, stamps are not comparable with the machine's clock
     if age > _RECORDED_S:
         do = "play the recording with --clock and set use_sim_time:=true for every node"
         old = f"{age / 3600:.0f} hours" if age < 48 * 3600 else f"{age / 86400:.0f} days"
         yield Finding("warning", "stamp.recorded", f"stamps on {name} are {old} old, and no /clock", do)
     elif age > _LATE_S:
         do = "synchronise the machines' clocks (chrony), or look for a queue in front of the camera's driver"
-        yield Finding("warning", "stamp.late", f"images on {name} are {age:.1f} s old when they come", do)
+        yield Finding("warning", "stamp.late", f"images on {name} are {age:.1f} s old when they arrive", do)
     elif age < -_LATE_S:
         do = "synchronise the machines' clocks (chrony)"
         yield Finding("error", "stamp.future", f"stamps on {name} lie {-age:.1f} s in the future", do)
@@ -174,8 +175,8 @@ def _frame_id(seen: Observation) -> Iterator[Finding]:
         do = "set the driver's frame_id, or camera_frame of depth_node"
         yield Finding("warning", "frame.empty", f"images on {name} have no frame_id", do)
     elif len(frames) > 1:
-        do = "stop the second publisher: every change starts odometry again"
+        do = "stop the second publisher: every change restarts odometry"
         yield Finding("error", "frame.changes", f"frame_id on {name} changes: {', '.join(sorted(frames))}", do)
     elif min(frames).startswith("/"):
-        do = "leave the slash out in the driver's frame_id: tf2 refuses it"
+        do = "remove the slash from the driver's frame_id: tf2 rejects it"
         yield Finding("warning", "frame.slash", f"frame_id on {name} is '{min(frames)}'", do)

@@ -1,4 +1,4 @@
-"""Findings about the machine: packages, GPU, memory between processes, weights."""
+"""Findings about the machine: packages, GPU, shared memory, weights."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.ros.doctor.observation import Finding
 from featdepth_ros.ros.middleware import PROFILE_VARIABLES
 
-#: Images of several megabytes need room in shared memory: two segments of the shipped profile.
+#: Shared memory in MB for images of several megabytes: two segments of the shipped profile.
 _SHARED_MEMORY_MB = 256
-#: Free memory that networks and solver need, MB.
+#: Free memory in MB that networks and solver need.
 _MEMORY_MB = 1000
-#: What the node cannot run without.
+#: Packages without which the node cannot run.
 _PACKAGES = ("torch", "numpy", "cv2", "yaml", "safetensors", "numba")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found of the machine.
+    """Properties of the machine.
 
     Attributes:
-        processors: that this process may use.
-        memory_mb: free; None where the system does not tell.
-        shared_memory_mb: free in /dev/shm; None where there is none.
-        missing: packages that the node needs and that are not installed.
-        gpu: a GPU's device file or driver is there.
-        cuda: name of the GPU that torch uses; empty: none.
-        environment: variables that matter.
+        processors: number of processors that this process may use.
+        memory_mb: free memory; None if the system does not report it.
+        shared_memory_mb: free memory in /dev/shm; None if there is none.
+        missing: required packages that are not installed.
+        gpu: whether a GPU's device file or driver exists.
+        cuda: name of the GPU that PyTorch uses; empty: none.
+        environment: environment variables of the middleware.
     """
 
     processors: int
@@ -45,8 +45,8 @@ class Machine:
     environment: Mapping[str, str]
 
 
-def look_at_machine() -> Machine:
-    """Return what this machine has. Imports torch, which takes seconds."""
+def inspect_machine() -> Machine:
+    """Return the properties of this machine. It imports torch, which takes seconds."""
     missing = tuple(name for name in _PACKAGES if importlib.util.find_spec(name) is None)
     cuda = ""
     if "torch" not in missing:
@@ -66,13 +66,13 @@ def look_at_machine() -> Machine:
 
 
 def machine_findings(machine: Machine, weights: str) -> Iterator[Finding]:
-    """Yield what is wrong with the machine, and with the weights that are to be used on it."""
+    """Yield the problems of the machine and of the weights."""
     if machine.missing:
         do = f"pip install {' '.join(machine.missing)}"
         yield Finding("error", "machine.packages", f"not installed: {', '.join(machine.missing)}", do)
     if machine.gpu and not machine.cuda:
         do = "install a PyTorch built for CUDA (on a Jetson: NVIDIA's own), or set device:=cpu"
-        yield Finding("warning", "machine.gpu", "a GPU is there and PyTorch does not see it: the CPU would be used", do)
+        yield Finding("warning", "machine.gpu", "there is a GPU, but PyTorch cannot use it: the CPU would be used", do)
     if machine.shared_memory_mb is not None and machine.shared_memory_mb < _SHARED_MEMORY_MB:
         what = (
             f"{machine.shared_memory_mb:.0f} MB are free in /dev/shm; images between processes need {_SHARED_MEMORY_MB}"
@@ -93,8 +93,8 @@ def _middleware(environment: Mapping[str, str]) -> Iterator[Finding]:
     implementation = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     own = next((environment[name] for name in PROFILE_VARIABLES if environment.get(name)), "")
     if own and "fastrtps" in implementation and not Path(own).is_file():
-        what = f"the Fast DDS profile {own} is not there: large images are dropped"
-        do = f"unset {' and '.join(PROFILE_VARIABLES)}, the shipped profile is used then, or name a file"
+        what = f"the Fast DDS profile {own} does not exist: large images are dropped"
+        do = f"unset {' and '.join(PROFILE_VARIABLES)} to use the shipped profile, or name an existing file"
         yield Finding("error", "machine.profile", what, do)
 
 
@@ -106,7 +106,7 @@ def _weights(weights: str) -> Iterator[Finding]:
         if path.suffix != ".onnx":
             read_weights(path)
     except FeatDepthError as error:
-        do = "name a file or a model that ships (compact); featdepth weights info FILE looks into one"
+        do = "name a file or a model that ships (compact); featdepth weights info FILE shows what a file holds"
         yield Finding("error", "weights.unusable", str(error), do)
 
 

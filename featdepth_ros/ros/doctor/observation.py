@@ -1,4 +1,4 @@
-"""What the doctor saw, and what it says about it. Plain data: the judges need no graph."""
+"""Observations and findings of the doctor as plain data, so that the checks need no ROS graph."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
-        level: ``error``: depth or motion will not come, or will be false; ``warning``: they suffer.
-        code: for programs: ``<subject>.<what>``, stable.
-        what: what was seen.
+        level: ``error``: depth or motion will be missing or wrong; ``warning``: they will be worse.
+        code: stable name for programs, ``<subject>.<problem>``.
+        what: what was observed.
         do: what to do about it.
     """
 
@@ -37,10 +37,10 @@ class Endpoint:
     """A publisher or a subscription.
 
     Attributes:
-        node: full name.
-        type: of its messages.
-        reliable: it offers, or asks for, reliable delivery.
-        latched: it keeps, or asks for, what was published before (transient local).
+        node: full name of the node.
+        type: message type.
+        reliable: whether it offers (or requests) reliable delivery.
+        latched: whether it offers (or requests) transient local durability.
     """
 
     node: str
@@ -51,12 +51,12 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Seen:
-    """One message of a topic that counts.
+    """Arrival and header of one message.
 
     Attributes:
-        arrived_ns: by the clock of the doctor's machine, since the epoch.
-        stamp_ns: of its header.
-        frame_id: of its header.
+        arrived_ns: time of arrival by the machine's clock, nanoseconds since the epoch.
+        stamp_ns: stamp of the header, nanoseconds.
+        frame_id: frame of the header.
     """
 
     arrived_ns: int
@@ -66,15 +66,15 @@ class Seen:
 
 @dataclass
 class Stream:
-    """A topic: who is at its ends, and what came.
+    """A topic: its publishers, its subscribers, and the messages that arrived.
 
     Attributes:
-        topic: full name; empty: none was found.
-        publishers: who offers it.
-        subscribers: who asks for it, the doctor left out.
-        seen: what came, in order of arrival.
-        newest: the last message as it is; None: nothing came.
-        picture: decoded, or why not, where messages are pieces of a video; else None.
+        topic: full name; empty: no such topic was found.
+        publishers: its publishers.
+        subscribers: its subscribers, without the doctor.
+        seen: arrived messages, in order of arrival.
+        newest: the last message; None: no message arrived.
+        picture: for a video stream: the decoded image, or the error of the decoder; else None.
     """
 
     topic: str = ""
@@ -87,21 +87,21 @@ class Stream:
 
 @dataclass
 class Observation:
-    """Everything that was seen in a few seconds.
+    """Everything that was observed in a few seconds.
 
     Attributes:
-        seconds: how long was looked.
+        seconds: duration of the observation.
         domain: ROS_DOMAIN_ID.
-        nodes: full names, the doctor's own left out.
-        image_topics: of cameras, which no depth_node made.
-        images: of the camera that is looked at.
-        infos: its camera_info.
-        parents: child -> {(parent, topic)} of every transform heard.
-        clock_publishers: of /clock.
+        nodes: full names of all nodes, without the doctor.
+        image_topics: image topics of cameras, without those of a depth_node.
+        images: image topic of the observed camera.
+        infos: camera_info topic of the observed camera.
+        parents: child -> {(parent, topic)} of every received transform.
+        clock_publishers: number of publishers of /clock.
         depth_nodes: full names of nodes of this package.
-        sim_time: depth_node -> its use_sim_time, where it answered.
+        sim_time: depth_node -> its use_sim_time, for the nodes that answered.
         outputs: topics of depth_nodes with subscriptions.
-        diagnostics: depth_node's newest statuses: (name, level, message).
+        diagnostics: newest statuses of depth_node: (name, level, message).
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""The doctor's look at a live graph: a few seconds of subscriptions, then the ends of every topic that matters."""
+"""Observes a live graph: subscribes for a few seconds, then reads the endpoints of the relevant topics."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from featdepth_ros.messages.video import PictureReader
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.doctor.observation import IMAGE_TYPES, Endpoint, Observation, Seen, Stream
 
-#: Longest wait for other nodes to be discovered, s; on a quiet machine it takes 0.1 s, on some networks 3.
+#: Longest wait in seconds for the discovery of other nodes. It takes 0.1 s on an idle machine, 3 s on some networks.
 _DISCOVERY_S = 4.0
 _COMPRESSED = "/compressed"
-#: Names of topics that are pictures for networks, the likeliest first.
+#: Last parts of topic names that are likely the camera's images, the likeliest first.
 _LIKELY = ("image_raw", "image_rect", "image_color", "color", "image")
 
 
 class Watch:
-    """Looks at the graph around one camera.
+    """Observes the graph around one camera.
 
     Args:
-        node: of the doctor.
-        topic: of the images; None: the likeliest.
-        stop: set to end early.
+        node: node of the doctor.
+        topic: image topic; None: the likeliest one.
+        stop: set this event to end early.
     """
 
     def __init__(self, node: Node, topic: str | None, stop: threading.Event) -> None:
@@ -51,8 +51,8 @@ class Watch:
         self._diagnostics: dict[str, tuple[int, str]] = {}
         self._futures: dict[str, Any] = {}
 
-    def look(self, seconds: float) -> Observation:
-        """Return what was seen within ``seconds`` from the discovery on."""
+    def observe(self, seconds: float) -> Observation:
+        """Observe for ``seconds`` after the discovery and return the observation."""
         self._node.create_subscription(TFMessage, "/tf", self._on_tf, keep_last(100, ReliabilityPolicy.BEST_EFFORT))
         self._node.create_subscription(
             TFMessage, "/tf_static", self._on_tf_static, keep_last(100, ReliabilityPolicy.RELIABLE, True)
@@ -61,7 +61,7 @@ class Watch:
             DiagnosticArray, "/diagnostics", self._on_diagnostics, keep_last(20, ReliabilityPolicy.BEST_EFFORT)
         )
         self._spin(_DISCOVERY_S, self._is_discovered)
-        self._spin(0.5)  # who comes with whom was discovered
+        self._spin(0.5)  # give discovery time to match the new subscriptions
         self._take_stock()
         self._subscribe()
         self._ask_for_sim_time()

@@ -1,1 +1,1 @@
-"""The robot's tree of frames: what others publish, where the camera sits, and what this node may add."""
+"""The robot's tree of frames: transforms of other nodes, the camera's mounting, and the node's own transform."""

@@ -1,4 +1,4 @@
-"""Which frame's motion is reported: the base, how the camera is mounted on it, and its pose in odom."""
+"""The frame whose motion is reported: choice of the base, mounting of the camera on it, and its pose in odom."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from featdepth_ros.ros.parameters.settings import Settings
 
 @dataclass(frozen=True)
 class GivenPose:
-    """Where a user says the base is.
+    """A pose of the base that a user has set.
 
     Attributes:
-        T_odom_base: (4, 4).
-        covariance: (6, 6) of position and of rotation about odom's axes.
+        T_odom_base: (4, 4) pose of the base in odom, metres.
+        covariance: (6, 6) covariance of position and rotation about odom's axes, m^2 and rad^2.
     """
 
     T_odom_base: Matrix
@@ -30,15 +30,15 @@ class GivenPose:
 
 
 class BaseFrame:
-    """Decides which frame's motion is reported, and integrates it.
+    """Chooses the frame whose motion is reported, and integrates its motion.
 
-    Fixed mountings may come late or be corrected: the pose goes on from where it is. A mounting that moves is taken at
-    the image's stamp; while it is not known, motion is gathered and `refusal` says why nothing is reported.
+    Fixed mountings may arrive late or be corrected; the pose then continues from its current value. A moving mounting
+    is read at the image's stamp. While it is unknown, motion is accumulated and `missing` says why none is reported.
 
     Attributes:
-        extrinsics: in use; None while undecided.
-        refusal: in words; empty while motion is reported.
-        starts: how often the pose began anew: at first, after a reset, a given pose, a change of the base.
+        extrinsics: mounting in use; None while undecided.
+        missing: why no motion is reported; empty while it is.
+        starts: number of restarts of the pose: the first start, resets, given poses, changes of the base.
     """
 
     def __init__(self, loaded: LoadedModel, tree: FrameTree, log: Callable[[str], None]) -> None:
@@ -53,22 +53,26 @@ class BaseFrame:
         self._asked: GivenPose | None = None
         self._given: GivenPose | None = None
         self.extrinsics: Extrinsics | None = None
-        self.refusal = ""
+        self.missing = ""
         self.starts = 0
 
     def reset(self) -> None:
-        """Start the pose again at the identity."""
+        """Restart the pose at the identity."""
         self._given = self._asked = None
         if self._odometry is not None:
             self._odometry.reset()
         self.starts += 1
 
     def set_pose(self, pose: GivenPose) -> None:
-        """Go on from this pose of the base with the next frame. Any thread."""
+        """Continue from this pose of the base with the next frame. Any thread may call this."""
         self._asked = pose
 
     def update(self, estimate: Estimate, camera_frame: str, settings: Settings) -> OdometryState | None:
-        """Add a frame. Returns None while extrinsics may still arrive, or while a moving one is not known."""
+        """Add the motion of a frame and return the state of the base.
+
+        Returns:
+            None while extrinsics may still arrive, or while a moving transform is unknown.
+        """
         if camera_frame != self._camera_frame:
             self._camera_frame, self._odometry, self.extrinsics = camera_frame, None, None
             self._waiting_since = time.monotonic()
@@ -80,11 +84,11 @@ class BaseFrame:
         chosen = extrinsics or Extrinsics(camera_frame, None)
         motion = estimate.motion if self._gathered is None else _chained(self._gathered, estimate.motion)
         if chosen.missing:
-            if chosen.missing.split("(")[0] != self.refusal.split("(")[0]:
+            if chosen.missing.split("(")[0] != self.missing.split("(")[0]:
                 self._log(chosen.missing)
-            self._gathered, self.refusal = motion, chosen.missing
+            self._gathered, self.missing = motion, chosen.missing
             return None
-        self._gathered, self.refusal = None, ""
+        self._gathered, self.missing = None, ""
         if self.extrinsics is None or self.extrinsics.base != chosen.base or self._odometry is None:
             self._begin(chosen, complete, settings)
         moved = self._mounted(motion, chosen)
@@ -92,15 +96,15 @@ class BaseFrame:
 
     def _begin(self, chosen: Extrinsics, complete: bool, settings: Settings) -> None:
         if complete:
-            moving = f"; {', '.join(chosen.moving)} moves on /tf and is taken at each image's stamp"
+            moving = f"; {', '.join(chosen.moving)} moves on /tf and is read at each image's stamp"
             self._log(f"extrinsics: {chosen.base} <- {self._camera_frame}{moving if chosen.moving else ''}")
         else:
             self._log(
-                f"no transform {settings.base_frame} <- {self._camera_frame} on /tf_static: odometry is that of "
+                f"no transform {settings.base_frame} <- {self._camera_frame} on /tf_static: odometry is reported for "
                 f"'{chosen.base}'. Publish the camera's mounting (static_transform_publisher) or set base_frame."
             )
         if self.extrinsics is not None:
-            self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry starts again")
+            self._log(f"the base changes from {self.extrinsics.base} to {chosen.base}: odometry restarts")
         self._odometry = self._loaded.new_odometry(chosen.T_base_camera)
         self._reference = self._mount = np.eye(4) if chosen.T_base_camera is None else chosen.T_base_camera
         self._given = None
@@ -108,11 +112,11 @@ class BaseFrame:
         self.extrinsics = chosen
 
     def _mounted(self, motion: Motion, chosen: Extrinsics) -> Motion:
-        """Return the motion of a camera that were still mounted as at first, for the same motion of the base."""
+        """Return the motion that a camera with the first mounting would have, for the same motion of the base."""
         now = np.eye(4) if chosen.T_base_camera is None else chosen.T_base_camera
-        before = self._mount if chosen.moving else now  # a corrected mounting was never another one
+        before = self._mount if chosen.moving else now  # a correction of a fixed mounting is no motion of the camera
         if not chosen.moving and not np.allclose(now, self._mount, atol=1e-9):
-            self._log(f"the mounting of {self._camera_frame} on {chosen.base} was corrected: it counts from here on")
+            self._log(f"the mounting of {self._camera_frame} on {chosen.base} was corrected; the new one is used now")
         self._mount, self.extrinsics = now, chosen
         if motion.state is not MotionState.TRACKED and not (chosen.moving and motion.state is MotionState.STANDING):
             return motion
@@ -135,21 +139,21 @@ class BaseFrame:
         return self._odometry.update(estimate)
 
     def _placed(self, state: OdometryState, chosen: Extrinsics) -> OdometryState:
-        """Return the state seen from the pose that a user gave, if one did."""
+        """Return the state relative to the pose that a user has set, if there is one."""
         if self._given is None:
             return state
         start = se3.T_BODY_OPTICAL if chosen.T_base_camera is None else np.eye(4)
         T_odom_start = self._given.T_odom_base @ se3.inverse(start)
         pose = T_odom_start @ state.T_odom_base
         turn = se3.adjoint(se3.make(T_odom_start[:3, :3], np.zeros(3)))
-        lever = np.eye(6)  # an error of the given heading turns the path since
+        lever = np.eye(6)  # an error of the given heading rotates the path since then
         lever[se3.TRANSLATION, se3.ROTATION] = -se3.hat(pose[:3, 3] - self._given.T_odom_base[:3, 3])
         covariance = lever @ self._given.covariance @ lever.T + turn @ state.pose_covariance @ turn.T
         return replace(state, T_odom_base=pose, pose_covariance=covariance)
 
 
 def _chained(first: Motion, then: Motion) -> Motion:
-    """Return two motions as one; what was not tracked in between is not known afterwards."""
+    """Return two consecutive motions as one; it is unknown if either of them is."""
     known = (MotionState.TRACKED, MotionState.STANDING)
     if then.state is MotionState.FIRST or (first.state is MotionState.FIRST and then.state in known):
         return then

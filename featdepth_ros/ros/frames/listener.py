@@ -1,4 +1,4 @@
-"""Follows /tf and /tf_static, and says where this node's own transform joins the tree and when it must not."""
+"""Follows /tf and /tf_static, and decides where this node's transform joins the tree and when it must not."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tf2_msgs.msg import TFMessage
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.messages.stamps import header_stamp_ns
 from featdepth_ros.ros.compat import keep_last, resolved_topic
-from featdepth_ros.ros.frames.tree import Edge, FrameTree, Matrix
+from featdepth_ros.ros.frames.tree import RIVAL, Edge, FrameTree, Matrix
 from featdepth_ros.ros.transforms import matrix_from_transform, transform_message
 
-#: Publishers of /tf_static repeat themselves to a new subscription within this time, s.
+#: Seconds within which publishers of /tf_static resend their transforms to a new subscription.
 _REPEATED_S = 2.0
-#: Longest wait, s, after a rival has gone. Each node draws its own: of two that hold each other back, one goes first.
+#: Longest wait in seconds after a rival publisher has gone. It is random, so that of two waiting nodes one is first.
 PATIENCE_S = 3.0
 
 
 class TransformListener:
-    """Hears the robot's transforms, tells its own from others', and keeps a frame from getting two parents.
+    """Receives the robot's transforms, tells the node's own from others', and prevents two parents of one frame.
 
     Attributes:
-        tree: what the others publish.
-        conflict: in words, why this node's transform is held back; empty: it is not. Clears when the reason goes.
+        tree: transforms that other nodes publish.
+        conflict: why this node's transform is held back; empty: it is not. It is cleared when the reason disappears.
     """
 
     def __init__(self, node: Node) -> None:
@@ -60,9 +60,9 @@ class TransformListener:
         self._moving = self._fixed = None
 
     def follow_publishers(self) -> None:
-        """Ask the publishers of /tf_static again after one of them has gone: it may have been a rival. Executor thread.
+        """Subscribe to /tf_static again after a publisher has gone, which may have been a rival. Executor thread.
 
-        Whoever latches a fixed transform cannot take it back; only the end of its publisher tells.
+        A latched transform cannot be withdrawn, so only the end of its publisher shows that it is obsolete.
         """
         if self._fixed is None:
             return
@@ -80,13 +80,16 @@ class TransformListener:
     def own_transform(
         self, T_odom_base: Matrix, stamp_ns: int, frames: tuple[str, str], invert: bool
     ) -> TransformStamped | None:
-        """Return odom -> root of the robot's tree, or base -> odom, to be published; None when somebody else does.
+        """Return the transform to publish: odom -> root of the robot's tree, or base -> odom.
 
         Args:
             T_odom_base: (4, 4) pose of the base.
-            stamp_ns: of the image.
+            stamp_ns: stamp of the image, nanoseconds.
             frames: (odom, base).
-            invert: for trees in which the base has a parent already.
+            invert: return base -> odom, for trees in which the base already has a parent.
+
+        Returns:
+            None while another node publishes the transform.
         """
         odom, base = frames
         self._odom_frame = odom
@@ -99,8 +102,8 @@ class TransformListener:
         if rival:
             self._quiet_until = now + random.uniform(0.0, PATIENCE_S)
             self.conflict = (
-                f"someone else publishes {rival}: a frame has one parent, so this node's transform is held back. Set "
-                "publish_tf to false here, or stop the other one"
+                f"{RIVAL} {rival}, and a frame has one parent, so this node's transform is held back. "
+                "Set publish_tf to false here, or stop the other publisher"
             )
             self._log.error(self.conflict, throttle_duration_sec=10.0)
             return None
@@ -121,7 +124,7 @@ class TransformListener:
         return msg
 
     def publishes_nothing(self) -> None:
-        """This node publishes no transform (any more): whoever else does may."""
+        """Clear `conflict`: this node publishes no transform (any more), so others may."""
         self.conflict = ""
         self._quiet_until = 0.0
 
@@ -137,7 +140,7 @@ class TransformListener:
         for transform in msg.transforms:
             if _fingerprint(transform) in self._own:
                 continue
-            # A leading slash is ROS 1's; tf2 refuses it.
+            # Publishers ported from ROS 1 write a leading slash, which tf2 rejects.
             child, parent = transform.child_frame_id.lstrip("/"), transform.header.frame_id.lstrip("/")
             try:
                 edge = Edge(parent, matrix_from_transform(transform), static, header_stamp_ns(transform))

@@ -1,4 +1,4 @@
-"""Where one camera sits, seen from another camera on the same robot."""
+"""The mounting of a camera relative to another camera of the same robot."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.ros.frames.tree import Extrinsics, FrameTree, Matrix
 
-#: Path over which a camera that is said to look up is watched, metres or model units. Share of it that must lead where
-#: it looks. How far its axes may be from the base's, radians: it is pitched a little.
+#: For a camera that seems to look up. First: length of the observed path in metres or model units. Second: share of it
+#: along the optical axis that raises the doubt. Third: largest angle in radians between its axes and the base's.
 _WATCHED, _WHERE_IT_LOOKS, _NEARLY = 2.0, 0.8, 0.5
 
 
 class AxesDoubt:
-    """Whether images come in a frame with the body's axes (x forward, z up) instead of an optical one (z forward).
+    """Detects images in a frame with body axes (x forward, z up) instead of optical axes (z forward).
 
-    Drivers that stamp images with ``camera_link`` do that. Then the camera seems to look up, and the robot to rise. A
-    camera that does look up moves across its view instead.
+    Drivers that stamp images with ``camera_link`` cause this. The camera then seems to look up, and the robot to rise.
+    A camera that really looks up moves perpendicular to its optical axis.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,12 @@ class AxesDoubt:
         self._doubted = False
 
     def take(self, T_base_camera: Matrix | None, moved: Matrix) -> bool:
-        """Take the camera's motion (4, 4) of a frame and return whether there is doubt."""
+        """Add the motion of one frame and return whether the axes are doubtful.
+
+        Args:
+            T_base_camera: (4, 4) mounting of the camera; None: unknown.
+            moved: (4, 4) motion of the camera since the previous frame.
+        """
         turned = 0.0 if T_base_camera is None else float(np.linalg.norm(se3.vector_from_rotation(T_base_camera)))
         if T_base_camera is None or turned > _NEARLY:
             self._ahead = self._whole = 0.0
@@ -42,12 +47,12 @@ class AxesDoubt:
 
 @dataclass(frozen=True)
 class Mounting:
-    """Where a camera sits.
+    """The mounting of a camera.
 
     Attributes:
-        T_reference_camera: (4, 4) pose in the reference camera's optical frame; None: not known.
-        moves: a joint that moves is on the way (a pan-tilt head), so that another value is no correction.
-        missing: in words, why it is not known; empty: it is.
+        T_reference_camera: (4, 4) pose in the reference camera's optical frame; None: unknown.
+        moves: whether a moving joint (a pan-tilt head) is in between, so that a new value is no correction.
+        missing: why the pose is unknown; empty: it is known.
     """
 
     T_reference_camera: Matrix | None
@@ -56,14 +61,14 @@ class Mounting:
 
 
 def mounting(tree: FrameTree, reference: str, camera: str, frames: tuple[str, str], stamp_ns: int) -> Mounting:
-    """Return where a camera sits at a stamp.
+    """Return the mounting of a camera at a stamp.
 
     Args:
-        tree: what /tf and /tf_static say.
-        reference: optical frame of the camera from which it is seen.
+        tree: transforms of /tf and /tf_static.
+        reference: optical frame of the reference camera.
         camera: optical frame of the camera.
-        frames: (odom, base); moving joints count below the base.
-        stamp_ns: when.
+        frames: (odom, base); moving joints are followed below the base only.
+        stamp_ns: time of the mounting, nanoseconds.
     """
     if camera == reference:
         return Mounting(None, missing=f"the images of both cameras have the frame_id '{camera}'")

@@ -1,7 +1,7 @@
-"""Parents of frames, as heard on /tf and /tf_static: the way from a camera to its base, and the root above the base.
+"""The frames of /tf and /tf_static: the chain from a camera to its base, and the root above the base.
 
-Not tf2's buffer, whose Python side needs the C++ tf2_py. Fixed transforms have one value, the newest. Moving ones keep
-a few seconds, so that a camera on a pan-tilt head gets the mounting that it had at its image's stamp.
+It replaces tf2's buffer, whose Python part needs the C++ module tf2_py. Only the newest value of fixed transforms is
+kept. Moving ones are kept for a few seconds, so that a camera on a pan-tilt head has its mounting at an image's stamp.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from featdepth_ros.geometry import se3_numpy as se3
 
 Matrix = NDArray[np.float64]
 
-#: Fixed to the world by REP-105 or by habit: such a frame above the base is no part of the robot.
+#: World frames by REP-105 or by convention: above the base, they are not part of the robot.
 WORLD_FRAMES = ("odom", "map", "earth", "world")
-#: A moving transform that was not heard for so long (s) has no publisher any more.
+#: Begins the message about another publisher of this node's transform; `featdepth doctor` recognises it.
+RIVAL = "another node publishes"
+#: Seconds after which a moving transform without new messages has no publisher any more.
 FORGOTTEN_S = 3.0
-#: Moving transforms kept for each frame; two seconds of a joint at 100 Hz.
+#: Number of moving transforms kept per frame: two seconds of a joint at 100 Hz.
 _KEPT = 200
-#: How long (ns) the newest moving transform holds for later stamps: while the joint moves, and while it rests.
+#: Nanoseconds for which the newest moving transform is extrapolated: while the joint moves, and while it rests.
 _HOLDS_MOVING_NS, _HOLDS_RESTING_NS = 10_000_000, 1_000_000_000
-#: Stamps that go back by more than this (ns) are of a time that began anew; less is disorder on the way.
+#: Nanoseconds by which stamps go back when a bag restarts; smaller steps are messages out of order.
 _STEP_BACK_NS = 1_000_000_000
-#: A joint rests when no element of its transform changes by more than this (m, or of the rotation).
+#: A joint rests if no element of its transform changes by more than this (metres, or rotation matrix elements).
 _REST = 1e-4
 
 
@@ -39,10 +41,10 @@ class Edge:
     """The transform between a frame and its parent.
 
     Attributes:
-        parent: its name.
-        T_parent_child: (4, 4).
-        static: it came on /tf_static.
-        stamp_ns: of the message.
+        parent: name of the parent.
+        T_parent_child: (4, 4) pose of the frame in its parent.
+        static: whether it was published on /tf_static.
+        stamp_ns: stamp of the message, nanoseconds.
     """
 
     parent: str
@@ -53,13 +55,13 @@ class Edge:
 
 @dataclass(frozen=True)
 class Extrinsics:
-    """Where the camera sits.
+    """The mounting of the camera on its base.
 
     Attributes:
         base: the frame whose motion is reported.
-        T_base_camera: (4, 4), or None when the camera's own frame is the base.
-        moving: frames on the way whose transform came on /tf, not /tf_static (a pan-tilt head).
-        missing: in words, why a moving transform is not known at the stamp; empty: all are.
+        T_base_camera: (4, 4) pose of the camera; None if the camera's own frame is the base.
+        moving: frames in between whose transform was published on /tf, not /tf_static (a pan-tilt head).
+        missing: why a moving transform is unknown at the stamp; empty: all are known.
     """
 
     base: str
@@ -70,12 +72,12 @@ class Extrinsics:
 
 @dataclass(frozen=True)
 class Attachment:
-    """Where the transform of this node joins the robot's tree.
+    """The frame at which this node's transform joins the robot's tree.
 
     Attributes:
-        root: top of the robot's own tree: the base, or a frame that /tf_static puts above it (base_footprint).
-        T_root_base: (4, 4) pose of the base in it.
-        rival: in words, who else publishes the transform; empty: nobody.
+        root: root of the robot's own tree: the base, or a frame that /tf_static puts above it (base_footprint).
+        T_root_base: (4, 4) pose of the base in the root.
+        rival: another published transform of the same frame, as text; empty: there is none.
     """
 
     root: str
@@ -91,10 +93,10 @@ class _Heard:
 
 
 class FrameTree:
-    """What was heard of every frame's parent. Any thread.
+    """The received transforms to the parent of every frame. Any thread may use it.
 
     Args:
-        clock: seconds that never go back.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,10 +107,10 @@ class FrameTree:
         self._round = 0
 
     def set(self, child: str, edge: Edge) -> None:
-        """Remember a transform; a fixed one takes the place of the same frame's earlier one.
+        """Store a transform; a fixed one replaces the earlier fixed one of the same frame.
 
-        One between a frame and itself, or without a name, is none, as for tf2. Moving ones of before a step back in
-        time (a bag that starts again) are forgotten.
+        A transform between a frame and itself, or without a name, is ignored, as in tf2. After a step back in time (a
+        bag that restarts), the earlier moving transforms are forgotten.
         """
         if not child or edge.parent in ("", child):
             return
@@ -125,14 +127,14 @@ class FrameTree:
             parents[edge.parent] = heard  # the last entry is the newest
 
     def new_round(self) -> None:
-        """Whoever still publishes fixed transforms will say them again from now on; see `drop_unrepeated`."""
+        """Begin a round in which the publishers of fixed transforms repeat them; see `drop_unrepeated`."""
         with self._lock:
             self._round += 1
 
     def drop_unrepeated(self, odom: str) -> None:
-        """Forget frames that were fixed to the world and not said again in this round: their publisher is gone.
+        """Forget frames that were fixed to the world and not repeated in this round: their publisher is gone.
 
-        Other fixed transforms stay, as tf2 keeps them too.
+        Other fixed transforms stay, as in tf2.
         """
         with self._lock:
             for parents in self._fixed.values():
@@ -141,17 +143,17 @@ class FrameTree:
                     del parents[parent]
 
     def extrinsics(self, camera: str, base: str, odom: str, stamp_ns: int | None = None) -> Extrinsics | None:
-        """Return the way from a camera to its base; None when the camera's frame has no parent at all.
+        """Return the mounting of a camera on its base; None if the camera's frame has no parent at all.
 
-        Without a connection to ``base`` the root of the camera's own fixed tree stands in. Such a root is
-        ``camera_link`` of a driver that nobody mounted on a robot. A second parent of the optical frame would break the
+        Without a connection to ``base``, the root of the camera's own fixed tree is the base. Such a root is
+        ``camera_link`` of a driver without a mounting on a robot. A second parent of the optical frame would break the
         tree.
 
         Args:
-            camera: optical frame.
-            base: whose motion is wanted.
-            odom: the frame it is reported in, which is no part of the robot.
-            stamp_ns: moving transforms are taken at this time; None: the newest.
+            camera: optical frame of the camera.
+            base: frame whose motion is reported.
+            odom: frame in which it is reported, which is not part of the robot.
+            stamp_ns: time of moving transforms, nanoseconds; None: the newest.
         """
         with self._lock:
             names, edges = [camera], []
@@ -161,7 +163,7 @@ class FrameTree:
                     break
                 edges.append(edge)
                 names.append(edge.parent)
-        if names[-1] != base:  # what moves without a way to the base is somebody's odometry, not a joint
+        if names[-1] != base:  # a moving transform that does not lead to the base is odometry, not a joint
             fixed = next((i for i, edge in enumerate(edges) if not edge.static), len(edges))
             names, edges = names[: fixed + 1], edges[:fixed]
         if len(names) == 1:
@@ -175,7 +177,7 @@ class FrameTree:
         return Extrinsics(names[-1], T, moving, missing)
 
     def attachment(self, base: str, odom: str) -> Attachment:
-        """Return the root of the robot's tree above ``base``, and whoever else moves it."""
+        """Return the root of the robot's tree above ``base``, and another publisher of its motion, if any."""
         names, T = [base], np.eye(4)
         with self._lock:
             while True:
@@ -187,7 +189,7 @@ class FrameTree:
                 names.append(edge.parent)
 
     def other_parent(self, child: str) -> str:
-        """Return in words who publishes a parent of this frame at all; empty: nobody."""
+        """Return the published transform of this frame to any parent, as text; empty: there is none."""
         with self._lock:
             return self._rival(child, "", any_parent=True)
 
@@ -196,7 +198,7 @@ class FrameTree:
         return edges[-1] if edges else None
 
     def _upwards(self, child: str, odom: str, stamp_ns: int | None) -> Edge | None:
-        """Return the transform to a parent that is no world frame; of NaN where it is not known at the stamp."""
+        """Return the transform to a parent that is no world frame; NaN where it is unknown at the stamp."""
         fixed = self._fixed_edge(child, odom)
         heard = self._moving.get(child)
         if fixed is not None or not heard or _is_world(heard[-1].edge.parent, odom):
@@ -229,7 +231,7 @@ def _is_world(frame: str, odom: str) -> bool:
 
 
 def _at(edges: list[Edge], stamp_ns: int | None) -> Matrix | None:
-    """Return the transform at a stamp, None where neither neighbours nor a resting joint tell it."""
+    """Return the transform at a stamp; None if neither neighbouring stamps nor a resting joint determine it."""
     edges = sorted(edges, key=lambda edge: edge.stamp_ns)
     newest = edges[-1]
     if stamp_ns is None or stamp_ns == newest.stamp_ns:

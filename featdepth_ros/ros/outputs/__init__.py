@@ -1,1 +1,1 @@
-"""Outgoing topics beside depth, cloud and odometry: for people, for networks, for costmaps."""
+"""Additional output topics: images for viewers, compressed images, clouds for costmaps, the path."""

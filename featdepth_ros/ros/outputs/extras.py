@@ -1,4 +1,4 @@
-"""Topics of one camera beside its depth: coloured and compressed pictures, and the cloud for costmaps."""
+"""Additional topics of one camera: coloured and compressed images, and the filtered cloud for costmaps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from featdepth_ros.ros.parameters.settings import Settings
 
 
 class ExtraOutputs:
-    """Publishers of one camera's further topics; nothing is made that nobody hears.
+    """Publishers of one camera's additional topics. A message is computed only if its topic has a subscriber.
 
     Args:
-        node: whose private topics they are.
-        before: of the topics' names: ``~/`` or ``~/<camera>/``.
-        qos: of all of them.
-        tree: says where the camera sits, for heights over the base.
+        node: node whose private topics they are.
+        before: prefix of the topic names: ``~/`` or ``~/<camera>/``.
+        qos: QoS of all publishers.
+        tree: transforms of the robot, for heights above the base.
     """
 
     def __init__(self, node: Node, before: str, qos: QoSProfile, tree: FrameTree) -> None:
@@ -50,7 +50,7 @@ class ExtraOutputs:
         self._filtered = node.create_publisher(PointCloud2, f"{before}points_filtered", qos)
 
     def destroy(self) -> None:
-        """Take the topics down."""
+        """Destroy the publishers."""
         pictures = (self._jpeg, self._colour, self._colour_jpeg, self._network, self._png)
         for publisher in (self._info, *pictures, self._filtered):
             self._node.destroy_publisher(publisher)
@@ -58,13 +58,13 @@ class ExtraOutputs:
     def publish(
         self, estimate: Estimate, frame_id: str, settings: Settings, make_info: Callable[[], CameraInfo]
     ) -> None:
-        """Publish what somebody hears of one frame.
+        """Publish the subscribed topics of one frame.
 
         Args:
-            estimate: of the frame.
+            estimate: estimate of the frame.
             frame_id: optical frame of the camera.
             settings: the parameters.
-            make_info: returns the camera_info of depth and picture.
+            make_info: returns the camera_info of depth and image.
         """
 
         def wanted(publisher: Publisher[Any]) -> bool:
@@ -113,19 +113,19 @@ class ExtraOutputs:
         return filled(message, fields)
 
     def _pose(self, frame_id: str, stamp_ns: int, settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return T_base_camera; without extrinsics the camera itself, upright, is the base."""
+        """Return T_base_camera (4, 4). Without extrinsics the base is at the camera, with x forward and z up."""
         extrinsics = self._tree.extrinsics(frame_id, settings.base_frame, settings.odom_frame, stamp_ns)
         if extrinsics is None or extrinsics.T_base_camera is None or extrinsics.missing:
             return _UPRIGHT
         return extrinsics.T_base_camera
 
 
-#: An optical frame that looks ahead: its -y axis points up.
+#: Orientation of a forward-looking optical frame, whose -y axis points up.
 _UPRIGHT = se3.T_BODY_OPTICAL
 
 
 def cloud_filter(settings: Settings) -> CloudFilter:
-    """Return the filter that the parameters ask for."""
+    """Return the cloud filter for the parameters ``cloud_*``."""
     return CloudFilter(
         settings.cloud_min_height_m, settings.cloud_max_height_m, settings.cloud_max_range_m, settings.cloud_voxel_m
     )

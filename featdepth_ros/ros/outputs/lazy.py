@@ -1,4 +1,4 @@
-"""Whether a message is worth making."""
+"""Lazy publishing: whether a message has a subscriber."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from rclpy.publisher import Publisher
 
 
 def is_wanted(publisher: Publisher[Any], lazy: bool) -> bool:
-    """Return whether to publish: somebody hears it, or the parameter ``lazy`` is off."""
+    """Return whether to publish: there is a subscriber, or the parameter ``lazy`` is false."""
     return not lazy or publisher.get_subscription_count() > 0

@@ -1,4 +1,4 @@
-"""The path of the base as one message, for RViz and for recordings of a drive."""
+"""The path of the base as nav_msgs/Path, for RViz and for recordings of a drive."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from featdepth_ros.ros.images import header_message
 from featdepth_ros.ros.outputs.lazy import is_wanted
 from featdepth_ros.ros.transforms import fill_pose
 
-#: A pose is kept when it lies this far from the last one (m or model units), or turned by this much (rad).
+#: A pose is kept if it is this far from the last one (metres or model units), or rotated by this angle (rad).
 _STEP, _TURN = 0.05, 0.05
-#: Poses of one message: twice as many are thinned out to every second one, and the steps grow with them.
+#: Number of poses in a message. At twice this number, every second pose is dropped and the steps are doubled.
 _MOST = 2000
 
 
 class PathOutput:
-    """Publishes ``~/path``: kept always, made into a message while somebody hears it.
+    """Publishes ``~/path``. Poses are always kept; the message is only created for subscribers.
 
-    The path begins anew where the pose jumps: after a reset, a given pose, a change of the base.
+    The path restarts when the pose jumps: after a reset, a given pose, or a change of the base.
     """
 
     def __init__(self, node: Node, topic: str, qos: QoSProfile) -> None:
@@ -36,17 +36,17 @@ class PathOutput:
         self._coarser = 1
 
     def destroy(self) -> None:
-        """Take the topic down."""
+        """Destroy the publisher."""
         self._node.destroy_publisher(self._publisher)
 
     def add(self, state: OdometryState, odom_frame: str, starts: int, lazy: bool) -> None:
-        """Add a pose, and publish the path while somebody hears it.
+        """Add a pose, and publish the path if it has a subscriber.
 
         Args:
-            state: after a frame.
+            state: odometry after a frame.
             odom_frame: frame of the poses.
-            starts: how often the pose began anew; see `BaseFrame.starts`.
-            lazy: publish for subscribers only.
+            starts: number of restarts of the pose; see `BaseFrame.starts`.
+            lazy: publish only for subscribers.
         """
         if starts != self._starts:
             self._poses, self._last, self._starts, self._coarser = [], None, starts, 1

@@ -1,7 +1,7 @@
-"""Every parameter of the node: the estimator's options, and what only a node has.
+"""Every parameter of depth_node: the estimator's options, and those that only a node has.
 
-The declaration, config/depth.yaml and docs/parameters.md are made from it. After a change here or in
-`inference.options` (a test compares):
+The declaration, config/depth.yaml and docs/parameters.md are generated from these definitions. After a change here or
+in `inference.options`, run the commands below; a test compares the results:
 
     python -m featdepth_ros.ros.parameters config/depth.yaml
     python -m featdepth_ros.ros.parameters > docs/parameters.md
@@ -26,14 +26,14 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "autostart",
                 True,
-                "Configure and activate without being asked.",
-                "One command is enough; set it to false when a lifecycle manager drives the node.",
+                "Configure and activate the node when it starts.",
+                "One command then starts everything. Set it to false if a lifecycle manager controls the node.",
             ),
             Option(
                 "watchdog_s",
                 3.0,
-                "Without a new image for this many seconds diagnostics turn to ERROR and name the likely cause.",
-                "Longer than any pause a camera makes on purpose; 0 switches it off.",
+                "Seconds without a new image after which diagnostics report ERROR and the likely cause; 0: never.",
+                "Choose a value longer than any intended pause of the camera.",
                 low=0.0,
                 high=3600.0,
                 live=True,
@@ -47,22 +47,22 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cameras",
                 [""],
-                "Names of several cameras: each has <name>/image_raw in and ~/<name>/depth/image_rect and so on out; "
-                'none: one camera on image_raw. ROS 2 has no empty list, so [""] is none.',
-                "One process for all of them runs the networks once for all images that wait.",
+                "Names of several cameras. Each has the input <name>/image_raw and outputs such as "
+                '~/<name>/depth/image_rect. [""] stands for an empty list: one camera on image_raw.',
+                "One process runs the networks once for the waiting images of all cameras.",
             ),
             Option(
                 "odometry_camera",
                 "",
-                "The one of cameras that odometry and TF come from; empty: the first.",
-                "A robot has one odometry; take the camera that looks where it goes.",
+                "Name of the camera that provides odometry and TF; empty: the first of cameras.",
+                "A robot has one odometry. Choose the camera that looks in the driving direction.",
             ),
             Option(
                 "window_cameras",
                 [""],
-                "The ones of cameras that track and solve their own motion; none: the odometry camera alone. "
-                "The others take its motion through /tf_static and solve points only.",
-                "A camera's own window costs more, and one motion gives all cameras one scale.",
+                'Names of the cameras that estimate their own motion; [""]: the odometry camera alone. '
+                "The other cameras take its motion through /tf_static and estimate points only.",
+                "Each additional window costs time. With one motion, all cameras have one scale.",
             ),
         ),
     ),
@@ -73,8 +73,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cpu_threads",
                 0,
-                "Threads the networks use on a CPU; 0: one less than there are processors, at least one.",
-                "One processor stays for the rest of the robot; threads that find none free hold up the others.",
+                "Threads of the networks on a CPU; 0: one less than the number of processors, at least one.",
+                "One processor stays free for the robot. A thread without a free processor delays the others.",
                 low=0,
                 high=256,
             ),
@@ -96,8 +96,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "min_valid_share",
                 0.2,
-                "Share of valid depths in a picture below which diagnostics turn to WARN.",
-                "Good recordings have 0.4 to 1.0; what is behind it is a dark, covered or dazzled lens.",
+                "Share of valid depths in an image below which diagnostics report WARN.",
+                "Good recordings have 0.4 to 1.0. A dark, covered or dazzled lens has less.",
                 low=0.0,
                 high=1.0,
                 live=True,
@@ -105,8 +105,9 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "depth_encoding",
                 "32FC1",
-                "32FC1: float metres. 16UC1: millimetres, 0 for no value, at most 65.535 m (REP-118).",
-                "Float keeps 'too far' and 'unreliable' apart.",
+                "Encoding of the depth image. 32FC1: float metres. 16UC1: millimetres, 0 for no value, at most "
+                "65.535 m (REP-118).",
+                "32FC1 distinguishes 'too far' (+Inf) from 'unreliable' (NaN).",
                 choices=("32FC1", "16UC1"),
                 live=True,
             ),
@@ -133,43 +134,45 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "base_frame",
                 "base_link",
-                "Frame whose motion is reported, connected to the camera by /tf_static or by joints on /tf. The "
-                "transform joins the root above it (base_footprint), so that no frame gets two parents.",
-                "Without a connection the root of the camera's tree, or the camera itself, is taken.",
+                "Frame whose motion is reported. /tf_static, or joints on /tf, connect it to the camera. The node "
+                "publishes TF for the root above it (base_footprint), so that no frame gets two parents.",
+                "Without a connection, the root of the camera's tree or the camera itself is used.",
             ),
-            Option("odom_frame", "odom", "Frame the motion is reported in (REP-105).", "Rarely changed."),
+            Option("odom_frame", "odom", "Frame in which the motion is reported (REP-105).", "It is rarely changed."),
             Option(
                 "camera_frame",
                 "",
-                "Optical frame of the camera; empty: the image header's frame_id.",
-                "For drivers that leave frame_id empty or wrong.",
+                "Optical frame of the camera; empty: the frame_id of the image header.",
+                "Set it for a driver whose frame_id is empty or wrong.",
             ),
             Option(
                 "extrinsics_timeout_s",
                 1.0,
-                "Seconds to wait for /tf_static to connect the camera to base_frame before going on without.",
-                "Discovery takes up to 3 s, but model loading has used most of that.",
+                "Seconds to wait until /tf_static connects the camera to base_frame. Then the node continues without.",
+                "Discovery takes up to 3 s, but most of that passes while the model loads.",
                 low=0.0,
                 high=60.0,
             ),
             Option(
                 "publish_tf",
                 True,
-                "Publish odom_frame -> base_frame on /tf. It is held back, with an error, while somebody else does.",
-                "One publisher only.",
+                "Publish odom_frame -> base_frame on /tf. While another node publishes it, this node holds it back and "
+                "reports an error.",
+                "A transform must have one publisher only.",
                 live=True,
             ),
             Option(
                 "invert_tf",
                 False,
                 "Publish base_frame -> odom_frame instead.",
-                "For trees in which base_frame has a parent already.",
+                "Set it for a tree in which base_frame already has a parent.",
             ),
             Option(
                 "publish_relative_odometry",
                 True,
-                "Publish odometry and TF while the scale is relative: model units, and a covariance that says so.",
-                "The path's shape is right; set it to false when a filter would take it for metres.",
+                "Publish odometry and TF while the scale is relative. They are in model units then, and the covariance "
+                "says so.",
+                "The shape of the path is right. Set it to false if a filter would take the units for metres.",
                 live=True,
             ),
         ),
@@ -181,37 +184,38 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "image_transport",
                 "raw",
                 "raw subscribes to Image on image_raw, compressed to CompressedImage on image_raw/compressed.",
-                "A topic that ends in /compressed is taken as compressed anyway.",
+                "A topic name that ends in /compressed always means compressed.",
                 choices=("raw", "compressed"),
             ),
             Option(
                 "reliability",
                 "auto",
-                "QoS of the image subscription; auto takes what the publishers offer and follows changes.",
-                "A reliable subscription to a best-effort camera stays silent.",
+                "QoS reliability of the image subscription. auto takes what the publishers offer and follows changes.",
+                "A reliable subscription receives nothing from a best-effort camera.",
                 choices=("auto", "reliable", "best_effort"),
                 live=True,
             ),
             Option(
                 "rectified_input",
                 "auto",
-                "Whether the image is rectified already, so that P of camera_info is its camera and D is not applied.",
-                "auto: yes when the last part of the topic's name has the word 'rect' or 'rectified'.",
+                "Whether the images are already rectified. P of camera_info is then the camera, and D is not applied.",
+                "auto means yes if the last part of the topic name has the word 'rect' or 'rectified'.",
                 choices=("auto", "yes", "no"),
             ),
             Option(
                 "camera_info_timeout_s",
                 2.0,
-                "Seconds to wait for camera_info after the first image before going on uncalibrated.",
-                "Uncalibrated means a depth image only: no cloud, no odometry, no TF.",
+                "Seconds to wait for camera_info after the first image. Then the node continues uncalibrated.",
+                "An uncalibrated camera gives a depth image only: no cloud, no odometry, no TF.",
                 low=0.0,
                 high=60.0,
             ),
             Option(
                 "max_rate_hz",
                 0.0,
-                "Most images a second that are taken, evenly chosen by their stamps; 0: all that the machine can do.",
-                "A rate that is enough leaves the processor or GPU to the rest of the robot.",
+                "Largest number of images processed per second, evenly chosen by their stamps; 0: as many as the "
+                "machine can process.",
+                "A limit leaves processor or GPU time to the rest of the robot.",
                 low=0.0,
                 high=1000.0,
                 live=True,
@@ -224,7 +228,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "publisher_reliability",
                 "reliable",
-                "QoS of images, clouds and odometry.",
+                "QoS reliability of images, clouds and odometry.",
                 "Reliable reaches every subscriber; best_effort never waits for a slow one.",
                 choices=("reliable", "best_effort"),
             ),
@@ -232,14 +236,14 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "lazy",
                 True,
                 "Convert and publish images and clouds only while someone subscribes.",
-                "A cloud that nobody subscribes to costs as much as one that is used.",
+                "A cloud without subscribers would cost as much as one that is used.",
                 live=True,
             ),
             Option(
                 "cloud_min_height_m",
                 0.1,
-                "Lowest points of ~/points_filtered, metres along z of base_frame.",
-                "Leaves out the floor, with room for errors of its height.",
+                "Height of the lowest points in ~/points_filtered, metres along z of base_frame.",
+                "The default removes the floor, with a margin for errors in its height.",
                 low=-1000.0,
                 high=1000.0,
                 live=True,
@@ -247,8 +251,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cloud_max_height_m",
                 2.0,
-                "Highest points of ~/points_filtered, metres along z of base_frame.",
-                "The height of the robot, so that it drives under what it fits under.",
+                "Height of the highest points in ~/points_filtered, metres along z of base_frame.",
+                "Set it to the robot's height, so that the robot can drive under what it fits under.",
                 low=-1000.0,
                 high=1000.0,
                 live=True,
@@ -256,8 +260,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cloud_max_range_m",
                 10.0,
-                "Farthest points of ~/points_filtered from the camera, metres; 0: any.",
-                "Errors of depth grow with distance; a local costmap needs no more.",
+                "Largest distance from the camera to points in ~/points_filtered, metres; 0: any.",
+                "Depth errors grow with distance. A local costmap needs no more.",
                 low=0.0,
                 high=10000.0,
                 live=True,
@@ -265,8 +269,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cloud_voxel_m",
                 0.05,
-                "Edge in metres of the cubes of which ~/points_filtered keeps one point; 0: all points stay.",
-                "The resolution of nav2's costmaps; fewer points are marked faster.",
+                "Edge length in metres of the voxels in which ~/points_filtered keeps one point; 0: all points stay.",
+                "The default is the resolution of nav2's costmaps. Fewer points are marked faster.",
                 low=0.0,
                 high=100.0,
                 live=True,
@@ -274,8 +278,9 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "cloud_dense",
                 True,
-                "~/points_filtered holds no NaN and is one row; false: rows of the image, NaN where points went.",
-                "Some users of clouds take NaN for a point; others want the rows of the image.",
+                "true: ~/points_filtered is one row without NaN. false: it has the rows of the image, with NaN for "
+                "removed points.",
+                "Some subscribers take NaN for a point. Others need the rows of the image.",
                 live=True,
             ),
         ),
@@ -284,11 +289,11 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
 
 SCHEMA: dict[str, Option] = {p.name: p for _, parameters in SECTIONS for p in parameters}
 
-_HEAD = """Parameters of depth_node, all at their defaults. Made by python -m featdepth_ros.ros.parameters.
-Do not edit this file. Copy it and pass yours:
+_HEAD = """Parameters of depth_node, all at their defaults. Generated by python -m featdepth_ros.ros.parameters.
+Do not edit this file. Copy it and pass your copy:
 ros2 launch featdepth_ros depth.launch.py params_file:=/path/to/mine.yaml
-'live' parameters take effect at once (ros2 param set). The others are read by configure:
-ros2 lifecycle set /depth_node deactivate, then cleanup, set them, configure, activate."""
+'live' parameters take effect at once (ros2 param set). The others are read by configure. To change one:
+ros2 lifecycle set /depth_node deactivate, then cleanup, set the parameter, then configure and activate."""
 
 _PAGE = """# Parameters
 
@@ -296,14 +301,14 @@ These are the parameters of `depth_node`. `config/depth.yaml` holds all of them 
 with `params_file:=/path/to/mine.yaml`. A live parameter takes effect at once (`ros2 param set`). The others are read
 when the node is configured: deactivate it, clean it up, set them, configure and activate it again.
 
-This page is made by `python -m featdepth_ros.ros.parameters`.
+This page is generated by `python -m featdepth_ros.ros.parameters`.
 
 """
 _REFINE = """
 ## refine_node
 
 These are the parameters of `refine_node`, see [Refinement on the robot](online-refinement.md). `config/refine.yaml`
-holds all of them at their defaults. What is not live is read at the start.
+holds all of them at their defaults. A parameter that is not live is read when the node starts.
 
 """
 

@@ -1,4 +1,4 @@
-"""What is made of the parameters' definitions: ROS declarations, config/depth.yaml, the table of docs/parameters.md."""
+"""Generates ROS declarations, config/depth.yaml and the table of docs/parameters.md from parameter definitions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ _TYPES: dict[type, RclParameter.Type] = {
 
 
 def descriptor(option: Option, read: str = "Read by configure.") -> ParameterDescriptor:
-    """Return the ROS descriptor: description, constraints in words, numeric range; ``read``: when, if not live."""
+    """Return the ROS descriptor of a parameter: description, allowed words, numeric range.
+
+    Args:
+        option: the parameter.
+        read: sentence that says when the value is read, for a parameter that is not live.
+    """
     when = "Can be changed while running." if option.live else read
     made = ParameterDescriptor(
         name=option.name,
@@ -39,12 +44,12 @@ def descriptor(option: Option, read: str = "Read by configure.") -> ParameterDes
 
 
 def parameter_type(option: Option) -> RclParameter.Type:
-    """Return the ROS type of a parameter."""
+    """Return the ROS type of a parameter, which is the type of its default."""
     return _TYPES[type(option.default)]
 
 
 def declare(node: Node, options: Iterable[Option], read: str = "Read by configure.") -> None:
-    """Declare every parameter with its descriptor."""
+    """Declare every parameter on the node, with its default and its descriptor; ``read`` as in `descriptor`."""
     for option in options:
         node.declare_parameter(option.name, option.default, descriptor(option, read))
 
@@ -62,7 +67,7 @@ def yaml_value(value: Value) -> str:
 
 
 def to_yaml(sections: Sequence[tuple[str, Sequence[Option]]], head: str) -> str:
-    """Return a parameter file: every parameter at its default, explained above.
+    """Return a parameter file: every parameter at its default, below a comment that explains it.
 
     Args:
         sections: (title, parameters).
@@ -83,7 +88,7 @@ def to_yaml(sections: Sequence[tuple[str, Sequence[Option]]], head: str) -> str:
 
 
 def to_markdown(sections: Sequence[tuple[str, Sequence[Option]]]) -> str:
-    """Return the table of all parameters."""
+    """Return the Markdown table of all parameters; ``sections`` as in `to_yaml`."""
     lines = ["| parameter | default | range | live | meaning |", "|---|---|---|---|---|"]
     for _, parameters in sections:
         for parameter in parameters:

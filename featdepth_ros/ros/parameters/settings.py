@@ -1,4 +1,4 @@
-"""The values of the parameters at one moment, and which changes can be taken."""
+"""The values of the parameters at one moment, and the checks of new values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from featdepth_ros.inference.sensing.sensors import scale_with_sensors
 from featdepth_ros.ros.parameters.definitions import SCHEMA
 from featdepth_ros.ros.parameters.schema import declare
 
-#: What may stand in the name of a topic.
+#: Names that can be part of a topic name.
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 
 
@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def camera_names(self) -> tuple[str, ...]:
-        """Names of the cameras; one that is empty where there is only one camera."""
+        """Names of the cameras; one empty name when there is only one camera."""
         return tuple(name for name in self.cameras if name) or ("",)
 
     @property
@@ -99,7 +99,7 @@ class Settings:
         return tuple(name for name in self.window_cameras if name and name != self.first_camera)
 
     def estimator_config(self) -> EstimatorConfig:
-        """Return the estimator's part.
+        """Return the settings of the estimator.
 
         Raises:
             ConfigError: the values contradict each other.
@@ -117,7 +117,7 @@ def declare_parameters(node: Node) -> None:
 
 
 def read_settings(node: Node) -> Settings:
-    """Return the node's present values."""
+    """Return the node's current values. `declare_parameters` must have run."""
     return Settings(**{name: _value(node, name) for name in SCHEMA})
 
 
@@ -131,12 +131,12 @@ def _value(node: Node, name: str) -> Any:
 def rejection_reason(
     changes: Sequence[RclParameter], state: str, find: Callable[[str], Option | None] = SCHEMA.get
 ) -> str:
-    """Return why a change cannot be taken, or an empty string.
+    """Return why a change is rejected; an empty string when it can be applied.
 
     Args:
-        changes: what is to be set.
+        changes: the parameters to set, with their new values.
         state: label of the lifecycle state the node is in.
-        find: gives the option behind a parameter's name, None for parameters of ROS itself.
+        find: returns the option behind a parameter's name, None for parameters of ROS itself.
     """
     for change in changes:
         parameter = find(change.name)
@@ -160,12 +160,12 @@ def unknown_names(
     find: Callable[[str], Option | None] = SCHEMA.get,
     known: Iterable[str] = SCHEMA,
 ) -> list[str]:
-    """Return a sentence for every name given at start that this node does not have. ROS itself passes over them.
+    """Return a sentence for every unknown parameter given at the start. ROS itself ignores them silently.
 
     Args:
-        given: the names.
-        find: the node's parameter of a name; None: it has none.
-        known: names that may be proposed.
+        given: names of the parameters given at the start.
+        find: returns the option behind a parameter's name; None: the node has no such parameter.
+        known: names that may be suggested instead.
     """
     of_ros = ("use_sim_time", "start_type_description_service")
     strange = [n for n in given if n not in of_ros and find(n) is None and not n.startswith("qos_overrides.")]
@@ -174,45 +174,43 @@ def unknown_names(
 
 
 def invalid_values(settings: Settings) -> list[str]:
-    """Return what is wrong with values that ROS itself did not check (names out of a list, given at start)."""
+    """Return what is wrong with values that ROS itself does not check (choices, values that contradict each other)."""
     reasons = [SCHEMA[f.name].invalid_reason(getattr(settings, f.name)) for f in fields(settings)]
     if settings.base_frame == settings.odom_frame:
-        reasons.append(
-            f"'base_frame' and 'odom_frame' are both '{settings.odom_frame}'; a frame does not move in itself"
-        )
+        reasons.append(f"'base_frame' and 'odom_frame' are both '{settings.odom_frame}'; expected two different frames")
     for name in ("base_frame", "odom_frame"):
         frame = getattr(settings, name)
         if not frame or frame.startswith("/"):
-            reasons.append(f"'{name}' is '{frame}'; expected a name without a leading slash, which tf2 refuses")
+            reasons.append(f"'{name}' is '{frame}'; expected a name without a leading slash, which tf2 rejects")
     if 0 < settings.max_rate_hz and settings.max_rate_hz * settings.max_gap_s < 1:
         reasons.append(
-            f"'max_rate_hz' is {settings.max_rate_hz:g} and 'max_gap_s' is {settings.max_gap_s:g}: images come further "
-            "apart than motion is measured across; give the one or the other a larger value"
+            f"'max_rate_hz' is {settings.max_rate_hz:g} and 'max_gap_s' is {settings.max_gap_s:g}: the images would be "
+            "too far apart to measure motion; raise one of the two"
         )
     if settings.cloud_min_height_m >= settings.cloud_max_height_m:
         reasons.append(
             f"'cloud_min_height_m' is {settings.cloud_min_height_m:g} and 'cloud_max_height_m' is "
-            f"{settings.cloud_max_height_m:g}; no point lies between them"
+            f"{settings.cloud_max_height_m:g}; expected a minimum below the maximum"
         )
     return [reason for reason in reasons if reason]
 
 
 def wrong_cameras(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with the names of cameras, and with what is said of all of them at once."""
+    """Yield what is wrong with the names of cameras, and with parameters that refer to them."""
     names = settings.camera_names
     for name in names:
         if name and not _CAMERA_NAME.fullmatch(name):
             yield f"'cameras' names '{name}'; expected letters, digits and underscores, a letter first"
         if names.count(name) > 1:
-            yield f"'cameras' names '{name}' more than once"
+            yield f"'cameras' names '{name}' more than once; give every camera a name of its own"
     if len(names) > 1 and settings.camera_frame:
-        yield f"'camera_frame' is one frame and there are {len(names)} cameras; set {names[0]}.camera_frame and so on"
+        yield f"'camera_frame' is set and there are {len(names)} cameras; set {names[0]}.camera_frame and so on instead"
     wanted = {"odometry_camera": [settings.odometry_camera], "window_cameras": settings.window_cameras}
     for parameter, chosen in wanted.items():
         for name in chosen:
             if name and name not in names:
-                has = f"cameras has {', '.join(names)}" if names[0] else "cameras is empty"
-                yield f"'{parameter}' names '{name}', and {has}{nearest_name(name, names)}"
+                expected = f"expected one of {', '.join(names)}" if names[0] else "cameras is empty"
+                yield f"'{parameter}' names '{name}'; {expected}{nearest_name(name, names)}"
 
 
 def changed_live(settings: Settings, changes: Sequence[RclParameter]) -> dict[str, Any]:

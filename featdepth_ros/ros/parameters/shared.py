@@ -8,7 +8,7 @@ DIAGNOSTICS_PERIOD = Option(
     "diagnostics_period_s",
     1.0,
     "Seconds between messages on /diagnostics.",
-    "What diagnostic_aggregator expects.",
+    "diagnostic_aggregator expects one message per second.",
     low=0.1,
     high=60.0,
 )

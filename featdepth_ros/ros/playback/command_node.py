@@ -1,4 +1,4 @@
-"""A ROS node for a command: with the shipped transport profile, stopped in good order by SIGINT and SIGTERM."""
+"""A ROS node for a command-line verb: with the shipped Fast DDS profile, and stopped by SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from featdepth_ros.ros.middleware import use_shared_memory_profile
 
 @contextlib.contextmanager
 def command_node(name: str) -> Iterator[tuple[Any, threading.Event]]:
-    """Yield (node, stop event); signals set the event, and further ones do not disturb the clean-up.
+    """Yield (node, stop event). The first signal sets the event; later ones do not interrupt the clean-up.
 
-    Must be entered on the main thread. Domain, discovery and middleware are the environment's.
+    It must be entered on the main thread. Domain, discovery and middleware are those of the environment.
 
     Raises:
-        MissingDependencyError: there is no rclpy in this environment.
+        MissingDependencyError: rclpy is not available in this environment.
     """
     use_shared_memory_profile()
     try:
@@ -47,5 +47,5 @@ def command_node(name: str) -> Iterator[tuple[Any, threading.Event]]:
             rclpy.try_shutdown()
     finally:
         for number, handler in earlier.items():
-            # Once the command is to stop, an impatient second Ctrl-C must not kill the interpreter on its way out.
+            # After the first signal, a second Ctrl-C must not kill the interpreter during the clean-up.
             signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)

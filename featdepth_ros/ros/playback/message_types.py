@@ -1,4 +1,4 @@
-"""Message types by name: their Python classes, and their definitions for bags."""
+"""Python classes and bag definitions of message types, by name."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def message_class(msgtype: str) -> Any | None:
 
 
 def register_installed_type(msgtype: str) -> bool:
-    """Add a type, and those it is made of, to the store from the ``.msg`` files of the installed packages.
+    """Register a type and its field types in the bag type store, from the ``.msg`` files of installed packages.
 
     Returns:
-        False when one of them has no such file.
+        False if one of them has no such file.
     """
     from rosbags.interfaces import Nodetype
     from rosbags.typesys import get_types_from_msg

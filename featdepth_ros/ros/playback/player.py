@@ -1,4 +1,4 @@
-"""Puts a recording's messages onto topics at the pace they were recorded."""
+"""Publishes the messages of a recording at the recorded rate."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from typing import Any
 from featdepth_ros.recordings.stream import MessageStream, StreamMessage, StreamTopic
 from featdepth_ros.ros.playback.message_types import message_class
 
-#: How much is read ahead, so that decoding and disks never stall the pace.
+#: Bounds of the read-ahead queue, which hides delays of decoding and disks.
 AHEAD_BYTES = 128 * 1024 * 1024
 AHEAD_MESSAGES = 2000
-#: Between two messages on /clock, as in `ros2 bag play --clock`: each of them wakes everyone that hears it.
+#: Period of /clock, as in `ros2 bag play --clock`. A shorter one costs time in every subscriber.
 CLOCK_PERIOD_S = 0.025
-#: A message later than this counts as late.
+#: Delay above which a message counts as late.
 LATE_S = 0.02
-#: Time a matched subscriber gets until it really receives.
+#: Time between the match of a subscriber and its readiness to receive.
 _SETTLE_S = 0.3
-#: A recording that is stamped while it is played begins so long after the first messages are read: reading ahead must
-#: not make them old.
+#: Delay between reading the first messages and the start, for a recording stamped during playback. It prevents that
+#: reading ahead makes the stamps old.
 _LIVE_LEAD_S = 1.0
 
 
 def start_of_live() -> int:
-    """Return the time (ns) at which a recording that is stamped while it is played begins, when it is read now."""
+    """Return the start time in nanoseconds of a recording that is read now and stamped during playback."""
     return time.time_ns() + round(_LIVE_LEAD_S * 1e9)
 
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """How to play.
+    """Options of the playback.
 
     Attributes:
         rate: factor on the recorded speed, above 0.
-        loop: start again at the end; stamps jump back, as a looped bag's do.
+        loop: start again at the end; the stamps then jump back, as those of a looped bag do.
         clock: publish the recording's time on ``/clock``.
-        reliable: overrides what the recording says; None leaves it (reliable where it says nothing).
-        start_delay_s: wait that long before the first message.
-        wait_for_subscriber_s: wait at most that long for a subscriber of the images.
+        reliable: overrides the reliability in the recording; None uses it (reliable if the recording has none).
+        start_delay_s: seconds to wait before the first message.
+        wait_for_subscriber_s: longest wait in seconds for a subscriber of the images.
     """
 
     rate: float = 1.0
@@ -54,7 +54,7 @@ class PlayOptions:
 
 @dataclass
 class PlayReport:
-    """What was played: messages a topic, wall time, frames of the image topic, how late messages were (s)."""
+    """Result of a playback: messages per topic, wall time (s), frames of the image topic, lateness of messages (s)."""
 
     messages: dict[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0
@@ -68,9 +68,9 @@ class PlayReport:
 
 
 class ReadAhead:
-    """Reads a stream on a thread of its own into a queue bounded in bytes and messages.
+    """Reads a stream on a separate thread into a queue that is bounded in bytes and messages.
 
-    Iterating gives the messages; an error of the stream is raised where it occurs. `close` ends the thread.
+    `next` returns the messages in order and raises an error of the stream in its place. `close` ends the thread.
     """
 
     def __init__(self, stream: MessageStream) -> None:
@@ -105,7 +105,7 @@ class ReadAhead:
         return not self._queue or (self._bytes < AHEAD_BYTES and len(self._queue) < AHEAD_MESSAGES)
 
     def next(self, stop: threading.Event) -> StreamMessage | None:
-        """Return the next message, or None at the end or once ``stop`` is set."""
+        """Return the next message; None at the end, or when ``stop`` is set."""
         with self._changed:
             while not self._queue and not self._done and not stop.is_set():
                 self._changed.wait(0.1)
@@ -119,7 +119,7 @@ class ReadAhead:
             return message
 
     def fill(self, stop: threading.Event, messages: int = 30) -> None:
-        """Wait until a little is read ahead, so that the first messages are not late."""
+        """Wait until ``messages`` messages are read ahead, so that the first ones are not late."""
         with self._changed:
             while not (self._done or stop.is_set() or len(self._queue) >= messages or self._bytes > AHEAD_BYTES // 2):
                 self._changed.wait(0.1)
@@ -133,12 +133,12 @@ class ReadAhead:
 
 
 class Player:
-    """Plays a stream on a node.
+    """Publishes the messages of a stream with a node.
 
     Args:
         node: an rclpy node; needs no executor.
-        stream: what to play.
-        options: how.
+        stream: messages to publish.
+        options: options of the playback.
         progress: called after every message.
     """
 
@@ -183,10 +183,10 @@ class Player:
         )
 
     def play(self, stop: threading.Event) -> PlayReport:
-        """Play to the end, or until ``stop`` is set; returns the report.
+        """Play to the end, or until ``stop`` is set, and return the report.
 
         Raises:
-            FeatDepthError: the recording turned out to be unreadable.
+            FeatDepthError: the recording cannot be read to its end.
         """
         self._await_subscriber(stop)
         stop.wait(self._options.start_delay_s)
@@ -215,7 +215,7 @@ class Player:
 
     def _play_once(self, stop: threading.Event) -> int:
         ahead = ReadAhead(self._stream)
-        self._ticked_ns = None  # a loop may begin at the moment that the last one ended at
+        self._ticked_ns = None  # a loop may begin at the same time at which the last one ended
         played = 0
         try:
             ahead.fill(stop)
@@ -236,7 +236,7 @@ class Player:
             ahead.close()
 
     def _wait_until(self, due: float, log_ns: int, stop: threading.Event) -> bool:
-        """Sleep until ``due`` (monotonic, s), ticking the clock on the way; False once ``stop`` is set."""
+        """Sleep until ``due`` (monotonic, s) and publish /clock meanwhile; return False when ``stop`` is set."""
         while True:
             remaining = due - time.monotonic()
             if remaining <= 0.0:
@@ -253,7 +253,7 @@ class Player:
 
     def _tick(self, now_ns: int) -> None:
         if self._clock is None or time.monotonic() < self._clock_due or now_ns == self._ticked_ns:
-            return  # the messages of one moment share a tick
+            return  # messages with the same time share one clock message
         from rosgraph_msgs.msg import Clock
 
         message = Clock()
@@ -265,7 +265,7 @@ class Player:
 
     def _publish(self, message: StreamMessage, due: float) -> None:
         if message.topic == "/clock" and self._clock is not None:
-            return  # the player publishes its own
+            return  # the player publishes its own /clock
         publisher = self._publishers.get(message.topic)
         if publisher is None:
             publisher = self._publisher(next(t for t in self._stream.topics if t.name == message.topic))
@@ -286,7 +286,7 @@ class Player:
             self.report.frame_rate_hz = (len(times) - 1) / (times[-1] - times[0])
 
     def _flush(self, stop: threading.Event) -> None:
-        """Give the last messages time to arrive before the publishers go."""
+        """Give the last messages time to arrive before the publishers are destroyed."""
         from rclpy.duration import Duration
 
         for publisher in self._publishers.values():

@@ -1,4 +1,4 @@
-"""Writes topics into a bag, as serialised as they arrive."""
+"""Writes topics into a bag in their serialised form."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from featdepth_ros.recordings.bags.types import ros2_store
 from featdepth_ros.recordings.bags.writer import BagWriter
 from featdepth_ros.ros.playback.message_types import message_class, register_installed_type
 
-#: Topics every node has; recorded only when named.
+#: Topics of every node, which are recorded only when named.
 _HOUSEKEEPING = ("/rosout", "/parameter_events")
 _DISCOVERY_PERIOD_S = 0.25
 _COMMIT_PERIOD_S = 2.0
-#: Recording stops with this much left on the disk, so that the bag can still be finished.
+#: Free space in bytes at which recording stops, so that the bag can still be completed.
 MIN_FREE_BYTES = 64 * 1024 * 1024
-#: Messages a subscription holds while the disk is slow.
+#: Queue depth of a subscription, for times when the disk is slow.
 _DEPTH = 50
 
 
 @dataclass
 class RecordReport:
-    """What was recorded: messages a topic; why it ended; topics that could not be recorded, with the reason."""
+    """Result of a recording: messages per topic, why it ended, and topics that were not recorded with the reason."""
 
     messages: dict[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0
@@ -35,12 +35,12 @@ class RecordReport:
 
 
 class Recorder:
-    """Records topics of a node's graph; it discovers new ones while it runs.
+    """Records topics of a node's graph, including topics that appear while it runs.
 
     Args:
         node: an rclpy node.
         bag: an open bag.
-        topics: names to record, or None for all.
+        topics: names of the topics to record; None: all.
         progress: called after every message.
     """
 
@@ -60,10 +60,10 @@ class Recorder:
         self.report = RecordReport()
 
     def record(self, stop: threading.Event, duration_s: float | None = None) -> RecordReport:
-        """Record until ``stop`` is set, the time is over or the disk is full; the bag stays open.
+        """Record until ``stop`` is set, ``duration_s`` seconds have passed or the disk is full. The bag stays open.
 
         Returns:
-            The report; ``ended`` says why.
+            The report; its ``ended`` says why the recording ended.
         """
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
@@ -106,7 +106,10 @@ class Recorder:
         status = os.statvfs(self._bag.path)
         free = status.f_bavail * status.f_frsize
         if free < MIN_FREE_BYTES:
-            raise RecordingError(f"the disk is full: {free // 2**20} MiB left, {MIN_FREE_BYTES // 2**20} are kept free")
+            raise RecordingError(
+                f"the disk is full: {free // 2**20} MiB are left, and {MIN_FREE_BYTES // 2**20} MiB are kept to "
+                "complete the bag; free space or record to another disk"
+            )
 
     def _discover(self) -> None:
         for name, types in self._node.get_topic_names_and_types():
@@ -124,7 +127,7 @@ class Recorder:
         return name not in _HOUSEKEEPING if self._wanted is None else name in self._wanted
 
     def _subscribe(self, name: str, msgtype: str, qos: tuple[bool, bool]) -> None:
-        """Subscribe, or subscribe again when a publisher appeared that offers less than the first ones did."""
+        """Subscribe, or subscribe again if a new publisher offers weaker QoS than the earlier ones."""
         known = self._subscriptions.get(name)
         if known is not None:
             reliable, transient_local = (old and new for old, new in zip(known[1], qos, strict=True))
@@ -162,7 +165,7 @@ class Recorder:
 
 
 def _compatible(publishers: list[Any]) -> tuple[bool, bool]:
-    """Return (reliable, transient local): the most that every publisher offers."""
+    """Return (reliable, transient local): the strongest QoS that every publisher offers."""
     from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
     profiles = [p.qos_profile for p in publishers]

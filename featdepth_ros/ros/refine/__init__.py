@@ -1,1 +1,1 @@
-"""refine_node: weights that learn beside a running depth_node, on trial before they count, and the way back."""
+"""refine_node: refines the weights of a running depth_node, with a trial of new weights and a rollback."""

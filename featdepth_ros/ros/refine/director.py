@@ -1,7 +1,7 @@
-"""Decides which weights depth_node shall use. No ROS: reports come in, wishes go out, decisions lie on the disk.
+"""Decides which weights depth_node should use. Needs no ROS: it takes reports, makes requests and stores decisions.
 
-What depth_node reports is the truth, and what the ledger holds is the wish. They differ after a kill of either process,
-or when somebody sets weights by hand; each difference has one meaning.
+depth_node reports the weights in use, and the ledger holds the wanted ones. They differ after either process was
+killed, or when somebody sets weights by hand. Each difference has one meaning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from featdepth_ros.ros.refine.live import LiveFigures, LiveWindow, NodeReport
 from featdepth_ros.ros.refine.settings import RefineSettings
 from featdepth_ros.ros.refine.trial import Trial, Verdict, judge
 
-#: Seconds without a report after which depth_node is taken for gone, and between two wishes that nothing came of.
+#: Seconds without a report after which depth_node counts as gone, and between two requests without an effect.
 SILENT_S, ASK_AGAIN_S = 5.0, 15.0
 
 Why = Literal["offer", "again", "rollback"]
@@ -33,7 +33,7 @@ Why = Literal["offer", "again", "rollback"]
 
 @dataclass
 class _Wish:
-    """Weights that depth_node was asked to take."""
+    """A request to depth_node to use other weights."""
 
     weights: str
     generation: int | None
@@ -42,19 +42,19 @@ class _Wish:
 
 
 class Director:
-    """The decisions of one depth_node.
+    """Makes the decisions for one depth_node.
 
     Args:
-        ledger: of the folder.
-        settings: gives the parameters of the moment.
+        ledger: stored decisions.
+        settings: returns the current parameters.
         ask: sets the parameter ``weights`` of depth_node; the answer goes to `answered`.
-        say: takes words for the log.
-        clock: seconds that never go back.
+        say: logs a sentence.
+        clock: returns monotonic seconds.
 
     Attributes:
-        words: what it is about, for people.
-        trial: of new weights; None: none is on.
-        accepted: what depth_node shall use; None before its first report.
+        words: the current state as a sentence.
+        trial: the trial of new weights; None: there is none.
+        accepted: weights that depth_node should use; None before its first report.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Director:
 
     @property
     def report(self) -> NodeReport | None:
-        """The newest report of depth_node; None: there is none, or it is old."""
+        """The newest report of depth_node; None if there is none, or if it is too old."""
         report = self._report
         return report if report is not None and self._clock() - report.at_s < SILENT_S else None
 
     def take(self, report: NodeReport, newest_ns: int) -> None:
-        """Take a report of depth_node, and the newest stamp in the buffer at that time."""
+        """Add a report of depth_node, and the newest stamp (nanoseconds) in the buffer at that time."""
         self._report, self._newest_ns = report, newest_ns
         accepted = self._accepted_by(report)
         if self._wish is not None:
@@ -103,18 +103,23 @@ class Director:
             self._differs(report, accepted)
 
     def answered(self, weights: str, refusal: str) -> None:
-        """depth_node answered a wish at once: it refuses, in words, or loads the weights (an empty string)."""
+        """Handle the immediate answer of depth_node to a request.
+
+        Args:
+            weights: the requested weights.
+            refusal: why depth_node rejects them; empty: it loads them.
+        """
         wish = self._wish
         if wish is not None and wish.weights == weights and refusal:
             self._wish = None
             self._refused(wish, refusal)
 
     def tick(self, run: bool, learner_lives: bool) -> None:
-        """Decide what is to be decided.
+        """Make the decisions that are due.
 
         Args:
-            run: learning is wanted.
-            learner_lives: so that clips will be compared.
+            run: whether learning is enabled.
+            learner_lives: whether the learner runs, so that it will compare clips.
         """
         report = self.report
         if self._wish is not None or self.accepted is None or report is None or report.state != "active":
@@ -133,37 +138,37 @@ class Director:
     # -- what people want -----------------------------------------------------------------------------------------
 
     def accept(self) -> tuple[bool, str]:
-        """Accept the weights on trial at once, or put the newest candidate on trial. Returns success and words."""
+        """Accept the weights on trial at once, or put the newest candidate on trial. Returns (success, message)."""
         if self.trial is not None:
             number = self.trial.generation
             self._accept(self.trial, "accepted by hand")
             return True, f"generation {number} is accepted"
         if self.accepted is None or self.report is None:
-            return False, "depth_node has not been heard: there is nothing to accept"
+            return False, "there is no report of depth_node yet, so there is nothing to accept"
         candidate = self._ledger.candidate(self.accepted.weights)
         if candidate is None:
             return False, "there is no better generation yet"
         if self._wish is not None:
-            return False, f"'{self._wish.weights}' is being taken; ask again in a moment"
+            return False, f"depth_node is loading '{self._wish.weights}'; try again in a moment"
         self._offer(candidate)
-        return True, f"generation {candidate.number} is offered; its trial begins with the swap"
+        return True, f"generation {candidate.number} is offered; its trial begins when depth_node uses it"
 
     def roll_back(self) -> tuple[bool, str]:
-        """Take the trial back; without one go back to the weights that depth_node was started with."""
+        """Roll the trial back; without a trial, return to the weights that depth_node was started with."""
         if self.trial is not None:
             number = self.trial.generation
             self._roll_back(self.trial, "rolled back by hand")
             return True, f"generation {number} is rolled back"
         accepted = self.accepted
         if accepted is None:
-            return False, "depth_node has not been heard: there is nothing to roll back"
+            return False, "there is no report of depth_node yet, so there is nothing to roll back"
         wish = self._wish
         if wish is not None and wish.why == "offer":
             self._note("rolled_back", wish.generation, wish.weights, reason="rolled back by hand")
             self._want(accepted.weights, accepted.generation, "rollback")
-            return True, f"generation {wish.generation} is not taken"
+            return True, f"generation {wish.generation} is withdrawn"
         if accepted.weights == accepted.shipped:
-            return False, f"'{accepted.shipped}' are in force, with which depth_node was started"
+            return False, f"depth_node already uses '{accepted.shipped}', with which it was started"
         self._note("rolled_back", accepted.generation, accepted.weights, reason="to the weights of the start")
         self._accepted_is(accepted.shipped, accepted.shipped)
         self._want(accepted.shipped, None, "rollback")
@@ -191,7 +196,7 @@ class Director:
 
     def _differs(self, report: NodeReport, accepted: Accepted) -> None:
         trial, number = self.trial, self._ledger.generation_of(report.weights)
-        if report.swapped == 0:  # depth_node began anew
+        if report.swapped == 0:  # depth_node was restarted
             if trial is not None:
                 self._note("rolled_back", trial.generation, trial.new, reason="depth_node ended during the trial")
                 self.trial = None
@@ -250,7 +255,7 @@ class Director:
         assert accepted is not None, "wishes come after the first report"
         self._note("refused", wish.generation, wish.weights, reason=reason)
         if wish.why == "again" and wish.weights != accepted.shipped:
-            # What was accepted cannot be had any more; depth_node runs on what it was started with.
+            # The accepted weights are no longer available, so depth_node keeps those it was started with.
             self._accepted_is(accepted.shipped, accepted.shipped)
         elif wish.why == "rollback" and wish.weights != accepted.shipped:
             self._accepted_is(accepted.shipped, accepted.shipped)
@@ -295,11 +300,11 @@ class Director:
     def _say_why(self, report: NodeReport | None) -> None:
         name = self._settings().node
         if report is None:
-            self.words = f"nothing is heard of '{name}' on /diagnostics: is it running, and configured?"
+            self.words = f"there is no report of '{name}' on /diagnostics: is it running, and configured?"
         elif report.state != "active":
             self.words = f"'{name}' is {report.state}"
         elif self._wish is not None:
-            self.words = f"'{name}' is taking '{self._wish.weights}'" + (
+            self.words = f"'{name}' is loading '{self._wish.weights}'" + (
                 f": {report.pending}" if report.pending else ""
             )
 
@@ -318,7 +323,7 @@ class Director:
             self._control = control
 
     def _note(self, event: str, generation: int | None, weights: str, **facts: Any) -> None:
-        """Write an event into the history, and say it."""
+        """Write an event into the history, and log it."""
         self._ledger.write(event, generation, weights, **facts)
         what = f"'{weights}'" if generation is None else f"generation {generation}"
         reason = facts.get("reason", "")
@@ -326,5 +331,5 @@ class Director:
 
     @property
     def live(self) -> LiveFigures:
-        """Figures under the weights in force."""
+        """Figures of depth_node with the weights in use."""
         return self.trial.live.figures if self.trial else self._before.figures

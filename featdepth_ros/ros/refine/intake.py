@@ -1,4 +1,4 @@
-"""From depth_node's topics to the buffer: pictures with their poses, on a thread of its own."""
+"""Stores images of depth_node's topics with their poses in the buffer, on a separate thread."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from featdepth_ros.ros.calibration import Calibration
 from featdepth_ros.ros.cameras.pace import Pace
 from featdepth_ros.ros.frames.tree import FrameTree
 
-#: Pictures that wait for their odometry, and joined ones that wait for the disk.
+#: Largest numbers of images that wait for their odometry, and of joined ones that wait for the disk.
 _WAITING, _QUEUED = 8, 4
-#: Without odometry for so long, pictures go on without poses; after trouble with the disk it is tried again, seconds.
+#: Seconds without odometry after which images are stored without poses, and until the next try after a disk error.
 _NO_ODOMETRY_S, _DISK_AGAIN_S = 2.0, 10.0
-#: A pose jumps when it moves so many times as far as its speed says, and so many units more.
+#: A pose has jumped if it moved further than this factor times its speed allows, plus this many units.
 _FASTER, _JUMP = 3.0, 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """A picture with what belongs to it; without odometry its pose is not known."""
+    """An image with its camera_info and odometry; without odometry its pose is unknown."""
 
     image: Image
     info: CameraInfo
@@ -41,11 +41,11 @@ class Joined:
 
 
 class Joiner:
-    """Brings pictures and odometry of one stamp together. Executor's thread; nothing is computed.
+    """Pairs images and odometry by stamp, on the executor's thread, without computations.
 
     Args:
-        emit: takes what belongs together.
-        rate_hz: gives the most pictures a second.
+        emit: receives each pair.
+        rate_hz: returns the largest number of images per second.
     """
 
     def __init__(self, emit: Callable[[Joined], None], rate_hz: Callable[[], float]) -> None:
@@ -57,11 +57,11 @@ class Joiner:
         self._odometry_s = -_NO_ODOMETRY_S
 
     def on_info(self, msg: CameraInfo) -> None:
-        """Take the camera_info of the pictures."""
+        """Store the camera_info of the images."""
         self._info = msg
 
     def on_image(self, msg: Image) -> None:
-        """Take a picture."""
+        """Add an image."""
         stamp = header_stamp_ns(msg)
         if not self._pace.is_due(stamp, self._rate_hz()) or self._info is None:
             return
@@ -76,7 +76,7 @@ class Joiner:
                 self._images.popitem(last=False)
 
     def on_odometry(self, msg: Odometry) -> None:
-        """Take an odometry message."""
+        """Add an odometry message."""
         self._odometry_s = time.monotonic()
         stamp = header_stamp_ns(msg)
         image = self._images.pop(stamp, None)
@@ -89,12 +89,12 @@ class Joiner:
 
 
 class Filler:
-    """Fills the buffer on a thread of its own; where it is too slow, pictures are left out.
+    """Fills the buffer on a separate thread; if it is too slow, images are left out.
 
     Args:
         open_writer: opens the buffer.
-        tree: where the camera sits.
-        is_metric: tells whether poses are in metres now.
+        tree: transforms of the robot, for the mounting of the camera.
+        is_metric: returns whether poses are currently in metres.
     """
 
     def __init__(self, open_writer: Callable[[], BufferWriter], tree: FrameTree, is_metric: Callable[[], bool]) -> None:
@@ -117,14 +117,14 @@ class Filler:
         self._thread.start()
 
     def offer(self, joined: Joined) -> None:
-        """Let a picture wait for its turn. Never blocks."""
+        """Queue an image without blocking."""
         with self._condition:
             if self.wanted:
                 self._queue.append(joined)
                 self._condition.notify()
 
     def stop(self, timeout_s: float) -> None:
-        """Complete the segment in work and end the thread."""
+        """Complete the current segment and end the thread, within ``timeout_s`` seconds."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
@@ -149,7 +149,7 @@ class Filler:
             except Exception as error:  # noqa: BLE001 - whatever one picture does, the next ones get their chance
                 known = isinstance(error, (FeatDepthError, OSError))
                 words = str(error) if known else f"{type(error).__name__}: {error}"
-                self.trouble = f"the buffer takes no pictures: {words}"
+                self.trouble = f"the buffer cannot store images: {words}"
                 self._writer = None
                 self._again_s = time.monotonic() + _DISK_AGAIN_S
                 if joined is None:
@@ -159,7 +159,7 @@ class Filler:
         image = rgb_from_message(joined.image)
         camera, reason = self._calibration.camera(joined.info, True, (image.shape[1], image.shape[0]))
         if camera is None or (camera.width, camera.height) != (image.shape[1], image.shape[0]):
-            self.trouble = f"the pictures have no calibration, without which nothing is learnt {reason}".strip()
+            self.trouble = f"the images have no calibration, which learning needs {reason}".strip()
             return
         self.trouble = ""
         odometry, before = joined.odometry, self._before
@@ -174,7 +174,7 @@ class Filler:
         writer.add(image, camera, stamp, pose, self._is_metric() and pose is not None)
 
     def _pose(self, odometry: Odometry, camera_frame: str, stamp_ns: int) -> NDArray[np.float64] | None:
-        """T_odom_camera (4, 4) of the optical frame; None: the mounting is not known."""
+        """Return T_odom_camera (4, 4) of the optical frame; None if the mounting is unknown."""
         p, q = odometry.pose.pose.position, odometry.pose.pose.orientation
         T_odom_base = se3.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
         base = odometry.child_frame_id
@@ -187,7 +187,7 @@ class Filler:
 
 
 def _jumped(before: Odometry, after: Odometry) -> bool:
-    """Whether the pose moved otherwise than by its speed: somebody set it, or another odometry took over."""
+    """Return whether the pose moved further than its speed allows: it was set, or comes from another odometry."""
     seconds = (header_stamp_ns(after) - header_stamp_ns(before)) * 1e-9
     places = [(m.pose.pose.position.x, m.pose.pose.position.y, m.pose.pose.position.z) for m in (before, after)]
     moved = float(np.linalg.norm(np.subtract(places[0], places[1])))

@@ -1,4 +1,4 @@
-"""The learner: a process of its own, of the lowest priority, started again when it ends by itself."""
+"""The learner: a separate process of the lowest priority, which is restarted when it crashes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from featdepth_ros.ros.refine.settings import RefineSettings
 
 MODULE = "featdepth_training.refine.online"
 LOG = "learner.log"
-#: Waits before another start, seconds: doubled each time, up to the longest. A life of so long clears the count.
+#: Seconds before a restart: the first wait, which is doubled each time, and the longest. A longer run than the third
+#: resets the count.
 FIRST_WAIT_S, LONGEST_WAIT_S, LIVED_S = 2.0, 60.0, 120.0
-#: How long SIGTERM may take, and the size above which the log begins anew, bytes.
+#: Seconds between SIGTERM and SIGKILL, and the size in bytes above which the log starts anew.
 _PATIENCE_S, _LOG_BYTES = 3.0, 1_000_000
 _NICENESS = 19
 
-#: Makes the command line: folder, weights that depth_node was started with, settings.
+#: Returns the command line for: folder, weights that depth_node was started with, settings.
 Command = Callable[[Path, str, RefineSettings], Sequence[str]]
 
 
 def learner_command(work: Path, weights: str, settings: RefineSettings) -> list[str]:
-    """Return the command line of the learner that ships."""
+    """Return the command line of the shipped learner."""
     words = ["--weights", weights, "--device", settings.device, "--threads", str(settings.threads)]
     words += ["--budget", str(settings.budget), "--parent", str(os.getpid())]
     more = [setting for setting in settings.learner_settings if setting]
@@ -36,16 +37,16 @@ def learner_command(work: Path, weights: str, settings: RefineSettings) -> list[
 
 
 class LearnerProcess:
-    """Keeps the learner running while it is wanted.
+    """Keeps the learner running while learning is enabled.
 
     Args:
-        work: the folder.
-        command: makes the command line; tests bring their own.
-        clock: seconds that never go back.
+        work: folder shared with the learner.
+        command: returns the command line; tests pass their own.
+        clock: returns monotonic seconds.
 
     Attributes:
-        trouble: why it does not run although it is wanted, in words; empty: it runs, or is not wanted.
-        crashes: how often in a row it ended by itself.
+        trouble: why it does not run although it should; empty: it runs, or should not run.
+        crashes: number of consecutive crashes.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class LearnerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process; None: none runs."""
+        """Process id of the learner; None if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def silent_s(self, said: dict[str, Any]) -> float:
-        """Seconds since a learner that runs has said something, or since its start; 0 where none runs.
+        """Return the seconds since the last status of a running learner, or since its start; 0 if none runs.
 
         Args:
-            said: what it wrote last, ``learner.json``.
+            said: its last status, the content of ``learner.json``.
         """
         if self.pid is None:
             return 0.0
@@ -76,12 +77,12 @@ class LearnerProcess:
             return alive_s
         return max(min(alive_s, time.time() - float(said.get("time") or 0.0)), 0.0)
 
-    def look(self, wanted: bool, weights: str, settings: RefineSettings) -> None:
-        """Start, start again, or end the learner, as is due. Never waits for it.
+    def update(self, wanted: bool, weights: str, settings: RefineSettings) -> None:
+        """Start, restart or end the learner as needed, without waiting for it.
 
         Args:
-            wanted: whether it shall run.
-            weights: what depth_node was started with; empty: not known yet. Others begin another learner.
+            wanted: whether it should run.
+            weights: weights that depth_node was started with; empty: not known yet. A change restarts the learner.
             settings: the parameters.
         """
         if not wanted or (self._process is not None and weights != self._weights):
@@ -104,7 +105,7 @@ class LearnerProcess:
             self._start(weights, settings)
 
     def end(self, wait: bool = True) -> None:
-        """End the learner; it loses nothing. ``wait``: until it is gone, by force after some seconds."""
+        """End the learner, which saves its state. With ``wait``, wait for its end and kill it after some seconds."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -120,7 +121,7 @@ class LearnerProcess:
     def _start(self, weights: str, settings: RefineSettings) -> None:
         if not _is_installed():
             self.trouble = (
-                "the training package is not installed, without which nothing is learnt: install it with "
+                "learning needs the training package, which is not installed; install it with: "
                 "pip install 'featdepth_ros[train]'"
             )
             self.crashes = settings.learner_restarts + 1
@@ -134,7 +135,7 @@ class LearnerProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=file,
-                    start_new_session=True,  # a Ctrl-C is for the node, which ends it in order
+                    start_new_session=True,  # Ctrl-C must reach only the node, which then ends the learner
                 )
         except OSError as error:
             self._again_s = self._clock() + LONGEST_WAIT_S
@@ -152,18 +153,18 @@ class LearnerProcess:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         words = f"the learner ended ({how}): {_last_words(self._work / LOG)}"
         if self.crashes > settings.learner_restarts:
-            self.trouble = f"{words}. It ended {self.crashes} times and is given up; ~/start tries again"
+            self.trouble = f"{words}. It ended {self.crashes} times and is not restarted; ~/start tries again"
         else:
-            self.trouble = f"{words}. It is started again in {wait_s:.0f} s"
+            self.trouble = f"{words}. It is restarted in {wait_s:.0f} s"
 
 
 def _lower(pid: int) -> None:
-    """Give a process that has its own session the lowest priority.
+    """Give a process with its own session the lowest priority.
 
-    Linux divides the processor among sessions first, where autogroups are on. There a nice process in a session of its
-    own gets as much as the node, unless the session is nice too.
+    With autogroups, Linux first divides the processor among sessions. A nice process in its own session then gets as
+    much time as the node, unless the nice value of the session is raised too.
     """
-    with contextlib.suppress(OSError):  # gone already, or not allowed: it lowers its own
+    with contextlib.suppress(OSError):  # the process has ended, or this is not allowed; it lowers its own priority too
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")
@@ -174,7 +175,7 @@ def _is_installed() -> bool:
 
 
 def _last_words(log: Path) -> str:
-    """Return the last line of the log; of a missing package, what to install."""
+    """Return the last line of the log; for a missing package, what to install."""
     try:
         lines = log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
     except OSError:

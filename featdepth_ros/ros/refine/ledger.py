@@ -1,4 +1,4 @@
-"""What has been decided, on the disk: history.jsonl, accepted.json, and the generations that the learner wrote."""
+"""The stored decisions: history.jsonl, accepted.json, and the generations that the learner wrote."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DECISIONS = ("accepted", "rolled_back", "refused", "set_by_hand")
 
 @dataclass(frozen=True)
 class Accepted:
-    """What depth_node shall use.
+    """The weights that depth_node should use.
 
     Attributes:
         weights: file, or name of a model that ships.
-        generation: its number; None: none of ours.
-        shipped: what depth_node was started with, the last resort.
+        generation: number of the generation; None: the weights are not from the learner.
+        shipped: weights that depth_node was started with, to which it can always return.
     """
 
     weights: str
@@ -40,12 +40,12 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A generation that the learner found better than its parent.
+    """A generation of weights that the learner found better than its parent.
 
     Attributes:
-        number: of the generation.
-        weights: file.
-        evidence: what the learner measured.
+        number: number of the generation.
+        weights: file of the weights.
+        evidence: measurements of the learner, the content of ``evidence.json``.
     """
 
     number: int
@@ -54,13 +54,13 @@ class Candidate:
 
 
 class Ledger:
-    """The decisions of one folder. One process at a time writes them.
+    """The decisions in one folder. Only one process at a time may write them.
 
     Args:
-        work: the folder; is made.
+        work: the folder; it is created if it does not exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(self, work: Path) -> None:
@@ -80,14 +80,14 @@ class Ledger:
         for line in lines:
             try:
                 event = json.loads(line)
-            except ValueError:  # the process was killed while it wrote
+            except ValueError:  # the process was killed while writing this line
                 continue
             if isinstance(event, dict):
                 events.append(event)
         return events
 
     def write(self, event: str, generation: int | None, weights: str, **facts: Any) -> None:
-        """Append an event, which is on the disk when this returns.
+        """Append an event; it is on the disk when this returns.
 
         Raises:
             OSError: the disk is full.
@@ -96,7 +96,7 @@ class Ledger:
         with (self.work / HISTORY).open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a kill cut the last line short
+                if file.read(1) != b"\n":  # the last line is incomplete after a kill
                     file.write(b"\n")
             file.write((json.dumps(line) + "\n").encode())
             file.flush()
@@ -105,7 +105,7 @@ class Ledger:
             self.decided.add(generation)
 
     def accepted(self) -> Accepted | None:
-        """What was accepted last; None: nothing is known yet."""
+        """The weights accepted last; None: none were accepted yet."""
         values = read_json(self.work / ACCEPTED)
         if values is None or not values.get("weights"):
             return None
@@ -113,7 +113,7 @@ class Ledger:
         return Accepted(weights, number if isinstance(number, int) else None, str(values.get("shipped") or weights))
 
     def accept(self, accepted: Accepted) -> None:
-        """Remember what to go back to after a kill.
+        """Store the accepted weights, to return to them after a kill.
 
         Raises:
             OSError: the disk is full.
@@ -121,13 +121,13 @@ class Ledger:
         write_json(self.work / ACCEPTED, asdict(accepted))
 
     def generation_of(self, weights: str) -> int | None:
-        """Number of the generation that a file belongs to; None: it is none of ours."""
+        """Return the number of the generation that a file belongs to; None: it is not from the learner."""
         path = Path(weights)
         ours = path.name == WEIGHTS and path.parent.name.isdecimal() and path.parent.parent == self.work / GENERATIONS
         return int(path.parent.name) if ours else None
 
     def candidate(self, current: str) -> Candidate | None:
-        """Return the newest generation that was made from the weights in force and is not decided; None: none is."""
+        """Return the newest undecided generation that was trained from the weights ``current``; None: there is none."""
         folder = self.work / GENERATIONS
         try:
             numbers = sorted((int(p.name), p) for p in folder.iterdir() if p.name.isdecimal())
@@ -144,7 +144,7 @@ class Ledger:
 
 
 def damage(candidate: Candidate) -> str:
-    """Return what is wrong with the file of a candidate; empty: it is what the learner wrote."""
+    """Return what is wrong with the file of a candidate; empty: it is the file that the learner wrote."""
     wanted = candidate.evidence.get("sha256")
     if not wanted:
         return ""
@@ -152,4 +152,4 @@ def damage(candidate: Candidate) -> str:
         checksum = sha256_of(candidate.weights)
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
-    return "" if checksum == wanted else "the file is not the one that the learner wrote: its checksum differs"
+    return "" if checksum == wanted else "the file was changed after the learner wrote it: its checksum differs"

@@ -1,4 +1,4 @@
-"""What depth_node says of itself on /diagnostics, and figures of how well it does while it moves."""
+"""Reports of depth_node from /diagnostics, and figures of its quality while it moves."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 import numpy as np
 
-#: Reports that are kept to compare with: two minutes at one a second.
+#: Number of reports kept for comparison: two minutes at one per second.
 KEPT = 120
-#: Keys of images whose motion was not found.
+#: Diagnostics keys that count images without a motion.
 _LOST = ("lost_images", "refused_images")
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One message of depth_node.
+    """One diagnostics message of depth_node.
 
     Attributes:
-        at_s: when it came, seconds that never go back.
-        state: of the life cycle.
-        weights: in force.
-        swapped: how often they were exchanged since the node began.
-        pending: weights that are being made ready, in words; empty: none.
-        trouble: why weights were not taken; empty: they were.
-        processed: images since the node began.
-        lost: of these, how many gave no motion that is believed.
-        moving: the camera moves, and its motion is measured.
-        metric: depth is in metres.
-        residual_px: reprojection error of the window's tracks, median; None: no window ran.
-        tracks: how many of them.
-        valid_share: of the depths.
+        at_s: time of arrival, monotonic seconds.
+        state: lifecycle state.
+        weights: weights in use.
+        swapped: number of weight swaps since the start of the node.
+        pending: weights that are being loaded, as text; empty: none.
+        trouble: why the last weights were rejected; empty: they were not.
+        processed: number of images since the start of the node.
+        lost: number of these images without a reliable motion.
+        moving: whether the camera moves and its motion is measured.
+        metric: whether depth is in metres.
+        residual_px: median reprojection error of the window's tracks, pixels; None: no window ran.
+        tracks: number of these tracks.
+        valid_share: share of valid depths, 0 to 1.
     """
 
     at_s: float
@@ -51,7 +51,12 @@ class NodeReport:
 
 
 def read_report(status: Any, at_s: float) -> NodeReport | None:
-    """Make it of a DiagnosticStatus; None: it is not that of a depth_node that is configured."""
+    """Return the report in a DiagnosticStatus; None if it is not from a configured depth_node.
+
+    Args:
+        status: the DiagnosticStatus.
+        at_s: time of arrival, monotonic seconds.
+    """
     values = {value.key: value.value for value in status.values}
     if "weights_swapped" not in values:
         return None
@@ -81,12 +86,12 @@ def read_report(status: Any, at_s: float) -> NodeReport | None:
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """How well the node did over some reports. None: nothing was measured.
+    """Quality of the node over some reports. None: not measured.
 
     Attributes:
         moving_s: seconds in motion.
-        residual_px, tracks, valid_share: medians while it moved.
-        lost_share: of the images.
+        residual_px, tracks, valid_share: medians during motion.
+        lost_share: share of images without a reliable motion, 0 to 1.
     """
 
     moving_s: float = 0.0
@@ -97,16 +102,16 @@ class LiveFigures:
 
 
 class LiveWindow:
-    """The newest reports under one set of weights."""
+    """The newest reports with one set of weights."""
 
     def __init__(self, most: int = KEPT) -> None:
         self._reports: deque[NodeReport] = deque(maxlen=most)
         self._moving_s = 0.0
 
     def add(self, report: NodeReport) -> None:
-        """Take a report; one without new images says nothing."""
+        """Add a report; one without new images is ignored."""
         before = self._reports[-1] if self._reports else None
-        if before is not None and report.processed < before.processed:  # the node began anew
+        if before is not None and report.processed < before.processed:  # the node was restarted
             self.clear()
             before = None
         if before is not None and report.processed == before.processed:
@@ -116,13 +121,13 @@ class LiveWindow:
         self._reports.append(report)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all reports."""
         self._reports.clear()
         self._moving_s = 0.0
 
     @property
     def figures(self) -> LiveFigures:
-        """What they say together."""
+        """The figures of all reports together."""
         reports = list(self._reports)
         if len(reports) < 2:
             return LiveFigures()

@@ -1,4 +1,4 @@
-"""refine_node: fills the buffer, runs the learner, and puts what it learns on trial in depth_node."""
+"""refine_node: fills the buffer, runs the learner, and puts its weights on trial in depth_node."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from featdepth_ros.ros.refine.report import Parts, diagnostics, status_text
 from featdepth_ros.ros.refine.settings import SCHEMA, RefineSettings, read_settings
 from featdepth_ros.ros.running.spin import StartError, run_node
 
-#: Of this process; the learner has the lowest priority there is.
+#: Nice value of this process; the learner has the lowest priority.
 _NICENESS = 10
-#: How often decisions are looked at, seconds.
+#: Period of the decisions, seconds.
 _TICK_S = 0.5
-#: How long the buffer may take to complete its segment at the end, seconds.
+#: Seconds that the buffer may take to complete its segment at the end.
 _STOP_TIMEOUT_S = 5.0
 
 
 class RefineNode(Node):  # type: ignore[misc]
-    """Refinement beside one depth_node. The learner computes in a process of its own; here nothing is computed.
+    """Refines the weights of one depth_node. The learner computes in a separate process, this node does not.
 
     Args:
-        command: makes the learner's command line; tests bring their own.
+        command: returns the learner's command line; tests pass their own.
         options: passed to rclpy's node.
 
     Raises:
@@ -70,7 +70,9 @@ class RefineNode(Node):  # type: ignore[misc]
         try:
             ledger = Ledger(work)
         except OSError as error:
-            raise StartError(f"the folder '{work}' cannot be used: {error.strerror}") from error
+            raise StartError(
+                f"the folder '{work}' cannot be used: {error.strerror}; set the parameter folder to a writable one"
+            ) from error
         self._director = Director(
             ledger, lambda: self._settings, self._ask, lambda words: self.get_logger().info(words)
         )
@@ -94,7 +96,7 @@ class RefineNode(Node):  # type: ignore[misc]
         ):
             self.create_service(Trigger, f"~/{name}", self._service(answer))
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        # Timers of the steady clock: they run even while use_sim_time waits for a /clock.
+        # Timers use the steady clock, so that they run even while use_sim_time waits for /clock.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_TICK_S, self._on_tick, clock=steady)
         self.create_timer(self._settings.diagnostics_period_s, self._on_diagnostics, clock=steady)
@@ -108,7 +110,7 @@ class RefineNode(Node):  # type: ignore[misc]
     def _subscribe(self) -> None:
         name, camera = self._settings.node, self._settings.camera
         before = f"{name}/{camera}" if camera else name
-        # Best effort hears every publisher, and never makes depth_node wait.
+        # Best effort receives from every publisher, and never makes depth_node wait.
         pictures = keep_last(2, ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(Image, f"{before}/image_rect", self._joiner.on_image, pictures)
         self.create_subscription(CameraInfo, f"{before}/camera_info", self._joiner.on_info, pictures)
@@ -131,12 +133,12 @@ class RefineNode(Node):  # type: ignore[misc]
         accepted = self._director.accepted
         self._guarded(lambda: self._director.tick(self._running, self._learner.pid is not None))
         before = self._learner.trouble
-        self._learner.look(self._running, accepted.shipped if accepted else "", self._settings)
+        self._learner.update(self._running, accepted.shipped if accepted else "", self._settings)
         if self._learner.trouble and self._learner.trouble != before:
             self.get_logger().error(self._learner.trouble)
 
     def _guarded(self, decide: Callable[[], None]) -> None:
-        """Decide; a disk that refuses is told and tried again."""
+        """Run ``decide``; a disk error is reported in diagnostics and the decision tried again later."""
         try:
             decide()
             self._disk_trouble = ""
@@ -147,7 +149,7 @@ class RefineNode(Node):  # type: ignore[misc]
     def _ask(self, weights: str) -> None:
         """Set the parameter of depth_node; never waits."""
         if not self._client.service_is_ready():
-            return  # asked again later
+            return  # the request is repeated later
         request = SetParameters.Request(parameters=[Parameter("weights", value=weights).to_parameter_msg()])
         future = self._client.call_async(request)
 
@@ -160,8 +162,8 @@ class RefineNode(Node):  # type: ignore[misc]
 
     def _run(self, wanted: bool) -> tuple[bool, str]:
         self._running = self._filler.wanted = wanted
-        self._learner.look(False, "", self._settings)  # forgets crashes; the next tick starts it where it is wanted
-        return True, "learning begins" if wanted else "learning ends; the weights in force stay"
+        self._learner.update(False, "", self._settings)  # resets the crash count; the next tick starts it if wanted
+        return True, "learning begins" if wanted else "learning ends; the weights in use stay"
 
     def _service(self, answer: Callable[[], tuple[bool, str]]) -> Callable[[Any, Any], Any]:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -207,7 +209,7 @@ class RefineNode(Node):  # type: ignore[misc]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns 0, or 1 when it could not start."""
     with contextlib.suppress(OSError):
-        os.nice(_NICENESS)  # whatever drives the robot comes first
+        os.nice(_NICENESS)  # the nodes that drive the robot have priority
     return run_node("refine_node", RefineNode, args)
 
 

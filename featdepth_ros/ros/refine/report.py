@@ -1,4 +1,4 @@
-"""What refine_node says of itself: one message on /diagnostics, and the JSON of ~/status."""
+"""The status of refine_node: its message on /diagnostics, and the JSON of ~/status."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from featdepth_ros.ros.refine.director import Director
 from featdepth_ros.ros.refine.learner import LearnerProcess
 from featdepth_ros.ros.refine.ledger import STATUS
 
-#: A learner that lives says something every few seconds, and needs half a minute to begin.
+#: Seconds of silence after which a warning appears. A learner reports every few seconds after a start of half a minute.
 _STARVED_S = 60.0
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What there is to report on.
+    """The parts of refine_node to report on.
 
     Attributes:
-        running: learning is wanted.
-        director: decides.
-        learner: the process.
-        buffer: what it holds; None: nothing was written yet.
-        trouble: of the buffer or the disk, in words; empty: none.
-        folder: that is shared.
+        running: whether learning is enabled.
+        director: makes the decisions.
+        learner: the learner's process.
+        buffer: content of the buffer; None: nothing was written yet.
+        trouble: problem of the buffer or the disk; empty: none.
+        folder: folder shared with the learner.
     """
 
     running: bool
@@ -41,7 +41,7 @@ class Parts:
 
 
 def facts(parts: Parts) -> dict[str, Any]:
-    """Return everything as plain values."""
+    """Return the complete status as plain values for JSON."""
     director, learner = parts.director, parts.learner
     accepted, trial, report = director.accepted, director.trial, director.report
     said = read_json(director.work / STATUS) or {}
@@ -61,7 +61,7 @@ def facts(parts: Parts) -> dict[str, Any]:
 
 
 def _starved(silent_s: float) -> str:
-    return f"; the learner has been silent for {silent_s:.0f} s: does anyone leave it processor time?"
+    return f"; the learner has been silent for {silent_s:.0f} s: is any processor time left for it?"
 
 
 def status_text(parts: Parts) -> str:
@@ -70,12 +70,12 @@ def status_text(parts: Parts) -> str:
 
 
 def diagnostics(parts: Parts, name: str, stamp: int) -> DiagnosticArray:
-    """Return the message.
+    """Return the diagnostics message.
 
     Args:
-        parts: what to report on.
-        name: of the node.
-        stamp: nanoseconds.
+        parts: the parts to report on.
+        name: name of the node.
+        stamp: stamp of the message, nanoseconds.
     """
     known = facts(parts)
     level, message = DiagnosticStatus.OK, known["message"]

@@ -1,4 +1,4 @@
-"""Every parameter of refine_node. After a change here (a test compares):
+"""Every parameter of refine_node. After a change here, run these commands; a test compares the results:
 
 python -m featdepth_ros.ros.refine.settings config/refine.yaml
 python -m featdepth_ros.ros.parameters > docs/parameters.md
@@ -23,18 +23,23 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "what is refined",
         (
-            Option("node", "depth_node", "Name of the depth_node, with its namespace.", "As the launch file has it."),
+            Option(
+                "node",
+                "depth_node",
+                "Name of the depth_node to refine, with its namespace.",
+                "The default is the launch file's.",
+            ),
             Option(
                 "camera",
                 "",
-                "The odometry_camera of a depth_node with several cameras; empty: it has one.",
-                "All cameras take the weights that one of them learns.",
+                "Name of the odometry_camera, for a depth_node with several cameras; empty: it has one camera.",
+                "All cameras use the weights that are learned from this one.",
             ),
             Option(
                 "folder",
                 "",
                 "Folder of buffer, generations and history; empty: featdepth_ros/refine in the user's data folder.",
-                "Set it where the home folder is small or read-only, or where a fleet collects it.",
+                "Set it if the home folder is small or read-only, or if a fleet collects the folder.",
             ),
         ),
     ),
@@ -44,14 +49,14 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "autostart",
                 True,
-                "Learn without being asked.",
-                "One command is enough; with false ~/start begins it.",
+                "Begin to learn when the node starts.",
+                "One command then starts everything. If it is false, ~/start begins the learning.",
             ),
             Option(
                 "budget",
                 0.5,
-                "Share of one processor core that the learner may use; 2 is two cores.",
-                "Half a core leaves a machine of two cores its rate.",
+                "Processor cores that the learner may use, also fractions; 2 is two cores.",
+                "With half a core, depth_node keeps its rate on a machine of two cores.",
                 low=0.05,
                 high=64.0,
                 live=True,
@@ -60,27 +65,27 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "threads",
                 1,
                 "Threads of the learner's networks.",
-                "More threads disturb a node on the same processor more; give each core of the budget one.",
+                "Set one thread for each core of the budget. More threads disturb a node on the same processor more.",
                 low=1,
                 high=64,
             ),
             Option(
                 "device",
                 "cpu",
-                "Where the learner computes: cpu, cuda, cuda:0, auto.",
-                "A GPU that the node uses is the node's.",
+                "Device of the learner: cpu, cuda, cuda:0, auto.",
+                "A GPU that depth_node uses should stay free for it.",
             ),
             Option(
                 "learner_settings",
                 [""],
-                "key=value settings of the learner, such as steps=120 or lr=5e-5; docs/online-refinement.md has them.",
-                "The defaults are those that were measured.",
+                "Settings of the learner, such as steps=120 or lr=5e-5. docs/online-refinement.md lists them.",
+                "The published results were measured with the defaults.",
             ),
             Option(
                 "learner_restarts",
                 5,
-                "How often in a row a learner that ended by itself is started again, each time after a longer wait.",
-                "What fails six times fails again; ~/start tries anew.",
+                "How often in a row a crashed learner is restarted, each time after a longer wait.",
+                "A learner that failed six times will fail again. ~/start resets the count.",
                 low=0,
                 high=1000,
             ),
@@ -92,16 +97,16 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "buffer_mb",
                 300.0,
-                "Size of the buffer on the disk, megabytes; the oldest frames go first.",
-                "About 1,500 pictures of the compact model's size.",
+                "Largest size of the buffer on the disk, megabytes. The oldest frames are removed first.",
+                "The default holds about 1,500 images of the compact model's size.",
                 low=20.0,
                 high=1e6,
             ),
             Option(
                 "max_rate_hz",
                 10.0,
-                "Most pictures a second that are looked at for the buffer.",
-                "Neighbours at 10 Hz overlap enough for most robots.",
+                "Largest number of images per second that are considered for the buffer.",
+                "At 10 Hz, neighbouring images overlap enough for most robots.",
                 low=0.5,
                 high=120.0,
                 live=True,
@@ -114,15 +119,15 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "auto_offer",
                 True,
-                "Put better weights on trial without being asked; false: ~/accept does.",
-                "A trial that fails is taken back by itself.",
+                "Put better weights on trial automatically. If it is false, ~/accept does so.",
+                "A trial that fails is rolled back automatically.",
                 live=True,
             ),
             Option(
                 "probation_s",
                 60.0,
-                "Seconds in motion that new weights are watched before they count.",
-                "Long enough for a few scenes.",
+                "Seconds in motion for which new weights are observed before they are accepted.",
+                "The default is long enough for a few scenes.",
                 low=1.0,
                 high=86400.0,
                 live=True,
@@ -130,8 +135,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "probation_clips",
                 8,
-                "Clips of fresh pictures on which the learner must have compared old and new weights before it ends.",
-                "Two segments; fewer say little.",
+                "Clips of new images on which the learner must compare old and new weights before the trial ends.",
+                "The default is two segments. Fewer clips give no reliable result.",
                 low=0,
                 high=10000,
                 live=True,
@@ -166,7 +171,7 @@ class RefineSettings:
 
     @property
     def work(self) -> Path:
-        """The folder that is shared with the learner."""
+        """Absolute path of the folder that is shared with the learner."""
         if self.folder:
             return Path(self.folder).expanduser().absolute()
         base = os.environ.get("XDG_DATA_HOME", "")
@@ -174,7 +179,7 @@ class RefineSettings:
 
 
 def read_settings(node: Node) -> RefineSettings:
-    """Return the node's present values."""
+    """Return the node's current values. The parameters must have been declared."""
 
     def value(name: str) -> Any:
         try:
@@ -185,10 +190,10 @@ def read_settings(node: Node) -> RefineSettings:
     return RefineSettings(**{field.name: value(field.name) for field in fields(RefineSettings)})
 
 
-_HEAD = """Parameters of refine_node, all at their defaults. Made by python -m featdepth_ros.ros.refine.settings.
-Do not edit this file. Copy it and pass yours:
+_HEAD = """Parameters of refine_node, all at their defaults. Generated by python -m featdepth_ros.ros.refine.settings.
+Do not edit this file. Copy it and pass your copy:
 ros2 launch featdepth_ros depth.launch.py refine:=true refine_params_file:=/path/to/mine.yaml
-'live' parameters take effect at once (ros2 param set). The others are read at the start."""
+'live' parameters take effect at once (ros2 param set). The others are read when the node starts."""
 
 
 def yaml_text() -> str:

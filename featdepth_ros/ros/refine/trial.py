@@ -1,4 +1,4 @@
-"""The trial of new weights: what the node and the learner measure since the swap, against what was before it."""
+"""The trial of new weights: compares the measurements of node and learner since the swap with those before it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from featdepth_ros.ros.refine.live import LiveFigures, LiveWindow
 
 Decision = Literal["wait", "accept", "roll_back"]
 
-#: Seconds in motion from which figures count at all, and from which on what is clearly worse ends a trial.
+#: Seconds in motion from which figures count at all, and from which clearly worse ones end a trial early.
 LEAST_MOVING_S, SOON_S = 3.0, 10.0
-#: By how much a median may be worse at the end of a trial: a place differs from the next by that much. `EARLY` times
-#: as much ends it before: seconds show one place.
+#: By how much a median may be worse at the end of a trial, since places differ by that much. `EARLY` times as much ends
+#: the trial early, since a few seconds show only one place.
 RESIDUAL_SHARE, RESIDUAL_PX, TRACKS_SHARE, VALID_SHARE, LOST_SHARE, EARLY = 0.15, 0.05, 0.25, 0.12, 0.05, 3.0
-#: By how much the photometric loss on fresh pictures may be above that of the old weights, at the end and before.
+#: By how much the photometric loss on new images may exceed that of the old weights, at the end and before it.
 PHOTOMETRIC, PHOTOMETRIC_SOON = 0.005, 0.03
 
 
 @dataclass
 class Trial:
-    """New weights in force that do not count yet.
+    """New weights in use that are not accepted yet.
 
     Attributes:
         generation: number of the new weights.
-        old, new: files.
-        since_ns: newest stamp in the buffer at the swap; later pictures are fresh.
-        before: figures under the old weights.
+        old, new: files of the old and the new weights.
+        since_ns: newest stamp in the buffer at the swap, nanoseconds; only later images count.
+        before: figures with the old weights.
         live: reports since the swap.
     """
 
@@ -39,17 +39,17 @@ class Trial:
 
     @property
     def watch(self) -> dict[str, Any]:
-        """What the learner is asked to compare."""
+        """Return the request to the learner to compare old and new weights."""
         return {"old": self.old, "new": self.new, "since_ns": self.since_ns}
 
     def facts(self, probation: dict[str, Any] | None) -> dict[str, Any]:
-        """What history keeps of it."""
+        """Return the facts about the trial for the history."""
         return {"before": asdict(self.before), "since": asdict(self.live.figures), "probation": probation}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Attributes: what to do, and why in words."""
+    """Decision about a trial (``accept``, ``roll_back`` or ``wait``), and its reason as a sentence."""
 
     decision: Decision
     words: str
@@ -59,10 +59,10 @@ def judge(trial: Trial, probation: dict[str, Any] | None, probation_s: float, cl
     """Judge a trial.
 
     Args:
-        trial: with its reports so far.
-        probation: what the learner measured, ``probation.json``; None: nothing yet.
+        trial: the trial with its reports so far.
+        probation: measurements of the learner, the content of ``probation.json``; None: none yet.
         probation_s: seconds in motion after which it may be accepted.
-        clips_wanted: clips of fresh pictures that the learner must have compared.
+        clips_wanted: number of clips of new images that the learner must have compared.
     """
     now, before = trial.live.figures, trial.before
     ours = probation if probation and probation.get("new") == trial.new and probation.get("old") == trial.old else {}
@@ -91,7 +91,7 @@ def judge(trial: Trial, probation: dict[str, Any] | None, probation_s: float, cl
 
 
 def _worse(before: LiveFigures, now: LiveFigures, times: float) -> str:
-    """Return what got worse by more than the limits, multiplied by ``times``; empty: nothing."""
+    """Return which figure got worse by more than ``times`` its limit; empty: none."""
     if before.residual_px is not None and now.residual_px is not None:
         most = before.residual_px * (1 + times * RESIDUAL_SHARE) + times * RESIDUAL_PX
         if now.residual_px > most:

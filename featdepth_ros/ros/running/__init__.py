@@ -1,1 +1,1 @@
-"""How a node runs: its process, and the exchange of its weights while images flow."""
+"""Running of a node: its process, and swapping of weights while images flow."""

@@ -1,4 +1,4 @@
-"""The exchange of weights while images flow: loaded beside the worker, handed over between two frames."""
+"""Swaps weights while images flow: they are loaded in the background and swapped in between two frames."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.ros.loading import LoadedModel
 
-#: How often it is looked whether pictures came to compare, seconds.
+#: Period in seconds of the check whether there are enough images to compare the scale.
 _LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
 class ExchangeReport:
-    """What diagnostics say of it.
+    """The part of diagnostics about the weights.
 
     Attributes:
-        weights: in force, as the parameter named them.
-        info: of these.
-        swapped: how often weights were exchanged.
-        pending: the weights that are being made ready, and what they wait for; empty: none.
-        trouble: why the last ones were not taken, in words; empty: they were.
+        weights: weights in use, as the parameter named them.
+        info: description of these weights.
+        swapped: number of swaps.
+        pending: weights that are being loaded, and what they wait for; empty: none.
+        trouble: why the last weights were rejected; empty: they were not.
     """
 
     weights: str
@@ -34,36 +34,36 @@ class ExchangeReport:
 
 
 class _SupersededError(Exception):
-    """Other weights were asked for meanwhile, or the node ends."""
+    """Other weights were requested meanwhile, or the node ends."""
 
 
 class WeightsExchange:
-    """Exchanges the weights of a loaded model; what fails leaves the old ones in force.
+    """Swaps the weights of a loaded model. If that fails, the old weights stay in use.
 
-    `refusal`, `request` and `stop` belong to the executor's thread, `between_frames` to the worker's.
+    `rejection_reason`, `request` and `stop` run on the executor's thread, `between_frames` on the worker's.
 
     Args:
-        loaded: the model.
-        weights: what it was loaded from.
-        say: takes a level of the logger (``info`` or ``error``) and words.
+        loaded: the loaded model.
+        weights: name or file of its weights.
+        say: logs a sentence with a level, ``info`` or ``error``.
     """
 
     def __init__(self, loaded: LoadedModel, weights: str, say: Callable[[str, str], None]) -> None:
         self._successors = loaded.successors
         self._say = say
         self._lock = threading.Lock()
-        self._number = 0  # of the newest request; older ones are given up
+        self._number = 0  # number of the newest request; older ones are dropped
         self._changed = threading.Event()
         self._ready: tuple[str, Callable[[], ModelInfo]] | None = None
         self._report = ExchangeReport(weights, loaded.info)
 
     @property
     def report(self) -> ExchangeReport:
-        """What there is to say now."""
+        """The current report for diagnostics."""
         return self._report
 
-    def refusal(self, weights: str) -> str:
-        """Return at once why weights cannot be taken while images flow, in words; empty: they are worth loading."""
+    def rejection_reason(self, weights: str) -> str:
+        """Return, without loading, why the node cannot switch to these weights; empty: it may be able to."""
         if weights == self._report.weights:
             return ""
         if self._successors is None:
@@ -72,7 +72,7 @@ class WeightsExchange:
         return f"weights '{weights}' are not taken: {reason}" if reason else ""
 
     def request(self, weights: str) -> None:
-        """Make weights ready in the background; the worker takes them between two frames. The newest request counts."""
+        """Load weights in the background; `between_frames` swaps them in. A new request replaces an older one."""
         with self._lock:
             self._number += 1
             number, self._ready = self._number, None
@@ -85,14 +85,14 @@ class WeightsExchange:
         threading.Thread(target=self._prepare, args=(number, weights), name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Give up what is being made ready."""
+        """Abort the loading of weights."""
         with self._lock:
             self._number += 1
             self._ready = None
             self._changed.set()
 
     def between_frames(self) -> None:
-        """Hand over weights that are ready. No image is in work."""
+        """Swap in weights that are ready. The worker calls this while it processes no image."""
         if self._ready is None:
             return
         with self._lock:
@@ -106,7 +106,7 @@ class WeightsExchange:
                 self._fail(weights, error)
                 return
             self._report = ExchangeReport(weights, info, self._report.swapped + 1)
-        self._say("info", f"weights '{weights}' ({info.name}) are in force; pose and scale go on")
+        self._say("info", f"weights '{weights}' ({info.name}) are now in use; pose and scale continue")
 
     # -- the thread that loads ------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class WeightsExchange:
                 self._changed.clear()
             self._changed.wait(_LOOK_S)
 
-        assert self._successors is not None, "request comes after refusal"
+        assert self._successors is not None, "request comes after rejection_reason"
         try:
             exchange = self._successors.prepare(weights, wait)
         except _SupersededError:

@@ -1,4 +1,4 @@
-"""The process of a node: from its start to a signal, with nothing left behind."""
+"""Runs a node in a process: from its start to a signal, with a complete clean-up."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from featdepth_ros.ros.watch.troubles import start_trouble
 
 
 class StartError(FeatDepthError):
-    """The node was to start by itself and could not."""
+    """The node could not start, or a transition of its lifecycle failed."""
 
 
 class _Left(BaseException):
-    """A signal ends the loading. A KeyboardInterrupt would not do: the interpreter may turn it into exit code 130."""
+    """A signal ends the loading. It is no KeyboardInterrupt, which the interpreter may turn into exit code 130."""
 
 
 def run_node(name: str, make: Callable[[], Any], args: Sequence[str] | None) -> int:
     """Run a node until SIGINT or SIGTERM.
 
     Args:
-        name: for what is said on standard error.
-        make: makes the node. It has ``release()``, which frees everything from whatever state, and ``is_loading``:
-            something is in work that takes seconds and answers no signal by itself.
-        args: of the command line; None: the process's.
+        name: name of the node in messages on standard error.
+        make: creates the node. Its ``release()`` frees everything from any state. Its ``is_loading`` is true during
+            work that takes seconds and does not react to signals.
+        args: command-line arguments; None: those of the process.
 
     Returns:
-        0, or 1 when it could not start.
+        0, or 1 if the node could not start.
     """
     use_shared_memory_profile()
     node: Any = None
@@ -43,7 +43,7 @@ def run_node(name: str, make: Callable[[], Any], args: Sequence[str] | None) -> 
         if node is not None and node.is_loading:
             raise _Left
 
-    signal.signal(signal.SIGTERM, leave_while_loading)  # before rclpy sets its own, which goes on to this one
+    signal.signal(signal.SIGTERM, leave_while_loading)  # before rclpy installs its handler, which calls this one
     try:
         rclpy.init(args=None if args is None else list(args))
         begun = True
@@ -57,7 +57,7 @@ def run_node(name: str, make: Callable[[], Any], args: Sequence[str] | None) -> 
         print(f"{name}: {error}", file=sys.stderr)
         code = 1
     except Exception as error:
-        # A signal may also surface as RCLError out of a wait on a context that is gone.
+        # A signal may also cause an RCLError from a wait on a context that was shut down.
         if rclpy.ok() or not begun:
             if node is not None:
                 raise
@@ -69,7 +69,7 @@ def run_node(name: str, make: Callable[[], Any], args: Sequence[str] | None) -> 
 
 
 def _leave(name: str, node: Any) -> None:
-    """Clean up undisturbed by further signals."""
+    """Clean up; further signals are ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -77,6 +77,6 @@ def _leave(name: str, node: Any) -> None:
             node.release()
             node.destroy_node()
     except Exception as error:  # noqa: BLE001 - the context may be gone already; nothing is left to do
-        print(f"{name}: while leaving: {error}", file=sys.stderr)
+        print(f"{name}: error during the shutdown: {error}", file=sys.stderr)
     finally:
         rclpy.try_shutdown()

@@ -1,1 +1,1 @@
-"""What the node watches to know whether it tells the truth: clock, frames, how it was started."""
+"""Checks around the images: clock, frames, arguments of the start."""

@@ -144,7 +144,7 @@ def ward() -> Iterator[Graph]:
 def look(ros: Graph, topic: str | None, seconds: float = 1.6) -> Observation:
     doctor = rclpy.create_node("featdepth_doctor", context=ros.context)
     try:
-        return Watch(doctor, topic, threading.Event()).look(seconds)
+        return Watch(doctor, topic, threading.Event()).observe(seconds)
     finally:
         doctor.destroy_node()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from featdepth_ros.ros.doctor.machine import Machine, look_at_machine, machine_findings
+from featdepth_ros.ros.doctor.machine import Machine, inspect_machine, machine_findings
 
 SOUND = Machine(processors=8, memory_mb=8000.0, shared_memory_mb=2000.0, missing=(), gpu=False, cuda="", environment={})
 
@@ -42,6 +42,6 @@ def test_weights_that_cannot_be_used_are_found(tmp_path: Path) -> None:
 
 
 def test_this_machine_is_looked_at() -> None:
-    machine = look_at_machine()
+    machine = inspect_machine()
     assert machine.missing == () and machine.processors >= 1
     assert machine.memory_mb is None or machine.memory_mb > 0

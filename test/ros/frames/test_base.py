@@ -105,11 +105,11 @@ def test_motion_is_gathered_while_the_head_is_not_known() -> None:
     drive.mount(panned(0.0), static=False, stamp=0)
     drive.mount(panned(0.1), static=False, stamp=STEP)
     assert drive.go() is not None
-    assert drive.go(ahead) is None and "base_link -> optical moves" in drive.base.refusal
+    assert drive.go(ahead) is None and "base_link -> optical moves" in drive.base.missing
     assert drive.go(ahead) is None
     drive.mount(panned(0.1), static=False, stamp=4 * STEP)
     state = drive.go(ahead)
-    assert state is not None and not drive.base.refusal
+    assert state is not None and not drive.base.missing
     np.testing.assert_allclose(state.T_odom_base[:3, 3], 3.0 * panned(0.1)[:3, 2], atol=1e-9)
     np.testing.assert_allclose(state.linear, 10.0 * panned(0.1)[:3, 2], atol=1e-9)
 

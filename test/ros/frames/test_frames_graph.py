@@ -101,7 +101,7 @@ def test_wheel_odometry_stops_ours_with_an_error_and_its_end_clears_it(ros: Grap
 
     def turning() -> bool:
         wheels.publish(TFMessage(transforms=[transform_message(theirs, robot.stamp, "odom", "camera_optical")]))
-        return robot.told()[0] == 2 and "someone else publishes odom -> camera_optical on /tf" in robot.told()[1]
+        return robot.told()[0] == 2 and "another node publishes odom -> camera_optical on /tf" in robot.told()[1]
 
     robot.until(turning, "the error")
     robot.tfs.clear()

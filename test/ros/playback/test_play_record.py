@@ -192,8 +192,8 @@ def test_record_for_a_time_with_nobody_there(tmp_path: Path) -> None:
     [
         (["play", "/nowhere"], 1, "no recording at '/nowhere'"),
         (["play", "{bag}", "--topic", "/camera/image"], 1, "did you mean '/camera/image_raw'"),
-        (["play", "{bag}", "--compressed"], 1, "--compressed is for other recordings"),
-        (["play", "{bag}", "--rate", "0"], 2, "not a number above 0"),
+        (["play", "{bag}", "--compressed"], 1, "--compressed is for recordings other than bags"),
+        (["play", "{bag}", "--rate", "0"], 2, "not a finite number above 0"),
         (["record", "--output", "{bag}", "--all"], 1, "exists already"),
         (["record", "--output", "x"], 2, "--topics --all is required"),
     ],

@@ -285,7 +285,7 @@ def test_a_wish_that_nobody_heard_is_repeated(world: World) -> None:
 
 
 def test_by_hand_accept_roll_back_and_the_shipped_weights(world: World) -> None:
-    assert world.director.accept() == (False, "depth_node has not been heard: there is nothing to accept")
+    assert world.director.accept() == (False, "there is no report of depth_node yet, so there is nothing to accept")
     world.settings = RefineSettings(**{**world.settings.__dict__, "auto_offer": False})
     world.seconds(10)
     assert world.director.accept()[0] is False and world.director.roll_back()[0] is False
@@ -333,7 +333,7 @@ def test_silence_is_told_and_decides_nothing(world: World) -> None:
     on_trial(world)
     world.now += SILENT_S + 1
     world.director.tick(True, True)
-    assert "nothing is heard of 'depth_node'" in world.director.words and world.director.trial is not None
+    assert "there is no report of 'depth_node'" in world.director.words and world.director.trial is not None
 
 
 def test_history_survives_a_line_that_was_cut_short(tmp_path: Path) -> None:

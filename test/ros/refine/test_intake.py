@@ -110,7 +110,7 @@ def test_uncalibrated_pictures_and_a_disk_that_refuses_are_told(tmp_path: Path) 
     assert "no calibration" in filler.trouble
     (tmp_path / "file").write_text("")
     filler = fill(tmp_path / "file", [Joined(image(0), info(), None)])
-    assert "takes no pictures" in filler.trouble
+    assert "cannot store images" in filler.trouble
 
 
 def test_offering_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

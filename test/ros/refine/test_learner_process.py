@@ -30,8 +30,8 @@ class Kept:
 
         self.learner = LearnerProcess(work, start, lambda: self.now)
 
-    def look(self, wanted: bool = True, weights: str = "compact") -> None:
-        self.learner.look(wanted, weights, self.settings)
+    def update(self, wanted: bool = True, weights: str = "compact") -> None:
+        self.learner.update(wanted, weights, self.settings)
 
     def until_dead(self) -> None:
         end = time.monotonic() + 20.0
@@ -51,44 +51,44 @@ def sleeping(tmp_path: Path) -> Iterator[Kept]:
 def test_what_fails_is_started_again_later_and_later_and_given_up(tmp_path: Path) -> None:
     kept = Kept(tmp_path, FAILS, learner_restarts=2)
     for crash in range(1, 4):
-        kept.look()
+        kept.update()
         assert kept.starts == crash
         kept.until_dead()
-        kept.look()
+        kept.update()
         assert kept.learner.crashes == crash and "'tqdm' is not installed: pip install" in kept.learner.trouble
         kept.now += FIRST_WAIT_S * 2 ** (crash - 1) - 0.1
-        kept.look()
+        kept.update()
         assert kept.starts == crash, "it waits"
         kept.now += 0.2
-    assert "is given up; ~/start tries again" in kept.learner.trouble
+    assert "is not restarted; ~/start tries again" in kept.learner.trouble
     kept.now += 1e6
-    kept.look()
+    kept.update()
     assert kept.starts == 3
-    kept.look(wanted=False)
+    kept.update(wanted=False)
     assert kept.learner.trouble == "" and kept.learner.crashes == 0
-    kept.look()
+    kept.update()
     assert kept.starts == 4
 
 
 def test_a_long_life_clears_the_count_and_other_weights_begin_another_learner(sleeping: Kept) -> None:
-    sleeping.look(weights="")
+    sleeping.update(weights="")
     assert sleeping.starts == 0, "nobody knows yet what depth_node was started with"
-    sleeping.look()
+    sleeping.update()
     sleeping.learner.crashes = 2
     sleeping.now += LIVED_S + 1
-    sleeping.look()
+    sleeping.update()
     assert sleeping.learner.crashes == 0
     first = sleeping.learner.pid
-    sleeping.look(weights="other")
-    sleeping.look(weights="other")
+    sleeping.update(weights="other")
+    sleeping.update(weights="other")
     assert sleeping.learner.pid not in (None, first) and sleeping.starts == 2
-    sleeping.look(wanted=False)
+    sleeping.update(wanted=False)
     assert sleeping.learner.pid is None
 
 
 def test_silence_is_counted_from_the_last_word_of_this_very_process(sleeping: Kept) -> None:
     assert sleeping.learner.silent_s({}) == 0.0
-    sleeping.look()
+    sleeping.update()
     sleeping.now += 100.0
     assert sleeping.learner.silent_s({"pid": -1, "time": time.time()}) == 100.0
     said = {"pid": sleeping.learner.pid, "time": time.time() - 30.0}
@@ -105,6 +105,6 @@ def test_the_command_line_is_the_learners(tmp_path: Path) -> None:
 def test_a_machine_without_the_training_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featdepth_ros.ros.refine.learner._is_installed", lambda: False)
     kept = Kept(tmp_path, SLEEPS)
-    kept.look()
-    kept.look()
+    kept.update()
+    kept.update()
     assert kept.starts == 0 and "pip install 'featdepth_ros[train]'" in kept.learner.trouble

@@ -74,7 +74,7 @@ def test_parameters_are_described_and_refused_in_words(ros: Graph, tmp_path: Pat
     status = json.loads(ask(probe, "status").message)
     assert status["running"] is False and status["learner"]["alive"] is False and status["accepted"] is None
     reports = probe.hear(DiagnosticArray, "/diagnostics")
-    wait(lambda: "nothing is heard of 'depth_node'" in told(reports)["message"], "the words")
+    wait(lambda: "there is no report of 'depth_node'" in told(reports)["message"], "the words")
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_a_learner_that_cannot_start_says_what_is_missing_and_is_given_up(ros: G
     reports = probe.hear(DiagnosticArray, "/diagnostics")
     (tmp_path / "accepted.json").write_text(json.dumps({"weights": "compact", "shipped": "compact"}))
     node = refine(ros, tmp_path, "crash=1", learner_restarts=0)
-    wait(lambda: "is given up" in node._learner.trouble, "the end of patience", 30.0)
+    wait(lambda: "is not restarted" in node._learner.trouble, "the end of patience", 30.0)
     wait(lambda: "'tensorboard' is not installed: pip install" in told(reports)["message"], "the words")
     assert told(reports)["level"] == "02" and told(reports)["learner_crashes"] == "1"
     assert ask(probe, "start").success

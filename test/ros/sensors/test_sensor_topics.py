@@ -109,7 +109,7 @@ def test_speed_and_gyroscope_reach_the_estimator_in_the_cameras_axes(ros: Graph)
     assert (newest(reports)["scale_source"], newest(reports)["scale"]) == ("speed", "metric")
     loaded.sensors.gyroscope.contradicted = True  # see test_sensed_motion.py
     probe.send_until(lambda: "is it in rad/s" in newest(reports)["message"], "the contradiction", stamp + 10**9)
-    assert newest(reports)["level"] == "01" and "turns otherwise than the pictures" in newest(reports)["imu_topic"]
+    assert newest(reports)["level"] == "01" and "another rotation than the images" in newest(reports)["imu_topic"]
 
 
 def test_topics_that_are_silent_of_another_type_or_unmounted_are_told_and_hold_nothing_up(ros: Graph) -> None:
@@ -122,7 +122,9 @@ def test_topics_that_are_silent_of_another_type_or_unmounted_are_told_and_hold_n
     assert newest(reports)["imu_topic"] == "nobody publishes /imu/data (imu_topic)"
     probe.node.create_publisher(Image, "/wheel/speed", 10)
     stamp = probe.send_until(
-        lambda: "carries sensor_msgs/msg/Image; expected" in newest(reports)["speed_topic"], "the wrong type", stamp
+        lambda: "has the type sensor_msgs/msg/Image; expected" in newest(reports)["speed_topic"],
+        "the wrong type",
+        stamp,
     )
     gyro = probe.node.create_publisher(Imu, "/imu/data", 10)
 
@@ -151,8 +153,8 @@ def test_readings_that_cannot_be_used_are_told_and_not_called_heard(ros: Graph) 
         probe.send(stamp)
         return newest(reports)
 
-    wait(lambda: "numbers that are not finite" in send(np.nan, -3600.0).get("speed_topic", ""), "the NaN")
-    wait(lambda: "lie 3600 s behind the images'" in send(np.nan, -3600.0)["imu_topic"], "another clock")
+    wait(lambda: "values that are not finite" in send(np.nan, -3600.0).get("speed_topic", ""), "the NaN")
+    wait(lambda: "are 3600 s behind the images'" in send(np.nan, -3600.0)["imu_topic"], "another clock")
     assert newest(reports)["level"] == "01" and "/wheel/odom" in newest(reports)["message"]
     wait(lambda: "3600 s ahead of the images'" in send(1.0, 3600.0)["imu_topic"], "another clock, ahead")
     wait(lambda: send(1.0, 0.0)["imu_topic"].startswith("heard"), "the clocks agree")

@@ -35,7 +35,7 @@ TABLE: dict[str, tuple[bytes, str]] = {
     "other_frame": (WARN, "the frame_id changed"),
     "still_stamps": (ERROR, "each has the stamp of the one before"),
     "future": (WARN, "in the future by the node's clock"),
-    "rival": (ERROR, "someone else publishes"),
+    "rival": (ERROR, "another node publishes"),
     "joint": (ERROR, "is not known at the image's stamp"),
     "jitter": (WARN, "stamps went back"),
 }
@@ -90,7 +90,7 @@ def test_a_camera_in_the_frame_of_the_odometry_is_refused(monkeypatch: pytest.Mo
 def test_simulated_time_without_a_clock_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with faulty_drive(monkeypatch, use_sim_time=True) as drive:
         level, message, _ = drive.told()
-    assert level == WARN and "no /clock has come" in message and "nobody publishes it" in message
+    assert level == WARN and "no /clock has arrived" in message and "nobody publishes it" in message
 
 
 def resident_mib() -> float:

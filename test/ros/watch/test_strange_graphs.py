@@ -104,7 +104,7 @@ def test_switches_and_resets_in_a_hurry_leave_a_node_that_answers(ros: Graph) ->
 
 def test_values_that_contradict_each_other_are_refused_at_start_and_while_it_runs(ros: Graph) -> None:
     for values, says in (
-        ({"cloud_min_height_m": 3.0}, "no point lies between them"),
+        ({"cloud_min_height_m": 3.0}, "expected a minimum below the maximum"),
         ({"base_frame": "/base_link"}, "without a leading slash"),
         ({"odom_frame": ""}, "'odom_frame' is ''"),
     ):
@@ -120,7 +120,7 @@ def test_values_that_contradict_each_other_are_refused_at_start_and_while_it_run
             {"cloud_min_height_m": 5.0, "cloud_max_height_m": 6.0},
         )
     )
-    assert not low.successful and "no point lies between them" in low.reason
+    assert not low.successful and "expected a minimum below the maximum" in low.reason
     assert not high.successful and both.successful
     assert made._settings.cloud_min_height_m == 5.0
 
