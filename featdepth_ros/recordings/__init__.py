@@ -1,4 +1,4 @@
-"""Recordings of every kind in, frames out; and frames into bags and data set folders."""
+"""Reads recordings of every kind as frames, and writes frames to bags and dataset folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "write_ros2_bag",
 ]
 
-#: Name -> module below this one that defines it.
+#: Public name -> submodule that defines it.
 _MODULES = {
     "Frame": "frame",
     "Partner": "frame",
@@ -46,7 +46,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that one module of this room does not cost the packages of all (OpenCV, YAML).
+    # Lazy, so that one module of this package does not import the dependencies of all (OpenCV, YAML).
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

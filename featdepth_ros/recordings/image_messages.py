@@ -1,4 +1,4 @@
-"""Images for readers of recordings: the earlier place of `featdepth_ros.messages.images`, kept for callers."""
+"""Former module of `featdepth_ros.messages.images`, kept for existing callers."""
 
 from featdepth_ros.messages.images import depth_from_message, rgb_from_message
 

@@ -1,4 +1,4 @@
-"""Readings of other sensors beside the images of a recording: the robot's twist, and a gyroscope."""
+"""Reads the motion sensors of a recording: the robot's twist, and a gyroscope."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class SensorReadings:
     """All readings of one sensor.
 
     Attributes:
-        messages: in order of their stamps.
-        T_sensor_camera: (4, 4) of the camera in the sensor's frame; None where the recording does not tell it.
+        messages: readings in order of their stamps.
+        T_sensor_camera: (4, 4) pose of the camera in the sensor's frame; None if the recording does not contain it.
     """
 
     messages: list[SensorMessage]
@@ -32,10 +32,10 @@ class SensorReadings:
 
 
 def speed_readings(recording: Recording, topic: str) -> SensorReadings:
-    """Return the twists of a topic of a bag. Without a known place of the camera, `notes` say so.
+    """Return the twists of a topic of a bag. If the mounting of the camera is unknown, `notes` say so.
 
     Raises:
-        RecordingError: the recording is no bag, or the topic is not there or holds no twists.
+        RecordingError: the recording is no bag, or the topic does not exist or has no twists.
     """
     readings = _of_bag(
         recording, topic, TWIST_TYPES, twist_of, "twists (nav_msgs/Odometry, geometry_msgs/TwistStamped)"
@@ -52,7 +52,7 @@ def gyroscope_readings(recording: Recording, topic: str) -> SensorReadings:
     """Return the angular velocities of a topic of a bag, or of the folder of an EuRoC recording (``imu0``).
 
     Raises:
-        RecordingError: there are none, or it is not known how the gyroscope is mounted on the camera.
+        RecordingError: there are none, or the mounting of the gyroscope relative to the camera is unknown.
     """
     folder: Path | None = getattr(recording, "folder", None)
     if recording.kind == "euroc" and folder is not None:
@@ -73,7 +73,7 @@ def _of_bag(
     from featdepth_ros.recordings.bags.transforms import decoded, static_transform
 
     if not isinstance(recording, BagRecording):
-        raise RecordingError(f"'{recording.name}' ({recording.kind}) has no topic {topic}: it is no bag")
+        raise RecordingError(f"'{recording.name}' ({recording.kind}) has no topic {topic}, because it is not a bag")
     source = recording.source
     fitting = {t.name: t.msgtype for t in source.topics.values() if t.msgtype in types and t.convertible and t.count}
     name = topic if topic in fitting else f"/{topic}"
@@ -82,10 +82,10 @@ def _of_bag(
         listing = ", ".join(f"{n} ({msgtype})" for n, msgtype in fitting.items()) or "none"
         raise RecordingError(f"'{source.path}' has no {what} on {topic}{hint}; topics with some: {listing}")
     if not recording.has_stamps:
-        raise RecordingError(f"the images on {recording.topic} have no stamps, so nothing can be laid beside {topic}")
+        raise RecordingError(f"the images on {recording.topic} have no stamps, so {topic} cannot be matched with them")
     messages = sorted((read(message) for message in decoded(source, name)), key=lambda message: message.stamp_ns)
     if not messages:
-        raise RecordingError(f"not one message on {name} of '{source.path}' can be read")
+        raise RecordingError(f"no message on {name} of '{source.path}' can be read")
     return SensorReadings(messages, static_transform(source, messages[0].frame, recording.frame_id))
 
 
@@ -112,6 +112,6 @@ def _of_euroc(folder: Path, name: str) -> SensorReadings:
         messages.append(SensorMessage(int(fields[0]), name, np.zeros(3), rate, 0.0))
     for path in (sensor / "sensor.yaml", folder / "sensor.yaml"):
         if not path.is_file():
-            raise RecordingError(f"{path} is not there, so the gyroscope's mounting (T_BS) is not known")
+            raise RecordingError(f"{path} does not exist, so the gyroscope's mounting (T_BS) is unknown")
     T_sensor_camera = se3.inverse(sensor_extrinsics(sensor / "sensor.yaml")) @ sensor_extrinsics(folder / "sensor.yaml")
     return SensorReadings(sorted(messages, key=lambda message: message.stamp_ns), T_sensor_camera)

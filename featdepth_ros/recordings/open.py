@@ -1,4 +1,4 @@
-"""`open_recording`: find out what an INPUT is, and read it."""
+"""`open_recording`: detects the kind of an INPUT and opens it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def open_recording(
             the partner's pose comes from them (see `extrinsics_of_files`), else from the recording.
 
     Raises:
-        RecordingError: nothing there, not understood, empty, or ambiguous; the message lists what can be chosen.
-        CalibrationError: the calibration is malformed or is for another image size. Or a partner was asked for, and
-            calibration or pose of one of the two cameras is not known.
+        RecordingError: the path does not exist, has an unknown kind, is empty or ambiguous; the message lists choices.
+        CalibrationError: the calibration is malformed or belongs to another image size. Or a partner was requested,
+            and the calibration or pose of one of the two cameras is unknown.
         MissingDependencyError: reading it needs a package that is not installed.
     """
     path = Path(path).expanduser()
@@ -60,7 +60,7 @@ def open_recording(
         raise RecordingError(f"the rate is {rate_hz} frames per second; expected a number above 0")
     request = None if partner is None else PartnerRequest(partner, partner_camera)
     if request is None and partner_camera is not None:
-        raise RecordingError("partner_camera is given without a partner; name the partner, or say auto")
+        raise RecordingError("partner_camera is given without a partner; name the partner, or give 'auto'")
     if not path.exists():
         raise RecordingError(f"there is no recording at '{path}'")
     return _open(path, topic, camera, rate_hz, request)
@@ -84,7 +84,7 @@ def _open(
     if is_nyu_labelled(path):
         return _alone(request, LabelledNyu(path, camera))
     raise RecordingError(
-        f"'{path}' is no recording known here; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
+        f"'{path}' is not a known kind of recording; expected an image ({' '.join(IMAGE_SUFFIXES)}), a video "
         f"({' '.join(VIDEO_SUFFIXES)}), a bag (.bag .db3 .mcap or a rosbag2 folder) or a folder of images or a data set"
     )
 

@@ -1,4 +1,4 @@
-"""`Recording`: what `open_recording` gives, whatever the recording is stored in."""
+"""`Recording`: the common interface of all recordings that `open_recording` returns."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from featdepth_ros.recordings.frame import Frame
 
 logger = logging.getLogger(__name__)
 
-#: Rate of recordings that have no time base of their own and were given none, frames per second.
+#: Rate in frames per second of recordings without stamps, if no rate is given.
 DEFAULT_RATE_HZ = 10.0
 
 
 @dataclass(frozen=True)
 class SkippedFrame:
-    """A frame that could not be read: its name and, in words, why."""
+    """A frame that could not be read: its name and the reason."""
 
     name: str
     reason: str
 
 
 class Recording(ABC):
-    """Frames of one camera in order of time; can be iterated again and again, reads one frame at a time.
+    """Frames of one camera in order of time. It can be iterated repeatedly, and reads one frame at a time.
 
     Attributes:
         name: short name of the recording (file or folder stem).
         kind: ``image``, ``images``, ``video``, ``bag``, ``kitti_odometry``, ``kitti_raw``, ``euroc``, ``tum``,
             ``seven_scenes``, ``nyu``, ``eth3d``, ``cityscapes``, ``make3d``.
         camera: calibration of every frame, or None when the recording has none and none was given.
-        partner_name: the other camera of the stereo pair, or None when no partner was asked for.
+        partner_name: the other camera of the stereo pair, or None if no partner was requested.
         rate_hz: nominal frames per second of the recording (median stamp distance).
-        skipped: frames of the latest iteration that were broken; they are left out, counted and named here.
-        notes: what a user should know about how the recording was read (a truncated bag, a fallback).
+        skipped: broken frames of the latest iteration, which were left out.
+        notes: notes to the user about the recording (a truncated bag, a fallback).
     """
 
     kind: str = "recording"
@@ -53,21 +53,21 @@ class Recording(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of frames the recording holds, broken ones included."""
+        """Return the number of frames in the recording, including broken ones."""
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:
         """Yield the readable frames; call `_skip` for the others."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield `Frame` after `Frame`, from the start."""
+        """Yield all frames from the start."""
         self.skipped = []
         return self._frames()
 
     def frames_from(self, start: int) -> Iterator[Frame]:
-        """Yield the frames after the first ``start`` ones, broken ones counted; `skipped` names those from there on.
+        """Yield the frames from number ``start`` on, counted with broken ones; `skipped` lists only later ones.
 
-        Readers that can leave the earlier images undecoded do so.
+        Readers do not decode the earlier images if they can avoid it.
         """
         self.skipped = []
         frames, number = self._frames(), 0
@@ -83,23 +83,23 @@ class Recording(ABC):
         logger.warning("%s: frame %s skipped: %s", self.name, name, reason)
 
     def note(self, text: str) -> None:
-        """Remember, once, what a user should know about how the recording was read."""
+        """Add a note to the user, unless it exists already."""
         if text not in self.notes:
             self.notes.append(text)
             logger.warning("%s: %s", self.name, text)
 
 
 def median_rate_hz(stamps_ns: list[int]) -> float:
-    """Return the rate of a list of stamps (nanoseconds) from their median distance; the default below two stamps."""
+    """Return the rate (Hz) of stamps in nanoseconds from their median distance; the default for fewer than two."""
     distances = sorted(b - a for a, b in pairwise(stamps_ns) if b > a)
     return 1e9 / distances[len(distances) // 2] if distances else DEFAULT_RATE_HZ
 
 
 def choose_camera(path: Path, names: Sequence[str], wanted: str | None, default: str) -> str:
-    """Return the camera of a data set a caller asked for (``--topic``), or the default one.
+    """Return the requested camera of a dataset (``--topic``), or the default one.
 
     Raises:
-        RecordingError: it is not there.
+        RecordingError: the dataset has no such camera.
     """
     if wanted is None:
         return default if default in names else names[0]

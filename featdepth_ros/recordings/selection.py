@@ -1,7 +1,7 @@
-"""Which frames of a recording are worth training on: by time and motion, not by index.
+"""Selects the frames of a recording that are useful for training, by time and motion.
 
-A frame is kept when the picture has moved enough since the last one kept, and still overlaps with it. Static stretches
-give one frame, blurred frames none; cuts and gaps in time end a stretch, so that no sample reaches across.
+A frame is kept if the image has moved enough since the last kept one, and still overlaps with it. Static sequences
+give one frame, blurred frames none. Cuts and gaps in time end a sequence, so that no sample spans them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 Verdict = Literal["kept", "static", "blurred", "too_far", "gap", "cut"]
 
-#: Width in pixels at which motion is measured.
+#: Image width in pixels at which motion is measured.
 MEASURED_WIDTH = 160
-#: Frames over which sharpness is compared.
+#: Number of recent frames with which sharpness is compared.
 SHARPNESS_FRAMES = 31
 
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """Thresholds.
+    """Thresholds of the selection.
 
     Attributes:
-        min_motion, max_motion: median shift of the picture between neighbours, share of its width.
+        min_motion, max_motion: median shift of the image between neighbours, as a share of its width.
         max_gap_s: largest difference of stamps between neighbours, seconds.
         blur: a frame is blurred when its sharpness is below this share of the recent frames' median.
-        cut: mean difference (of 1) that remains after alignment by optical flow, from which on two frames show
+        cut: mean absolute difference (images in [0, 1]) after alignment by optical flow above which two frames show
             different scenes.
     """
 
@@ -44,7 +44,7 @@ class SelectionConfig:
 
 @dataclass
 class Selector:
-    """Judges frames one after the other; ``counts`` says how many were kept and why others were not."""
+    """Judges frames one after the other; ``counts`` has the number of frames for each verdict."""
 
     config: SelectionConfig = field(default_factory=SelectionConfig)
     counts: Counter[str] = field(default_factory=Counter)
@@ -63,15 +63,15 @@ class Selector:
             stamp_ns: its stamp, nanoseconds.
 
         Returns:
-            ``kept``: belongs to the stretch at hand. ``too_far``, ``gap``, ``cut``: kept, but begins a new stretch.
-            ``static``, ``blurred``: leave it out.
+            ``kept``: belongs to the current sequence. ``too_far``, ``gap``, ``cut``: kept, but begins a new sequence.
+            ``static``, ``blurred``: to be left out.
         """
         verdict = self._judge(_small_grey(image), stamp_ns)
         self.counts[verdict] += 1
         return verdict
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values from which `load_state_dict` goes on exactly."""
+        """Return the state as plain values, from which `load_state_dict` continues exactly."""
         last = None
         if self._last is not None:
             last = base64.b64encode(cv2.imencode(".png", self._last)[1].tobytes()).decode()
@@ -83,7 +83,7 @@ class Selector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from a state of `state_dict`."""
         self.counts = Counter(state["counts"])
         self._last_ns = int(state["last_ns"])
         self._sharpness = deque(state["sharpness"], maxlen=SHARPNESS_FRAMES)
@@ -117,13 +117,13 @@ class Selector:
         return verdict
 
     def _compare(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[float, float]:
-        """Median length of the flow, share of the width; mean difference left after undoing it, of 1."""
+        """Return the median length of the flow (share of the width), and the mean difference (0 to 1) after warping."""
         flow = self._flow.calc(first, second, None)
         height, width = first.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         x, y = x + flow[..., 0], y + flow[..., 1]
         aligned = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        # The median brightness change is exposure, not another scene.
+        # The median change of brightness is subtracted, as it comes from exposure and not from another scene.
         difference = aligned.astype(np.float32) - first
         residual = float(np.abs(difference - np.median(difference)).mean()) / 255.0
         return float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) / width, residual

@@ -1,4 +1,4 @@
-"""Any INPUT as a stream of timed, serialised ROS 2 messages: what `featdepth play` puts onto topics."""
+"""Any INPUT as a stream of timed, serialised ROS 2 messages, which `featdepth play` publishes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featdepth_ros.recordings.calibration.files import CameraArgument
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.recordings.recording import Recording
 
-#: Stamps below this (ns; 1971) count from the start of a recording instead of telling the time.
+#: Stamps below this (ns; the year 1971) count from the start of a recording and are no dates.
 RELATIVE_BELOW_NS = 365 * 24 * 3600 * 1_000_000_000
 DEFAULT_IMAGE_TOPIC = "/camera/image_raw"
 
@@ -34,7 +34,7 @@ class StreamMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamTopic:
-    """A topic of a stream; ``reliable`` is None when the recording does not say."""
+    """A topic of a stream; ``reliable`` is None if the recording does not store it."""
 
     name: str
     msgtype: str
@@ -43,15 +43,15 @@ class StreamTopic:
 
 
 class MessageStream(Protocol):
-    """Topics and messages of a recording; can be iterated again and again.
+    """Topics and messages of a recording. It can be iterated repeatedly.
 
     Attributes:
-        topics: what will be published; a topic may be added while iterating, before its first message.
+        topics: topics to publish; a topic may be added while iterating, before its first message.
         image_topic: the topic whose messages are counted as frames.
         total: number of messages or frames, for a progress bar.
-        notes: what a user should know.
-        live: the recording only counts from its start, and is stamped as if it were taken while it is played. Each
-            message is to be published when the clock shows its ``log_ns``.
+        notes: notes to the user.
+        live: whether the recording only counts from its start, so that it is stamped during playback. Each message
+            must be published when the clock shows its ``log_ns``.
     """
 
     live: bool
@@ -66,12 +66,12 @@ class MessageStream(Protocol):
 
 
 class BagStream:
-    """Every topic of a bag whose type is known here, message for message, header stamps as recorded.
+    """Every topic of a bag whose type is installed, message for message, with the recorded header stamps.
 
     Args:
         path: the bag.
-        known_type: tells whether a message type can be published here.
-        topic: with several image topics, the one to forward; the others stay away. Not named, all are played.
+        known_type: returns whether a message type can be published.
+        topic: the image topic to play, without the other image topics; None: all of them are played.
         camera: calibration to publish beside the images in place of what the bag holds.
         image_topic: new name for the image topic; its siblings, CameraInfo and depth, move along.
     """
@@ -121,9 +121,9 @@ class BagStream:
                     if sibling_topic(chosen, sibling) in self._names:
                         self._names[sibling_topic(chosen, sibling)] = sibling_topic(image_topic, sibling)
         if unknown:
-            self.notes.append(f"not played, their types are not known here: {', '.join(unknown)}")
+            self.notes.append(f"not played, because their types are not installed: {', '.join(unknown)}")
         if not self._names:
-            raise RecordingError(f"bag '{self._source.path}' holds no topic whose type is known here")
+            raise RecordingError(f"bag '{self._source.path}' has no topic whose type is installed")
         self._chosen = chosen
         topics = [(new, self._source.topics[old]) for old, new in self._names.items()]
         self.topics = [StreamTopic(new, t.msgtype, t.transient_local, t.reliable) for new, t in topics]
@@ -148,7 +148,7 @@ class BagStream:
 
 
 class _Collector:
-    """A `MessageSink` that keeps what it is given."""
+    """A `MessageSink` that collects messages."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -170,17 +170,17 @@ class _Collector:
 
 
 class FrameStream:
-    """Frames of any recording as image, CameraInfo and, where there, depth, true odometry and transforms.
+    """Frames of any recording as image, CameraInfo and, if available, depth, true odometry and transforms.
 
     Args:
         recording: the frames.
-        image_topic: see `bags.export.write_ros2_bag`, as for ``frame_id``.
+        image_topic: see `bags.export.write_ros2_bag`.
         frame_id: the camera's optical frame.
-        compressed: JPEG on ``image_topic/compressed``.
-        now_ns: the time at which recordings that count from their own start begin, asked once, when they are read.
+        compressed: publish JPEG on ``image_topic/compressed``.
+        now_ns: returns the start time (ns) of recordings that count from their own start; called once, when reading.
 
     Raises:
-        RecordingError: not a single frame can be read.
+        RecordingError: no frame can be read.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class FrameStream:
         first = next(iter(recording), None)
         if first is None:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in recording.skipped[:3])
-            raise RecordingError(f"'{recording.name}' holds no frame that can be read: {reasons}")
+            raise RecordingError(f"'{recording.name}' has no readable frame: {reasons}")
         self.live = first.stamp_ns < RELATIVE_BELOW_NS
         self._now_ns, self._offset_ns = now_ns, None if self.live else 0
         collector, messages = self._start()
@@ -215,7 +215,7 @@ class FrameStream:
     def __iter__(self) -> Iterator[StreamMessage]:
         """Yield each frame's messages, image first, at the frame's stamp."""
         collector, messages = self._start()
-        if self._offset_ns is None:  # once: repeated, its stamps jump back, as those of a looped bag do
+        if self._offset_ns is None:  # only once, so that the stamps jump back in a loop, as those of a bag do
             self._offset_ns = self._now_ns()
         offset_ns = self._offset_ns
         for frame in self._recording:
@@ -230,7 +230,7 @@ class FrameStream:
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How `open_stream` presents an INPUT; the fields are those of the two kinds of stream."""
+    """Options of `open_stream`; the fields are the arguments of `BagStream` and `FrameStream`."""
 
     topic: str | None = None
     camera: str | None = None
@@ -247,9 +247,9 @@ def open_stream(
 
     Args:
         path: the INPUT.
-        options: how it is presented.
-        known_type: tells whether a message type can be published here.
-        start_ns: when recordings that count from their own start begin, or what tells when they do.
+        options: options of the stream.
+        known_type: returns whether a message type can be published.
+        start_ns: start time (ns) of recordings that count from their own start, or a function that returns it.
 
     Raises:
         FeatDepthError: it cannot be opened, or the options do not fit it.
@@ -258,7 +258,7 @@ def open_stream(
 
     if path.exists() and is_bag(path):
         if options.compressed:
-            raise RecordingError("the messages of a bag are played as they are; --compressed is for other recordings")
+            raise RecordingError("--compressed is for recordings other than bags, whose messages are played unchanged")
         return BagStream(path, known_type, options.topic, options.camera, options.image_topic)
     recording = open_recording(path, options.topic, options.camera, options.rate_hz)
     topic = options.image_topic or DEFAULT_IMAGE_TOPIC

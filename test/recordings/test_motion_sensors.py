@@ -93,7 +93,7 @@ def test_a_euroc_folder_without_gyroscope_mounting_or_sense_is_refused(simulatio
     recording = open_recording(folder)
     with pytest.raises(RecordingError, match="it has: imu0"):
         gyroscope_readings(recording, "imu1")
-    with pytest.raises(RecordingError, match="it is no bag"):
+    with pytest.raises(RecordingError, match="it is not a bag"):
         speed_readings(recording, "/odom")
     (folder / "mav0/imu0/sensor.yaml").unlink()
     with pytest.raises(RecordingError, match="T_BS"):

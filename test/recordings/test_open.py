@@ -117,7 +117,7 @@ def test_topics_are_listed_when_wrong_or_ambiguous(tmp_path: Path) -> None:
     [
         (lambda p: p / "nowhere", "no recording at"),
         (lambda p: (p / "empty").mkdir() or p / "empty", "it holds: nothing"),
-        (lambda p: (p / "x.txt").write_text("x") and p / "x.txt", "no recording known here"),
+        (lambda p: (p / "x.txt").write_text("x") and p / "x.txt", "not a known kind of recording"),
         (lambda p: (p / "x.bag").write_bytes(b"#ROSBAG V2.0\n") and p / "x.bag", "cannot be read"),
         (lambda p: (p / "x.mcap").write_bytes(b"junk") and p / "x.mcap", "cannot be read"),
         (lambda p: (p / "x.db3").write_bytes(b"junk" * 99) and p / "x.db3", "cannot be read"),

@@ -58,7 +58,7 @@ def test_types_that_are_not_installed_are_named(tmp_path: Path) -> None:
     stream = open_stream(tmp_path / "bag", StreamOptions(), lambda name: not name.startswith("nav_msgs"), 0)
     assert "/ground_truth/odom (nav_msgs/msg/Odometry)" in stream.notes[0]
     assert "/ground_truth/odom" not in {m.topic for m in stream}
-    with pytest.raises(FeatDepthError, match="no topic whose type is known here"):
+    with pytest.raises(FeatDepthError, match="no topic whose type is installed"):
         open_stream(tmp_path / "bag", StreamOptions(), lambda _: False, 0)
 
 

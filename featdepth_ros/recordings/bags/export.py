@@ -1,4 +1,4 @@
-"""Frames into a ROS 2 bag: image, calibration, depth, true odometry and the transforms between them."""
+"""Writes frames to a ROS 2 bag: image, calibration, depth, true odometry and transforms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_ros2_bag(
 
     Args:
         path: folder of the bag to create.
-        frames: read once, in order; stamps must not be negative.
+        frames: the frames, which are iterated once; stamps must not be negative.
         storage: ``sqlite3`` or ``mcap``.
         image_topic: topic of the images; the other camera topics are its siblings.
         frame_id: the camera's optical frame.
@@ -52,14 +52,14 @@ def write_ros2_bag(
         odom_frame: frame in which a node under test publishes its odometry.
         map_frame: frame of the true poses.
         T_base_camera: (4, 4) pose of the camera's optical frame on the base; None: at its origin, looking along x.
-        readings: of other sensors, in order of their stamps; see `SensorMessages` for their topics.
-        mounts: frames of other sensors and their (4, 4) poses on the base; they go to ``/tf_static``.
+        readings: readings of other sensors, in order of their stamps; see `SensorMessages` for their topics.
+        mounts: frame of each other sensor -> its (4, 4) pose on the base, which is written to ``/tf_static``.
 
     Returns:
         The number of frames written.
 
     Raises:
-        RecordingError: the path exists, cannot be written, or there was no frame at all.
+        RecordingError: the path exists or cannot be written, or ``frames`` is empty.
     """
     count = 0
     with BagWriter(path, storage) as bag:
@@ -78,5 +78,5 @@ def write_ros2_bag(
             sensors.write(reading)
             reading = next(pending, None)
     if count == 0:
-        raise RecordingError(f"no frame to write into bag '{path}'")
+        raise RecordingError(f"there is no frame to write into bag '{path}': the recording has no readable one")
     return count

@@ -1,4 +1,4 @@
-"""A frame as messages: image, calibration, depth, true odometry and the transforms between them."""
+"""Converts frames to messages: image, calibration, depth, true odometry and transforms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUND_TRUTH_FRAME = "base_link_ground_truth"
 
 
 class MessageSink(Protocol):
-    """What takes messages: a bag, or a player's queue. ``counts`` holds the topics added so far."""
+    """Destination of messages: a bag, or a player's queue. ``counts`` has an entry for each topic added so far."""
 
     counts: dict[str, int]
 
@@ -29,14 +29,14 @@ class MessageSink(Protocol):
         ...
 
     def write_message(self, topic: str, log_ns: int, message: Any) -> None:
-        """Take a message of the standard store."""
+        """Write a message of the standard type store, with its log time in nanoseconds."""
         ...
 
 
 class FrameMessages:
-    """Turns frames into messages: adds topics when the first frame that has them comes, then writes frame after frame.
+    """Writes frames as messages. A topic is added with the first frame that has content for it.
 
-    The topics and frames are described at `bags.export.write_ros2_bag`. With ``compressed`` the images go as JPEG on
+    `bags.export.write_ros2_bag` describes topics and frames. With ``compressed``, images are JPEG on
     ``image_topic/compressed`` instead. ``mounts`` are the (4, 4) poses of other sensors' frames on the base.
     """
 
@@ -63,9 +63,13 @@ class FrameMessages:
         self._previous: tuple[int, NDArray[np.float64]] | None = None
 
     def write(self, frame: Frame) -> None:
-        """Write everything a frame has."""
+        """Write all messages of a frame.
+
+        Raises:
+            RecordingError: the stamp is negative.
+        """
         if frame.stamp_ns < 0:
-            raise RecordingError(f"frame {frame.name} has stamp {frame.stamp_ns} ns; a bag needs stamps from 0 on")
+            raise RecordingError(f"frame {frame.name} has stamp {frame.stamp_ns} ns; a bag needs stamps of at least 0")
         self._write_static(frame)
         header = self._make.header(frame.stamp_ns, self._frame_id)
         if self._compressed:
@@ -116,5 +120,5 @@ class FrameMessages:
 
 def _velocity(earlier: NDArray[np.float64], later: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
     """Return the mean linear and angular velocity between two poses, in the later pose's own axes."""
-    motion = se3.inverse(later) @ earlier  # where the earlier pose lies, seen from the later one
+    motion = se3.inverse(later) @ earlier  # the earlier pose in the coordinates of the later one
     return np.concatenate([-motion[:3, 3], -se3.vector_from_rotation(motion[:3, :3])]) / seconds

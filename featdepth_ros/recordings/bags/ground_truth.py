@@ -1,4 +1,4 @@
-"""The truth a bag of this package's own kind holds beside its images: depth and pose of every frame."""
+"""Ground truth in bags that this package wrote: depth and pose of every frame."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, IMAGE, ODOME
 
 
 class BagTruth:
-    """Depth on the image's sibling ``depth/image_rect``, poses on ``/ground_truth/odom`` with extrinsics in TF.
+    """Reads depth from the image's sibling ``depth/image_rect``, and poses from ``/ground_truth/odom`` and TF.
 
     Attributes:
-        depth_topic: None when the bag has none.
+        depth_topic: topic of the depth; None if the bag has none.
     """
 
     def __init__(self, source: BagSource, image_topic: str, frame_id: str) -> None:
@@ -31,7 +31,16 @@ class BagTruth:
         self._poses: dict[int, NDArray[np.float64]] | None = None
 
     def depth(self, message: Any, stamp_ns: int, size: tuple[int, int]) -> NDArray[np.float32] | None:
-        """Return a depth message's metres when it belongs to the image of that stamp, size and this camera."""
+        """Return the depth of a message, or None if it does not belong to an image of this camera.
+
+        Args:
+            message: the depth message.
+            stamp_ns: stamp of the image, nanoseconds.
+            size: (width, height) of the image in pixels.
+
+        Returns:
+            (H, W) float32 metres.
+        """
         if header_stamp_ns(message) != stamp_ns or str(message.header.frame_id) != self._frame_id:
             return None
         try:

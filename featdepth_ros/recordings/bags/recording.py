@@ -27,7 +27,7 @@ from featdepth_ros.recordings.files.images import check_size
 from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording, median_rate_hz
 
-#: Messages looked at for the nominal rate and the first readable image.
+#: Number of messages that are read to find the nominal rate and the first readable image.
 _PEEK = 40
 
 
@@ -39,13 +39,13 @@ class BagRecording(Recording):
     Attributes:
         source: the whole bag.
         topic: the image topic.
-        frame_id: of its first image; empty: none.
-        has_stamps: whether the headers of the images are stamped; else their stamps are recording times.
+        frame_id: frame_id of its first image; empty: it has none.
+        has_stamps: whether the headers of the images have stamps; else the recording times are used.
 
     Raises:
-        RecordingError: no image topic, several and none named, or a name that is not there.
-        CalibrationError: the given ``camera`` does not fit the images, or the CameraInfo is malformed. One that no
-            camera has, or of another size, counts as none: `notes` say so.
+        RecordingError: there is no image topic, there are several and none is named, or the named one does not exist.
+        CalibrationError: the given ``camera`` does not fit the images, or the CameraInfo is malformed. An implausible
+            CameraInfo, or one of another size, is ignored with an entry in `notes`.
     """
 
     kind = "bag"
@@ -80,7 +80,7 @@ class BagRecording(Recording):
         for note in self.source.notes:
             self.note(note)
         if self._log_time_stamps:
-            self.note(f"the headers on {self.topic} hold no stamps; recording times are used")
+            self.note(f"the headers on {self.topic} have no stamps; recording times are used")
 
     def __len__(self) -> int:
         return self.source.topics[self.topic].count
@@ -90,7 +90,7 @@ class BagRecording(Recording):
         other, stamps = self._view(name)
         if bool(stamps) and not any(stamps) and not self._log_time_stamps:
             raise RecordingError(
-                f"the headers on {name} hold no stamps, those on {self.topic} do; no pairs can be found"
+                f"the headers on {name} have no stamps, those on {self.topic} have; stereo pairs need both"
             )
         recorded = None
         if other.info is not None and partner_argument(camera, request.camera) is None:
@@ -106,11 +106,14 @@ class BagRecording(Recording):
     def _recorded_camera(self, view: TopicView, topic: str) -> CameraModel | None:
         camera, reason = usable_camera(view.info, view.rectified, view.size)
         if reason:
-            self.note(f"the camera_info of {topic} is not used, its images count as uncalibrated: {reason}")
+            self.note(f"the camera_info of {topic} is not used, and its images count as uncalibrated: {reason}")
         return camera
 
     def _view(self, topic: str, with_info: bool = True) -> tuple[TopicView, list[int]]:
-        """Return what the first messages of an image topic and its CameraInfo say, and the first stamps (ns)."""
+        """Return the `TopicView` from the first messages of an image topic and its CameraInfo, and the first stamps.
+
+        Stamps are in nanoseconds.
+        """
         size, frame_id, stamps, pictures = None, "", [], PictureReader()
         for raw in islice(self.source.messages([topic]), _PEEK):
             try:
@@ -140,7 +143,7 @@ class BagRecording(Recording):
         return None
 
     def _first(self, topic: str) -> Any:
-        """Return the first calibrated CameraInfo of a topic, else the first: drivers send zeros until they know."""
+        """Return the first calibrated CameraInfo of a topic, else the first: some drivers send zeros at first."""
         first = None
         for raw in islice(self.source.messages([topic]), _PEEK):
             try:
@@ -170,7 +173,7 @@ class BagRecording(Recording):
         if self._truth is not None and self._truth.depth_topic is not None:
             names.append(self._truth.depth_topic)
         index = 0
-        waiting: Frame | None = None  # for its depth, which follows it
+        waiting: Frame | None = None  # waits for its depth, which follows the image
         for raw in self.source.messages(names):
             if pairing is not None and self._rig is not None and raw.topic == self._rig.name:
                 pairing.offer(raw)
@@ -209,6 +212,6 @@ class BagRecording(Recording):
             check_size(self.camera, (image.shape[1], image.shape[0]), self.topic)
         stamp_ns = raw.log_ns if self._log_time_stamps else header_stamp_ns(message)
         if stamp_ns == 0:  # recording times are of another clock
-            raise RecordingError("its header holds no stamp, those of other images do")
+            raise RecordingError("its header has no stamp, while those of other images have")
         pose = None if self._truth is None else self._truth.pose(stamp_ns)
         return Frame(image, stamp_ns, name, self.camera, None, pose)

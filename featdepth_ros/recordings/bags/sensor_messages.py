@@ -1,4 +1,4 @@
-"""Readings of other sensors as messages: the robot's twist and its gyroscope."""
+"""Converts readings of the robot's twist and gyroscope to messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from featdepth_ros.recordings.bags.frame_messages import MessageSink
 from featdepth_ros.recordings.bags.messages import Messages
 
-#: Where the readings go.
+#: Topics of the readings.
 ODOMETRY_TOPIC, TWIST_TOPIC, IMU_TOPIC = "/wheel/odom", "/wheel/twist", "/imu/data"
-#: The gyroscope's own frame.
+#: Frame of the gyroscope.
 IMU_FRAME = "imu_link"
 
 Vector = NDArray[np.float64]
@@ -21,13 +21,13 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TwistReading:
-    """What a robot says about its velocity.
+    """A velocity measurement of the robot.
 
     Attributes:
-        stamp_ns: middle of the time over which it was measured.
-        linear: (3,) m/s in the base's axes.
-        angular: (3,) rad/s in the base's axes.
-        pose: (4, 4) of the base in its own odometry frame, from adding the readings up; None: the reading is a
+        stamp_ns: middle of the measured interval, nanoseconds.
+        linear: (3,) linear velocity in m/s, axes of the base.
+        angular: (3,) angular velocity in rad/s, axes of the base.
+        pose: (4, 4) pose of the base in its own odometry frame, integrated from the readings. None: the reading is a
             geometry_msgs/TwistStamped instead of a nav_msgs/Odometry.
         deviation: standard deviations of ``linear`` (m/s) and of ``angular`` (rad/s).
     """
@@ -41,12 +41,12 @@ class TwistReading:
 
 @dataclass(frozen=True)
 class GyroscopeReading:
-    """What a gyroscope says.
+    """A measurement of a gyroscope.
 
     Attributes:
-        stamp_ns: middle of the time over which it was measured.
-        angular: (3,) rad/s in the gyroscope's axes.
-        deviation: its standard deviation, rad/s.
+        stamp_ns: middle of the measured interval, nanoseconds.
+        angular: (3,) angular velocity in rad/s, axes of the gyroscope.
+        deviation: standard deviation of ``angular``, rad/s.
     """
 
     stamp_ns: int
@@ -58,10 +58,11 @@ Reading = TwistReading | GyroscopeReading
 
 
 class SensorMessages:
-    """Writes readings into a bag or a player's queue; adds a topic when its first reading comes.
+    """Writes readings to a bag or a player's queue. A topic is added with its first reading.
 
-    Twists go to ``/wheel/odom`` (nav_msgs/Odometry) or ``/wheel/twist`` (geometry_msgs/TwistStamped), gyroscopes to
-    ``/imu/data`` (sensor_msgs/Imu without orientation and acceleration: their first covariances are -1).
+    Twists are written to ``/wheel/odom`` (nav_msgs/Odometry) or ``/wheel/twist`` (geometry_msgs/TwistStamped).
+    Gyroscope readings are written to ``/imu/data``: sensor_msgs/Imu without orientation and acceleration, whose first
+    covariances are -1.
     """
 
     def __init__(self, sink: MessageSink, base_frame: str = "base_link", odom_frame: str = "wheel_odom") -> None:
@@ -109,11 +110,11 @@ class SensorMessages:
         message = make.odometry(header, self._base_frame, pose, velocity)
         variances = np.repeat([_variance(deviation) for deviation in reading.deviation], 3)
         message.twist.covariance[:] = np.diag(variances).reshape(-1)
-        # Nobody knows how far the sum has drifted: what is sure is that it drifts.
+        # The drift of the integrated pose is unknown, so its variances are set to 1 m^2 and 1 rad^2.
         message.pose.covariance[:] = np.eye(6).reshape(-1)
         return message
 
 
 def _variance(deviation: float) -> float:
-    """Return a variance that no filter reads as unknown."""
+    """Return a variance above 0, because filters read 0 as unknown."""
     return max(deviation**2, 1e-9)

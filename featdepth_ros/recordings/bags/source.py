@@ -1,4 +1,4 @@
-"""Bags of every kind behind one face: topics, and messages in ROS 2's serialisation, in order of recording time."""
+"""One interface to bags of every kind: topics, and messages in ROS 2 serialisation in order of recording time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class BagTopic:
     """A topic of a bag.
 
     Attributes:
-        name, msgtype: of the topic; the type in ROS 2's spelling (``sensor_msgs/msg/Image``).
-        count: messages stored.
-        transient_local: latched, as ``/tf_static`` is.
-        reliable: the recorded publisher's reliability, None when the bag does not say.
-        convertible: its messages can be had in ROS 2's serialisation.
-        ros1: they are stored in ROS 1's, and converted on the way.
+        name, msgtype: name and type of the topic; the type has the ROS 2 form (``sensor_msgs/msg/Image``).
+        count: number of stored messages.
+        transient_local: whether the topic is latched, like ``/tf_static``.
+        reliable: reliability of the recorded publisher; None if the bag does not store it.
+        convertible: whether its messages can be converted to ROS 2 serialisation.
+        ros1: whether its messages are stored in ROS 1 serialisation, and converted when read.
     """
 
     name: str
@@ -37,15 +37,15 @@ class BagTopic:
 
 
 class BagSource:
-    """A bag that has been looked into. Every call of `messages` reads the files anew.
+    """An opened bag. Every call of `messages` reads the files again.
 
     Attributes:
-        path: of the bag.
-        topics: by name.
-        notes: how it was read, where that is worth knowing (truncated, unindexed, damaged at the end).
+        path: path of the bag.
+        topics: topics by name.
+        notes: notes to the user about the bag (truncated, without index, damaged at the end).
 
     Raises:
-        RecordingError: no bag, or not a single message can be read.
+        RecordingError: the path is no bag, or no message can be read.
         MissingDependencyError: rosbags is not installed.
     """
 
@@ -98,9 +98,9 @@ class BagSource:
         self.topics[raw.name] = BagTopic(raw.name, raw.msgtype, count, latched, raw.reliable, convertible, raw.ros1)
 
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:
-        """Yield the messages of the named topics, CDR-serialised, until the end or to where the bag is readable.
+        """Yield the messages of the named topics in CDR serialisation, as far as the bag is readable.
 
-        Where fewer come than the index counts, the files' records are walked through for the rest.
+        If the index promises more messages than it yields, the records of the files are scanned for the rest.
         """
         announced = sum(topic.count for topic in self.topics.values() if topic.name in names)
         count, last_ns, reason = 0, -1, ""
@@ -119,12 +119,12 @@ class BagSource:
                 yield self._converted(message)
         if reason or count < announced:
             reason = reason or f"its index counts {announced}"
-            note = f"the bag is readable up to message {count} of the topics asked for: {reason}"
+            note = f"the bag is readable up to message {count} of the requested topics: {reason}"
             if note not in self.notes:
                 self.notes.append(note)
 
     def _rest(self, names: Collection[str], count: int, last_ns: int) -> Iterator[RawMessage]:
-        """Yield what a walk through the files finds behind the last message; the next reading takes its messages."""
+        """Yield the messages that a scan of the files finds after the last one; later reads use that scan instead."""
         from featdepth_ros.recordings.bags.salvage.backend import salvage
 
         self._complete = True
@@ -135,7 +135,7 @@ class BagSource:
 
     def _converted(self, message: RawMessage) -> RawMessage:
         data, topic = message.data, self.topics[message.topic]
-        if bytes(data[:4]) == ZSTD_MAGIC:  # compressed one by one, and no metadata.yaml that says so
+        if bytes(data[:4]) == ZSTD_MAGIC:  # each message is compressed, and metadata.yaml, which says so, is missing
             data = decompress_zstd(bytes(data))
         if topic.ros1:
             data = ros2_store().ros1_to_cdr(data, topic.msgtype)

@@ -1,4 +1,4 @@
-"""The second camera of a bag: its pose, and which of its messages belongs to which frame."""
+"""The stereo partner in a bag: its pose, and the pairing of its images with the frames."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from featdepth_ros.recordings.calibration.stereo import (
 from featdepth_ros.recordings.files.images import check_size
 from featdepth_ros.recordings.frame import Frame, Partner
 
-#: Most frames, and partner images, that wait for the other image of their pair. Bounds the memory when a topic stops.
+#: Largest number of frames, and of partner images, that wait for the other image. It bounds the memory if a topic ends.
 _MAX_WAITING = 16
 
 
 @dataclass(frozen=True)
 class TopicView:
-    """What the messages of an image topic say: CameraInfo (or None), frame_id, (width, height), rectified images."""
+    """Facts about an image topic: CameraInfo (or None), frame_id, (width, height), whether images are rectified."""
 
     info: Any
     frame_id: str
@@ -46,7 +46,7 @@ class TopicView:
     rectified: bool
 
     def before_rectification(self, model: CameraModel) -> CameraModel:
-        """Return the camera as the CameraInfo has it before rectification, or ``model`` without one."""
+        """Return the camera before rectification from the CameraInfo; ``model`` if there is no CameraInfo."""
         recorded = None if self.info is None else usable_camera(self.info, False, self.size)[0]
         return model if recorded is None else recorded
 
@@ -80,15 +80,15 @@ def bag_extrinsics(
 
 
 class BagPairing:
-    """Brings frames and partner images together while a bag is read. Both wait until their pair is decided.
+    """Pairs frames and partner images while a bag is read. Both wait until their pair is decided.
 
     Args:
         source: the bag.
-        topic: of the partner's images.
-        rig: the partner.
-        rate_hz: of the frames, for the longest time between two images of a pair.
-        log_times: the frames are stamped by recording time; so are the partners then.
-        note: takes what a user should know.
+        topic: topic of the partner's images.
+        rig: calibration and pose of the partner.
+        rate_hz: rate of the frames, which limits the time between two images of a pair.
+        log_times: whether frames and partners are stamped with the recording time.
+        note: receives notes to the user.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class BagPairing:
         self._count = self._unpaired = 0
 
     def offer(self, raw: RawMessage) -> None:
-        """Take a message of the partner topic."""
+        """Add a message of the partner topic."""
         try:
             message = self._source.decode(raw)
         except RecordingError as error:
@@ -110,7 +110,7 @@ class BagPairing:
         self._partners.append((raw.log_ns if self._log_times else header_stamp_ns(message), message))
 
     def add(self, frame: Frame) -> Iterator[Frame]:
-        """Take a frame; yield those, in order, whose partner (or lack of one) is decided."""
+        """Add a frame; yield the frames, in order, whose partner (or lack of one) is decided."""
         self._frames.append(frame)
         most_ns = longest_gap_ns(self._rate_hz)
         while len(self._frames) > 1 and (
@@ -120,7 +120,7 @@ class BagPairing:
             yield self._decided(most_ns)
 
     def rest(self) -> Iterator[Frame]:
-        """Yield the frames that still wait at the end of the bag, and note how many had no partner."""
+        """Yield the frames that still wait at the end of the bag, and add a note on frames without a partner."""
         while self._frames:
             yield self._decided(longest_gap_ns(self._rate_hz))
         if self._unpaired:
@@ -135,13 +135,13 @@ class BagPairing:
             self._unpaired += 1
             return frame
         stamp_ns, message = self._partners[index]
-        for _ in range(index + 1):  # what is older than a used one can be nobody's partner any more
+        for _ in range(index + 1):  # images before a used one cannot be partners of later frames
             self._partners.popleft()
         try:
             image = rgb_from_message(message)
             check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._topic)
         except (ImageError, CalibrationError) as error:
-            self._note(f"frame {frame.name} comes without a partner, its image of {self._topic} is broken: {error}")
+            self._note(f"frame {frame.name} has no partner, because its image of {self._topic} is broken: {error}")
             return frame
         image = image if image.flags.writeable else image.copy()
         return replace(frame, partner=Partner(image, stamp_ns, self._rig.camera, self._rig.T_partner_camera))

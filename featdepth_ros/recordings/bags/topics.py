@@ -1,4 +1,4 @@
-"""Which image topic of a bag is meant, and which one is its stereo partner."""
+"""Chooses the image topic of a bag, and the topic of its stereo partner."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from featdepth_ros.recordings.calibration.stereo import AUTO, choose_partner, co
 
 
 def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -> str:
-    """Return the image topic a caller named, or the only one there is (apart from ``but``).
+    """Return the named image topic, or the only one in the bag (apart from ``but``).
 
     Raises:
-        RecordingError: no image topic, several and none named, or a name that is not there.
+        RecordingError: there is no image topic, there are several and none is named, or the named one does not exist.
     """
     images = [t for t in source.topics.values() if t.msgtype in IMAGE_TYPES and t.convertible]
     listing = ", ".join(f"{t.name} ({t.count} {t.msgtype.rsplit('/', 1)[-1]})" for t in images)
@@ -23,7 +23,7 @@ def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -
             return name
         if name in source.topics:
             msgtype = source.topics[name].msgtype
-            raise RecordingError(f"topic {name} holds {msgtype}, not images; image topics: {listing or 'none'}")
+            raise RecordingError(f"topic {name} has the type {msgtype}, not images; image topics: {listing or 'none'}")
         hint = nearest_name(name, [t.name for t in images]) if images else ""
         raise RecordingError(f"there is no topic {name} in '{source.path}'{hint}; image topics: {listing or 'none'}")
     pictures = [t for t in _pictures(source) if t.name != but]
@@ -34,7 +34,7 @@ def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -
         videos = [t.name for t in source.topics.values() if t.msgtype in VIDEO_TYPES]
         way_out = (
             f"; {', '.join(videos)} is a video stream: republish it as sensor_msgs/Image or CompressedImage and "
-            "record that"
+            "record that topic"
         )
         raise RecordingError(
             f"'{source.path}' holds no images; its topics: {others or 'none'}{way_out if videos else ''}"
@@ -43,7 +43,7 @@ def choose_topic(source: BagSource, topic: str | None, but: str | None = None) -
 
 
 def is_picture(source: BagSource, topic: BagTopic) -> bool:
-    """Tell whether a topic holds images of a camera: of an image type, and no depth by what its first message says."""
+    """Return whether a topic has images of a camera: it has an image type, and its first message is no depth."""
     if topic.msgtype not in IMAGE_TYPES or not topic.convertible or topic.name.endswith("/compressedDepth"):
         return False
     for raw in source.messages([topic.name]):
@@ -59,7 +59,7 @@ def is_picture(source: BagSource, topic: BagTopic) -> bool:
 
 def _pictures(source: BagSource) -> list[BagTopic]:
     pictures = [t for t in source.topics.values() if t.convertible and t.count and is_picture(source, t)]
-    if len(pictures) > 1:  # a raw topic beside its own compressed twin is one camera
+    if len(pictures) > 1:  # a raw topic and its compressed version are one camera
         raws = {t.name for t in pictures if t.msgtype == IMAGE}
         pictures = [t for t in pictures if t.msgtype != COMPRESSED_IMAGE or t.name.rsplit("/", 1)[0] not in raws]
     return pictures
@@ -70,11 +70,11 @@ def choose_pair(source: BagSource, topic: str | None, partner: str) -> tuple[str
 
     Args:
         source: the bag.
-        topic: the camera's, or None: the only one beside a named partner, the first of the only pair by name.
-        partner: its name, or ``auto``: the topic that differs as the two cameras of a pair do (left/right, cam0/cam1).
+        topic: topic of the camera. None: the only one besides a named partner, or the first of the only pair by name.
+        partner: topic of the partner, or ``auto``: the topic whose name differs as in left/right or cam0/cam1.
 
     Raises:
-        RecordingError: one of them is not there, or the choice is not clear.
+        RecordingError: one of them does not exist, or the choice is ambiguous.
     """
     if partner != AUTO:
         other = choose_topic(source, partner)
@@ -88,7 +88,7 @@ def choose_pair(source: BagSource, topic: str | None, partner: str) -> tuple[str
 
 
 def _with_partner(source: BagSource, topic: str, partner: str) -> tuple[str, str]:
-    """The pair; what is offered are topics of pictures, never of depth, and whatever was named."""
+    """Return the pair. Candidates are topics of camera images, never of depth, and the named topics."""
     names = [t.name for t in _pictures(source)]
     named = [name for name in (topic, partner) if name != AUTO and name not in names]
     return topic, choose_partner(str(source.path), [*names, *named], topic, partner)

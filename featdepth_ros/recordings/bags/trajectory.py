@@ -1,4 +1,4 @@
-"""Trajectories in bags: odometry, poses and transforms as lists of stamped poses."""
+"""Reads trajectories from bags: odometry, poses and transforms as lists of stamped poses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from featdepth_ros.recordings.bags.types import GROUND_TRUTH_TOPIC, ODOMETRY, PO
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
 PATH = "nav_msgs/msg/Path"
-#: Where a node without a namespace publishes its odometry.
+#: Topic on which a node without a namespace publishes its odometry.
 _NODES_TOPIC = "/odom"
 _POSE_TYPES = (ODOMETRY, POSE_STAMPED, POSE_WITH_COVARIANCE_STAMPED, TRANSFORM_STAMPED, PATH)
 
@@ -60,7 +60,7 @@ def read_trajectory(path: str | Path, topic: str | None = None, *, estimate: boo
             valid += 1
             poses.setdefault(stamp, pose)
     if not poses:
-        raise RecordingError(f"topic {chosen} of '{path}' holds no valid pose")
+        raise RecordingError(f"topic {chosen} of '{path}' has no valid pose; name another topic")
     if len(poses) == 1 and valid > 1:
         raise RecordingError(
             f"the {valid} poses of {chosen} in '{path}' all have the stamp {next(iter(poses)) / 1e9:g} s; expected "

@@ -1,4 +1,4 @@
-"""Transforms in bags: single messages, static ones, and pairs of frames that are linked over others."""
+"""Reads transforms from bags: single messages, static ones, and pairs of frames linked over others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BRIDGED_NS = 10_000_000_000
 
 
 def decoded(source: BagSource, topic: str) -> Iterator[Any]:
-    """Yield the messages of a topic that can be decoded."""
+    """Yield the messages of a topic, without those that cannot be decoded."""
     for raw in source.messages([topic]):
         try:
             yield source.decode(raw)
@@ -30,7 +30,7 @@ def decoded(source: BagSource, topic: str) -> Iterator[Any]:
 
 
 def pose_of(message: Any) -> NDArray[np.float64] | None:
-    """Return the (4, 4) pose in a message that holds one, or None when it is none."""
+    """Return the (4, 4) pose in a message; None if its values are no pose."""
     if hasattr(message, "transform"):
         return _matrix(message.transform.translation, message.transform.rotation)
     pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
@@ -71,7 +71,7 @@ def _ancestors(links: dict[str, tuple[str, NDArray[np.float64]]], frame: str) ->
     ancestors, result = {frame: np.eye(4)}, np.eye(4)
     while frame in links:
         frame, matrix = links[frame]
-        if frame in ancestors:  # a loop of frames
+        if frame in ancestors:  # the frames form a loop
             break
         result = matrix @ result
         ancestors[frame] = result
@@ -80,7 +80,7 @@ def _ancestors(links: dict[str, tuple[str, NDArray[np.float64]]], frame: str) ->
 
 @dataclass
 class _Link:
-    """The transforms of one parent and child, T_parent_child, in order of stamps; a static one holds at all times."""
+    """The transforms T_parent_child of one pair of frames in order of stamps; a static one is valid at all times."""
 
     static: bool
     poses: dict[int, NDArray[np.float64]] = field(default_factory=dict)
@@ -108,8 +108,8 @@ class _Link:
 def transforms_between(source: BagSource, topic: str, frames: str) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
     """Yield (stamp in ns, T_parent_child) of a pair of frames of a TFMessage topic.
 
-    Frames that are linked over others are chained, with ``/tf_static`` for what stands still. The stamps are those of
-    the link that was sent most often; the others are interpolated at them.
+    Frames that are linked over others are chained, also over ``/tf_static``. The stamps are those of the link with the
+    most messages; the others are interpolated at these stamps.
 
     Args:
         source: the bag.
@@ -147,7 +147,7 @@ def _links(source: BagSource, topic: str, static: bool) -> dict[tuple[str, str],
             pose = pose_of(stamped)
             if pose is None:
                 continue
-            if topic == "/tf_static":  # a later one corrects the earlier, often under the same stamp, 0
+            if topic == "/tf_static":  # a later message corrects an earlier one, often with the same stamp, 0
                 link.poses.pop(header_stamp_ns(stamped), None)
             link.poses.setdefault(header_stamp_ns(stamped), pose)
     return links

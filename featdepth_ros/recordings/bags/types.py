@@ -1,4 +1,4 @@
-"""The message types bags are written and read with, in their ROS 2 layout, and the ROS 1 layouts that equal them."""
+"""Message types for reading and writing bags: their ROS 2 layouts, and comparison with ROS 1 layouts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ VIDEO_TYPES = (
     "theora_image_transport/msg/Packet",
 )
 
-#: Where the writer puts the true odometry.
+#: Topic of the true odometry in bags that this package writes.
 GROUND_TRUTH_TOPIC = "/ground_truth/odom"
 
 
 def require_rosbags() -> None:
-    """Raise a message that names the package when bags cannot be read or written here.
+    """Check that rosbags is installed.
 
     Raises:
         MissingDependencyError: rosbags is not installed.
@@ -53,7 +53,7 @@ def ros2_store() -> Typestore:
 
 
 def same_layout(store: Typestore, other: Typestore, msgtype: str) -> bool:
-    """Tell whether two stores lay out ``msgtype`` alike, field by field; Header's ROS 1 ``seq`` is converted."""
+    """Return whether ``msgtype`` has the same fields in two stores; the ``seq`` of a ROS 1 Header is ignored."""
     if msgtype == "std_msgs/msg/Header":
         return True
     if msgtype not in store.fielddefs or msgtype not in other.fielddefs:

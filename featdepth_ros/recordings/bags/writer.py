@@ -1,4 +1,4 @@
-"""Writing ROS 2 bags message by message."""
+"""Writes ROS 2 bags message by message."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ STORAGES = ("sqlite3", "mcap")
 
 
 class BagWriter:
-    """A new ROS 2 bag that messages are written into, one at a time. Use it in a ``with`` statement.
+    """Writes messages into a new ROS 2 bag. Use it in a ``with`` statement.
 
-    A bag whose writing failed keeps what was written and is closed readable.
+    If writing fails, the bag keeps the messages written so far and is closed in a readable state.
 
     Args:
         path: folder to create.
@@ -78,7 +78,7 @@ class BagWriter:
         self.write(topic, log_ns, ros2_store().serialize_cdr(message, message.__msgtype__))
 
     def commit(self) -> None:
-        """Bring what was written so far to the disk, so that a killed process leaves a readable bag (sqlite3).
+        """Flush the messages to the disk, so that a killed process leaves a readable bag (sqlite3).
 
         Raises:
             RecordingError: the disk is full or the file cannot be written.
@@ -94,7 +94,7 @@ class BagWriter:
             raise RecordingError(f"bag '{self.path}' cannot be written any further: {error}") from error
 
     def close(self) -> None:
-        """Finish the bag. May be called twice.
+        """Finish the bag. A second call has no effect.
 
         Raises:
             RecordingError: the index cannot be written (disk full).

@@ -1,1 +1,1 @@
-"""A bounded buffer of segments on the disk: what a robot saw lately, to learn from."""
+"""A bounded buffer of recent frames of a robot on the disk, as training data."""

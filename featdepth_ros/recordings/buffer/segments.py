@@ -1,7 +1,7 @@
 """Segments of the buffer: folders of consecutive frames. Each is an ordinary recording, a folder of images.
 
-``<stamp_ns>.png`` are rectified pictures, ``camera.yaml`` is their pinhole camera, ``poses.txt`` holds T_odom_camera of
-the optical frame (TUM). ``segment.json`` is written last; a segment without it does not count.
+``<stamp_ns>.png`` are rectified images, ``camera.yaml`` is their pinhole camera, ``poses.txt`` holds T_odom_camera of
+the optical frame (TUM). ``segment.json`` is written last; a segment without it is incomplete.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class StoredSegment:
     """A complete segment.
 
     Attributes:
-        folder: where it lies; its name is a number that grows.
-        split: ``train``: to learn from; ``held_out``: to be judged on alone.
-        frames: how many.
-        bytes: on the disk.
+        folder: its folder, whose name is an increasing number.
+        split: ``train``: for training; ``held_out``: for evaluation only.
+        frames: number of frames.
+        bytes: size on the disk.
         last_ns: stamp of the newest frame, nanoseconds.
     """
 
@@ -43,13 +43,13 @@ class StoredSegment:
     last_ns: int
 
     def remove(self) -> None:
-        """Delete it; whoever looks meanwhile finds it incomplete."""
+        """Delete the segment. A concurrent reader sees an incomplete segment."""
         (self.folder / DESCRIPTION).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def read_stored(folder: Path) -> StoredSegment | None:
-    """Return what a segment says of itself; None: it is not complete, or its description is damaged."""
+    """Read the description of a segment; None if the segment is incomplete or its description damaged."""
     try:
         facts: Any = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         split: Split = "held_out" if facts["split"] == "held_out" else "train"
@@ -62,13 +62,13 @@ class OpenSegment:
     """A segment that is being written.
 
     Args:
-        folder: is made.
+        folder: folder to create.
         split: see `StoredSegment`.
         camera: pinhole camera of all its pictures.
         metric: whether poses are in metres.
 
     Raises:
-        RecordingError: the folder exists or cannot be made.
+        RecordingError: the folder exists or cannot be created.
     """
 
     def __init__(self, folder: Path, split: Split, camera: CameraModel, metric: bool) -> None:
@@ -85,7 +85,7 @@ class OpenSegment:
 
         Args:
             image: (h, w, 3) uint8 RGB.
-            stamp_ns: after that of the frame before, nanoseconds.
+            stamp_ns: nanoseconds, later than the stamp of the previous frame.
             T_odom_camera: (4, 4) pose of the optical frame; None: unknown.
 
         Raises:
@@ -98,7 +98,7 @@ class OpenSegment:
         self._poses.append(T_odom_camera)
 
     def finish(self) -> StoredSegment:
-        """Complete it.
+        """Complete the segment and return its description.
 
         Raises:
             RecordingError, OSError: the disk is full.
@@ -125,5 +125,5 @@ class OpenSegment:
         return StoredSegment(self.folder, self.split, len(self), self.bytes, self._stamps[-1])
 
     def drop(self) -> None:
-        """Delete what was written."""
+        """Delete the files written so far."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Writes what a robot sees into a buffer of limited size: moving, sharp stretches only, some of them held out."""
+"""Writes moving, sharp image sequences of a robot into a buffer of limited size; some of them are held out."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.buffer.segments import OpenSegment, Split, StoredSegment, read_stored
 from featdepth_ros.recordings.selection import Selector
 
-#: Of so many segments one is held out: the second of each, so that there is something to judge on early.
+#: One of this many segments is held out. It is the second one, so that evaluation can begin early.
 HELD_OUT_EVERY = 5
-#: Frames of a full segment, and fewest of one that is kept: a frame needs neighbours.
+#: Number of frames of a full segment, and the least of one that is kept, since a frame needs neighbours.
 SEGMENT_FRAMES, LEAST_FRAMES = 24, 4
-#: Stamps below this are a simulator's, and no date.
+#: Stamps below this count from the start of a simulation and are no dates.
 _DATES_NS = 10**18
-#: Between the last stamp and the next, where the clock went back: a gap, so that a new stretch begins.
+#: Gap that is inserted after the clock went back, so that a new sequence begins.
 _SEAM_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
 class BufferFigures:
-    """What the buffer holds.
+    """Content of the buffer.
 
     Attributes:
-        segments: complete ones, by split.
-        frames: of these, by split.
-        bytes: of these and the one in work.
-        seen: frames that were offered, by what became of them: ``kept``, ``static``, ``blurred``, ``lost``...
+        segments: number of complete segments, by split.
+        frames: number of their frames, by split.
+        bytes: size of these segments and the current one.
+        seen: number of offered frames, by outcome: ``kept``, ``static``, ``blurred``, ``lost``...
     """
 
     segments: dict[str, int]
@@ -45,18 +45,18 @@ class BufferFigures:
 
 
 class BufferWriter:
-    """Keeps the newest stretches of one camera on the disk. One process and one thread at a time may write.
+    """Keeps the newest sequences of one camera on the disk. One process and one thread at a time may write.
 
-    The oldest segments to learn from go first; those held out keep a fifth of the room. A camera that stands, blurs or
-    is lost adds nothing. Stamps in the buffer never go back, whatever the clock does: after a jump they are moved on.
+    The oldest training segments are removed first; held-out segments keep a fifth of the space. Standing, blurred and
+    lost frames add nothing. Stamps in the buffer never go back: after a jump of the clock they are shifted.
 
     Args:
-        folder: is made; what a killed writer left incomplete is removed.
-        most_mb: size of the whole, megabytes.
-        now_ns: gives the time of the day, nanoseconds since 1970, for stamps of simulators.
+        folder: folder of the buffer, created if needed; incomplete segments of a killed writer are removed.
+        most_mb: largest size of the buffer, megabytes.
+        now_ns: returns the current time, nanoseconds since 1970, to date the stamps of simulators.
 
     Raises:
-        RecordingError: the folder cannot be made.
+        RecordingError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, most_mb: float, now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -84,12 +84,12 @@ class BufferWriter:
 
     @property
     def newest_ns(self) -> int:
-        """Newest stamp in the buffer, as the buffer counts; 0: it is empty."""
+        """Newest stamp in the buffer after shifts, nanoseconds; 0: the buffer is empty."""
         return self._newest_ns
 
     @property
     def figures(self) -> BufferFigures:
-        """What the buffer holds now."""
+        """Current content of the buffer."""
         segments: Counter[str] = Counter()
         frames: Counter[str] = Counter()
         for segment in self._stored:
@@ -105,17 +105,17 @@ class BufferWriter:
         T_odom_camera: NDArray[np.float64] | None,
         metric: bool,
     ) -> str:
-        """Take the next frame of a stretch, or leave it out.
+        """Add the next frame of a sequence, or leave it out.
 
         Args:
             image: (h, w, 3) uint8 RGB, rectified.
-            camera: its pinhole camera.
-            stamp_ns: nanoseconds.
+            camera: pinhole camera of the image.
+            stamp_ns: stamp of the image, nanoseconds.
             T_odom_camera: (4, 4) pose of the optical frame; None: unknown.
-            metric: whether that is in metres.
+            metric: whether the pose is in metres.
 
         Returns:
-            What became of it, see `Selector.judge`; ``static`` and ``blurred`` are left out.
+            The verdict of `Selector.judge`; ``static`` and ``blurred`` frames are left out.
 
         Raises:
             RecordingError, OSError: the disk is full, or the folder is gone.
@@ -142,7 +142,7 @@ class BufferWriter:
         return verdict
 
     def interrupt(self) -> None:
-        """Frames that are missing, or whose motion is lost: the stretch ends here.
+        """End the sequence, because frames are missing or their motion is lost.
 
         Raises:
             RecordingError, OSError: the disk is full.
@@ -152,7 +152,7 @@ class BufferWriter:
         self._selector = Selector()
 
     def close(self) -> None:
-        """Complete the segment in work.
+        """Complete the current segment.
 
         Raises:
             RecordingError, OSError: the disk is full.
@@ -162,7 +162,7 @@ class BufferWriter:
     # -- parts ----------------------------------------------------------------------------------------------------
 
     def _steady(self, stamp_ns: int) -> int:
-        """The stamp as the buffer counts: a date, and never before the newest one."""
+        """Return the shifted stamp: a date, and never before the newest one."""
         steady = stamp_ns + self._offset_ns
         if steady < self._newest_ns or steady < _DATES_NS:
             today_ns = self._now_ns() if stamp_ns < _DATES_NS else 0

@@ -1,4 +1,4 @@
-"""The pose of a stereo partner, out of the calibration files a user gives for the two cameras."""
+"""The pose of a stereo partner from the calibration files of the two cameras."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.files import CameraArgument, load_entry, resolve_camera
 from featdepth_ros.recordings.calibration.stereo import PartnerRequest, Rig, between_rectified, projection_offset
 
-#: What a user can give, for messages.
+#: The accepted kinds of calibration, for error messages.
 WHAT_TO_GIVE = (
     "give the calibration files of both cameras (camera and partner_camera): EuRoC's sensor.yaml (T_BS), entries of "
     "one Kalibr camchain (FILE#cam0, FILE#cam1), camera_info_manager's pair (projection_matrix), or T_partner_camera "
     "(16 numbers, metres) in the partner's file"
 )
 
-#: What a recording knows itself of T_partner_camera (4, 4) between the rectified frames of these two models.
+#: Returns the recorded T_partner_camera (4, 4) between the rectified frames of two models; None if not recorded.
 RecordedExtrinsics: TypeAlias = Callable[[CameraModel, CameraModel], "NDArray[np.float64] | None"]
 
 
@@ -38,16 +38,16 @@ def make_rig(
     """Return the partner's calibration and pose: from the given files, else as recorded.
 
     Args:
-        name: of the partner camera.
-        request: what the caller asked for.
-        camera: the calibration the caller gave for the camera itself, if any.
-        model: the calibration in use for the camera itself.
+        name: name of the partner camera.
+        request: name and calibration that the caller gave for the partner.
+        camera: calibration that the caller gave for the camera itself, if any.
+        model: calibration in use for the camera itself.
         size: (width, height) in pixels of the partner's images.
-        recorded: the partner's calibration in the recording.
-        extrinsics: of the recording; asked only when the given files have none.
+        recorded: calibration of the partner in the recording.
+        extrinsics: returns the pose in the recording; used only if the given files have none.
 
     Raises:
-        CalibrationError: one of the three is missing; the message says what to give.
+        CalibrationError: a calibration or the pose is missing; the message says what to give.
     """
     given = partner_argument(camera, request.camera)
     partner_model = resolve_camera(given, size) or recorded
@@ -55,7 +55,7 @@ def make_rig(
         missing = " and ".join(
             what for what, have in (("the camera", model), (f"its partner '{name}'", partner_model)) if have is None
         )
-        raise CalibrationError(f"a stereo pair needs calibrations, there is none of {missing}; {WHAT_TO_GIVE}")
+        raise CalibrationError(f"a stereo pair needs two calibrations, and there is none of {missing}; {WHAT_TO_GIVE}")
     T_partner_camera = extrinsics_of_files(camera, given, model, partner_model)
     if T_partner_camera is None:
         T_partner_camera = extrinsics(model, partner_model)
@@ -65,7 +65,7 @@ def make_rig(
 
 
 def partner_argument(camera: CameraArgument, partner: CameraArgument) -> CameraArgument:
-    """Return the partner's calibration: what was given, else the other entry of a camchain of two cameras."""
+    """Return the given calibration of the partner, else the other entry of a camchain of two cameras."""
     if partner is not None or not isinstance(camera, str):
         return partner
     path, entry, content = load_entry(camera)
@@ -157,7 +157,7 @@ def rigid_motion(value: Any, what: str) -> NDArray[np.float64]:
     try:
         matrix = np.array(value["data"] if isinstance(value, Mapping) else value, dtype=np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError) as error:
-        raise CalibrationError(f"{what} is no matrix of 4x4 numbers: {error}") from error
+        raise CalibrationError(f"{what} is not a matrix of 4x4 numbers: {error}") from error
     rotation = matrix[:3, :3]
     if (
         not np.isfinite(matrix).all()
@@ -166,7 +166,7 @@ def rigid_motion(value: Any, what: str) -> NDArray[np.float64]:
         or np.linalg.det(rotation) < 0
     ):
         raise CalibrationError(
-            f"{what} is no rigid motion; expected a rotation and a translation in metres, last row 0 0 0 1, found "
+            f"{what} is not a rigid motion; expected a rotation and a translation in metres, last row 0 0 0 1, found "
             f"{matrix.tolist()}"
         )
     return matrix

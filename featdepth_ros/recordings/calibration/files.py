@@ -1,4 +1,4 @@
-"""Calibrations a user can give: a file of any of the usual tools, or four numbers."""
+"""Reads calibrations from the files of common tools, or from four numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_ros.messages.camera_info import camera_from_info, distortion_of, 
 from featdepth_ros.messages.plausibility import implausible
 from featdepth_ros.recordings.calibration.texts import load_mapping
 
-#: Names of sizes and of distortion coefficients in the files of different tools.
+#: Keys of image sizes and of distortion coefficients in the files of different tools.
 _WIDTHS, _HEIGHTS = ("width", "image_width", "cols"), ("height", "image_height", "rows")
 _COEFFICIENTS = ("distortion_coefficients", "distortion_coeffs", "distortion", "dist_coeff", "dist_coeffs", "d", "D")
 #: Camera models by the names of ORB-SLAM, stella_vslam and VINS, with the names of their coefficients.
@@ -31,10 +31,10 @@ CameraArgument: TypeAlias = "CameraModel | str | None"
 
 
 def resolve_camera(camera: CameraArgument, size: tuple[int, int] | None) -> CameraModel | None:
-    """Return the camera a caller gave as a model or as text, or None when none was given.
+    """Return the camera of a model or a text; None if ``camera`` is None.
 
     Raises:
-        CalibrationError: the text is no calibration, or needs an image size that is not known.
+        CalibrationError: the text is no calibration, or it needs an image size and ``size`` is None.
     """
     if camera is None or isinstance(camera, CameraModel):
         return camera
@@ -65,7 +65,7 @@ def parse_camera(text: str, size: tuple[int, int] | None = None) -> CameraModel:
     camera = _parsed(text, size)
     reason = implausible(camera)
     if reason is not None:
-        raise CalibrationError(f"the calibration '{text}' is refused: {reason}")
+        raise CalibrationError(f"the calibration '{text}' is implausible: {reason}")
     return camera
 
 
@@ -115,7 +115,7 @@ def _from_numbers(numbers: list[str], text: str, size: tuple[int, int] | None) -
 
 def _needed(size: tuple[int, int] | None) -> tuple[int, int]:
     if size is None:
-        raise CalibrationError("the calibration has no image size and no image of the recording could be read")
+        raise CalibrationError("the calibration has no image size, and no image of the recording could be read")
     return size
 
 
@@ -137,7 +137,7 @@ def _from_mapping(content: Mapping[str, Any], size: tuple[int, int] | None) -> C
     if "projection_parameters" in camera:
         return _from_vins(camera, size)
     if "fx" in camera:
-        shared = content.get("Camera")  # ORB-SLAM3 keeps what its cameras share apart
+        shared = content.get("Camera")  # ORB-SLAM3 has a separate section for the keys common to its cameras
         return _from_plain({**(shared if isinstance(shared, Mapping) else {}), **camera}, size)
     return _from_info_file(camera, size)
 
@@ -163,7 +163,7 @@ def _usual_names(content: Mapping[str, Any]) -> Mapping[str, Any]:
     if {"fl_x", "fl_y", "cx", "cy"} <= set(content):
         size = {"width": content.get("w"), "height": content.get("h")}
         lens = {"type": "fisheye" if "FISHEYE" in str(content.get("camera_model")) else "pinhole"}
-        # As in COLMAP, whose answers these are, the middle of the first pixel is at 0.5.
+        # These files follow COLMAP, in which the centre of the first pixel is at 0.5.
         centre = {"cx": float(content["cx"]) - 0.5, "cy": float(content["cy"]) - 0.5}
         return {**content, **size, **lens, **centre, "fx": content["fl_x"], "fy": content["fl_y"]}
     if "intrinsic_matrix" in content:
@@ -231,7 +231,7 @@ def _from_plain(content: Mapping[str, Any], size: tuple[int, int] | None) -> Cam
 
 
 def _named_distortion(content: Mapping[str, Any], kind: Any, otherwise: str) -> tuple[str, list[float]]:
-    """Return the model and the coefficients that come one a key (``k1``, ``p1``, ...)."""
+    """Return the distortion model and its coefficients, which have one key each (``k1``, ``p1``, ...)."""
     if kind is not None and str(kind).lower() not in _NAMED_MODELS:
         raise CalibrationError(f"camera model '{kind}' is not known; expected one of {', '.join(_NAMED_MODELS)}")
     name, keys = _NAMED_MODELS["pinhole" if kind is None else str(kind).lower()]

@@ -1,4 +1,4 @@
-"""Stereo partners: which camera is the other one, which of its images belongs to which frame, and its pose."""
+"""Stereo partners: choice of the partner camera, pairing of its images with frames, and its pose."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from featdepth_ros.errors import CalibrationError, RecordingError, nearest_name
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.calibration.files import CameraArgument
 
-#: The partner a caller does not want to name.
+#: Name that requests an automatic choice of the partner.
 AUTO = "auto"
-#: How far apart in time two images of one pair may be, nanoseconds, however slow the recording. Beyond half a period
-#: of the usual 10 frames per second a moving camera or object has moved too far.
+#: Longest time between the two images of a pair in nanoseconds, also for slow recordings. Beyond half a period at the
+#: usual 10 frames per second, a moving camera or object has moved too far.
 LONGEST_GAP_NS = 50_000_000
-#: What the names of the first and the second camera of a pair differ by, all else being equal.
+#: The parts in which the names of the first and the second camera of a pair differ.
 _COUNTERPARTS = (
     ("left", "right"),
     ("0", "1"),
@@ -33,7 +33,7 @@ _COUNTERPARTS = (
 
 @dataclass(frozen=True)
 class PartnerRequest:
-    """The partner a caller asks for: its name (or ``auto``) and, if given, its calibration."""
+    """The requested partner: its name (or ``auto``) and, if given, its calibration."""
 
     name: str
     camera: CameraArgument = None
@@ -44,8 +44,8 @@ class Rig:
     """The second camera of a pair.
 
     Attributes:
-        name: of the partner: a data set's camera, a topic, a folder.
-        camera: its calibration.
+        name: name of the partner: a camera of a dataset, a topic or a folder.
+        camera: calibration of the partner.
         T_partner_camera: (4, 4) float64, metres, between the rectified frames; see `Partner`.
     """
 
@@ -57,20 +57,20 @@ class Rig:
         if not np.linalg.norm(self.T_partner_camera[:3, 3]) > 1e-4:
             raise CalibrationError(
                 f"the calibrations put the partner '{self.name}' at the same position as the camera (baseline "
-                f"{np.linalg.norm(self.T_partner_camera[:3, 3]):.2g} m); they may be those of one camera: give the "
+                f"{np.linalg.norm(self.T_partner_camera[:3, 3]):.2g} m); both may be of the same camera: give the "
                 "partner's own (FILE#cam1 of a camchain)"
             )
 
 
 def counterparts(name: str, names: Sequence[str]) -> dict[str, bool]:
-    """Return those of ``names`` that differ from ``name`` only as the two cameras of a pair do.
+    """Return the entries of ``names`` that differ from ``name`` as in the two cameras of a pair.
 
     The value tells whether ``name`` is the first (left) camera of the two.
     """
     matches: dict[str, bool] = {}
     for pair in _COUNTERPARTS:
         for old, new, first in ((*pair, True), (*pair[::-1], False)):
-            # no digits beside: 10 is no 0 with a 1 before it
+            # no digits beside the match: in 10, the 0 is not the number of a camera
             pattern = re.compile((r"(?<!\d)" if old[0].isdecimal() else "") + old + r"(?!\d)", re.IGNORECASE)
             spots = list(pattern.finditer(name))
             for replaced in ([spot] for spot in spots):
@@ -103,7 +103,7 @@ def choose_partner(where: str, names: Sequence[str], camera: str, wanted: str) -
         wanted: the name a caller gave, or ``auto``.
 
     Raises:
-        RecordingError: it is not there, is the camera itself, or ``auto`` finds none or several.
+        RecordingError: it does not exist, is the camera itself, or ``auto`` finds none or several.
     """
     others = [name for name in names if name != camera]
     listing = ", ".join(others) or "none"
@@ -124,7 +124,7 @@ def choose_partner(where: str, names: Sequence[str], camera: str, wanted: str) -
 
 
 def longest_gap_ns(rate_hz: float) -> int:
-    """Return how far apart in time (nanoseconds) two images of one pair may be: half a frame period, at most 50 ms."""
+    """Return the longest time (nanoseconds) between the two images of a pair: half a frame period, at most 50 ms."""
     return min(LONGEST_GAP_NS, round(0.5e9 / rate_hz))
 
 
@@ -190,10 +190,10 @@ def as_mounted(T_partner_camera: NDArray[np.float64], camera: CameraModel, partn
 
 
 def within(rate_hz: float) -> str:
-    """Return the words for how pairs were found by stamp, for notes."""
+    """Return the time limit for pairs as text, for notes."""
     return f"within {longest_gap_ns(rate_hz) / 1e6:.3g} ms"
 
 
 def unpaired_note(name: str, unpaired: int, frames: int, how: str) -> str:
-    """Return the words for frames that came without a partner image."""
-    return f"{unpaired} of {frames} frames have no image of {name} {how} and come without a partner"
+    """Return the note about frames without a partner image."""
+    return f"{unpaired} of {frames} frames have no image of {name} {how}, so they have no partner"

@@ -1,4 +1,4 @@
-"""The text of a calibration file as a mapping: YAML of any tool, camera_calibration's ini, COLMAP's list."""
+"""Parses calibration files to mappings: YAML of any tool, camera_calibration's ini, COLMAP's list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from featdepth_ros.errors import CalibrationError
 
-#: COLMAP's camera models: how many focal lengths, and the distortion of the numbers behind the principal point.
+#: COLMAP's camera models: number of focal lengths, and distortion model of the numbers after the principal point.
 _COLMAP = {
     "SIMPLE_PINHOLE": (1, "none"),
     "PINHOLE": (2, "none"),
@@ -38,8 +38,8 @@ _INI_KEYS = {
 def load_mapping(path: Path) -> dict[str, Any]:
     """Return the content of a calibration file.
 
-    YAML comes as it is, OpenCV's flavour, several documents and dotted keys (``Camera.fx``) included. An ini file of
-    camera_calibration gets the keys of its YAML. COLMAP's ``cameras.txt`` is one entry of plain keys a camera.
+    YAML may have OpenCV's dialect, several documents and dotted keys (``Camera.fx``). An ini file of
+    camera_calibration gets the keys of its YAML. COLMAP's ``cameras.txt`` has one entry of plain keys per camera.
 
     Raises:
         CalibrationError: it cannot be read, or holds no mapping.
@@ -52,8 +52,8 @@ def load_mapping(path: Path) -> dict[str, Any]:
         return _mapping(path, text)
     except yaml.YAMLError as error:
         raise CalibrationError(f"calibration file {path} is not YAML: {error}") from error
-    except ValueError as error:  # numbers and dates that are none, in ini files and in YAML
-        raise CalibrationError(f"calibration file {path} holds values that are none: {error}") from error
+    except ValueError as error:  # invalid numbers and dates, in ini files and in YAML
+        raise CalibrationError(f"calibration file {path} has an invalid number or date: {error}") from error
 
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
@@ -68,12 +68,12 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
         text = text.replace("\t", " ")  # JSON may be indented by tabs, YAML may not
     documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
     if not documents:
-        raise CalibrationError(f"calibration file {path} holds no calibration")
+        raise CalibrationError(f"calibration file {path} holds no calibration; expected YAML, ini or COLMAP's list")
     return _nested(documents[0])
 
 
 def _nested(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a mapping whose dotted keys, as ORB-SLAM and ROS 2's parameters have them, are mappings themselves."""
+    """Convert dotted keys, as in ORB-SLAM's files and ROS 2 parameters, to nested mappings."""
     result: dict[str, Any] = {}
     for key, value in content.items():
         *rooms, name = str(key).split(".") if re.fullmatch(r"\w+(\.\w+)+", str(key)) else [str(key)]
@@ -118,7 +118,7 @@ def _colmap_camera(path: Path, line: str) -> tuple[str, dict[str, Any]]:
         "height": int(height),
         "fx": numbers[0],
         "fy": numbers[focals - 1],
-        "cx": centre[0] - 0.5,  # COLMAP's pixel centres lie at halves
+        "cx": centre[0] - 0.5,  # COLMAP's pixel centres are at half-integers
         "cy": centre[1] - 0.5,
         "distortion_model": model,
         "distortion": distortion,

@@ -24,15 +24,15 @@ from featdepth_ros.recordings.files.images import FileRecording, FrameFile, chec
 from featdepth_ros.recordings.recording import choose_camera
 
 KINDS = ("leftImg8bit", "rightImg8bit")
-#: Snippets are recorded at 17 frames a second; ``camera.json`` is of images of this size (width, height).
+#: Rate of the snippets in frames per second, and the image size (width, height) to which ``camera.json`` refers.
 RATE_HZ, FULL_SIZE = 17.0, (2048, 1024)
-#: So far apart lie the counts of two sequences of a city, frames.
+#: Distance of the frame counts of two sequences of a city, frames.
 _BETWEEN_SEQUENCES = 1_000_000
 _NAME = re.compile(r"(?P<stem>(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6}))_(?P<kind>leftImg8bit|rightImg8bit)")
 
 
 def is_cityscapes(path: Path) -> bool:
-    """Tell whether a folder holds the images of a city."""
+    """Return whether a folder holds the images of a city."""
     return any(next(path.glob(f"*_{kind}.*"), None) is not None for kind in KINDS)
 
 
@@ -41,8 +41,8 @@ def open_cityscapes(
 ) -> FileRecording:
     """Open the folder of a city; ``topic`` names another camera than the one whose folder it is.
 
-    Stamps are those of ``timestamp_sequence`` where they are, else frames are counted at 17 Hz. Snippets lie seconds
-    apart, so that no clip reaches from one into the next.
+    Stamps are those of ``timestamp_sequence`` if it exists, else frames are counted at 17 Hz. Snippets get stamps
+    seconds apart, so that no clip spans two of them.
 
     Raises:
         RecordingError, CalibrationError: no image can be read, or ``camera.json`` is malformed.
@@ -82,7 +82,7 @@ def open_cityscapes(
 
 
 def _folder(path: Path, own: str, kind: str) -> Path:
-    """The folder of another camera (or of calibrations): the same place under another top folder."""
+    """Return the folder of another camera (or of calibrations): the same path under another top folder."""
     top = path.absolute().parents[1]
     return top.with_name(top.name.replace(own, kind)) / path.absolute().parent.name / path.absolute().name
 
@@ -106,14 +106,14 @@ def _stamp(path: Path, image: Path, rate_hz: float, given: bool) -> int:
 
 
 def _calibration(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """The city's calibration, and in words whether its files differ."""
+    """Return the calibration of the city, and a note if its files differ (else an empty string)."""
     folder = path.absolute().parents[2] / "camera" / path.absolute().parent.name / path.name
     files = sorted(folder.glob("*_camera.json"))
     contents = [_read(file) for file in files]
     if not contents:
         return None, ""
     different = sum(content != contents[0] for content in contents)
-    note = f"{different} of the {len(files)} camera.json differ from the first, which is taken" if different else ""
+    note = f"{different} of the {len(files)} camera.json differ from the first, which is used" if different else ""
     return contents[0], note
 
 
@@ -131,7 +131,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _camera(calibration: dict[str, Any], size: tuple[int, int]) -> CameraModel:
-    """The pinhole camera of images of this (width, height), whatever they were scaled by."""
+    """Return the pinhole camera, scaled to images of this (width, height)."""
     k = calibration["intrinsic"]
     sx, sy = size[0] / FULL_SIZE[0], size[1] / FULL_SIZE[1]
     centre = (k["u0"] + 0.5) * sx - 0.5, (k["v0"] + 0.5) * sy - 0.5

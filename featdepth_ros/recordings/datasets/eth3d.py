@@ -1,4 +1,4 @@
-"""ETH3D's SLAM recordings: TUM's lists, with calibrations, a second colour camera and the pose between the two.
+"""ETH3D's SLAM recordings: TUM's layout with calibrations, a second colour camera and the pose between the two.
 
 ``calibration.txt`` and ``calibration2.txt`` are lines of fx fy cx cy; images are free of distortion. The 3x4 matrix of
 ``extrinsics_1_2.txt`` maps points of camera 2 to camera 1. Images of ``rgb2`` have the names of those of ``rgb``.
@@ -30,14 +30,14 @@ EXTRINSICS = "extrinsics_1_2.txt"
 
 
 def is_eth3d(path: Path) -> bool:
-    """Tell whether a folder is a SLAM recording of ETH3D: TUM's ``rgb.txt`` with ``calibration.txt`` beside."""
+    """Return whether a folder is a SLAM recording of ETH3D: TUM's ``rgb.txt`` beside ``calibration.txt``."""
     return all((path / name).is_file() for name in ("rgb.txt", CALIBRATIONS["rgb"])) and (path / "rgb").is_dir()
 
 
 def open_eth3d(
     path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None = None
 ) -> FileRecording:
-    """Open one colour camera (``rgb`` unless ``rgb2`` is named); the other may be its stereo partner.
+    """Open one colour camera (``rgb`` unless ``rgb2`` is named); the other one can be its stereo partner.
 
     Depth (5000 = 1 m, within 20 ms) is that of camera 1 alone.
 
@@ -76,13 +76,13 @@ def open_eth3d(
 
 
 def _named(wanted: str, name: str) -> str:
-    """The partner's name; ``auto`` is the only other camera there can be."""
+    """Return the name of the partner; ``auto`` is the other of the two cameras."""
     other = next(camera for camera in CALIBRATIONS if camera != name)
     return other if wanted == "auto" else wanted.strip("/")
 
 
 def _listed(path: Path, name: str) -> list[tuple[int, Path]]:
-    """(stamp in ns, file) of a camera's images: by its own list, or by that of ``rgb``, whose names they share."""
+    """Return (stamp in ns, file) of a camera's images, by its own list or by that of ``rgb`` with the same names."""
     if (path / f"{name}.txt").is_file():
         return layouts.tum_images(path, name)
     shared = [(stamp, path / name / file.name) for stamp, file in layouts.tum_images(path, "rgb")]
@@ -94,7 +94,7 @@ def _listed(path: Path, name: str) -> list[tuple[int, Path]]:
 
 def _numbers(file: Path, count: int) -> list[float]:
     if not file.is_file():
-        raise RecordingError(f"there is no {file}")
+        raise RecordingError(f"there is no {file}; expected a file with {count} numbers")
     values = [value for line, words in tables.rows(file) for value in tables.numbers(file, line, words, len(words))]
     if len(values) != count:
         raise RecordingError(f"{file} holds {len(values)} numbers; expected {count}")
@@ -107,7 +107,7 @@ def _camera(path: Path, name: str, size: tuple[int, int]) -> CameraModel:
 
 
 def _extrinsics(path: Path) -> NDArray[np.float64]:
-    """T_rgb_rgb2 (4, 4), metres."""
+    """Return T_rgb_rgb2 (4, 4), metres."""
     matrix = [*_numbers(path / EXTRINSICS, 12), 0.0, 0.0, 0.0, 1.0]
     return rigid_motion(matrix, str(path / EXTRINSICS))
 

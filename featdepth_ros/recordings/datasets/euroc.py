@@ -28,12 +28,12 @@ from featdepth_ros.recordings.files.images import (
 )
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
-#: Longest gap (ns) in the ground truth that is bridged by interpolation; it comes at 200 Hz.
+#: Longest gap (ns) in the ground truth that is bridged by interpolation; its rate is 200 Hz.
 _BRIDGED_NS = 100_000_000
 
 
 def euroc_root(path: Path) -> Path | None:
-    """Return the folder that holds ``cam0``, given the recording's folder or ``mav0`` itself; None when neither is."""
+    """Return the folder that holds ``cam0``: ``path`` itself or its ``mav0``; None if neither does."""
     for folder in (path / "mav0", path):
         if any((camera / "data.csv").is_file() for camera in folder.glob("cam*")):
             return folder
@@ -48,7 +48,7 @@ def open_euroc(
     The partner's pose comes from the ``T_BS`` of both ``sensor.yaml``.
 
     Raises:
-        RecordingError, CalibrationError: a file is malformed, or no listed image is there.
+        RecordingError, CalibrationError: a file is malformed, or no listed image exists.
     """
     names = sorted(p.name for p in root.glob("cam*") if (p / "data.csv").is_file())
     folder = root / choose_camera(root, names, topic, "cam0")
@@ -99,7 +99,7 @@ def _rig(
 
 
 def _listed(folder: Path) -> tuple[list[tuple[int, Path]], int]:
-    """Return (stamp in ns, file) of the listed images that are there, and how many are not."""
+    """Return (stamp in ns, file) of the listed images that exist, and the number of those that do not."""
     listed: list[tuple[int, Path]] = []
     for line, fields in tables.rows(folder / "data.csv", ","):
         if len(fields) < 2 or not fields[0].isdecimal():
@@ -140,7 +140,7 @@ def sensor_extrinsics(sensor: Path) -> NDArray[np.float64]:
     """Return the (4, 4) ``T_BS`` of a ``sensor.yaml``: it maps the sensor's coordinates to the body's.
 
     Raises:
-        CalibrationError, RecordingError: not YAML, or without 16 numbers there.
+        CalibrationError, RecordingError: the file is no YAML, or its ``T_BS`` has no 16 numbers.
     """
     content: dict[str, Any] = load_mapping(sensor)
     try:

@@ -1,4 +1,4 @@
-"""Frames into a EuRoC folder (ASL layout)."""
+"""Writes frames to a EuRoC folder (ASL layout)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _MODELS = {"none": "radial-tangential", "plumb_bob": "radial-tangential", "equid
 def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Iterable[Frame] | None = None) -> int:
     """Write frames into ``folder/mav0``: ``cam0`` (and ``cam1``) with sensor.yaml, data.csv and images by stamp.
 
-    When all frames have poses, ``state_groundtruth_estimate0/data.csv`` holds the body's: x forward, z up, at the left
-    camera. Its world has its origin at the first one. Biases are zero, velocities are differences. Images keep their
-    colour. Depth has no place in the layout and is not written. Frames are written one at a time.
+    If all frames have poses, ``state_groundtruth_estimate0/data.csv`` holds the poses of the body: x forward, z up, at
+    the left camera. The origin of the world is the first pose. Biases are zero, velocities are differences. Images
+    keep their colour. Depth is not written, because the layout has none. Frames are written one at a time.
 
     Returns:
         The number of (left) frames written.
 
     Raises:
-        RecordingError: the folder's ``mav0`` exists, cannot be written, or there was no frame.
-        CalibrationError: a distortion model the layout does not know, or a stereo pair without poses.
+        RecordingError: the folder's ``mav0`` exists or cannot be written, or ``frames`` is empty.
+        CalibrationError: the layout does not support the distortion model, or a stereo pair has no poses.
     """
     root = new_folder(Path(folder) / "mav0")
     body_left = se3.T_BODY_OPTICAL
@@ -57,7 +57,7 @@ def write_euroc(folder: str | Path, frames: Iterable[Frame], right_frames: Itera
         if left.T_world_camera is not None:
             poses.append(left.T_world_camera @ se3.inverse(body_left))
     if first is None:
-        raise RecordingError(f"no frame to write into '{root}'")
+        raise RecordingError(f"there is no frame to write into '{root}': the recording has no readable one")
     left, right = first
     _write_sensor(root / "cam0", left, body_left, stamps)
     if right is not None:
@@ -72,7 +72,9 @@ def _write_sensor(folder: Path, frame: Frame, T_body_camera: NDArray[np.float64]
     camera = required_camera(frame, "EuRoC")
     model = _MODELS.get(camera.distortion_model)
     if model is None:
-        raise CalibrationError(f"a EuRoC folder cannot hold distortion model '{camera.distortion_model}'")
+        raise CalibrationError(
+            f"a EuRoC folder cannot hold distortion model '{camera.distortion_model}'; write a bag instead"
+        )
     distortion = camera.distortion or (0.0,) * 4
     if len(distortion) == 5 and distortion[4] == 0.0:
         distortion = distortion[:4]

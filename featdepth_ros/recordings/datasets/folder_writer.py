@@ -1,4 +1,4 @@
-"""What the writers of data set folders share: refusing what exists, writing images, pairing left and right frames."""
+"""Helpers of the dataset writers: creation of folders, writing of images, pairing of left and right frames."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def new_folder(path: Path) -> Path:
 
 
 def write_png(path: Path, image: NDArray[Any]) -> None:
-    """Write an (H, W, 3) uint8 RGB or (H, W) uint16 image losslessly, fast rather than small.
+    """Write an (H, W, 3) uint8 RGB or (H, W) uint16 image as PNG with low compression, which is fast.
 
     Raises:
         RecordingError: it cannot be written (disk full, no permission).
@@ -69,16 +69,17 @@ def pairs(frames: Iterable[Frame], right_frames: Iterable[Frame] | None) -> Iter
         return
     for left_or_none, right in zip_longest(frames, right_frames):
         if left_or_none is None or right is None:
-            raise RecordingError("the left and the right camera have different numbers of frames")
+            raise RecordingError("the left and the right camera have different numbers of frames; expected pairs")
         if left_or_none.stamp_ns != right.stamp_ns:
             raise RecordingError(
-                f"frame {left_or_none.name}: left and right are stamped {left_or_none.stamp_ns} and {right.stamp_ns} ns"
+                f"frame {left_or_none.name}: left and right have the stamps {left_or_none.stamp_ns} and "
+                f"{right.stamp_ns} ns; expected equal ones"
             )
         yield left_or_none, right
 
 
 def required_camera(frame: Frame, layout: str) -> CameraModel:
-    """Return the calibration of a frame; data set layouts hold none without.
+    """Return the calibration of a frame, which dataset layouts require.
 
     Raises:
         CalibrationError: the frame has none, or one with region of interest, binning or rectification.
@@ -98,5 +99,5 @@ def stereo_transform(left: Frame, right: Frame) -> NDArray[np.float64]:
         CalibrationError: a pose is missing, so that the baseline is not known.
     """
     if left.T_world_camera is None or right.T_world_camera is None:
-        raise CalibrationError("the baseline of the stereo pair is not known: its frames have no poses")
+        raise CalibrationError("the baseline of the stereo pair is unknown, because its frames have no poses")
     return se3.inverse(left.T_world_camera) @ right.T_world_camera

@@ -1,7 +1,8 @@
 """KITTI folders: odometry sequences and raw drives.
 
 Layouts are as the benchmark's development kits describe them. The projection matrices ``P0..P3`` (``P_rect_00..03``)
-are of the rectified cameras. Poses are of camera 0 in the frame of its first image, one line of 12 numbers a frame.
+belong to the rectified cameras. Poses are those of camera 0 in the frame of its first image, one line of 12 numbers per
+frame.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, m
 
 
 def is_kitti_odometry(path: Path) -> bool:
-    """Tell whether a folder is an odometry sequence: ``calib.txt`` beside ``image_0`` to ``image_3``."""
+    """Return whether a folder is an odometry sequence: ``calib.txt`` beside ``image_0`` to ``image_3``."""
     return (path / "calib.txt").is_file() and bool(layouts.camera_folders(path, layouts.KITTI_ODOMETRY_CAMERAS))
 
 
 def is_kitti_raw(path: Path) -> bool:
-    """Tell whether a folder is a raw drive: ``image_00`` to ``image_03``, each with ``data``."""
+    """Return whether a folder is a raw drive: ``image_00`` to ``image_03``, each with ``data``."""
     return any((camera / "data").is_dir() for camera in layouts.camera_folders(path, layouts.KITTI_RAW_CAMERAS))
 
 
 def open_kitti_odometry(
     path: Path, topic: str | None, camera: CameraArgument, rate_hz: float | None, partner: PartnerRequest | None = None
 ) -> FileRecording:
-    """Open an odometry sequence (the colour camera ``image_2`` when there, else ``image_0``).
+    """Open an odometry sequence (the colour camera ``image_2`` if it exists, else ``image_0``).
 
-    Poses come from ``poses.txt`` inside the sequence or ``poses/<sequence>.txt`` beside ``sequences``; they are moved
-    from camera 0 to the camera opened. Frames without a valid line there have no pose.
+    Poses come from ``poses.txt`` in the sequence or ``poses/<sequence>.txt`` beside ``sequences``. They are converted
+    from camera 0 to the opened camera. Frames without a valid line have no pose.
 
     Raises:
         RecordingError, CalibrationError: a file is malformed, or a frame has no stamp.
@@ -139,7 +140,7 @@ def _stamps(path: Path, count: int, rate_hz: float | None) -> list[int]:
 
 
 def _poses(path: Path) -> tuple[dict[int, NDArray[np.float64]], str]:
-    """Return the true poses by frame, and in words what is wrong with some."""
+    """Return the true poses by frame, and a note about invalid ones (else an empty string)."""
     for candidate in (path / "poses.txt", path.absolute().parents[1] / "poses" / f"{path.name}.txt"):
         if candidate.is_file():
             table, note = read_truth(candidate, "kitti")
@@ -189,7 +190,7 @@ def open_kitti_raw(
         pairs = paired_files(own_stamps, _raw_listing(path / other, other_files, common_rate), rate)
         recording.add_partner(
             rig,
-            [  # paired by the recorded stamps, delivered on the time base of the frames
+            [  # paired by the recorded stamps, then stamped on the time base of the frames
                 None if entry is None else (frame.stamp_ns + entry[0] - stamp, entry[1])
                 for frame, stamp, entry in zip(frames, own_stamps, pairs, strict=True)
             ],
@@ -204,8 +205,8 @@ def _has_stamps(folder: Path) -> bool:
 def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> list[tuple[int, Path]]:
     """Return (stamp in ns, file), the stamp from ``timestamps.txt`` unless a rate is given or there is no such file.
 
-    Line n is of frame n, whose line is empty where it was lost. As many lines as images, of a drive that was cut, are
-    of the images in their order. An image without a stamp is left out: no other time base takes its place.
+    Line n belongs to frame n and is empty for a lost frame. If there are as many lines as images (a shortened drive),
+    lines and images are matched in order. An image without a stamp is left out, since its time is unknown.
     """
     stamps = _raw_stamps(folder / "timestamps.txt") if rate_hz is None else []
     indices = [int(file.stem) if file.stem.isdecimal() else position for position, file in enumerate(files)]
@@ -224,7 +225,7 @@ def _raw_listing(folder: Path, files: Sequence[Path], rate_hz: float | None) -> 
 def _raw_extrinsics(
     path: Path, number: str, other: str, model: CameraModel, other_model: CameraModel
 ) -> NDArray[np.float64] | None:
-    """Return T_partner_camera: by P_rect when rectified, else by R and T (from camera 0)."""
+    """Return T_partner_camera (4, 4), metres: from P_rect of a rectified drive, else from R and T (of camera 0)."""
     file = _raw_calibration(path)
     if file is None:
         return None
@@ -260,7 +261,7 @@ def _raw_camera(path: Path, number: str, size: tuple[int, int]) -> CameraModel |
 
 
 def _raw_stamps(path: Path) -> list[int | None]:
-    """Read ``2011-09-26 13:02:25.594360375`` a line, taken as UTC, to the nanosecond; None for an empty line."""
+    """Return the stamps (ns) of lines such as ``2011-09-26 13:02:25.594360375``, read as UTC; None for empty lines."""
     if not path.is_file():
         return []
     stamps: list[int | None] = []

@@ -1,4 +1,4 @@
-"""Frames into a KITTI odometry folder."""
+"""Writes frames to a KITTI odometry folder."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def write_kitti_odometry(
 
     The left camera is ``image_2``, the right one ``image_3`` (KITTI's colour cameras). ``P0 = P2`` and ``P1 = P3`` in
     ``calib.txt``, so poses of camera 0 are those of the left camera, re-based to its first frame. ``times.txt`` counts
-    seconds from the first frame. Depth, where frames have it, goes beside as ``depth_2`` (16-bit PNG, metres * 256, 0
-    unknown), which the benchmark itself does not have. Frames are written one at a time.
+    seconds from the first frame. Depth is written to ``depth_2`` if frames have it (16-bit PNG, metres * 256, 0
+    unknown); the benchmark itself has no such folder. Frames are written one at a time.
 
     Returns:
         The number of (left) frames written.
 
     Raises:
-        RecordingError: the sequence exists, cannot be written, or there was no frame.
-        CalibrationError: a camera is no plain pinhole, or a stereo pair has no poses.
+        RecordingError: the sequence exists or cannot be written, or ``frames`` is empty.
+        CalibrationError: a camera has distortion or rectification, or a stereo pair has no poses.
     """
     if not sequence or Path(sequence).name != sequence:
-        raise RecordingError(f"'{sequence}' is no name of a sequence")
+        raise RecordingError(f"'{sequence}' is not a name of a sequence; expected one such as 00")
     target = Path(folder) / "sequences" / sequence
     poses_file = Path(folder) / "poses" / f"{sequence}.txt"
     if poses_file.exists():
@@ -70,7 +70,7 @@ def write_kitti_odometry(
         if left.T_world_camera is not None and first.T_world_camera is not None:
             poses.append(se3.inverse(first.T_world_camera) @ left.T_world_camera)
     if first is None:
-        raise RecordingError(f"no frame to write into '{target}'")
+        raise RecordingError(f"there is no frame to write into '{target}': the recording has no readable one")
     write_bytes(target / "times.txt", "".join(times).encode())
     if len(poses) == len(times):
         poses_file.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,9 @@ def _write_calibration(path: Path, left: Frame, right: Frame | None) -> None:
     if right is not None:
         T_right_left = se3.inverse(stereo_transform(left, right))
         if not np.allclose(T_right_left[:3, :3], np.eye(3), atol=1e-6):
-            raise CalibrationError("the stereo pair is not rectified: its cameras do not look along parallel axes")
+            raise CalibrationError(
+                "the stereo pair is not rectified: the optical axes of its cameras are not parallel; write it as EuRoC"
+            )
         p_right = _pinhole(right).K @ T_right_left[:3]
     lines = []
     for index, matrix in enumerate((p_left, p_right, p_left, p_right)):

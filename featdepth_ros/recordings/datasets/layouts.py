@@ -1,6 +1,6 @@
-"""Where the public data sets keep their files, and what the numbers in their depth images mean.
+"""File layouts of public datasets, and the units of their depth images.
 
-Readers, writers and the evaluation of depth all take names and units from here.
+Readers, writers and the evaluation of depth all use these names and units.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KITTI_DEPTH = DepthUnit(256.0)
 TUM_DEPTH = DepthUnit(5000.0)
 NYU_DEPTH = DepthUnit(1000.0)
 SEVEN_SCENES_DEPTH = DepthUnit(1000.0, (0, 65535))
-#: Farthest apart (ns) a colour and a depth image of TUM may be to belong together, as TUM's associate.py has it.
+#: Longest time (ns) between a colour and a depth image of TUM that form a pair, as in TUM's associate.py.
 TUM_DIFFERENCE_NS = 20_000_000
 
 KITTI_ODOMETRY_CAMERAS, KITTI_RAW_CAMERAS = "image_[0-3]", "image_0[0-3]"
@@ -29,7 +29,7 @@ def camera_folders(folder: Path, pattern: str) -> list[Path]:
 
 
 def kitti_odometry_image(sequence: Path, cameras: Sequence[int], frame: int) -> Path | None:
-    """Return the file of a frame, of the first of these cameras that has it; None when there is none."""
+    """Return the image file of a frame from the first of these cameras that has it; None if none has."""
     return _existing(sequence / f"image_{camera}" / f"{frame:06d}" for camera in cameras)
 
 
@@ -44,7 +44,7 @@ def kitti_raw_images(drive: Path, camera: int | str) -> Path:
 
 
 def kitti_raw_image(drive: Path, camera: int, frame: int) -> Path | None:
-    """Return the file of a frame of a raw drive; None when it is not there."""
+    """Return the image file of a frame of a raw drive; None if it does not exist."""
     return _existing([kitti_raw_images(drive, camera) / f"{frame:010d}"])
 
 
@@ -54,7 +54,7 @@ def kitti_raw_laser(drive: Path, frame: int) -> Path:
 
 
 def kitti_accumulated_depth(roots: Sequence[Path], camera: int, frame: int) -> Path:
-    """Return the depth benchmark's file of a frame, in the first of these folders of a drive that has it."""
+    """Return the file of a frame in the depth benchmark, in the first of these drive folders that has it."""
     files = [root / f"proj_depth/groundtruth/image_{camera:02d}/{frame:010d}.png" for root in roots]
     return next((file for file in files if file.is_file()), files[0])
 
@@ -66,7 +66,7 @@ def seven_scenes_images(folder: Path, below: bool = False) -> list[Path]:
 
 
 def seven_scenes_stem(image: Path) -> str:
-    """Return ``frame-000000`` of ``frame-000000.color.png``; ``.depth.png`` and ``.pose.txt`` lie beside."""
+    """Return ``frame-000000`` for ``frame-000000.color.png``; ``.depth.png`` and ``.pose.txt`` are beside it."""
     return image.name.split(".", 1)[0]
 
 
@@ -82,7 +82,7 @@ def nyu_images(folder: Path, below: bool = False) -> list[Path]:
 
 
 def nyu_number(image: Path) -> str:
-    """Return ``00000`` of ``rgb_00000.jpg``."""
+    """Return ``00000`` for ``rgb_00000.jpg``."""
     return image.stem.removeprefix("rgb_")
 
 
@@ -113,7 +113,7 @@ def tum_images(folder: Path, kind: str) -> list[tuple[int, Path]]:
 
 
 def make3d_folders(path: Path) -> tuple[Path, Path] | None:
-    """Return the folders of Make3D's images and of its laser's grids, for training or for testing; None: neither."""
+    """Return the folders of Make3D's images and laser grids, of its training or test set; None if there is neither."""
     pairs = (("Train400Img", "Train400Depth"), ("Test134", "Gridlaserdata"), ("Test134Img", "Test134Depth"), ("", ""))
     for images, grids in pairs:
         folders = path / images, path / grids
@@ -124,7 +124,7 @@ def make3d_folders(path: Path) -> tuple[Path, Path] | None:
 
 
 def make3d_grid(image: Path) -> str:
-    """Return the name of the laser's grid of an image ``img-*.jpg``."""
+    """Return the file name of the laser grid that belongs to an image ``img-*.jpg``."""
     return f"depth_sph_corr-{image.stem.removeprefix('img-')}.mat"
 
 

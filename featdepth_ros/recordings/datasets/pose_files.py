@@ -1,9 +1,8 @@
-"""Pose files of KITTI, TUM and EuRoC: the one place that reads and writes them.
+"""Reads and writes pose files of KITTI, TUM and EuRoC.
 
-KITTI has 12 numbers a line, row-major [R|t], one line a frame, or a frame number and 12; 16 with the row 0 0 0 1
-(Replica) are the same. TUM has ``seconds x y z qx qy
-qz qw``. EuRoC's state table has ``ns,x,y,z,qw,qx,qy,qz,...``. Columns behind these are left out. A pose maps the
-body's coordinates to the world's.
+KITTI has one line per frame with 12 numbers, row-major [R|t], or with a frame number and 12 numbers. Lines of 16
+numbers with the last row 0 0 0 1 (Replica) are read, too. TUM has ``seconds x y z qx qy qz qw``. EuRoC's state table
+has ``ns,x,y,z,qw,qx,qy,qz,...``. Further columns are ignored. A pose maps the body's coordinates to the world's.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.recordings.datasets import tables
 
 PoseFormat = Literal["kitti", "tum", "euroc"]
-#: Largest entry of R R^T - I that still passes for a rotation.
+#: Largest entry of R R^T - I of a matrix that is accepted as a rotation.
 _RIGID_TOLERANCE = 1e-2
 #: Farthest that the norm of a quaternion may be from 1.
 _UNIT_TOLERANCE = 0.1
@@ -47,9 +46,9 @@ class PoseTable:
 
     Attributes:
         keys: (N,) int64 stamps in nanoseconds, or KITTI's frame numbers.
-        poses: (N, 4, 4) float64 T_world_body as they are written; a KITTI rotation is not checked.
-        stamped: the keys are stamps.
-        problems: in words, the lines that were left out.
+        poses: (N, 4, 4) float64 T_world_body as in the file; KITTI rotations are not checked.
+        stamped: whether the keys are stamps.
+        problems: a sentence for each line that was left out.
     """
 
     keys: NDArray[np.int64]
@@ -69,18 +68,18 @@ class PoseTable:
 def read_pose_file(path: Path, expected: PoseFormat | None = None, skip_bad: bool = False) -> PoseTable:
     """Read a pose file. A heading, ``#`` comments and empty lines are left out.
 
-    The format is told by the content. Lines of 12 or 13 numbers whose rotations are rotations are KITTI's; others are
-    stamped. The unit of stamps follows from their size; whole numbers between commas are nanoseconds. The order of
-    quaternions follows from the heading where it names ``qw``. Without one it is EuRoC's for nanoseconds between
-    commas, else TUM's.
+    The format is detected by the content. Lines of 12 or 13 numbers with valid rotations are KITTI's; others are
+    stamped. The unit of stamps follows from their size; integers in comma-separated files are nanoseconds. The order of
+    quaternions follows from a heading that names ``qw``. Without one it is EuRoC's for comma-separated nanoseconds,
+    else TUM's.
 
     Args:
-        path: of the file.
-        expected: its format, when it is known.
-        skip_bad: leave out lines that hold no pose and name them in `PoseTable.problems`, instead of an error.
+        path: path of the file.
+        expected: format of the file, if it is known.
+        skip_bad: leave out invalid lines and list them in `PoseTable.problems` instead of raising an error.
 
     Raises:
-        RecordingError: no text, no pose, lines of another kind or length, or values that are none.
+        RecordingError: the file is no text, has no pose, has lines of different lengths, or has an invalid value.
     """
     table = _table(path)
     width = len(table.lines[0][1])
@@ -97,7 +96,7 @@ def read_pose_file(path: Path, expected: PoseFormat | None = None, skip_bad: boo
             if len(fields) < 8 or (len(fields) != width and (kind == "kitti" or not skip_bad)):
                 raise RecordingError(
                     f"{path}: line {number} has {len(fields)} numbers, line {table.lines[0][0]} has {width}; "
-                    "expected the same number on each (is the file cut short?)"
+                    "expected the same number on each (is the file truncated?)"
                 )
             if kind == "kitti":
                 key, pose = _kitti_line(path, number, fields, position, check=skip_bad)
@@ -123,10 +122,10 @@ def read_pose_file(path: Path, expected: PoseFormat | None = None, skip_bad: boo
 
 
 def read_truth(path: Path, expected: PoseFormat) -> tuple[PoseTable | None, str]:
-    """Read a data set's table of true poses, which are worth having and no condition for the images.
+    """Read a dataset's table of true poses; an unreadable one is no error, because the images can be used without.
 
     Returns:
-        (table, note): None when there is no pose in it; the note says in words what was left out, empty if nothing.
+        (table, note): the table is None if it has no pose. The note says what was left out; empty: nothing.
     """
     try:
         table = read_pose_file(path, expected, skip_bad=True)
@@ -141,7 +140,7 @@ def read_times(path: Path) -> NDArray[np.int64]:
     """Return the stamps (nanoseconds) of a KITTI ``times.txt``: seconds at the start of each line.
 
     Raises:
-        RecordingError: the file cannot be read, or a line starts with no number.
+        RecordingError: the file cannot be read, or a line does not start with a number.
     """
     stamps = [tables.parse_stamp_ns(fields[0], path, line) for line, fields in tables.rows(path)]
     return np.array(stamps, dtype=np.int64)
@@ -153,7 +152,7 @@ def poses_from_quaternions(
     """Return (N, 4, 4) poses of (N, 3) positions and (N, 4) quaternions.
 
     Raises:
-        RecordingError: a quaternion that is not finite, or whose norm is more than 10 % from 1; names ``source``.
+        RecordingError: a quaternion is not finite, or its norm differs from 1 by more than 10 %; names ``source``.
     """
     xyz, xyzw = np.asarray(positions, dtype=np.float64), np.asarray(quaternions_xyzw, dtype=np.float64)
     norms = np.linalg.norm(xyzw, axis=1)
@@ -171,12 +170,12 @@ def poses_from_quaternions(
 
 
 def kitti_text(poses: Sequence[NDArray[np.float64]], digits: int = 12) -> str:
-    """Return a KITTI pose file of (4, 4) poses, with so many digits behind the point."""
+    """Return the text of a KITTI pose file of (4, 4) poses, with ``digits`` digits after the decimal point."""
     return "".join(" ".join(f"{value:.{digits}e}" for value in pose[:3].reshape(-1)) + "\n" for pose in poses)
 
 
 def tum_text(stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]], comment: str) -> str:
-    """Return a TUM pose file of stamps and (4, 4) poses; ``comment`` is its first line, without the ``#``."""
+    """Return the text of a TUM pose file; ``poses`` are (4, 4), ``comment`` is its first line without the ``#``."""
     lines = [f"# {comment}\n"]
     for stamp, pose in zip(stamps_ns, poses, strict=True):
         numbers = " ".join(f"{value:.9f}" for part in se3.to_quaternion(pose) for value in part)
@@ -185,7 +184,7 @@ def tum_text(stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]], com
 
 
 def euroc_text(stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]]) -> str:
-    """Return a EuRoC state table of stamps and (4, 4) poses; velocities are differences, biases are zero."""
+    """Return the text of a EuRoC state table; ``poses`` are (4, 4), velocities are differences, biases are zero."""
     lines = [_STATE_HEADER]
     previous: tuple[int, NDArray[np.float64]] | None = None
     for stamp, pose in zip(stamps_ns, poses, strict=True):
@@ -201,7 +200,10 @@ def euroc_text(stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]]) -
 
 @dataclass(frozen=True)
 class _Lines:
-    """Data lines of a file: (line number, fields) each, whether commas part them, the order that the heading states."""
+    """Data lines of a file as (line number, fields), whether commas separate them, and the heading's quaternion order.
+
+    The order is True for qw first, False for qw last, None if the heading does not name it.
+    """
 
     lines: list[tuple[int, list[str]]]
     commas: bool
@@ -224,7 +226,7 @@ def _table(path: Path) -> _Lines:
 
 
 def _without_last_row(lines: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return lines of 12 numbers where all are 4x4 matrices, row-major, with the last row 0 0 0 1; else the lines."""
+    """Drop the last row if all lines are row-major 4x4 matrices with the last row 0 0 0 1; else return the lines."""
     for _, fields in lines:
         if len(fields) != 16 or not all(_is_number(field) for field in fields):
             return lines
@@ -235,7 +237,7 @@ def _without_last_row(lines: list[tuple[int, list[str]]]) -> list[tuple[int, lis
 
 
 def _stated_order(heading: str) -> bool | None:
-    """Return True where a heading names qw before qx, False where behind; None where it does not name them."""
+    """Return True if a heading names qw before qx, False if after it, None if it does not name both."""
     names = re.findall(r"\bq(?:_?[a-z]{2})?[_.]?([wxyz])\b", heading, flags=re.IGNORECASE)
     letters = "".join(names).lower()
     return letters.startswith("w") if letters in ("wxyz", "xyzw") else None
@@ -250,7 +252,7 @@ def _format(table: _Lines, width: int) -> PoseFormat | None:
 
 
 def _mostly_rotations(table: _Lines, width: int) -> bool:
-    """Tell whether lines of 12 or 13 numbers are [R|t]; where hardly any line is, stamps and poses may be."""
+    """Return whether most lines of 12 or 13 numbers are [R|t]; otherwise they may be stamped poses."""
     rows = []
     for _, fields in table.lines[:200]:
         try:
@@ -281,12 +283,12 @@ def _unit(table: _Lines, kind: PoseFormat) -> Decimal:
     unit = tables.stamp_unit(stamps)
     whole = table.commas and all("." not in text and "e" not in text.lower() for text in stamps)
     if kind == "euroc" and whole and unit in (tables.SECOND_NS, tables.MILLISECOND_NS):
-        return tables.NANOSECOND  # the format's own unit, counted from the start of a simulation
+        return tables.NANOSECOND  # the unit of the format; small values count from the start of a simulation
     return unit
 
 
 def _kitti_line(path: Path, number: int, fields: Sequence[str], position: int, check: bool) -> tuple[int, list[float]]:
-    """Return (frame, 12 numbers); ``check`` refuses what is no rigid motion."""
+    """Return (frame, 12 numbers); with ``check``, a pose that is no rigid motion raises RecordingError."""
     values = _values(path, number, fields)
     key = position
     if len(values) == 13:
@@ -295,7 +297,7 @@ def _kitti_line(path: Path, number: int, fields: Sequence[str], position: int, c
         key, values = int(values[0]), values[1:]
     pose = np.reshape(values, (3, 4))
     if check and not (np.isfinite(pose).all() and _is_rotation(pose[:, :3])):
-        raise RecordingError(f"{path}, line {number}: the pose is not rigid or not finite")
+        raise RecordingError(f"{path}, line {number}: the pose is not a finite rotation and translation")
     return key, values
 
 

@@ -1,4 +1,4 @@
-"""The pose at a stamp between two known ones."""
+"""Interpolation of poses by stamp."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from featdepth_ros.geometry import se3_numpy as se3
 def interpolate(
     stamps_ns: Sequence[int], poses: Sequence[NDArray[np.float64]], at_ns: int, most_ns: int
 ) -> NDArray[np.float64] | None:
-    """Return the pose at a stamp between two known ones, or None outside them or where they lie too far apart.
+    """Return the (4, 4) pose at a stamp; None outside the known stamps, or in a gap that is too long.
 
     Args:
-        stamps_ns: in ascending order, nanoseconds.
-        poses: (4, 4) each; positions are interpolated linearly, rotations along the shortest arc.
-        at_ns: the stamp asked for.
-        most_ns: the longest gap between two known poses that is still bridged.
+        stamps_ns: known stamps in ascending order, nanoseconds.
+        poses: (4, 4) known poses; positions are interpolated linearly, rotations along the shortest arc.
+        at_ns: the requested stamp, nanoseconds.
+        most_ns: longest gap between two known poses that is bridged, nanoseconds.
     """
     after = bisect_left(stamps_ns, at_ns)
     if after < len(stamps_ns) and stamps_ns[after] == at_ns:

@@ -33,33 +33,33 @@ TUM_CALIBRATIONS: dict[str, tuple[float, ...]] = {
     + (0.231222, -0.784899, -0.003257, -0.000105, 0.917205),
     "freiburg3": (535.4, 539.2, 320.1, 247.6) + (0.0, 0.0, 0.0, 0.0, 0.0),
 }
-#: fx fy cx cy of NYU Depth V2's colour camera, as the data set's toolbox states them (camera_params.m).
+#: fx fy cx cy of NYU Depth V2's colour camera, from the dataset's toolbox (camera_params.m).
 NYU_CALIBRATION = (518.857901, 519.469611, 325.582449, 253.736166)
-#: Farthest apart (ns) two poses may be to be interpolated.
+#: Longest gap (ns) between two poses that is interpolated.
 BRIDGED_NS = 100_000_000
 
 
 def is_seven_scenes(path: Path) -> bool:
-    """Tell whether a folder holds ``frame-000000.color.*`` with a pose file beside."""
+    """Return whether a folder holds ``frame-000000.color.*`` with a pose file beside it."""
     return any(path.glob("frame-*.color.*")) and any(path.glob("frame-*.pose.txt"))
 
 
 def is_tum(path: Path) -> bool:
-    """Tell whether a folder holds TUM's list of colour images, ``rgb.txt``, beside ``rgb``."""
+    """Return whether a folder holds TUM's list of colour images, ``rgb.txt``, beside ``rgb``."""
     return (path / "rgb.txt").is_file() and (path / "rgb").is_dir()
 
 
 def is_nyu(path: Path) -> bool:
-    """Tell whether a folder is a NYU scene: ``rgb_00000.jpg`` beside ``sync_depth_00000.png``."""
+    """Return whether a folder is a NYU scene: ``rgb_00000.jpg`` beside ``sync_depth_00000.png``."""
     return any(path.glob("rgb_*.*")) and any(path.glob("sync_depth_*.png"))
 
 
 def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
     """Open a NYU Depth V2 scene in the layout of the usual extracts: ``rgb_*.jpg`` and ``sync_depth_*.png``.
 
-    Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file come without. The
-    images are the toolbox's undistorted ones, hence a pinhole: `NYU_CALIBRATION`. The extracts have no stamps: the
-    number in the name counts at the given rate, else at 30 frames/s. `singles.LabelledNyu` reads the labelled file.
+    Depth is in millimetres, 0 unknown, registered to the colour image; frames without a depth file have no depth. The
+    images were undistorted by the toolbox, so the camera is a pinhole: `NYU_CALIBRATION`. The extracts have no stamps:
+    the number in the name counts at the given rate, else at 30 frames/s. `singles.LabelledNyu` reads the labelled file.
 
     Raises:
         RecordingError, CalibrationError: no image can be read, or they are not 640x480 and no calibration is given.
@@ -82,7 +82,7 @@ def open_nyu(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
 def open_seven_scenes(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
     """Open a 7-Scenes sequence: depth in mm (0 and 65535 invalid), camera-to-world poses, 30 frames/s.
 
-    Intrinsics come from ``camera-intrinsics.txt`` (3x3) when there, else the data set's own: 585 585 320 240.
+    Intrinsics come from ``camera-intrinsics.txt`` (3x3) if it exists, else those of the dataset: 585 585 320 240.
 
     Raises:
         RecordingError, CalibrationError: a file is malformed or no image can be read.
@@ -123,14 +123,14 @@ def _stored_pose(path: Path) -> NDArray[np.float64]:
         raise RecordingError(f"{path} does not hold 4 lines of 4 numbers")
     rotation = values[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or np.linalg.det(rotation) < 0:
-        raise RecordingError(f"{path} holds no rotation")
+        raise RecordingError(f"{path} holds no rotation; expected an orthonormal 3x3 part")
     return se3.make(rotation, values[:3, 3])
 
 
 def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
     """Open a TUM RGB-D recording: depth (5000 = 1 m) within 20 ms of the colour image, poses interpolated.
 
-    Intrinsics are TUM's published ones when the folder's name says which camera it was (``freiburg1`` or ``fr1``, ...).
+    Intrinsics are TUM's published ones if the folder's name contains the camera (``freiburg1`` or ``fr1``, ...).
 
     Raises:
         RecordingError, CalibrationError: a table is malformed or no image can be read.
@@ -158,7 +158,12 @@ def open_tum(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileR
 
 
 def nearest_depth(listed: list[tuple[int, Path]], stamp_ns: int) -> Path | None:
-    """Return the depth image nearest in time to a colour image, of (stamp in ns, file); None: too far away."""
+    """Return the depth image nearest in time to a colour image; None if it is too far away.
+
+    Args:
+        listed: (stamp in ns, file) of the depth images, ascending.
+        stamp_ns: stamp of the colour image.
+    """
     position = bisect_left(listed, (stamp_ns, Path()))
     near = min(listed[max(0, position - 1) : position + 1], key=lambda entry: abs(entry[0] - stamp_ns), default=None)
     return near[1] if near is not None and abs(near[0] - stamp_ns) <= layouts.TUM_DIFFERENCE_NS else None

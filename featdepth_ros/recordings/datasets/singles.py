@@ -1,6 +1,6 @@
-"""Data sets of single images with depth: NYU Depth V2's labelled part, and Make3D. No frame has a neighbour.
+"""Datasets of single images with depth: NYU Depth V2's labelled part, and Make3D.
 
-The images of each lie ten seconds apart here, so that whatever looks for neighbours finds none.
+Their frames have no neighbours. So the stamps of consecutive images are ten seconds apart.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.recording import Recording
 
 APART_NS = 10_000_000_000
-#: Frames per second that say so.
+#: Frames per second, which correspond to ten seconds between images.
 RATE_HZ = 0.1
-#: Distance of a reading of Make3D's laser that came back from nowhere, metres.
+#: Distance in metres that Make3D's laser reports without an echo.
 MAKE3D_FARTHEST_M = 80.0
 
 
 def is_nyu_labelled(path: Path) -> bool:
-    """Tell whether a file may be NYU's ``nyu_depth_v2_labeled.mat``."""
+    """Return whether a file may be NYU's ``nyu_depth_v2_labeled.mat``."""
     return path.suffix.lower() == ".mat" and path.is_file()
 
 
 class LabelledNyu(Recording):
-    """NYU's 1449 labelled images with filled depth, out of one MATLAB 7.3 file (HDF5); read one by one.
+    """NYU's 1449 labelled images with filled depth, read one by one from a MATLAB 7.3 file (HDF5).
 
     Raises:
-        RecordingError: no such arrays in the file.
+        RecordingError: the file has no such arrays.
         MissingDependencyError: h5py is not installed.
         CalibrationError: ``camera`` does not fit the images.
     """
@@ -67,7 +67,7 @@ class LabelledNyu(Recording):
         try:
             return h5py.File(self._path, "r")
         except OSError as error:
-            raise RecordingError(f"{self._path} is no MATLAB file of version 7.3 (HDF5): {error}") from error
+            raise RecordingError(f"{self._path} is not a MATLAB file of version 7.3 (HDF5): {error}") from error
 
     def __len__(self) -> int:
         return int(self._count)
@@ -76,11 +76,11 @@ class LabelledNyu(Recording):
         return self.frames_from(0)
 
     def frames_from(self, start: int) -> Iterator[Frame]:
-        """Yield the frames after the first ``start`` ones, without reading those."""
+        """Yield the frames from number ``start`` on, without reading the earlier ones."""
         self.skipped = []
         with self._file() as file:
             for number in range(start, len(self)):
-                # MATLAB stores columns first: what was (H, W, 3, N) there is (N, 3, W, H) here.
+                # MATLAB stores arrays column-major: its (H, W, 3, N) is (N, 3, W, H) here.
                 image = np.ascontiguousarray(file["images"][number].transpose(2, 1, 0), np.uint8)
                 depth = np.ascontiguousarray(file["depths"][number].T, np.float32)
                 known = np.where(depth > 0, depth, np.float32(np.nan))
@@ -88,14 +88,14 @@ class LabelledNyu(Recording):
 
 
 def is_make3d(path: Path) -> bool:
-    """Tell whether a folder holds Make3D's images beside its laser's grids."""
+    """Return whether a folder holds Make3D's images beside its laser grids."""
     return layouts.make3d_folders(path) is not None
 
 
 class Make3d(Recording):
-    """Make3D's images with the laser's grid of 55x305 readings, each standing for the pixels nearest to it.
+    """Make3D's images with laser grids of 55x305 readings; each pixel gets the depth of the nearest reading.
 
-    The data set gives no calibration.
+    The dataset has no calibration.
 
     Raises:
         RecordingError: no image can be read.
@@ -146,7 +146,7 @@ def read_make3d_grid(file: Path) -> NDArray[np.float64]:
     """Return the (55, 305) distances of a ``depth_sph_corr-*.mat``, metres.
 
     Raises:
-        RecordingError: unreadable, or without ``Position3DGrid``.
+        RecordingError: the file is unreadable or has no ``Position3DGrid``.
         MissingDependencyError: scipy is not installed.
     """
     try:
@@ -159,4 +159,4 @@ def read_make3d_grid(file: Path) -> NDArray[np.float64]:
         grid = np.asarray(loadmat(file)["Position3DGrid"], dtype=np.float64)
         return np.asarray(grid[..., 3])
     except (OSError, ValueError, KeyError, IndexError, NotImplementedError) as error:
-        raise RecordingError(f"{file} holds no Position3DGrid of four numbers a reading: {error!r}") from error
+        raise RecordingError(f"{file} has no Position3DGrid with four numbers per reading: {error!r}") from error

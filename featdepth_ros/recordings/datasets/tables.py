@@ -1,4 +1,4 @@
-"""The plain text tables of data sets: rows, numbers, stamps. Errors name the file and the line."""
+"""Reads the text tables of datasets: rows, numbers, stamps. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _UNITS = {
     MICROSECOND_NS: "microseconds",
     NANOSECOND: "nanoseconds",
 }
-#: From these numbers on a stamp of our time is in the unit.
+#: Smallest present-day stamp in each unit, by which the unit is detected.
 _UNIT_FROM = ((Decimal(10) ** 17, NANOSECOND), (Decimal(10) ** 14, MICROSECOND_NS), (Decimal(10) ** 11, MILLISECOND_NS))
 
 
 def lines(path: Path) -> list[str]:
-    """Return all lines of a text without the spaces around them, empty ones and comments included.
+    """Return all lines of a text file without surrounding spaces, including empty lines and comments.
 
     Raises:
         RecordingError: the file cannot be read as text.
@@ -46,9 +46,9 @@ def rows(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[s
 
 
 def numbered(path: Path) -> list[tuple[int, str]]:
-    """Return (line number, text) of a table whose n-th line belongs to frame n: empty lines between count.
+    """Return (line number, text) of a table whose n-th entry belongs to frame n. Empty lines in between count.
 
-    Comments, and empty lines before the first and behind the last entry, do not.
+    Comments do not count, nor do empty lines before the first and after the last entry.
     """
     entries = [(number, text) for number, text in enumerate(lines(path), start=1) if not text.startswith("#")]
     while entries and not entries[-1][1]:
@@ -59,7 +59,7 @@ def numbered(path: Path) -> list[tuple[int, str]]:
 
 
 def stamp_unit(stamps: Sequence[str]) -> Decimal:
-    """Return the unit of a column of stamps, in nanoseconds, by the size of its numbers: seconds when they are small.
+    """Return the unit of a column of stamps, in nanoseconds, by the size of its numbers; seconds for small ones.
 
     Seconds since 1970 have 10 digits today, milliseconds 13, microseconds 16, nanoseconds 19.
     """
@@ -78,7 +78,7 @@ def numbers(path: Path, line: int, fields: list[str], expected: int) -> list[flo
     """Return the first ``expected`` fields as finite numbers.
 
     Raises:
-        RecordingError: too few, or no numbers.
+        RecordingError: there are too few fields, or one is no finite number.
     """
     try:
         values = [float(field) for field in fields[:expected]]
@@ -92,8 +92,8 @@ def numbers(path: Path, line: int, fields: list[str], expected: int) -> list[flo
 def parse_stamp_ns(text: str, path: Path, line: int, unit: Decimal = SECOND_NS) -> int:
     """Return a decimal stamp as the nearest nanosecond.
 
-    Exact, because a double of seconds since 1970 is only good to 0.2 us. The nearest, because 0.3 is often written as
-    0.29999999999999999.
+    The conversion is exact, because a double of seconds since 1970 has a resolution of only 0.2 us. It rounds to the
+    nearest, because 0.3 is often written as 0.29999999999999999.
 
     Args:
         text: the number.
@@ -102,24 +102,24 @@ def parse_stamp_ns(text: str, path: Path, line: int, unit: Decimal = SECOND_NS) 
         unit: nanoseconds of one unit of the number; a second by default.
 
     Raises:
-        RecordingError: no number, or too large for 64 bits of nanoseconds.
+        RecordingError: the text is no number, or does not fit into 64 bits of nanoseconds.
     """
     try:
         stamp = round(Decimal(text) * unit)
     except (ArithmeticError, ValueError):  # decimal's Overflow and Python's are both arithmetic errors
         stamp = None
     if stamp is None or abs(stamp) >= 2**63:
-        raise RecordingError(f"{path}, line {line}: '{text}' is no stamp; expected a number of {_UNITS[unit]}")
+        raise RecordingError(f"{path}, line {line}: '{text}' is not a stamp; expected a number of {_UNITS[unit]}")
     return stamp
 
 
 def seconds_text(stamp_ns: int) -> str:
-    """Return nanoseconds (not negative) as decimal seconds with nine digits; `parse_stamp_ns` gives them back."""
+    """Return nanoseconds (not negative) as decimal seconds with nine digits; `parse_stamp_ns` is the inverse."""
     return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
 
 
 def labelled(path: Path) -> dict[str, list[float]]:
-    """Return KITTI's ``NAME: numbers`` calibration lines; lines with other content are left out."""
+    """Return KITTI's calibration lines ``NAME: numbers`` as a mapping; other lines are left out."""
     result: dict[str, list[float]] = {}
     for _, fields in rows(path):
         try:

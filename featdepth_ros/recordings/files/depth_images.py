@@ -1,4 +1,4 @@
-"""Depth on disk: 16-bit images of one channel."""
+"""Reads depth images: 16 bits, one channel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_ros.errors import ImageError
 
 @dataclass(frozen=True)
 class DepthUnit:
-    """What the numbers of a 16-bit depth image mean: ``per_metre`` of them are a metre, ``unknown`` ones no depth."""
+    """Unit of a 16-bit depth image: a depth of 1 m is the value ``per_metre``; values in ``unknown`` are no depth."""
 
     per_metre: float
     unknown: tuple[int, ...] = (0,)
@@ -23,9 +23,9 @@ def read_depth(path: Path, unit: DepthUnit) -> NDArray[np.float64]:
     """Read a 16-bit depth image as (H, W) float64 metres, NaN where unknown.
 
     Raises:
-        ImageError: no image, or none of one channel and 16 bits.
+        ImageError: the file is no image, or not one of 16 bits and one channel.
     """
-    import cv2  # here, so that the rooms that name this module for its units stay light
+    import cv2  # imported here, because other packages use only the units of this module
 
     data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.zeros(0, dtype=np.uint8)
     raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
@@ -34,6 +34,6 @@ def read_depth(path: Path, unit: DepthUnit) -> NDArray[np.float64]:
     if raw.dtype != np.uint16 or raw.ndim != 2:
         raise ImageError(
             f"depth image {path} is {raw.dtype} with shape {raw.shape}; expected a 16-bit PNG of one channel "
-            "(8-bit pictures of depth are previews, not depth)"
+            "(8-bit images of depth are previews)"
         )
     return np.where(np.isin(raw, unit.unknown), np.nan, raw / unit.per_metre)

@@ -1,4 +1,4 @@
-"""Plain folders of images: one camera, or two that share the folder and are told apart by the ends of the names."""
+"""Plain folders of images: of one camera, or of several cameras whose names end the file names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from featdepth_ros.recordings.files.images import (
 from featdepth_ros.recordings.files.names import image_files, natural_key, stamps_in_names
 from featdepth_ros.recordings.recording import DEFAULT_RATE_HZ, choose_camera, median_rate_hz
 
-#: ``<stamp in ns>_<camera>``; as many digits as stamps of this century have, so that no counter is taken for one.
+#: ``<stamp in ns>_<camera>``, with the number of digits of present-day stamps, which excludes counters.
 _STAMPED = re.compile(r"(\d{18,19})_([A-Za-z0-9]+)")
 
 
 def _frame_names(files: Sequence[Path]) -> list[str]:
-    """The stems, when no two are equal; else with the suffix; else with the folders in which the files differ."""
+    """Return the stems if they are unique; else the names with suffix; else with the folders in which they differ."""
     for names in ([file.stem for file in files], [file.name.replace(".", "_") for file in files]):
         if len(set(names)) == len(names):
             return names
@@ -46,13 +46,13 @@ def open_images(
     rate_hz: float | None,
     partner: PartnerRequest | None = None,
 ) -> FileRecording:
-    """Open image files as frames; a partner's images are those of the same names in another folder.
+    """Open image files as frames; a partner's images have the same names in another folder.
 
-    Stamps are those of the names where all names are stamps and no rate is given, else frames count at the rate.
+    The names are the stamps if all names are stamps and no rate is given, else frames are counted at the rate.
 
     Raises:
-        RecordingError: no file can be read, or there is no such partner.
-        CalibrationError: the calibration does not fit, or the partner's is not known.
+        RecordingError: no file can be read, or the partner does not exist.
+        CalibrationError: the calibration does not fit, or the partner has none.
     """
     stamps = stamps_in_names(files) if rate_hz is None else None
     if stamps is None:
@@ -70,7 +70,7 @@ def open_images(
         partner_files = {file.stem: file for file in image_files(other)}
         other_size = first_size(list(partner_files.values()))
         if other_size is None:
-            raise RecordingError(f"partner folder '{other}' holds no image that can be read")
+            raise RecordingError(f"partner folder '{other}' holds no readable image")
         rig = make_rig(other.name, partner, camera, model, other_size, None, lambda *_: None)
         pairs = [
             (frame.stamp_ns, partner_files[file.stem]) if file.stem in partner_files else None
@@ -91,7 +91,7 @@ def _partner_folder(folder: Path, wanted: str) -> Path:
 
 
 def is_suffixed(files: Sequence[Path]) -> bool:
-    """Tell whether all files are named ``<stamp_ns>_<camera>`` and are of two cameras or more."""
+    """Return whether all files are named ``<stamp_ns>_<camera>`` and belong to two or more cameras."""
     matches = [_STAMPED.fullmatch(file.stem) for file in files]
     return all(matches) and len({match[2] for match in matches if match}) > 1
 
@@ -106,10 +106,10 @@ def open_suffixed(
 ) -> FileRecording:
     """Open a folder of ``<stamp_ns>_<camera>.jpg``: the first camera unless ``topic`` names another one.
 
-    Stamps are those of the names (a given rate changes the nominal rate alone). There is no calibration in it.
+    Stamps come from the names (a given rate changes only the nominal rate). Such a folder has no calibration.
 
     Raises:
-        RecordingError, CalibrationError: no such camera, or its images or calibrations do not fit.
+        RecordingError, CalibrationError: the camera does not exist, or its images or calibrations do not fit.
     """
     cameras: dict[str, list[tuple[int, Path]]] = {}
     for file in sorted(files, key=natural_key):
@@ -124,7 +124,7 @@ def open_suffixed(
     frames = [FrameFile(file, stamp, file.stem) for stamp, file in images]
     recording = FileRecording("images", path.name, frames, model, rate)
     if partner is None:
-        recording.note(f"the names are of the cameras {', '.join(names)}; the images of camera {chosen} are read")
+        recording.note(f"the folder has the cameras {', '.join(names)}; the images of camera {chosen} are read")
         return recording
     if partner.name == AUTO and len(names) == 2:
         partner = PartnerRequest(next(name for name in names if name != chosen), partner.camera)
@@ -138,7 +138,7 @@ def open_suffixed(
 def _sized(name: str, files: Sequence[Path], camera: CameraArgument) -> tuple[tuple[int, int], CameraModel | None]:
     size = first_size(files)
     if size is None:
-        raise RecordingError(f"not one of the {len(files)} image files of '{name}' can be read{why_unreadable(files)}")
+        raise RecordingError(f"none of the {len(files)} image files of '{name}' can be read{why_unreadable(files)}")
     model = resolve_camera(camera, size)
     if model is not None:
         check_size(model, size, name)

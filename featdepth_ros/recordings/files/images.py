@@ -1,4 +1,4 @@
-"""Images on disk: reading, and the recording of a list of files."""
+"""Reads image files, singly and as the recording of a list of files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: unreadable, truncated or no image; the message names the reason, not the path.
+        ImageError: the file is unreadable, truncated or no image; the message has the reason without the path.
     """
     try:
         data = path.read_bytes()
@@ -34,7 +34,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One frame on disk: image, stamp (ns), what is known of it (depth file, pose), its partner's image and stamp."""
+    """One frame on disk: image, stamp (ns), optional depth file and pose, image and stamp of its partner."""
 
     image: Path
     stamp_ns: int
@@ -46,10 +46,10 @@ class FrameFile:
 
 
 class FileRecording(Recording):
-    """A recording stored as one image file a frame: folders of images and the data sets that are laid out so.
+    """A recording with one image file per frame: folders of images, and datasets with such a layout.
 
     Attributes:
-        folder: of the camera, where a data set keeps other sensors beside it; None elsewhere.
+        folder: folder of the camera, if a dataset has other sensors beside it; else None.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class FileRecording(Recording):
         self._rig: Rig | None = None
         self.folder: Path | None = None
         if not self._files:
-            raise RecordingError(f"recording '{name}' ({kind}) holds no frame")
+            raise RecordingError(f"recording '{name}' ({kind}) has no frame")
 
     def add_partner(self, rig: Rig, partner_of: Sequence[tuple[int, Path] | None], how: str | None = None) -> None:
-        """Give every frame the image of a second camera.
+        """Add the images of a second camera to the frames.
 
         Args:
             rig: the second camera.
-            partner_of: for each frame its partner's stamp (ns) and file, or None where it has none.
-            how: the pairs were found, for notes; by stamp when None.
+            partner_of: stamp (ns) and file of the partner for each frame; None for a frame without one.
+            how: how the pairs were found, for notes; None: by stamp.
 
         Raises:
-            RecordingError: not one frame has a partner.
+            RecordingError: no frame has a partner.
         """
         unpaired = sum(entry is None for entry in partner_of)
         note = unpaired_note(rig.name, unpaired, len(self._files), how or within(self.rate_hz))
         if unpaired == len(self._files):
-            raise RecordingError(f"recording '{self.name}' has no pairs: {note}")
+            raise RecordingError(f"recording '{self.name}' has no stereo pairs: {note}")
         self._rig, self.partner_name = rig, rig.name
         self._files = tuple(
             file if entry is None else replace(file, partner=entry[1], partner_stamp_ns=entry[0])
@@ -100,7 +100,7 @@ class FileRecording(Recording):
         return self._read(self._files)
 
     def frames_from(self, start: int) -> Iterator[Frame]:
-        """Yield the frames after the first ``start`` ones, without reading those."""
+        """Yield the frames from number ``start`` on, without reading the earlier ones."""
         self.skipped = []
         return self._read(self._files[start:])
 
@@ -122,7 +122,7 @@ class FileRecording(Recording):
             image = read_image(file.partner)
             check_size(self._rig.camera, (image.shape[1], image.shape[0]), self._rig.name)
         except (ImageError, CalibrationError) as error:
-            self.note(f"frame {file.name} comes without a partner, {self._rig.name}/{file.partner.name}: {error}")
+            self.note(f"frame {file.name} has no partner, because {self._rig.name}/{file.partner.name}: {error}")
             return None
         return Partner(image, file.partner_stamp_ns, self._rig.camera, self._rig.T_partner_camera)
 
@@ -143,13 +143,13 @@ class FileRecording(Recording):
 def paired_files(
     stamps_ns: Sequence[int], partner_files: Sequence[tuple[int, Path]], rate_hz: float
 ) -> list[tuple[int, Path] | None]:
-    """Return for each stamp the (stamp, file) of its partner, or None; see `pair_by_stamp`."""
+    """Return the (stamp, file) of the partner for each stamp, or None; see `pair_by_stamp`."""
     indices = pair_by_stamp(stamps_ns, [stamp for stamp, _ in partner_files], longest_gap_ns(rate_hz))
     return [None if index is None else partner_files[index] for index in indices]
 
 
 def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
-    """Refuse a calibration that belongs to images of another size.
+    """Check that a calibration belongs to images of this size.
 
     Raises:
         CalibrationError: the delivered size of ``camera`` is not ``size`` (width, height).
@@ -162,7 +162,7 @@ def check_size(camera: CameraModel, size: tuple[int, int], what: str) -> None:
 
 
 def why_unreadable(files: Sequence[Path]) -> str:
-    """Return in words why the first of some files, none of which can be read, cannot; for the end of a message."""
+    """Return why the first of these unreadable files cannot be read, as the end of an error message."""
     for path in files:
         try:
             read_image(path)

@@ -1,4 +1,4 @@
-"""A text file that names images, one a line: what a published list of test images is."""
+"""Reads a text file with one image path per line, such as a published list of test images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from featdepth_ros.recordings.files.images import FileRecording
 from featdepth_ros.recordings.files.names import IMAGE_SUFFIXES
 
 LIST_SUFFIXES = (".txt", ".lst")
-#: A line of a split file of KITTI, which names no image.
+#: A line of a KITTI split file, which names a drive and a frame instead of an image.
 _OF_SPLIT = re.compile(r"\S+\s+\d+(\s+[lr])?")
 
 
 def is_list(path: Path) -> bool:
-    """Tell whether a file may name images: by its suffix, and the first line that is no comment."""
+    """Return whether a file may be a list of images: by its suffix, and its first line that is no comment."""
     if path.suffix.lower() not in LIST_SUFFIXES or not path.is_file():
         return False
     try:
@@ -30,13 +30,13 @@ def is_list(path: Path) -> bool:
 
 
 def open_list(path: Path, camera: CameraArgument, rate_hz: float | None) -> FileRecording:
-    """Open the images that a file names, in its order; paths count from the folder of the file.
+    """Open the images of a list in its order; paths are relative to the folder of the list.
 
-    Empty lines and lines that begin with ``#`` are left out. Of images with equal names the folders become part of the
-    frames' names.
+    Empty lines and lines that begin with ``#`` are left out. If image names are not unique, the folders become part of
+    the frames' names.
 
     Raises:
-        RecordingError: nothing is named, or an image is missing; the message says which.
+        RecordingError: the list is empty, or an image is missing; the message says which.
         CalibrationError: ``camera`` does not fit.
     """
     try:
@@ -46,11 +46,11 @@ def open_list(path: Path, camera: CameraArgument, rate_hz: float | None) -> File
     names = [line for line in lines if line and not line.startswith("#")]
     files = [_file(path, name) for name in names]
     if not files:
-        raise RecordingError(f"the list {path} names no image")
+        raise RecordingError(f"the list {path} is empty; expected one image path per line")
     missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
     if missing:
         raise RecordingError(
-            f"{len(missing)} of the {len(names)} images that {path} names are not there, the first: '{missing[0]}' "
+            f"{len(missing)} of the {len(names)} images in {path} do not exist, the first: '{missing[0]}' "
             f"(below {path.absolute().parent}); frames of a split of KITTI ('<drive> <frame> l') are read by featdepth "
             "eval depth --split and featdepth prepare --split"
         )
@@ -58,6 +58,6 @@ def open_list(path: Path, camera: CameraArgument, rate_hz: float | None) -> File
 
 
 def _file(path: Path, name: str) -> Path:
-    """The image of a line; words behind a first one that is an image (its depth, its focal length) are left."""
+    """Return the image of a line; further words (depth file, focal length) are ignored if the first is an image."""
     whole, first = path.parent / name, path.parent / name.split()[0]
     return first if not whole.is_file() and first.is_file() else whole

@@ -1,4 +1,4 @@
-"""Names of image files: which they are, and their natural order."""
+"""Names of image files: their suffixes, natural order and stamps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-#: A stamp of our time as the end of a name: seconds with their fraction, or whole ms, us, ns since 1970.
+#: A present-day stamp at the end of a name: seconds with a fraction, or integer ms, us or ns since 1970.
 _STAMP = re.compile(r"(?:[A-Za-z_\-]*[A-Za-z_\-])?(1\d{9})(?:[._](\d{1,9})|(\d{3}|\d{6}|-?\d{9}))")
-#: Digits that a double of seconds since 1970 has behind its point, at most.
+#: Largest number of decimal places of a double of seconds since 1970.
 _DIGITS_OF_A_DOUBLE = 7
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -27,11 +27,11 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def stamps_in_names(files: Sequence[Path]) -> list[int] | None:
-    """Return the stamps (nanoseconds) that the names of image files are; None unless every name is another one.
+    """Return the stamps (nanoseconds) in the names of image files; None unless every name has a different one.
 
-    ``1403636579763555584.png`` (ns), also in ms and us, and ``1305031102.175304.png`` (s), with or without letters in
-    front. Counters are shorter. ``<sec>_<nanosec>`` without the zeros in front (``1403636579_5000000.png``) is told by
-    numbers of several lengths, none of which begins with a zero.
+    Recognised are ``1403636579763555584.png`` (ns), also in ms and us, and ``1305031102.175304.png`` (s), with or
+    without a prefix of letters. Counters have fewer digits. ``<sec>_<nanosec>`` without leading zeros
+    (``1403636579_5000000.png``) is recognised by numbers of different lengths, none with a leading zero.
     """
     parts = []
     for file in files:

@@ -1,4 +1,4 @@
-"""Videos, decoded by OpenCV, stamped by their container."""
+"""Reads videos with OpenCV; stamps come from the container."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 
 class VideoRecording(Recording):
-    """A video file. Stamps count from the start of the video; its length is what the container says.
+    """A video file. Stamps count from the start of the video; the number of frames is the container's.
 
     Raises:
-        RecordingError: not a single frame can be decoded.
+        RecordingError: no frame can be decoded.
         CalibrationError: ``camera`` is malformed or for another image size.
     """
 
@@ -34,7 +34,7 @@ class VideoRecording(Recording):
         try:
             decoded, image = capture.read()
             if not decoded or image is None:
-                raise RecordingError(f"video '{path}' holds no frame that can be decoded")
+                raise RecordingError(f"video '{path}' has no frame that can be decoded; convert it with ffmpeg")
             size = (image.shape[1], image.shape[0])
             container_hz = float(capture.get(cv2.CAP_PROP_FPS))
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -58,7 +58,7 @@ class VideoRecording(Recording):
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             capture.release()
-            raise RecordingError(f"video '{self._path}' cannot be opened; its format may not be known to this OpenCV")
+            raise RecordingError(f"video '{self._path}' cannot be opened; this OpenCV may not support its format")
         return capture
 
     def _frames(self) -> Iterator[Frame]:

@@ -160,8 +160,8 @@ def test_dropped_late_and_broken_images(tmp_path: Path, shift_ns: int) -> None:
     assert frames[1].partner is not None and frames[1].partner.stamp_ns == frames[1].stamp_ns + shift_ns
     assert [f.stamp_ns for f in frames] == [START_NS + i * STEP_NS for i in (0, 1, 3, 4, 5, 7, 8)]
     assert len(recording.notes) == 2
-    assert "frame 000002 comes without a partner" in recording.notes[0] and "50 bytes" in recording.notes[0]
-    expected = "3 of 7 frames have no image of /stereo/right/image_rect within 25 ms and come without a partner"
+    assert "frame 000002 has no partner" in recording.notes[0] and "50 bytes" in recording.notes[0]
+    expected = "3 of 7 frames have no image of /stereo/right/image_rect within 25 ms, so they have no partner"
     assert recording.notes[1] == expected
 
 

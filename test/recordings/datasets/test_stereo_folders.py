@@ -91,7 +91,7 @@ def test_kitti_raw_pairs_by_stamp_not_by_index(tmp_path: Path) -> None:
     frames = list(recording)
     assert frames[1].stamp_ns == 1_317_042_145_694_360_375  # 13:02:25.694360375 UTC
     assert frames[1].partner is not None and frames[1].partner.stamp_ns == frames[1].stamp_ns + 2_000_000
-    assert recording.notes == ["2 of 4 frames have no image of image_03 within 50 ms and come without a partner"]
+    assert recording.notes == ["2 of 4 frames have no image of image_03 within 50 ms, so they have no partner"]
     told = open_recording(drive, partner="auto", rate_hz=5.0)  # changes the time base, not the pairs
     assert pairs_of(told) == pairs_of(recording)
     first = list(told)[1]
@@ -168,7 +168,7 @@ def test_euroc_cameras_that_drift_apart_are_no_pairs(tmp_path: Path) -> None:
     # 40 ms late is 10 ms before the next frame
     shifted = open_recording(euroc(tmp_path / "far", shift_ns=40_000_000), partner="cam1")
     assert pairs_of(shifted) == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
-    with pytest.raises(RecordingError, match=r"no pairs: 5 of 5 frames have no image of cam1 within 25 ms"):
+    with pytest.raises(RecordingError, match=r"no stereo pairs: 5 of 5 frames have no image of cam1 within 25 ms"):
         open_recording(euroc(tmp_path / "apart", shift_ns=10_000_000_000), partner="cam1")
 
 
@@ -242,9 +242,9 @@ def test_two_folders_pair_by_name(tmp_path: Path) -> None:
         assert pairs_of(recording) == [(0, 0), (1, None), (2, 2), (3, 3)]
         partner = next(iter(recording)).partner
         assert partner is not None and partner.T_partner_camera[0, 3] == -0.25
-        assert recording.notes == ["1 of 4 frames have no image of right of the same name and come without a partner"]
+        assert recording.notes == ["1 of 4 frames have no image of right of the same name, so they have no partner"]
     calibration.write_text(calibration.read_text().replace("[1, 0, 0, -0.25]", "[2, 0, 0, -0.25]"))
-    with pytest.raises(CalibrationError, match="T_partner_camera is no rigid motion"):
+    with pytest.raises(CalibrationError, match="T_partner_camera is not a rigid motion"):
         open_recording(tmp_path / "left", camera="30,30,24,16", partner="auto", partner_camera=str(calibration))
     with pytest.raises(RecordingError, match=r"no camera 'rihgt'.*did you mean 'right'"):
         open_recording(tmp_path / "left", camera="30,30,24,16", partner="rihgt")

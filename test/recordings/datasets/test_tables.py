@@ -128,7 +128,10 @@ def test_kittis_poses_may_be_few_or_broken(tmp_path: Path) -> None:
     assert _positions(open_recording(_kitti(tmp_path / "few", lines[:4]))) == [0, 1, 2, 3, None, None]
     lines[2] = lines[2].replace("0 1 0 0", "0 2 0 0")  # stretches
     recording = open_recording(_kitti(tmp_path / "broken", lines))
-    assert _positions(recording) == [0, 1, None, 3, 4, 5] and "line 3: the pose is not rigid" in recording.notes[0]
+    assert (
+        _positions(recording) == [0, 1, None, 3, 4, 5]
+        and "line 3: the pose is not a finite rotation" in recording.notes[0]
+    )
 
 
 def _raw_drive(root: Path, frames: Sequence[int], lines: Sequence[str]) -> Path:

@@ -1,1 +1,1 @@
-"""What can still be read of damaged bags."""
+"""Reads the intact records of damaged bags."""

@@ -1,4 +1,4 @@
-"""Damaged bags: what can still be read by walking through the records from the start.
+"""Reads damaged bags by scanning their records from the start.
 
 Formats: ROS 1 bag 2.0 (wiki.ros.org/Bags/Format/2.0), MCAP (mcap.dev/spec), rosbag2's sqlite3 tables.
 """
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 Scan: TypeAlias = "Callable[[Path], Iterator[RawTopic | RawMessage]]"
 
 
-#: Longest that a message may come late (ns) to be put back into its place; clocks that jump are left as they are.
+#: Longest delay in nanoseconds at which a late message is sorted into its place. Larger steps are jumps of the clock.
 _LATEST_NS = 60_000_000_000
 
 
 def salvage(files: Sequence[Path]) -> BagBackend | None:
-    """Return a reader of the readable part of a bag's files, or None when no message is readable."""
+    """Return a reader of the intact part of a bag's files; None if no message is readable."""
     scans: dict[BagKind, Scan] = {"ros1": scan_ros1, "mcap": scan_mcap, "sqlite3": scan_sqlite}
     kinds = [(file, kind_of(file)) for file in files]
     backend = ScanBackend([(file, scans[kind]) for file, kind in kinds if kind is not None])
@@ -36,10 +36,10 @@ def salvage(files: Sequence[Path]) -> BagBackend | None:
 
 
 class ScanBackend:
-    """Messages of one or more files in order of recording time; looks through all of them once when made.
+    """Messages of one or more files in order of recording time. The constructor scans all files once.
 
-    Several publishers are written as their messages come, some late. The first walk measures how late at most: within
-    that time messages are held back and sorted.
+    A recorder writes the messages of several publishers as they arrive, so some are out of order. The first scan
+    measures the longest delay. Reading holds messages back for that time and sorts them.
     """
 
     def __init__(self, parts: Sequence[tuple[Path, Scan]]) -> None:
@@ -62,7 +62,7 @@ class ScanBackend:
             try:
                 yield from scan(file)
             except Exception as error:  # noqa: BLE001 - damaged bytes read as lengths, times or names raise anything
-                logger.debug("%s: the walk through the records ended: %r", file, error)
+                logger.debug("%s: the scan of the records ended: %r", file, error)
 
     def topics(self) -> list[RawTopic]:
         """Return the topics seen, with the number of readable messages."""

@@ -1,4 +1,4 @@
-"""An MCAP file's records one after the other, without its summary (mcap.dev/spec)."""
+"""Scans the records of an MCAP file in order, without its summary (mcap.dev/spec)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 
 
 def scan_mcap(path: Path) -> Iterator[RawTopic | RawMessage]:
-    """Yield topics and messages up to where the file ends or stops making sense."""
+    """Yield topics and messages up to the end of the file or its first damaged record."""
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             yield from _records(file, path.stat().st_size, {}, {})
 
 
 def has_chunks(path: Path) -> bool:
-    """Tell whether the messages of an MCAP file lie in chunks, which its index is of."""
+    """Return whether the messages of an MCAP file are in chunks; its index covers only chunks."""
     end = path.stat().st_size
     with path.open("rb") as file:
         file.read(len(_MAGIC))
@@ -71,7 +71,7 @@ def _records(
 
 
 def _new_topic(data: bytes, schemas: dict[int, tuple[str, str]], names: dict[int, str]) -> Iterator[RawTopic]:
-    """Yield the topic of a channel record, if no record told of it before; its name goes into ``names``."""
+    """Yield the topic of a channel record unless an earlier record defined it, and add its name to ``names``."""
     channel, schema = struct.unpack_from("<HH", data)
     name, after = _text(data, 4)
     encoding, after = _text(data, after)
@@ -79,7 +79,7 @@ def _new_topic(data: bytes, schemas: dict[int, tuple[str, str]], names: dict[int
         names[channel] = name
         latched = b"transient_local" in data[after:] or b"durability: 1" in data[after:]
         msgtype, definition = schemas.get(schema, ("", ""))
-        if msgtype.count("/") == 1:  # ROS 1's spelling
+        if msgtype.count("/") == 1:  # the form of ROS 1 names
             msgtype = msgtype.replace("/", "/msg/")
         yield RawTopic(name, msgtype, 0, definition, latched, ros1=encoding == "ros1")
 
@@ -91,7 +91,7 @@ def _text(data: bytes, position: int) -> tuple[str, int]:
 
 
 def _chunk(data: bytes, whole: bool) -> bytes:
-    """Return a chunk's records; nothing of a compressed chunk that is cut off."""
+    """Return the records of a chunk; empty bytes for a truncated compressed chunk."""
     if len(data) < 40:
         return b""
     compression, position = _text(data, 28)

@@ -1,4 +1,4 @@
-"""A ROS 1 bag's records one after the other, without its index (bag format 2.0)."""
+"""Scans the records of a ROS 1 bag in order, without its index (bag format 2.0)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7
 _MAGIC = b"#ROSBAG V2.0\n"
-#: No header is that long; a longer one means that the walk has left the records.
+#: Upper bound in bytes of a plausible header; a longer one means that the scan has lost the record boundaries.
 _MAX_HEADER = 1 << 20
 
 
 def scan_ros1(path: Path) -> Iterator[RawTopic | RawMessage]:
-    """Yield topics and messages up to where the file ends or stops making sense."""
+    """Yield topics and messages up to the end of the file or its first damaged record."""
     size = path.stat().st_size
     names: dict[int, str] = {}
     with path.open("rb") as file:
@@ -67,7 +67,7 @@ def _fields(header: bytes | None) -> dict[bytes, bytes] | None:
 
 
 def _decompress(data: bytes, compression: bytes, whole: bool) -> bytes:
-    """Return a chunk's records; of a cut-off compressed chunk only what was decompressed in full blocks."""
+    """Return the records of a chunk; of a truncated compressed chunk, only the complete blocks."""
     if compression == b"none":
         return data
     try:

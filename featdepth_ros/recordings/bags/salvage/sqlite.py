@@ -1,4 +1,4 @@
-"""A rosbag2 database's rows one after the other, as far as its pages are there (sqlite.org/fileformat.html)."""
+"""Scans the rows of a rosbag2 database in order, as far as its pages exist (sqlite.org/fileformat.html)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _numbers = itertools.count()
 
 
 def scan_sqlite(path: Path) -> Iterator[RawTopic | RawMessage]:
-    """Yield topics and messages of a database, cut off or left by a killed recorder, until a page is not readable."""
+    """Yield topics and messages of a truncated or unfinished database, up to the first unreadable page."""
     import apsw
 
     try:
@@ -25,7 +25,7 @@ def scan_sqlite(path: Path) -> Iterator[RawTopic | RawMessage]:
         for topic_id, name, msgtype, qos in _topics(connection):
             names[topic_id] = name
             yield RawTopic(name, msgtype, 0, "", "durability: 1" in qos or "transient_local" in qos)
-        # By row, not by time: the index of times may be what is missing.
+        # Ordered by row, because the index of times may be damaged.
         for topic_id, timestamp, data in connection.execute(
             "SELECT topic_id, timestamp, data FROM messages ORDER BY id"
         ):
@@ -39,7 +39,7 @@ def scan_sqlite(path: Path) -> Iterator[RawTopic | RawMessage]:
 
 
 def _open(path: Path) -> tuple[Any, Any]:
-    """Return (connection, virtual file system or None); the latter must outlive the former."""
+    """Return (connection, virtual file system or None); the file system must outlive the connection."""
     import apsw
 
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -50,9 +50,9 @@ def _open(path: Path) -> tuple[Any, Any]:
 
 
 def _whole_size_vfs(path: Path) -> Any:
-    """Return a file system that shows a cut-off database at the size its header states, zeros for what is missing.
+    """Return a virtual file system that presents a truncated database in full size, with zeros for missing bytes.
 
-    Without it sqlite refuses the whole file, the intact pages included.
+    Without it, sqlite rejects the whole file, including the intact pages.
     """
     import apsw
 

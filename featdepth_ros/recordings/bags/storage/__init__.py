@@ -1,1 +1,1 @@
-"""The files bags are stored in: which they are, which belong together, and their messages as stored."""
+"""The files of bags: detection, grouping, and reading of stored messages."""

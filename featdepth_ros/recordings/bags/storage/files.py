@@ -1,4 +1,4 @@
-"""Files of bags: told by content before suffix, put together to recordings by their numbers."""
+"""Detects bag files by content before suffix, and groups them to recordings by their numbers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from featdepth_ros.recordings.files.names import image_files, natural_key
 
 BagKind = Literal["ros1", "mcap", "sqlite3"]
 
-#: Suffixes and what they promise; ``.bag.active`` is a ROS 1 bag whose recorder was killed.
+#: Kind of bag by suffix; ``.bag.active`` is a ROS 1 bag whose recorder was killed.
 _SUFFIXES: dict[str, BagKind] = {".bag.active": "ros1", ".bag": "ros1", ".mcap": "mcap", ".db3": "sqlite3"}
 _MAGIC: dict[bytes, BagKind] = {
     b"#ROSBAG V2.0": "ros1",
     b"\x89MCAP0\r\n": "mcap",
     b"SQLite format 3\0": "sqlite3",
 }
-#: What rosbag2 puts behind the suffix of a file it compressed.
+#: Suffix that rosbag2 appends to the name of a compressed file.
 _COMPRESSED = ".zstd"
 _DATE = re.compile(r"_?\d{4}[-_]\d{2}[-_]\d{2}[-_T]\d{2}[-_]\d{2}[-_]\d{2}")
 
 
 def kind_of(path: Path) -> BagKind | None:
-    """Return what a file is by its first bytes; by its suffix where these tell nothing (damaged, compressed)."""
+    """Return the kind of a file by its first bytes, or by its suffix if they are inconclusive (damaged, compressed)."""
     promised = _promised(path)
     try:
         with path.open("rb") as file:
@@ -33,24 +33,24 @@ def kind_of(path: Path) -> BagKind | None:
         return promised
     by_content = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
     if by_content == "sqlite3" and promised is None:
-        return None  # any program's database
+        return None  # a database of another program
     return by_content or promised
 
 
 def is_compressed(path: Path) -> bool:
-    """Tell whether a file was compressed as a whole (rosbag2's compression mode FILE)."""
+    """Return whether a file was compressed as a whole (rosbag2's compression mode FILE)."""
     return path.name.lower().endswith(_COMPRESSED)
 
 
 def promises(path: Path, kind: BagKind) -> bool:
-    """Tell whether the file's suffix says what its content is."""
+    """Return whether the file's suffix matches its content ``kind``."""
     return _promised(path) == kind
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path is a bag: a file by content or suffix, a folder by the files in it.
+    """Return whether a path is a bag: a file by content or suffix, a folder by the files in it.
 
-    A folder of ROS 1 bags is one when there is nothing else to read in it: data sets keep bags beside their images.
+    A folder of ROS 1 bags counts only if it has nothing else to read, as datasets keep bags beside their images.
     """
     if not path.is_dir():
         return kind_of(path) is not None
@@ -63,7 +63,7 @@ def is_bag(path: Path) -> bool:
 
 
 def bag_files(folder: Path) -> list[Path]:
-    """Return the files of bags directly in a folder, in natural order of their names.
+    """Return the bag files directly in a folder, in natural order of their names.
 
     Hidden files are left out (macOS writes ``._x.mcap`` beside ``x.mcap``). So is a compressed file whose decompressed
     content lies beside it, where ``ros2 bag play`` leaves it.
@@ -89,7 +89,7 @@ def parts_of(path: Path) -> list[Path]:
         other = by_stem.setdefault(_stem(file), file)
         if other != file:
             raise RecordingError(
-                f"folder '{path}' holds '{_stem(file)}' twice, and its messages would come twice; name one: "
+                f"folder '{path}' holds '{_stem(file)}' twice, and its messages would be read twice; name one: "
                 f"{other.name}, {file.name}"
             )
     groups = _grouped(files, dated=False)
@@ -117,7 +117,7 @@ def _grouped(files: list[Path], dated: bool) -> dict[str, list[tuple[int, Path]]
 
 
 def _of_rosbag2(metadata: Path) -> bool:
-    """Tell whether a metadata.yaml is a bag's: other programs give their files that name too."""
+    """Return whether a metadata.yaml belongs to a bag, as other programs use that name, too."""
     try:
         return b"rosbag2_bagfile_information" in metadata.read_bytes()
     except OSError:

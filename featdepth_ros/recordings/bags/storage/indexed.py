@@ -1,4 +1,4 @@
-"""Intact bags, read by the rosbags library."""
+"""Reads intact bags with the rosbags library."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from featdepth_ros.recordings.bags.storage.records import RawMessage, RawTopic
 class IndexedBackend:
     """Reads ROS 1 bags and ROS 2 bags (folder, ``.db3``, ``.mcap``) with an intact index.
 
-    Opening parses metadata and index, which costs far more than a message. So readers are kept open and used again,
-    each by one iteration at a time.
+    Opening parses metadata and index, which costs far more than a message. So readers stay open and are reused, each
+    by one iteration at a time.
 
     Raises:
-        Exception: whatever the library raises on a bag without index, or a damaged one.
+        Exception: any exception of the library for a damaged bag or one without an index.
     """
 
     def __init__(self, path: Path) -> None:

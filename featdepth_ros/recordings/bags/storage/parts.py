@@ -1,4 +1,4 @@
-"""A bag out of its files: each read by its index where it has one, by a walk through its records otherwise."""
+"""Reads a bag file by file: by the index of a file if it has one, else by a scan of its records."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PartsBackend:
     """The messages of one file after the other.
 
     Attributes:
-        notes: how the files were read, where that is worth knowing.
+        notes: notes to the user about the files.
 
     Raises:
-        RecordingError: not one file has a message that can be read.
+        RecordingError: no file has a readable message.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -47,21 +47,21 @@ class PartsBackend:
             file = self._decompressed(file)
         kind = kind_of(file)
         if kind is None:
-            raise RecordingError(f"{file.name} is no bag")
+            raise RecordingError(f"{file.name} is not a bag (ROS 1 bag, sqlite3 or MCAP)")
         reason = ""
         if kind != "mcap" or has_chunks(file):  # without chunks there is no index
             if promises(file, kind) or kind == "ros1":
                 try:
                     backend: BagBackend = IndexedBackend(file)
                     if kind == "ros1" or all(topic.msgtype.count("/") != 1 for topic in backend.topics()):
-                        return backend  # else ROS 1 messages in MCAP, which only the walk tells
+                        return backend  # else these are ROS 1 messages in MCAP, which only a scan can read
                 except Exception as error:  # noqa: BLE001 - damaged files raise anything, assertions included
                     reason = str(error) or type(error).__name__
             else:
-                self.notes.append(f"{file.name} is a bag of kind {kind}, whatever its name says")
+                self.notes.append(f"{file.name} is a bag of kind {kind}, although its suffix says otherwise")
         walked = salvage([file])
         if walked is None:
-            raise RecordingError(reason or f"{file.name} holds no message that can be read")
+            raise RecordingError(reason or f"{file.name} has no readable message")
         if reason:
             self.notes.append(
                 f"the bag is damaged ({reason.rstrip('.')}); its {sum(t.count for t in walked.topics())} readable "
@@ -78,7 +78,7 @@ class PartsBackend:
         return target
 
     def topics(self) -> list[RawTopic]:
-        """Return the topics of all files; one name may come several times."""
+        """Return the topics of all files; a name may occur several times."""
         return [topic for part in self._parts for topic in part.topics()]
 
     def messages(self, names: Collection[str]) -> Iterator[RawMessage]:

@@ -1,4 +1,4 @@
-"""What the readers of bag files give out: topics and messages as they are stored."""
+"""Topics and messages of bag files in their stored form."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple, Protocol
 
 @dataclass(frozen=True)
 class RawTopic:
-    """A topic as stored.
+    """A topic of a bag file.
 
     Attributes:
-        name, msgtype: of the topic; the type in ROS 2's spelling.
-        count: messages stored.
-        definition: text of the type's definition, empty when the bag has none.
-        transient_local: latched.
-        reliable: of the offered QoS, None when not known.
-        ros1: its messages are in ROS 1's serialisation.
+        name, msgtype: name and type of the topic; the type has the ROS 2 form.
+        count: number of stored messages.
+        definition: definition of the type; empty if the bag has none.
+        transient_local: whether the topic is latched.
+        reliable: reliability of the offered QoS; None if unknown.
+        ros1: whether its messages are in ROS 1 serialisation.
     """
 
     name: str
@@ -38,7 +38,7 @@ class RawMessage(NamedTuple):
 
 
 class BagBackend(Protocol):
-    """What reads a bag's files. `messages` may be called many times and from any thread."""
+    """Reader of a bag's files. `messages` may be called repeatedly and from any thread."""
 
     def topics(self) -> list[RawTopic]:
         """Return the stored topics."""
