@@ -22,35 +22,35 @@ class EstimatorConfig:
     """How the estimator runs. Defaults and limits are those of `inference.options`.
 
     Attributes:
-        output_size: ``network`` (depth at the networks' size) or ``input`` (at the size of the delivered image).
-        input_size: (height, width) the networks run at; None takes what the weights were trained at (the compact
-            model: as many pixels, in the images' own aspect).
+        output_size: ``network`` (depth at the networks' size) or ``input`` (depth at the size of the delivered image).
+        input_size: (height, width) in pixels of the networks' input. None takes the size of the training (the compact
+            model: as many pixels, in the aspect ratio of the images).
         precision: ``auto`` (bf16 where the processor has instructions for it, else fp32), ``fp32``, ``bf16``, ``fp16``.
-        backend: what computes the networks: ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt``, or ``auto``, the
-            fastest that is installed and equal to PyTorch in the precision asked for.
-        backend_cache: folder of the files that back ends are built into; empty: `backends.cache.default_folder`.
-        backend_cache_mb: its largest size, megabytes.
-        min_depth, max_depth: metres (model units while relative); outside this range depth is reported, not valid.
-        scale: ``auto`` (what the weights say), ``relative``, ``factor``, ``camera_height``, ``speed`` (of
+        backend: inference back end: ``torch``, ``onnxruntime``, ``openvino``, ``tensorrt``, or ``auto``, the fastest
+            installed one that matches PyTorch in the requested precision.
+        backend_cache: folder for the files that back ends build; empty: `backends.cache.default_folder`.
+        backend_cache_mb: largest size of that folder, megabytes.
+        min_depth, max_depth: metres (model units while relative). Depth outside this range is reported, but not valid.
+        scale: ``auto`` (as the weights define), ``relative``, ``factor``, ``camera_height``, ``speed`` (of
             the robot, see `inference.sensing`; needs the window).
         scale_factor: metres per network unit, for ``factor``.
         camera_height_m: height of the camera above the ground, metres, for ``camera_height``.
-        focal_compensation: correct for a focal length other than the training camera's.
+        focal_compensation: correct the depth for a focal length that differs from the training camera's.
         estimate_motion: run the pose network.
         motion: one of three.
-            - ``window`` solves tracks of several frames together (`inference.window`); it needs a calibrated camera.
-            - ``network`` takes the pose network's answer.
+            - ``window`` optimises tracks over several frames (`inference.window`); it needs a calibrated camera.
+            - ``network`` takes the motion of the pose network.
             - ``auto`` is ``window`` where numba is installed.
         depth: one of three.
             - ``fused`` corrects the network's depth by the points of the window (`inference.fusion`).
-            - ``network`` leaves it as it is.
+            - ``network`` takes the network's depth without correction.
             - ``auto`` is ``fused`` while the window runs.
-        standing_gate: hold the pose exactly still while the picture does not move.
-        max_gap_s: seconds; an earlier frame older than this is not paired.
+        standing_gate: hold the pose exactly still while the image does not move.
+        max_gap_s: longest time between two frames that are compared, seconds.
         rolling_shutter_s: seconds from the exposure of the first row to that of the last; the window models it.
-        max_speed_mps: metres per second; a faster motion is refused where the scale is metric.
-        max_turn_rps: radians per second; a faster turn is refused.
-        noise_free_camera: identical pictures under new stamps are a standing camera's, not a frozen driver's.
+        max_speed_mps: metres per second; a faster motion is rejected while the scale is metric.
+        max_turn_rps: radians per second; a faster turn is rejected.
+        noise_free_camera: identical images with new stamps come from a standing camera, not from a frozen driver.
 
     Raises:
         ConfigError: a value is out of its range, or two values contradict each other.

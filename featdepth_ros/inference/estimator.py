@@ -1,4 +1,4 @@
-"""Image in, depth and motion out: one camera, frame by frame. No ROS, no files, no threads."""
+"""The estimator of one camera: images in, depth and motion out, frame by frame. It uses no ROS and no files."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from featdepth_ros.models.base import FeatDepthModel
 class Estimator:
     """Estimates depth and motion of one moving camera.
 
-    Frames are paired by stamp: the motion is between the frames the estimator was given, however many were dropped
-    between them. Depth of the network never depends on earlier frames; fused depth is corrected by what they measured.
+    The motion is between consecutive frames that the estimator receives, even if frames between them were dropped.
+    The network's depth never depends on earlier frames; fused depth is corrected by points of earlier frames.
 
     Args:
-        model: from `load_model` or `load_networks`; put into eval mode, otherwise left alone. Or networks that other
-            cameras use too.
+        model: result of `load_model` or `load_networks`, which is set to eval mode; or networks that several cameras
+            share.
         config: see `EstimatorConfig`.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``. Networks that are given have theirs.
-        motion: measures the motion; None: what the configuration names.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``. Shared networks already have a device.
+        motion: measures the motion; None: chosen by the configuration.
 
     Attributes:
-        notes: what a user should know of how this estimator runs, such as a package that is missing.
-        sensors: what else measures motion; whoever has readings sets them and adds readings before the frames.
+        notes: notes to the user about this estimator, such as a missing package.
+        sensors: other sensors of motion. Their owner sets them and adds readings before the frames.
 
     Raises:
-        FeatDepthError: the model has no depth net.
-        ConfigError: the device or precision is not to be had.
+        FeatDepthError: the model has no depth network.
+        ConfigError: the device or the precision is not available.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Estimator:
         self.device = self._networks.device
         if self.config.motion == "network" and self.config.estimate_motion and self._networks.is_foreign:
             raise ConfigError(
-                f"'{self.info.name}' is a depth network of others and knows no motion; set motion to window or auto"
+                f"'{self.info.name}' is a third-party network without a pose network; set motion to window or auto"
             )
         if self.config.scale in ("factor", "camera_height", "speed") and self._networks.gives_inverse_depth:
             raise ConfigError(
-                f"'{self.info.name}' gives relative depth, whose unit is the window's own: scale '{self.config.scale}' "
-                "cannot make it metric; set scale to auto, or take a network that gives metres"
+                f"'{self.info.name}' gives relative depth, whose unit the window defines: scale '{self.config.scale}' "
+                "cannot make it metric; set scale to auto, or use a network that gives metres"
             )
         self._rectifier = Rectifier(self._size_for, self.device)
         self._scale = ScaleEstimator(self.info, self.config)
@@ -101,7 +101,7 @@ class Estimator:
 
     @property
     def motion_source(self) -> str:
-        """Where motion comes from: ``window``, ``network``, ``given`` by another camera, or ``none``."""
+        """Source of the motion: ``window``, ``network``, ``given`` (by another camera) or ``none``."""
         if not self.config.estimate_motion:
             return "none"
         if isinstance(self._motion, GivenMotion):
@@ -112,42 +112,42 @@ class Estimator:
 
     @property
     def depth_source(self) -> str:
-        """Which depth is given: ``fused`` or ``network``."""
+        """Source of the depth: ``fused`` or ``network``."""
         given = isinstance(self._motion, GivenMotion) and self._motion.has_points
         has_points = given or self.motion_source == "window"
         return "fused" if self.config.depth != "network" and has_points else "network"
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels that the networks run at; with input_size None it follows the images."""
+        """(height, width) in pixels of the networks' input; with input_size None it follows the images."""
         return self._views.size if self._views else self.config.input_size or self.info.input_size
 
     @property
     def precision(self) -> str:
-        """What the networks compute in: ``fp32``, ``bf16`` or ``fp16``."""
+        """Precision of the networks: ``fp32``, ``bf16`` or ``fp16``."""
         return self._networks.precision
 
     @property
     def backend(self) -> str:
-        """What computes the networks now: ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``."""
+        """Current back end of the networks: ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``."""
         return self._networks.backend
 
     def build_backend(self, delivered_size: tuple[int, int], frames: int) -> None:
-        """Settle the back end for images of (width, height) now; else PyTorch serves and it is built beside it.
+        """Choose and build the back end now. Without this call, it is built in the background while PyTorch runs.
 
         Args:
-            delivered_size: of the images to come.
-            frames: how many of them; ``backend: auto`` builds what is not in its cache only where that pays.
+            delivered_size: (width, height) of the coming images in pixels.
+            frames: number of these images; ``backend: auto`` builds uncached files only if there are enough.
 
         Raises:
-            FeatDepthError: the back end that was asked for by name cannot be built, or is not equal to PyTorch.
+            FeatDepthError: the requested back end cannot be built, or its results differ from PyTorch's.
         """
         self._networks.build_backend(self._size_for(*delivered_size), frames)
         if self._networks.note:
             self.notes = (*self.notes, self._networks.note)
 
     def reset(self) -> None:
-        """Forget the earlier frame: the next one is a first frame. The scale stays."""
+        """Forget the previous frame: the next one is a first frame. The scale stays."""
         self._motion.reset()
         self._sight.reset()
         self._last_stamp_ns = None
@@ -155,7 +155,7 @@ class Estimator:
         self._before = None
 
     def warm_up(self, delivered_size: tuple[int, int], camera: CameraModel | None = None) -> None:
-        """Run twice on chequered images of (width, height), so that the first real frame is as fast as the others."""
+        """Run twice on test images of (width, height), so that the first real frame is as fast as the others."""
         rows, columns = np.indices((delivered_size[1], delivered_size[0])) // 12
         grey = np.repeat(np.where((rows + columns) % 2, 127, 90).astype(np.uint8)[..., None], 3, axis=2)
         for stamp_ns in (1, 2):
@@ -166,13 +166,13 @@ class Estimator:
         self._seen.clear()
 
     def swap_model(self, model: FeatDepthModel) -> None:
-        """Take other weights of the same architecture from the next frame on, in the scale in force.
+        """Use other weights of the same architecture from the next frame on, in the current scale.
 
-        Pose, window, points and common scale go on. Takes seconds, or a minute where a back end must be built; see
-        `Rig.prepare_swap` for frames that flow meanwhile.
+        Pose, window, points and common scale continue. It takes seconds, or a minute if a back end must be built. Use
+        `Rig.prepare_swap` to process frames meanwhile.
 
         Raises:
-            FeatDepthError: the weights cannot take this place.
+            FeatDepthError: the weights cannot replace the current ones.
         """
         others = self._networks.successor(model)
         log_ratio = self.log_ratio(others)
@@ -180,22 +180,25 @@ class Estimator:
         self.follow_networks(log_ratio)
 
     def log_ratio(self, networks: Networks) -> float | None:
-        """Logarithm of the last pictures' depth over that by other networks; None: too few pictures. Any thread."""
+        """Return the log ratio of this depth to that of other networks on recent images; None: too few images.
+
+        Any thread may call this. See `SeenPictures.log_ratio`.
+        """
         return self._seen.log_ratio(networks.depth)
 
     def follow_networks(self, log_ratio: float | None) -> None:
-        """The networks have become others: bind their depth to the scale in force; `log_ratio` as above."""
+        """Adapt to exchanged networks: convert their depth to the current scale by `log_ratio`."""
         self.info = self._networks.info
         self._scale.take_weights(self.info, log_ratio, None if self._views is None else self._views.network.camera)
         self._fusion.forget_shape()
         self._seen.clear()
 
     def step(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> Estimate:
-        """Take one frame.
+        """Process one frame.
 
         Args:
             image: (H, W, 3) uint8 RGB as delivered (not rectified).
-            camera: its calibration; None: uncalibrated, the training camera's field of view is assumed.
+            camera: calibration of the image; None: uncalibrated, with the field of view of the training camera.
             stamp_ns: time of exposure, nanoseconds. A stamp not after the last one starts a new pair.
 
         Returns:
@@ -213,10 +216,10 @@ class Estimator:
     def begin(
         self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int
     ) -> tuple[RectifiedFrame, StageTimes]:
-        """Do the part of `step` that comes before the networks, which several cameras may run together.
+        """Do the part of `step` before the networks, which can then process several cameras together.
 
         Returns:
-            The frame for `Networks.encode`, and the times that `complete` goes on with.
+            The frame for `Networks.encode`, and the times, which `complete` continues.
         """
         stages = StageTimes()
         with stages.timed("rectify"):
@@ -224,9 +227,9 @@ class Estimator:
 
     @torch.inference_mode()
     def complete(self, frame: EncodedFrame, stages: StageTimes) -> Estimate:
-        """Do the part of `step` that comes after the networks, or beside them until their depth is asked for.
+        """Do the part of `step` after the networks. It may run beside them until it needs their depth.
 
-        Frames in the order of `begin`.
+        The frames must be in the order of `begin`.
         """
         with stages.timed("sight"):
             sight = self._sight.look(frame.rectified)
@@ -256,7 +259,7 @@ class Estimator:
                 mask (bool; False outside the rectified view).
 
         Returns:
-            (H, W) of the same type.
+            (H, W) of the same dtype.
         """
         assert self._views is not None, "step has not been called"
         rectification = self._views.network
@@ -273,14 +276,14 @@ class Estimator:
     def _rectify(self, image: NDArray[np.uint8], camera: CameraModel | None, stamp_ns: int) -> RectifiedFrame:
         frame = self._rectifier.rectify(image, camera, stamp_ns)
         if frame.views is not self._views:
-            # Another camera or size: pixels of the earlier frame mean something else.
+            # With another camera or size, the pixels of the previous frame are not comparable.
             self._views = frame.views
             self._seen.clear()
             self.reset()
         return frame
 
     def _move(self, frame: EncodedFrame, sight: Sight) -> tuple[ScaleState, MeasuredMotion]:
-        """Measure scale and motion of a picture that shows something; only such ones are ever compared."""
+        """Measure scale and motion of an image that is not blind or frozen; only such images are compared."""
         stamp_ns, last = frame.rectified.stamp_ns, self._last_stamp_ns
         self._last_stamp_ns = stamp_ns
         if sight.state is not None:
@@ -290,9 +293,9 @@ class Estimator:
         scale = self._scale.update(lambda: frame.network_depth, frame.rectified.camera)
         measured = self._motion.update(frame, scale)
         reason = absurdity(measured.motion, scale, self.config)
-        if not reason or self.motion_source == "given":  # what is given was judged where it was measured
+        if not reason or self.motion_source == "given":  # a given motion was checked by the camera that measured it
             return scale, measured
-        # What led there is not to be trusted either: everything starts anew from this frame.
+        # The state that led to this motion is not reliable either, so everything restarts from this frame.
         self._motion.reset()
         window = self._motion.update(frame, scale).window
         motion = replace(unmeasured(MotionState.LOST, measured.motion.dt_ns), reason=reason, refused=True)
@@ -307,7 +310,7 @@ class Estimator:
         scale: ScaleState,
         stages: StageTimes,
     ) -> Estimate:
-        """Bring everything to the size that is asked for; ``valid`` is (1, 1, h, w) bool at the networks' size."""
+        """Return the estimate at the configured size; ``valid`` is (1, 1, h, w) bool at the networks' size."""
         rectified = depth.frame.rectified
         if self.config.output_size == "input":
             image, camera, in_image = rectified.full_image, rectified.full_camera, rectified.full_in_image
@@ -318,7 +321,7 @@ class Estimator:
             height, width = rectified.size
         values, sigma = depth.resized(height, width)
         seen = cv2.resize(sight.seen.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-        seen |= ~in_image.numpy()  # outside the picture there is no value by `in_image`
+        seen |= ~in_image.numpy()  # pixels outside the image are already invalid by `in_image`
         return Estimate(
             stamp_ns=rectified.stamp_ns,
             image=image,
@@ -339,10 +342,10 @@ class Estimator:
 
 
 class StageTimes:
-    """Wall times of the stages of one step. The networks run beside others, so the sum may be more than the whole.
+    """Wall times of the stages of one step. The networks run beside other stages, so the sum may exceed the total.
 
     Attributes:
-        ms: milliseconds of each stage that is over, in order.
+        ms: milliseconds of each finished stage, in order.
     """
 
     def __init__(self) -> None:
@@ -350,7 +353,7 @@ class StageTimes:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measure what runs inside; of what it queues on a GPU, only what it waits for."""
+        """Measure the code inside; of GPU work that it queues, only the time that it waits for."""
         start = time.perf_counter()
         yield
         self.ms[stage] = (time.perf_counter() - start) * 1e3

@@ -1,4 +1,4 @@
-"""One frame on its way through the estimator: rectified, then with what the networks say of it."""
+"""A frame in the estimator: first rectified, then with the results of the networks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class RectifiedViews:
         camera: the calibration; None for an uncalibrated camera.
         delivered_size: (width, height) in pixels of the delivered images.
         size: (height, width) in pixels of the networks' input.
-        device: where the sampling grids lie.
+        device: device of the sampling grids.
 
     Attributes:
         size: (height, width) in pixels of the networks' input.
-        network: rectifies to that size.
-        rotation: (3, 3), takes the camera's axes to those of the rectified views.
+        network: rectification to that size.
+        rotation: (3, 3) rotation from the camera's axes to those of the rectified views.
 
     Raises:
         CalibrationError: the calibration is for images of another size.
@@ -50,7 +50,7 @@ class RectifiedViews:
 
     @cached_property
     def full(self) -> Rectification:
-        """Rectifies at the delivered size. It is made when first asked for."""
+        """Rectification to the delivered size. It is created at the first access."""
         return Rectification(*self._source)
 
     @cached_property
@@ -72,12 +72,12 @@ class RectifiedViews:
 
 @dataclass(frozen=True, eq=False)
 class RectifiedFrame:
-    """One delivered image as an ideal pinhole camera would have taken it.
+    """A delivered image, rectified to a pinhole camera without distortion.
 
     Attributes:
         stamp_ns: time of exposure, nanoseconds.
         delivered: (H, W, 3) uint8 RGB as the camera delivered it.
-        views: how the camera's images are rectified; the same object for all frames of one camera and size.
+        views: rectification of the camera's images; the same object for all frames of one camera and size.
         image: (1, 3, h, w) float32 RGB in [0, 1] on the device: rectified, at the networks' size.
         uploaded: ``delivered`` on the device, see `Rectification.upload`.
     """
@@ -89,7 +89,7 @@ class RectifiedFrame:
     uploaded: Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_host_image", HostCopy(self.image))  # under way from now on
+        object.__setattr__(self, "_host_image", HostCopy(self.image))  # the copy to the CPU begins here
 
     @property
     def host_image(self) -> Tensor:
@@ -124,19 +124,19 @@ class RectifiedFrame:
 
     @cached_property
     def full_image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB: rectified at the delivered size. It is the delivered image where no lens is undone."""
+        """(H, W, 3) uint8 RGB, rectified at the delivered size; without distortion it is the delivered image itself."""
         full = self.views.full
         return self.delivered if full.is_pure_resize else to_bytes(full.apply(self.uploaded))
 
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """What the networks say of one frame alone.
+    """Results of the networks for one frame alone.
 
     Attributes:
-        observation: what the back end made of it; the pose network takes it.
+        observation: encoding of the frame by the back end, which the pose network takes.
         depth: (1, 1, h / 2, w / 2) float32 on the processor, z-depth in network units.
-        ms: milliseconds that it took, of all frames that went through with it.
+        ms: duration in milliseconds for all frames of the same forward pass.
     """
 
     observation: Any
@@ -145,11 +145,11 @@ class Encoding:
 
 
 class EncodedFrame:
-    """A rectified frame and what the networks say of it alone, which may still be under way: who asks waits.
+    """A rectified frame with the results of the networks, which may still be running: access to them then waits.
 
     Args:
         rectified: the frame.
-        encoding: gives what the networks say; it is called often.
+        encoding: returns the results of the networks; it is called repeatedly.
     """
 
     def __init__(self, rectified: RectifiedFrame, encoding: Callable[[], Encoding]) -> None:
@@ -185,14 +185,14 @@ class EncodedFrame:
 
 
 class Rectifier:
-    """Rectifies the images of one camera. The sampling grids are made anew when calibration or image size change.
+    """Rectifies the images of one camera. New sampling grids are computed when calibration or image size change.
 
     Args:
-        choose_size: gives the networks' size (height, width) for images of (width, height).
-        device: where the work is done.
+        choose_size: returns the networks' size (height, width) for images of (width, height).
+        device: device of the rectified images.
 
     Attributes:
-        views: of the last image; None before the first.
+        views: views of the last image; None before the first.
     """
 
     def __init__(self, choose_size: Callable[[int, int], tuple[int, int]], device: torch.device) -> None:
@@ -206,7 +206,7 @@ class Rectifier:
 
         Raises:
             ImageError: the image is no (H, W, 3) uint8 array.
-            CalibrationError: the calibration is for images of another size.
+            CalibrationError: the calibration belongs to images of another size.
         """
         check_image(image)
         delivered_size = (image.shape[1], image.shape[0])
@@ -218,10 +218,10 @@ class Rectifier:
 
 
 def check_image(image: object) -> None:
-    """Refuse what is no image.
+    """Check that ``image`` is an image.
 
     Raises:
-        ImageError: not an (H, W, 3) uint8 array of at least 2 by 2 pixels.
+        ImageError: it is not an (H, W, 3) uint8 array of at least 2 by 2 pixels.
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(f"image is a {type(image).__name__}; expected a uint8 array (H, W, 3), RGB")

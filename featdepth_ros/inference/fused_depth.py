@@ -1,4 +1,4 @@
-"""The depth that an estimate gives: the network's, or the network's corrected by the window, with its deviation."""
+"""The depth of an estimate: the network's, or the network's corrected by the window, with its standard deviation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from featdepth_ros.inference.sigma import LEAST_SPREAD, Support, depth_sigma
 from featdepth_ros.inference.types import MotionState, ScaleState
 from featdepth_ros.inference.window.prior import InverseDepthFit
 
-#: Share of a correction that is left after each frame along which it was carried.
+#: Factor on a correction for each frame over which it is propagated.
 CARRIED_SHARE = 0.9
-#: States in which the picture is that of before, or none: nothing is measured, and nothing known is lost.
+#: States in which the image is unchanged or shows nothing, so that the correction stays.
 _NOTHING_NEW = (MotionState.STANDING, MotionState.FROZEN, MotionState.BLIND)
-#: A carried correction of log depth that is nowhere larger than this is forgotten.
+#: A propagated correction is dropped if its largest value (log depth) is below this.
 LEAST_CARRIED = 0.003
 
 
@@ -33,8 +33,8 @@ class PublishedDepth:
 
     Attributes:
         frame: the frame.
-        factor: published unit per network unit, of the network's depth.
-        correction: (1, 1, h, w) float32, factor of the window on top; None: the depth is the network's.
+        factor: published units per network unit.
+        correction: (1, 1, h, w) float32, additional factor from the window; None: the depth is the network's.
         sigma: (h, w) float32 standard deviation, published units.
     """
 
@@ -70,13 +70,13 @@ class PublishedDepth:
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """A correction as it is remembered.
+    """A stored correction.
 
     Attributes:
         common: logarithm of the factor that the whole frame shares.
-        maps: (1, 4, h, w). They are the logarithm of the correction beside it, measured points in reach, and the share
-            of the correction that is left. The last is that share times the logarithm of the spread (see
-            `fusion.Correction`).
+        maps: (1, 4, h, w). The first is the logarithm of the correction without the common factor. The second is the
+            number of measured points in reach. The third is the remaining share of the correction. The last is that
+            share times the logarithm of the spread (see `fusion.Correction`).
     """
 
     common: float
@@ -92,17 +92,17 @@ class _Kept:
 
 
 class DepthFusion:
-    """Corrects the depth of one camera by the points of the window, and remembers the correction.
+    """Corrects the depth of one camera by the points of the window, and stores the correction.
 
-    While the camera stands no window runs, and the last correction is held: the picture is the same. So it is while a
-    driver repeats a picture, and while there is nothing to see. A frame's own points may not suffice, such as in a turn
-    on the spot. The earlier correction is then carried along by the motion, and fades. After a gap only the common
-    factor is left, and an unknown motion forgets all.
+    While the camera stands, no window runs and the last correction is kept, since the image is the same. The same
+    holds while a driver repeats an image, and while nothing is visible. If a frame has too few points, such as in a
+    turn on the spot, the previous correction is propagated by the motion, and fades. After a gap only the common
+    factor is left, and an unknown motion removes the correction.
 
     Args:
-        wanted: False: depth stays the network's.
-        inverse: the network gives an inverse depth up to a scale and a shift, whose reciprocal the frames hold. The
-            window's are put in; before it knows any, depth stays as it is.
+        wanted: False: the depth stays the network's.
+        inverse: whether the network gives an inverse depth up to a scale and a shift, whose reciprocal is in the
+            frames. Scale and shift of the window are applied once they are known.
     """
 
     def __init__(self, wanted: bool, inverse: bool = False) -> None:
@@ -115,21 +115,21 @@ class DepthFusion:
         self._kept, self._fit = None, None
 
     def forget_shape(self) -> None:
-        """Other weights give the depth from now on: what was corrected place by place was wrong with the old ones.
+        """Forget the local correction, which belongs to the old weights, because other weights are used from now on.
 
-        The factor that the whole frame shares stays, as it is bound to the scale in force.
+        The common factor of the frame stays, because it belongs to the current scale.
         """
         if self._kept is not None:
             self._kept = replace(self._kept, maps=torch.zeros_like(self._kept.maps))
 
     def update(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> PublishedDepth:
-        """Correct a frame's depth; without anything that corrects it, it stays exactly the network's.
+        """Return the corrected depth of a frame; without a correction it is exactly the network's.
 
         Args:
-            frame: with the network's depth.
-            scale: what one unit of the network is worth.
-            measured: the motion since the earlier frame, and what the window gave of this one; its points are in the
-                picture that `tracked_picture` returned.
+            frame: frame with the network's depth.
+            scale: published units per network unit.
+            measured: motion since the previous frame, and result of the window; its points are in pixels of the image
+                of `tracked_picture`.
         """
         solved = self._solved(frame, scale, measured)
         network = frame.network_depth * scale.factor if solved is None else frame.network_depth * scale.factor * solved
@@ -149,7 +149,7 @@ class DepthFusion:
         return PublishedDepth(frame, scale.factor, correction, depth_sigma(fused, self._kept.support))
 
     def _solved(self, frame: EncodedFrame, scale: ScaleState, measured: MeasuredMotion) -> Tensor | None:
-        """Return the factor (1, 1, h, w) that puts the window's scale and shift into an inverse depth, if it is one."""
+        """Return the factor (1, 1, h, w) that applies the window's scale and shift to an inverse depth, else None."""
         if not self._inverse:
             return None
         if measured.window is not None and measured.window.network is not None:
@@ -163,7 +163,7 @@ class DepthFusion:
     def _corrected(
         self, network: Tensor, depth: NDArray[np.float32], frame: EncodedFrame, measured: MeasuredMotion
     ) -> _Kept | None:
-        """Return the correction of a frame that moved: by its own points, and as far as they do not suffice, earlier.
+        """Return the correction of a frame that moved: by its own points, and by the earlier one as far as needed.
 
         Args:
             network: (1, 1, h, w) depth of the network.
@@ -186,9 +186,9 @@ class DepthFusion:
         return earlier if own is None else own.plus(earlier)
 
     def _carried(self, network: Tensor, frame: EncodedFrame, measured: MeasuredMotion, share: float) -> _Kept | None:
-        """Return a share of the kept correction, as a frame takes it over; None where nothing is left.
+        """Return a share of the stored correction, warped to a new frame; None if nothing is left.
 
-        Every pixel looks its place in the earlier frame up; what that frame did not see gets the common factor alone.
+        Every pixel is looked up in the previous frame. Pixels outside its view get only the common factor.
         """
         kept, camera, state = self._kept, frame.depth_camera, measured.motion.state
         if kept is None or camera is None or state not in (MotionState.TRACKED, MotionState.GAP):

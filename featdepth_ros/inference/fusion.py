@@ -10,15 +10,15 @@ predicted depth at the points (Rasmussen and Williams, 2006, chapter 2). Its pri
 The kernels of the last two also fall with the difference of log depth. So what was measured on an object does not bleed
 over its edge (the bilateral idea of Tomasi and Manduchi, 1998).
 
-A point weighs by what images say about it, and less where the prediction has an edge. Points that disagree with their
-neighbours lose their weight (Student's t errors, by reweighting). The field falls to zero where nothing was measured
-nearby. The common factor stays, because the whole frame shares it. Without usable points there is no correction.
+A point's weight is its information from images; it is lower where the prediction has an edge. Points that disagree
+with their neighbours lose their weight (Student's t errors, by reweighting). The field falls to zero where nothing was
+measured nearby. The common factor applies to the whole frame. Without usable points there is no correction.
 
-Points can be wrong together and agree with each other: on vehicles that move along, or under a rolling shutter that
-turns quickly. Three rules keep depth from following them. A point that claims more than networks usually err, relative
-to the others, is doubted and loses weight. Points that predict each other worse than they state (leave one out) all
-weigh less. And some frames have many doubted points, or points that are not worth a number of good ones. They are
-corrected in part, or not at all.
+Wrong points can agree with each other: on vehicles that move along, or under a rolling shutter that turns quickly.
+Three rules keep the depth from following them. First, a point is doubted and loses weight if its correction, relative
+to the others, exceeds the usual error of networks. Second, all points lose weight if they predict each other worse
+than their variances say (leave one out). Third, a frame with many doubted points, or with too little total weight, is
+corrected partly or not at all.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from featdepth_ros.geometry.cameras import CameraModel
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-#: Prior standard deviation of log depth, of the common factor and of the slow field. The third is that field's range as
-#: a share of the image's width. These and those below were chosen on rendered scenes and a part of 7-Scenes that no
-#: figure is given on.
+#: Prior standard deviations of log depth for the common factor and the slow field. The third value is the range of that
+#: field as a share of the image's width. These and the values below were tuned on rendered scenes and on a part of
+#: 7-Scenes that is in no published result.
 COMMON, SLOW, SLOW_RANGE = 0.3, 0.25, 0.25
 
 
@@ -47,8 +47,8 @@ class _OnSurfaces:
 
     Attributes:
         deviation: prior standard deviation of log depth.
-        reach: share of the image's width.
-        depth_reach: difference of log depth.
+        reach: range across the image, as a share of its width.
+        depth_reach: range in depth, as a difference of log depth.
     """
 
     deviation: float
@@ -57,44 +57,44 @@ class _OnSurfaces:
 
 
 LOCAL, MIDDLE = _OnSurfaces(0.17, 0.065, 0.15), _OnSurfaces(0.12, 0.15, 0.3)
-#: Noise of a measured log ratio beside the point's own, and the share of the prediction's step at the point that counts
-#: as noise. The step is the largest over the smallest log depth of its 3x3 neighbours.
+#: Additional noise of a measured log ratio, and the share of the prediction's step at the point that is added to it.
+#: The step is the difference of the largest and the smallest log depth in the 3x3 neighbourhood.
 NOISE, EDGE_NOISE = 0.02, 0.6
-#: What the window's variances are multiplied with. On rendered recordings they are honest. On real ones errors are two
-#: to three times what they say (rolling shutter, lens, what moves). And points of one surface err alike there.
+#: Factor on the window's variances. They are right on rendered recordings. On real ones, errors are two to three times
+#: larger (rolling shutter, lens, moving objects) and correlated between points of one surface.
 VARIANCE_FACTOR = 8.0
-#: Degrees of freedom of the errors, and rounds of weighting.
+#: Degrees of freedom of Student's t errors, and number of reweighting rounds.
 FREEDOM, ROUNDS = 2.0, 3
-#: Log ratio beside the median's beyond which a point is doubted: networks err by 0.1 to 0.2 in most scenes. Its
-#: variance grows with this power: many points that are wrong together must not outweigh the prior.
+#: Deviation from the median log ratio above which a point is doubted; networks err by 0.1 to 0.2 in most scenes. The
+#: second value is the power with which its variance then grows, so that many wrong points do not outweigh the prior.
 DOUBTED, DOUBT_POWER = 0.42, 7
-#: Share of doubted points up to which a frame is trusted in full, and from which on not at all. It is at most 0.2 where
-#: the world stands still; among lorries that move along, and under a rolling shutter that turns, it is 0.26 and more.
+#: Shares of doubted points up to which a frame is fully trusted, and above which it is not trusted at all. It is at
+#: most 0.2 in a static world. It is 0.26 and more among lorries that move along, and under a turning rolling shutter.
 FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
-#: Median error of the points as the others predict them, over what is stated: above it all variances grow, at most so
-#: many times. It is below 1 where all is well, as `VARIANCE_FACTOR` is cautious.
+#: Usual ratio of the median leave-one-out error to its predicted value, above which all variances are increased, and
+#: the number of such rounds. It is below 1, because `VARIANCE_FACTOR` is cautious.
 USUAL_MISFIT, MISFIT_ROUNDS = 0.4, 2
-#: Number of fully trusted points below which nothing is corrected, and from which on everything is.
+#: Numbers of fully trusted points below which there is no correction, and above which it is applied in full.
 LEAST_TRUST, FULL_TRUST = 10.0, 30.0
-#: Points with less information than this (a standard deviation of 0.5) say no more than the network's prior.
+#: Least information of a used point (a standard deviation of 0.5); less is no more than the network's prior.
 LEAST_INFORMATION = 4.0
-#: Points below which nothing is corrected, and above which the best of each cell are taken: the cost is cubic.
+#: Least number of points for a correction, and the largest used number, because the cost is cubic.
 LEAST_POINTS, MOST_POINTS = 8, 256
 #: Largest local correction of log depth.
 LARGEST = 0.7
-#: Distance of the coarse grids' nodes in image and log depth, share of the kernels' ranges.
+#: Spacing of the coarse grid's nodes in the image and in log depth, as a share of the kernels' ranges.
 _NODE_STEP, _DEPTH_STEP = 0.3, 0.33
-#: OpenCV looks nothing up in images of more rows. Tall pictures whose depths span six decades would have them.
+#: Largest number of rows that OpenCV's remap supports; tall images with a depth range of six decades would exceed it.
 _MOST_ROWS = 32766
 
 
 class MeasuredPoints(Protocol):
-    """Points that the newest rectified image shows; what the window gives.
+    """Measured points of the window in the newest rectified image.
 
     Attributes:
         pixels: (N, 2) columns and rows.
         depth: (N,) z-depth, above 0.
-        information: (N,) inverse variance of its logarithm as far as images gave it, the network's prior not.
+        information: (N,) inverse variance of the log depth from images alone, without the network's prior.
     """
 
     @property
@@ -107,16 +107,16 @@ class MeasuredPoints(Protocol):
 
 @dataclass(frozen=True)
 class Correction:
-    """What to multiply a depth map with.
+    """The correction of a depth map.
 
     Attributes:
         log_ratio: (h, w) float32 natural logarithm of corrected over given depth, finite.
-        reach: (h, w) float32 number of trusted points in reach of each pixel, each weighing 0 to 1.
-        common_log_ratio: the part of ``log_ratio`` that the whole frame shares.
-        confidence: 0 to 1: how far the points of this frame suffice. ``log_ratio`` and ``reach`` contain it.
-        spread: (h, w) float32, how well the points around each pixel predict each other. It is the mean distance of
-            measured log depth from what all the other points say. Far from every point it is the mean of the frame.
-        points: number of points that were used.
+        reach: (h, w) float32 number of trusted points in reach of each pixel, each weighted from 0 to 1.
+        common_log_ratio: the part of ``log_ratio`` that is common to the whole frame.
+        confidence: 0 to 1, by the number of points in this frame. It is included in ``log_ratio`` and ``reach``.
+        spread: (h, w) float32 mean leave-one-out error of log depth at the points around each pixel. Far from all
+            points it is the mean of the frame.
+        points: number of used points.
     """
 
     log_ratio: Image
@@ -129,14 +129,14 @@ class Correction:
 
 @dataclass(frozen=True)
 class _Samples:
-    """Points as the regression sees them.
+    """Inputs of the regression.
 
     Attributes:
         place: (N, 2) column and row, in widths of the image.
-        log_depth: (N,) predicted.
+        log_depth: (N,) predicted log depth.
         log_ratio: (N,) logarithm of measured over predicted depth.
-        variance: (N,) of ``log_ratio``.
-        aspect: height over width of a pixel of the depth map: maps at the networks' size are squeezed.
+        variance: (N,) variance of ``log_ratio``.
+        aspect: height over width of a pixel of the depth map, because maps at the networks' size are squeezed.
     """
 
     place: Floats
@@ -148,13 +148,13 @@ class _Samples:
 
 @dataclass(frozen=True)
 class _Regression:
-    """What the points say.
+    """Result of the regression.
 
     Attributes:
-        weights: (N,) of the kernels.
-        trust: (N,) in each point, 0 to 1. Weights and trust contain the share.
-        share: of the correction that the frame's points are worth, 0 to 1.
-        errors: (N,) how far each log ratio is from what all the others say.
+        weights: (N,) weights of the kernels, including ``share``.
+        trust: (N,) trust in each point, 0 to 1, including ``share``.
+        share: share of the correction that the frame's points justify, 0 to 1.
+        errors: (N,) leave-one-out errors of the log ratios.
     """
 
     weights: Floats
@@ -164,15 +164,15 @@ class _Regression:
 
 
 def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -> Correction | None:
-    """Find how measured points correct a network's depth.
+    """Return the correction of a network's depth by measured points.
 
     Args:
         depth: (h, w) float32, above 0, in the unit of the points. The correction does not depend on its size.
-        points: what the window measured, in pixels of the rectified image.
-        camera: of the rectified image: its size places the points in ``depth``.
+        points: measured points of the window, in pixels of the rectified image.
+        camera: camera of the rectified image, whose size maps the points to ``depth``.
 
     Returns:
-        The correction; None without `LEAST_POINTS` usable points, or where they are not worth `LEAST_TRUST`.
+        The correction; None with fewer than `LEAST_POINTS` usable points, or with less total trust than `LEAST_TRUST`.
     """
     log_depth = np.log(depth)
     samples = _samples(log_depth, points, camera)
@@ -188,7 +188,7 @@ def find_correction(depth: Image, points: MeasuredPoints, camera: CameraModel) -
 
 
 def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _Samples | None:
-    """Choose the points that say something and look the prediction up at them; None when they are too few."""
+    """Select the usable points and sample the prediction there; None if there are too few."""
     height, width = log_depth.shape
     scale = np.array([width / camera.width, height / camera.height])
     pixels = (points.pixels + 0.5) * scale - 0.5
@@ -210,7 +210,7 @@ def _samples(log_depth: Image, points: MeasuredPoints, camera: CameraModel) -> _
 
 
 def _spread(pixels: Floats, information: Floats, width: int) -> NDArray[np.intp]:
-    """Positions of `MOST_POINTS` points: the best of every cell first, then the second best, and so on."""
+    """Return indices of `MOST_POINTS` points: the best of every cell first, then the second best, and so on."""
     cell = np.floor(pixels / (LOCAL.reach * width)).astype(np.int64) @ np.array([1, 1 << 20])
     order = np.lexsort((-information, cell))
     _, first, counts = np.unique(cell[order], return_index=True, return_counts=True)
@@ -220,14 +220,14 @@ def _spread(pixels: Floats, information: Floats, width: int) -> NDArray[np.intp]
 
 
 def _look_up(values: Image, pixels: Floats) -> Floats:
-    """Bilinear values of a map at (N, 2) pixels."""
+    """Return the bilinear values of a map at (N, 2) pixels."""
     x, y = pixels.astype(np.float32).T
     sampled = cv2.remap(values, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(sampled[0], dtype=np.float64)
 
 
 def _gaussian(distance: Floats, reach: float) -> Floats:
-    # Products of numbers that underflow take ten times as long; those of three in single precision do not here.
+    # Subnormal numbers are ten times as slow, so the exponent is limited; products of three then do not underflow.
     return np.exp(np.maximum(-0.5 * np.square(distance / reach), -25.0))
 
 
@@ -244,30 +244,30 @@ def _kernel(samples: _Samples) -> Floats:
 
 
 def _with_noise(kernel: Floats, variance: Floats) -> Floats:
-    """Return the (N, N) covariance of what is measured at the points: the prior's, and (N,) noise on its diagonal."""
+    """Return the (N, N) covariance of the measurements: the prior's covariance plus (N,) noise on the diagonal."""
     covariance = kernel.copy()
     covariance.flat[:: len(kernel) + 1] += variance
     return covariance
 
 
 def _solved(kernel: Floats, variance: Floats, ratio: Floats) -> Floats:
-    """Return ``inv(K + V) y``, (N,). By Cholesky: a third of the time of NumPy's solve, which knows no symmetry."""
+    """Return ``inv(K + V) y``, (N,), by Cholesky, which takes a third of the time of NumPy's general solver."""
     return np.asarray(cv2.solve(_with_noise(kernel, variance), ratio, flags=cv2.DECOMP_CHOLESKY)[1][:, 0])
 
 
 def _left_out(kernel: Floats, variance: Floats, noise: Floats, weights: Floats) -> tuple[Floats, float]:
-    """Compare every point with what all the others say of it (Rasmussen and Williams, equation 5.12).
+    """Return the leave-one-out errors of the points (Rasmussen and Williams, equation 5.12).
 
     Args:
-        kernel: (N, N).
-        variance: (N,) as it weighs in the regression.
-        noise: (N,) the point's own, which counts in full.
-        weights: (N,) that the regression gives.
+        kernel: (N, N) prior covariance.
+        variance: (N,) variance in the regression.
+        noise: (N,) own noise of each point, in full.
+        weights: (N,) weights of the regression.
 
     Returns:
-        (N,) errors, and the median error over what is stated: 1 where what is stated is right.
+        (N,) errors, and the ratio of the median error to the predicted one; 1 if the variances are right.
     """
-    # Single precision halves the time; the diagonal is right to a thousandth.
+    # Single precision halves the time; the diagonal is accurate to a thousandth.
     whole = _with_noise(kernel, variance).astype(np.float32)
     diagonal = np.diag(cv2.invert(whole, flags=cv2.DECOMP_CHOLESKY)[1]).astype(np.float64)
     errors = np.abs(weights / diagonal)
@@ -276,7 +276,7 @@ def _left_out(kernel: Floats, variance: Floats, noise: Floats, weights: Floats) 
 
 
 def _regress(samples: _Samples) -> _Regression:
-    """Find the weights of the kernels, ``inv(K + V) y``; V is the points' variance over what Student's t gives them."""
+    """Return the regression with the weights ``inv(K + V) y``; V is the variance over the Student's t weight."""
     kernel, ratio = _kernel(samples), samples.log_ratio
     doubt = np.abs(ratio - np.median(ratio)) / DOUBTED
     variance = samples.variance * np.maximum(1, doubt) ** DOUBT_POWER
@@ -300,17 +300,17 @@ def _regress(samples: _Samples) -> _Regression:
 
 
 class _Grid:
-    """Coarse nodes over a depth map, on which separable kernels are summed before they are interpolated.
+    """A coarse grid over a depth map, on which separable kernels are summed and then interpolated.
 
     Args:
         size: (height, width) of the map.
         samples: the points.
-        reach: of the kernel, share of the image's width.
+        reach: range of the kernel, as a share of the image's width.
 
     Attributes:
-        down: (rows, N) kernel of every row of nodes and point.
-        across: (columns, N) the same of the columns.
-        row, column: (h, w) float32 places of the map's pixels among the nodes.
+        down: (rows, N) kernel between each row of nodes and each point.
+        across: (columns, N) kernel between each column of nodes and each point.
+        row, column: (h, w) float32 grid coordinates of the map's pixels.
     """
 
     def __init__(self, size: tuple[int, int], samples: _Samples, reach: float) -> None:
@@ -327,7 +327,7 @@ class _Grid:
 
 
 def _fields(log_depth: Image, samples: _Samples, regression: _Regression) -> tuple[Image, Image, Image]:
-    """Return the correction of log depth, the common factor aside, trusted points in reach, and spread."""
+    """Return the correction of log depth without the common factor, the trusted points in reach, and the spread."""
     size = (log_depth.shape[0], log_depth.shape[1])
     weights, errors = regression.weights, np.minimum(regression.errors, 1)
     grid = _Grid(size, samples, SLOW_RANGE)
@@ -342,10 +342,10 @@ def _fields(log_depth: Image, samples: _Samples, regression: _Regression) -> tup
 
 
 def _on_surfaces(log_depth: Image, samples: _Samples, field: _OnSurfaces, amounts: Floats) -> Image:
-    """Sum a kernel on surfaces, each point with its (C, N) amounts, over the map: (h, w, C), C at least 1.
+    """Return the sum of a kernel on surfaces over the points, weighted with (C, N) amounts: (h, w, C), C at least 1.
 
-    The kernel is separable, so it is summed at layers of log depth over a coarse grid. The layers lie one below the
-    other in one image. What stands between two layers is interpolated.
+    The kernel is separable, so it is summed at layers of log depth over a coarse grid. The layers are stacked
+    vertically in one image. Values between two layers are interpolated.
     """
     grid = _Grid((log_depth.shape[0], log_depth.shape[1]), samples, field.reach)
     step, margin = _DEPTH_STEP * field.depth_reach, 3 * field.depth_reach

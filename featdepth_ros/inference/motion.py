@@ -1,6 +1,6 @@
-"""Motion from one frame to the next: standing gate and pose network.
+"""Motion between consecutive frames: interface, standing gate and pose network.
 
-Whatever measures motion is a `MotionEstimator`: the estimator calls it once a frame.
+The estimator calls a `MotionEstimator` once per frame.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from featdepth_ros.inference.window.types import WindowResult
 
 #: Standard deviations of the pose network's motion: a share of its size, and a floor, metres and radians.
 NETWORK_SHARE, _NETWORK_FLOOR_M, _NETWORK_FLOOR_RAD = 0.2, 0.005, 0.0005
-#: Of a standing camera.
+#: Standard deviations of the motion of a standing camera, metres and radians.
 _STANDING_M, _STANDING_RAD = 1e-4, 1e-5
-#: Of a motion that was not measured: what a fast vehicle does in a second.
+#: Standard deviations of an unmeasured motion, metres and radians: the motion of a fast vehicle in a second.
 _UNKNOWN_M, _UNKNOWN_RAD = 30.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredMotion:
-    """What a `MotionEstimator` says of one frame.
+    """Result of a `MotionEstimator` for one frame.
 
     Attributes:
-        motion: since the earlier frame, in the unit of the scale that was handed in.
-        earlier: the frame it counts from; None unless ``motion`` is TRACKED.
-        window: what the window gave of this frame; None where none ran.
+        motion: motion since the earlier frame, in the unit of the given scale.
+        earlier: frame from which the motion counts; None unless ``motion`` is TRACKED.
+        window: result of the window for this frame; None if no window ran.
     """
 
     motion: Motion
@@ -46,14 +46,14 @@ class MeasuredMotion:
 
 
 class MotionEstimator(Protocol):
-    """Measures the motion of one camera. One call a frame, in the order of arrival."""
+    """Measures the motion of one camera. It is called once per frame, in the order of arrival."""
 
     def update(self, frame: EncodedFrame, scale: ScaleState) -> MeasuredMotion:
-        """Take the next frame and return the motion since the earlier one.
+        """Process the next frame and return the motion since the earlier one.
 
         Args:
-            frame: with image, camera and depth at the networks' size, and the image at full size when asked for.
-            scale: what one unit of the networks is worth.
+            frame: frame with image, camera and depth at the networks' size, and the image at full size on demand.
+            scale: published units per network unit.
         """
 
     def reset(self) -> None:
@@ -61,11 +61,11 @@ class MotionEstimator(Protocol):
 
 
 class PoseNetwork:
-    """The pose network as a measure of motion between any two encoded frames. It runs when it is asked, not before.
+    """Measures the motion between any two encoded frames with the pose network, which runs on demand.
 
     Args:
-        networks: hold the pose network.
-        scale: gives the focal-length ratio.
+        networks: networks with a pose network.
+        scale: provides the focal-length ratio.
     """
 
     def __init__(self, networks: Networks, scale: ScaleEstimator) -> None:
@@ -77,7 +77,7 @@ class PoseNetwork:
         return self.begin(earlier, later, scale)()
 
     def begin(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> Callable[[], NDArray[np.float64]]:
-        """Begin to measure, beside whatever the caller does; return what waits for the answer of `motion`."""
+        """Start the measurement in the background; return a function that waits for the result of `motion`."""
         camera = later.rectified.camera
         coming = self._networks.motion_ahead(earlier, later, camera, self._scale.ratio(camera))
 
@@ -90,7 +90,7 @@ class PoseNetwork:
 
 
 class NoMotion:
-    """Stands in where no motion is to be had: no pose network, or none wanted."""
+    """Replaces a motion estimator if there is no pose network or no motion is wanted."""
 
     def __init__(self) -> None:
         self._last_stamp_ns: int | None = None
@@ -107,10 +107,10 @@ class NoMotion:
 
 
 class PairedMotion:
-    """Pairs frames by stamp, and holds the pose still while the camera stands; subclasses measure the motion.
+    """Base class that pairs consecutive frames, and holds the pose while the camera stands.
 
-    However many frames were dropped between them, a frame is paired with the one before. A standing camera keeps its
-    earlier frame, so that creeping motion is measured from where it began.
+    Subclasses measure the motion. A frame is paired with the previous received one, also if frames in between were
+    dropped. A standing camera keeps its earlier frame, so that slow motion is measured from its beginning.
 
     Args:
         config: see `EstimatorConfig`.
@@ -128,7 +128,7 @@ class PairedMotion:
         self._last_stamp_ns: int | None = None
 
     def update(self, frame: EncodedFrame, scale: ScaleState) -> MeasuredMotion:
-        """Take the next frame; see `MotionEstimator`."""
+        """Process the next frame; see `MotionEstimator`."""
         stamp_ns, last, earlier = frame.rectified.stamp_ns, self._last_stamp_ns, self._earlier
         self._last_stamp_ns = stamp_ns
         paired = last is not None and earlier is not None and stamp_ns > last
@@ -136,7 +136,7 @@ class PairedMotion:
         too_late = dt_ns > self._config.max_gap_s * 1e9
         if not paired or too_late:
             self._gate.reset()
-        if self._stands(frame):  # never after a reset of the gate
+        if self._stands(frame):  # always False after a reset of the gate
             standing = se3_numpy.twist_from([_STANDING_M**2] * 3, [_STANDING_RAD**2] * 3)
             return MeasuredMotion(Motion(MotionState.STANDING, np.eye(4), dt_ns, np.diag(standing)))
         self._earlier = frame
@@ -146,7 +146,7 @@ class PairedMotion:
         return self._measure(earlier, frame, dt_ns, scale)
 
     def _begin(self, frame: EncodedFrame, scale: ScaleState) -> WindowResult | None:
-        """Take a frame that no motion leads to."""
+        """Process a frame without a previous one."""
         return None
 
     def _measure(self, earlier: EncodedFrame, frame: EncodedFrame, dt_ns: int, scale: ScaleState) -> MeasuredMotion:
@@ -159,24 +159,24 @@ class PairedMotion:
 
 
 class Explains(Protocol):
-    """Tells whether the motion between two frames explains what the later one shows."""
+    """Checks whether a motion between two frames explains the later image."""
 
     def prepare(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> None:
-        """Do what needs neither depth nor motion of the later frame, while the networks are at work on it."""
+        """Do the part that needs neither depth nor motion of the later frame, while the networks process it."""
 
     def __call__(
         self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
     ) -> bool:
-        """Judge a motion (4, 4) in the unit of ``scale``."""
+        """Return whether a motion (4, 4), in the unit of ``scale``, explains the later image."""
 
 
 class NetworkMotion(PairedMotion):
-    """The pose network's motion between two frames; nothing older plays a part.
+    """Motion by the pose network between two frames, without earlier ones.
 
     Args:
-        pose: gives the motion.
+        pose: measures the motion.
         config: see `EstimatorConfig`.
-        explains: judges it; a motion that does not explain the picture is lost. None: every one is taken.
+        explains: checks the motion; one that does not explain the image is lost. None: no check.
     """
 
     def __init__(self, pose: PoseNetwork, config: EstimatorConfig, explains: Explains | None = None) -> None:
@@ -195,18 +195,18 @@ class NetworkMotion(PairedMotion):
 
 
 def unmeasured(state: MotionState, dt_ns: int) -> Motion:
-    """Return the motion of a frame for which none was measured: the identity, as uncertain as a fast vehicle."""
+    """Return the motion of a frame without a measurement: the identity, with the uncertainty of a fast vehicle."""
     variances = se3_numpy.twist_from([_UNKNOWN_M**2] * 3, [_UNKNOWN_RAD**2] * 3)
     return Motion(state, np.eye(4), dt_ns, np.diag(variances))
 
 
 def network_motion(T_later_earlier: NDArray[np.float64], dt_ns: int, scale: ScaleState) -> Motion:
-    """Return the pose network's motion with its uncertainty: a floor, a share of its size, and the scale's doubt.
+    """Return the pose network's motion with its covariance: a floor, a share of its size, and the scale's variance.
 
     Args:
-        T_later_earlier: (4, 4).
+        T_later_earlier: (4, 4) result of the pose network, in the unit of ``scale``.
         dt_ns: stamp difference, nanoseconds.
-        scale: whose variance every length carries.
+        scale: scale whose variance applies to all lengths.
     """
     T_previous_current = se3_numpy.inverse(T_later_earlier)
     distance = float(np.linalg.norm(T_previous_current[:3, 3]))

@@ -1,4 +1,4 @@
-"""The networks as the estimator drives them, whichever back end computes them. What leaves this module is fp32."""
+"""The networks of the estimator, independent of the back end. All results of this module are fp32."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from featdepth_ros.models.info import ModelInfo
 
 
 def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
-    """Choose the size at which the networks see images of ``width`` x ``height``.
+    """Return the input size of the networks for images of ``width`` x ``height``.
 
-    The compact model takes any size. It gets about as many pixels as it was trained with, in the image's own aspect,
+    The compact model takes any size. It gets about as many pixels as in the training, in the aspect ratio of the image,
     because it was trained with nearly square pixels. Published architectures keep the size of their training.
 
     Returns:
@@ -48,7 +48,7 @@ def fitting_size(info: ModelInfo, width: int, height: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a back end made of one image, and the image, should another back end have to see it as well."""
+    """A back end's observation of one image, and the image, in case another back end must encode it, too."""
 
     backend: Backend
     image: Tensor
@@ -58,26 +58,26 @@ class Observation:
 class Networks:
     """One model on one device, computed by a back end.
 
-    An `observe` result is opaque: it holds what the depth and pose nets need of one frame. So each frame is encoded
-    once where the model shares its encoder.
+    An observation is opaque: it holds the encoding of one frame for the depth and pose networks. So a frame is encoded
+    once if the model shares its encoder.
 
     Args:
-        model: as `load_networks` returns it; put into eval mode, otherwise left alone: the networks run on a copy.
+        model: result of `load_networks`, which is set to eval mode; the networks run on a copy.
         device: see `device.resolve_device`.
         precision: see `resolve_precision`.
         backend: ``auto``, ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``.
-        cache: where files of back ends are kept; None: `default_folder`.
+        cache: cache of the back ends' files; None: `default_folder`.
 
     Attributes:
-        info: of the weights.
-        device: where they run.
+        info: description of the weights.
+        device: device of the networks.
         has_pose: whether there is a pose network.
-        is_foreign: whether this is a depth network of others.
-        gives_inverse_depth: its inverse depth is right up to a scale and a shift, which the window solves.
+        is_foreign: whether this is a third-party depth network.
+        gives_inverse_depth: whether its inverse depth is known up to a scale and a shift, which the window estimates.
 
     Raises:
-        FeatDepthError: the model has no depth net.
-        ConfigError: the precision is not to be had.
+        FeatDepthError: the model has no depth network.
+        ConfigError: the precision is not supported.
         MissingDependencyError: the back end's packages are not installed.
     """
 
@@ -106,7 +106,8 @@ class Networks:
             return
         if "depth" not in model.nets:
             raise FeatDepthError(
-                f"the weights '{model.info.name}' ({model.info.architecture}) hold no depth net; an estimator needs one"
+                f"the weights '{model.info.name}' ({model.info.architecture}) hold no depth network, which an "
+                "estimator needs; choose others"
             )
         resolved = resolve_precision(precision, device, model.info.architecture)
         first = TorchBackend(model, device, resolved)
@@ -115,25 +116,25 @@ class Networks:
 
     @property
     def backend(self) -> str:
-        """Name of the back end that computes now."""
+        """Name of the current back end."""
         return self._choice.current.name
 
     @property
     def precision(self) -> str:
-        """What the networks compute in."""
+        """Precision of the networks."""
         return self._choice.current.precision
 
     @property
     def note(self) -> str:
-        """What a user should know of the choice of the back end, or an empty string."""
+        """Note to the user about the choice of the back end; empty: there is none."""
         return self._choice.note
 
     def why_not(self, info: ModelInfo, nets: Iterable[str] | None = None) -> str:
-        """Return why other weights cannot take the place of these while images flow; empty: they can.
+        """Return why other weights cannot replace these at run time; empty: they can.
 
         Args:
-            info: of the other weights.
-            nets: which networks they hold; None: not known yet.
+            info: description of the other weights.
+            nets: names of their networks; None: not known yet.
         """
         own = self.info
         if self._file is not None:
@@ -147,17 +148,17 @@ class Networks:
         )
         for what, expected, given in facts:
             if given != expected:
-                return f"they are {what} {given}, and those in force {what} {expected}"
+                return f"they are {what} {given}, and those in use {what} {expected}"
         return ""
 
     def successor(self, model: FeatDepthModel) -> Networks:
-        """Return networks of other weights, ready to take the place of these: same device, precision and back end.
+        """Return networks of other weights that can replace these, with the same device, precision and back end.
 
-        Where a faster back end computes these, it is built for the others too, in a process of its own. That takes a
-        minute; call it beside the thread that computes.
+        If a faster back end computes these, it is also built for the others, in a separate process. That takes a
+        minute, so call it in another thread than the one that computes.
 
         Raises:
-            FeatDepthError: the weights cannot take this place; the message says why.
+            FeatDepthError: the weights cannot replace these; the message says why.
         """
         reason = self.why_not(model.info, model.nets)
         if reason:
@@ -167,26 +168,26 @@ class Networks:
         return made
 
     def become(self, successor: Networks) -> None:
-        """Compute with other weights from the next image on; whoever holds these networks follows."""
+        """Use other weights from the next image on, for all owners of this object."""
         self.info, self._choice = successor.info, successor._choice
 
     def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
-        """Choose the size (height, width) for images of ``width`` x ``height``; ``wanted`` is the user's wish.
+        """Return the input size (height, width) for images of ``width`` x ``height``; ``wanted`` has priority.
 
         Raises:
-            ConfigError: the networks are a file of another size than ``wanted``.
+            ConfigError: the networks are a file with another size than ``wanted``.
         """
         if self._file is not None:
             return self._file.size_for(width, height, wanted)
         return wanted or fitting_size(self.info, width, height)
 
     def evaluation_size(self, width: int, height: int) -> tuple[int, int]:
-        """Choose the size for pictures of data sets: that of training, whatever their aspect, or the file's own."""
+        """Return the input size for evaluation on datasets: the size of the training for any image, or of the file."""
         return self.info.input_size if self._file is None else self._file.size_for(width, height, None)
 
     @torch.inference_mode()
     def depth(self, images: Tensor) -> Tensor:
-        """Depth of pictures that need no motion.
+        """Return the depth of images, without motion.
 
         Args:
             images: (B, 3, h, w) float32 RGB in [0, 1], on any device.
@@ -198,25 +199,25 @@ class Networks:
         return backend.depth(backend.observe(images.to(self.device))).cpu()
 
     def build_backend(self, size: tuple[int, int], frames: int) -> None:
-        """Settle the back end for images of ``size`` now, rather than beside PyTorch; see `BackendChoice.settle`."""
+        """Choose the back end for images of ``size`` now instead of in the background; see `BackendChoice.settle`."""
         self._choice.settle(size, frames)
 
     def encode(self, frame: RectifiedFrame) -> EncodedFrame:
-        """Return a frame with what the networks say of it alone."""
+        """Return a frame with the networks' results for it alone."""
         return self.encode_all([frame])[0]
 
     def encode_all(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
-        """Return frames, of one camera or several, with what the networks say of each.
+        """Return frames of one or several cameras with the networks' results for each.
 
-        Frames of one size go through in one forward pass.
+        Frames of the same size are processed in one forward pass.
         """
         encodings = self._encodings(frames)
         return [EncodedFrame(frame, partial(encodings.__getitem__, place)) for place, frame in enumerate(frames)]
 
     def encode_ahead(self, frames: Sequence[RectifiedFrame]) -> list[EncodedFrame]:
-        """As `encode_all`, in a thread of its own: tracks need no depth, and go on beside the networks.
+        """Return as `encode_all`, but compute in a separate thread, because tracking needs no depth.
 
-        What the networks raise is raised to whoever asks for their results.
+        An exception of the networks is raised at the access to their results.
         """
         coming = self._own_thread().submit(self._encodings, frames)
         return [EncodedFrame(frame, partial(_one_of, coming, place)) for place, frame in enumerate(frames)]
@@ -224,7 +225,7 @@ class Networks:
     def motion_ahead(
         self, earlier: EncodedFrame, later: EncodedFrame, camera: CameraModel | None, ratio: float
     ) -> Future[tuple[Tensor, Tensor]]:
-        """As `motion`, in the thread of `encode_ahead`, where it follows as soon as the later frame is encoded."""
+        """Return the future result of `motion`, computed in the thread of `encode_ahead` after the later frame."""
 
         @torch.inference_mode()
         def measure() -> tuple[Tensor, Tensor]:
@@ -259,20 +260,20 @@ class Networks:
     def motion(
         self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
     ) -> tuple[Tensor, Tensor]:
-        """Motion of the camera between two frames.
+        """Return the motion of the camera between two frames.
 
         Args:
             earlier: observation of the first frame.
-            later: the same of the second.
+            later: observation of the second frame.
             camera: pinhole camera of the observed images; None: the training camera.
-            ratio: its focal length over the training camera's, see `inference.scale`.
+            ratio: focal length of the camera over that of the training camera, see `inference.scale`.
 
         Returns:
             Axis-angle (3,) and translation (3,) of T_later_earlier, fp32 on the CPU; radians, units of the network's
             depth.
         """
         backend = later.backend
-        # Where the back end changed between the two, the new one looks at the earlier image again.
+        # If the back end changed in between, the new one must encode the earlier image again.
         before = earlier.content if earlier.backend is backend else backend.observe(earlier.image)
         return backend.motion(before, later.content, camera, ratio)
 
@@ -282,7 +283,7 @@ def _one_of(coming: Future[list[Encoding]], place: int) -> Encoding:
 
 
 def networks_of(model: FeatDepthModel | NetworkFile, config: EstimatorConfig, device: str | None) -> Networks:
-    """Return the networks as a configuration wants them; ``device`` as `resolve_device` takes it.
+    """Return the networks for a configuration; for ``device`` see `resolve_device`.
 
     Raises:
         FeatDepthError: see `Networks`.

@@ -1,11 +1,11 @@
-"""Dead reckoning: motions of one camera chained into the pose and twist of its vehicle. numpy only.
+"""Dead reckoning: chains the motions of one camera to the pose and twist of its vehicle. numpy only.
 
 Axes are those of REP-103 and frames those of REP-105. `odom` is world-fixed with x forward at the start and z up. The
-pose is continuous: a later change of scale touches future increments only. The pose outlives time jumps and lost
-frames; only `reset` moves it back to the origin.
+pose is continuous: a later change of scale affects only future increments. Time jumps and lost frames do not reset the
+pose; only `reset` moves it to the origin.
 
-While nothing is seen the pose holds and its covariance grows. A motion that was measured across a dark stretch, from
-the last picture that was seen, makes the pose known again. Where motion starts anew (lost, gap) what grew stays.
+While nothing is visible, the pose holds and its covariance grows. A motion that is measured across such a period, from
+the last visible image, takes this growth back. If motion restarts (lost, gap), the growth stays.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from featdepth_ros.inference.types import Estimate, Motion, MotionState
 
 Matrix = NDArray[np.float64]
 
-#: Variance put on a twist component about which nothing is known, (m/s)^2 and (rad/s)^2. Large, yet finite: filters
-#: such as robot_localization reject infinities and take zeros as certainty.
+#: Variance of an unknown twist component, (m/s)^2 and (rad/s)^2. It is large but finite, because filters such as
+#: robot_localization reject infinities and take zeros as certainty.
 UNKNOWN_VARIANCE = 1e4
 #: Least variance of a pose, m^2 and rad^2: it is never zero.
 LEAST_VARIANCE = 1e-9
 
-#: How errors of motions hang together, measured on rendered drives and KITTI (docs/results.md). Seconds over which the
-#: common scale is forgotten: a network is wrong by another factor in the next place.
+#: Correlations of motion errors, measured on rendered drives and KITTI (docs/results.md). This is the time constant in
+#: seconds of the common scale error, since a network has another scale error in the next place.
 SCALE_SECONDS = 100.0
-#: Share of the variance of a motion (the scale apart) that is the same in every motion. Residual distortion, and points
-#: that are seen for long, turn each of them the same way.
+#: Share of a motion's variance (without the scale) that is common to all motions. Residual distortion, and points with
+#: long tracks, cause the same error in each of them.
 COMMON_SHARE = 0.03
 #: Standard deviation of the direction of the camera's axes, radians: mounting, and the principal point.
 AXES_RAD = 0.005
@@ -47,7 +47,7 @@ class OdometryState:
         T_odom_base: (4, 4) pose of the base in `odom`; metres or model units.
         linear, angular: (3,) twist of the base in its own axes, m/s (or units/s) and rad/s.
         pose_covariance: (6, 6) of (x y z, rotation about the fixed x y z axes of `odom`).
-        twist_covariance: (6, 6) in the base's axes, the doubt about the camera's axes on the base included.
+        twist_covariance: (6, 6) in the base's axes, including the uncertainty of the camera's axes on the base.
     """
 
     stamp_ns: int
@@ -85,7 +85,7 @@ class Odometry:
         self.reset()
 
     def reset(self) -> None:
-        """Put the base back to the origin of `odom`, with no uncertainty beyond a floor."""
+        """Move the base to the origin of `odom`, with the smallest covariance."""
         self._T_odom_base = self._start.copy()
         self._uncertainty.reset()
 
@@ -95,7 +95,7 @@ class Odometry:
         return self._T_odom_base.copy()
 
     def update(self, estimate: Estimate) -> OdometryState:
-        """Append the motion of one frame.
+        """Append the motion of one frame and return the new state.
 
         First frames, gaps and frames without motion hold the pose and report a twist of unknown size; a standing
         camera reports zero with small covariance.
@@ -108,7 +108,7 @@ class Odometry:
             self._uncertainty.go_back_to(estimate.stamp_ns - motion.dt_ns)
             seconds = motion.dt_ns * 1e-9
             step = self._T_base_camera @ motion.T_previous_current @ self._T_camera_base
-            # The logarithm of SE(3): a car in a steady curve reports its speed along the arc, not along the chord.
+            # By the logarithm of SE(3), a car in a steady curve has the speed along the arc and not along the chord.
             twist = se3.log(step) / seconds
             linear, angular = twist[se3.TRANSLATION], twist[se3.ROTATION]
             twist_covariance = self._adjoint @ covariance_in_base(motion) @ self._adjoint.T / seconds**2
@@ -136,7 +136,7 @@ _POSE, _SCALE, _COMMON, _AXES, _SIZE = slice(0, 6), 6, slice(7, 13), slice(13, 1
 
 
 class PoseUncertainty:
-    """Covariance of a pose that motions add up to, to first order.
+    """Covariance of the pose from accumulated motions, to first order.
 
     Errors of successive motions are alike. One scale multiplies all of them. The axes of the camera are off by one
     angle. A share of the rest is the same in every motion. So they add up, where independent ones would average out.
@@ -153,7 +153,7 @@ class PoseUncertainty:
         self.reset()
 
     def reset(self) -> None:
-        """The pose is known again; what motions have in common is not."""
+        """Set the covariance of the pose to its minimum, and that of the common errors to their prior."""
         self._P = np.zeros((_SIZE, _SIZE))
         self._P[_POSE, _POSE] = np.eye(6) * LEAST_VARIANCE
         self._P[_COMMON, _COMMON] = np.eye(6)
@@ -166,31 +166,31 @@ class PoseUncertainty:
         return np.array(self._P[_POSE, _POSE])
 
     def keep(self, stamp_ns: int) -> None:
-        """Remember what is known of the pose at this stamp: a motion is known to lead there."""
+        """Store the covariance at this stamp, to which a known motion leads."""
         self._kept = stamp_ns, self._P.copy()
 
     def go_back_to(self, stamp_ns: int) -> None:
-        """Drop what has grown since this stamp, if it is the last known one and the next motion counts from there."""
+        """Restore the covariance of this stamp, if it is the stored one and the next motion counts from there."""
         if self._kept is not None and self._kept[0] == stamp_ns:
             self._P = self._kept[1].copy()
 
     def append(self, rotation: Matrix, step: Matrix, motion: Motion) -> None:
-        """Let the pose move on; see `transition`."""
+        """Propagate the covariance by one motion; see `transition`."""
         F, Q = self.transition(rotation, step, motion)
         self._P = F @ self._P @ F.T + Q
 
     def transition(self, rotation: Matrix, step: Matrix, motion: Motion) -> tuple[Matrix, Matrix]:
-        """Return what a step makes of an error of the state: it is multiplied by F (16, 16), and Q (16, 16) is added.
+        """Return the transition matrix F (16, 16) and the noise Q (16, 16) of the error state for one step.
 
         Args:
-            rotation: (3, 3) of the pose so far.
-            step: (4, 4) motion of the base that is appended.
-            motion: of the camera, of which ``step`` was made.
+            rotation: (3, 3) rotation of the pose before the step.
+            step: (4, 4) motion of the base.
+            motion: motion of the camera from which ``step`` was computed.
         """
         turn = se3.adjoint(se3.make(rotation, np.zeros(3)))
         to_odom = turn @ self._adjoint
         F, Q = np.eye(_SIZE), np.zeros((_SIZE, _SIZE))
-        # An error of the heading so far turns the step that is appended: it moves the end of the path sideways.
+        # An error of the heading rotates the appended step, which moves the end of the path sideways.
         F[se3.TRANSLATION, se3.ROTATION] = -se3.hat(rotation @ step[:3, 3])
         own = motion.covariance
         if motion.state is MotionState.TRACKED:
@@ -219,13 +219,13 @@ class PoseUncertainty:
 
 
 def _without_scale(motion: Motion) -> tuple[Matrix, Matrix]:
-    """Return how an error of the log scale moves the camera, (6,), and the covariance (6, 6) of all other errors."""
+    """Return the derivative (6,) of the motion by the log scale, and the covariance (6, 6) without the scale error."""
     along = np.zeros(6)
     along[se3.TRANSLATION] = motion.T_previous_current[:3, 3]
     variance = motion.scale_log_variance
     if variance <= 0:
         return along, motion.covariance
-    # No more than the covariance holds: the rest must stay one.
+    # The scale part is limited, so that the remaining matrix stays a covariance.
     most = 1.0 / max(float(along @ np.linalg.solve(motion.covariance, along)), 1e-12)
     shared = min(variance, 0.999 * most)
     return along * math.sqrt(shared / variance), motion.covariance - shared * np.outer(along, along)
@@ -238,13 +238,13 @@ def _root(covariance: Matrix) -> Matrix:
 
 
 def covariance_in_base(motion: Motion) -> Matrix:
-    """Covariance (6, 6) of a motion for whoever takes the camera's axes for known: they may be off by `AXES_RAD`."""
+    """Return the covariance (6, 6) of a motion plus the uncertainty `AXES_RAD` of the camera's axes."""
     turned = AXES_RAD * _turned_axes(motion.T_previous_current)
     return np.asarray(motion.covariance + turned @ turned.T)
 
 
 def _turned_axes(motion: Matrix) -> Matrix:
-    """Return (6, 3): how a small turn of the camera's axes on the base changes the motion (4, 4) that it measured."""
+    """Return the derivative (6, 3) of a measured motion (4, 4) by a small rotation of the camera's axes on the base."""
     change = np.zeros((6, 3))
     change[se3.TRANSLATION] = -se3.hat(motion[:3, 3])
     change[se3.ROTATION] = -se3.hat(se3.vector_from_rotation(motion[:3, :3]))

@@ -1,20 +1,20 @@
-"""How network units become metres, and what the answer is worth.
+"""Conversion of network units to metres, with its uncertainty.
 
-The scale is a state with a source. It is none (relative), the model itself, a fixed factor, the camera's height above
-the ground, or the robot's speed. A focal length other than the training camera's is compensated: depth and whatever is
-measured in it are multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the live camera where the model can
+The source of the scale is none (relative), the model itself, a fixed factor, the camera's height above the ground, or
+the robot's speed. A focal length that differs from the training camera's is compensated: depth and lengths are
+multiplied by `ModelInfo.focal_ratio`. Motion is fitted with the actual camera if the model supports it
 (`CompactModel.motion_from_features`), else converted (`geometry.se3.refocused_motion`).
 
-Weights that are exchanged while images flow are bound to the scale in force: neither depth nor motion jumps.
+When weights are swapped at run time, the new ones keep the current scale, so that neither depth nor motion jumps.
 
-The rule of its kind:
+The kind of the scale follows these rules:
 
-- ``metric``: a question about this very camera was answered. The user gave a factor; or gave the camera's height, and
-  the ground was found; or the robot's speed was measured beside the camera's motion.
-- ``metric_unverified``: the weights were trained in metres, and nobody has checked them here. The network cannot: it
-  shows a road at the height it was trained at, whatever the height. Its variance is the weights' own while the ground
-  is seen at that height, through about that focal length. Elsewhere it is a wide one.
-- ``relative``: neither.
+- ``metric``: the scale was determined for this camera. The user gave a factor; or gave the camera's height, and the
+  ground was found; or the robot's speed was compared with the camera's motion.
+- ``metric_unverified``: the weights were trained in metres, and nothing verifies them here. The network cannot verify
+  itself: it shows a road at the camera height of its training, for any actual height. The variance is that of the
+  weights while the ground appears at that height, with about the same focal length. Otherwise it is large.
+- ``relative``: neither of these.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from featdepth_ros.inference.types import ScaleSource, ScaleState
 from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult, WindowState
 from featdepth_ros.models.info import ModelInfo
 
-#: Variance of log scale when nothing is known: a factor of e either way.
+#: Variance of the log scale without any information: a factor of e in both directions.
 RELATIVE_VARIANCE = 1.0
-#: Of a model in metres at a place that is not like its training. `compact-nc` sees a kitchen half as far again as it
-#: is, TUM's office by 0.36 in the logarithm (docs/results.md).
+#: Variance of the log scale of a metric model in a place that differs from its training. `compact-nc` shows a kitchen
+#: half as far again as it is, and TUM's office off by 0.36 in the logarithm (docs/results.md).
 STRANGE_VARIANCE = 0.5**2
-#: What a camera adds whose calibration is unknown, so that the training camera's is assumed.
+#: Additional variance of an uncalibrated camera, for which the training camera's calibration is assumed.
 ASSUMED_CAMERA_VARIANCE = 0.5**2
 
-#: Frames of ground heights whose median is the scale, and how many make it trustworthy.
+#: Number of frames whose median ground height is the scale, and the number that makes it trustworthy.
 WINDOW = 30
 ENOUGH = 5
-#: A place is like the training while the ground is seen within this of the height there (logarithm). Half of the frames
-#: that are looked at must show it so. The focal length may differ by this factor. Every so many frames are looked at.
+#: A place is like the training if the ground appears within this log distance of the training height in half of the
+#: checked frames. The focal length may differ by this factor. The last is the number of frames between two checks.
 LIKE_HEIGHT, LIKE_FOCAL, LOOKED_AT = 0.2, 2.0, 5
-#: Points of the window that tell the scale of the network's depth, in one frame.
+#: Least number of the window's points in a frame that determine the scale of the network's depth.
 FEWEST_POINTS = 20
 
 
@@ -57,8 +57,8 @@ class ScaleEstimator:
     """Keeps the scale of one camera.
 
     Args:
-        info: of the weights.
-        config: which source to use.
+        info: description of the weights.
+        config: configuration with the source of the scale.
     """
 
     def __init__(self, info: ModelInfo, config: EstimatorConfig) -> None:
@@ -68,21 +68,21 @@ class ScaleEstimator:
         self._log_factors: deque[float] = deque(maxlen=WINDOW)
         self._as_trained: deque[bool] = deque(maxlen=WINDOW)
         self._frames = 0
-        self._log_bound = 0.0  # what binds other weights to the scale of those they took over from
+        self._log_bound = 0.0  # log factor that converts new weights to the scale of the replaced ones
 
     def reset(self) -> None:
-        """Forget what was measured."""
+        """Remove all measurements."""
         for measured in (self._log_heights, self._log_factors, self._as_trained):
             measured.clear()
         self._frames = 0
 
     def take_weights(self, info: ModelInfo, log_ratio: float | None, camera: CameraModel | None) -> None:
-        """Go on with other weights in the unit of before: one unit of the new depth is worth what it shows.
+        """Continue with other weights in the same published unit, by the ratio of old and new depth.
 
         Args:
-            info: of the new weights, of the same kind of scale.
-            log_ratio: logarithm of the old depth over the new one of the same pictures, network units. None: nothing
-                was published yet, and the new weights bring their own scale.
+            info: description of the new weights, which have the same kind of scale.
+            log_ratio: logarithm of the old depth over the new one for the same images, network units. None: nothing
+                was published yet, and the new weights use their own scale.
             camera: pinhole camera of the networks' input; None: uncalibrated.
         """
         old, ratio = self._info, self.ratio(camera)
@@ -113,31 +113,31 @@ class ScaleEstimator:
         return self._info.focal_ratio(camera.fx, camera.fy)
 
     def update(self, network_depth: Tensor | Callable[[], Tensor], camera: CameraModel | None) -> ScaleState:
-        """Take the depth of one more frame, and return the scale.
+        """Add the depth of a frame, and return the scale.
 
         Args:
-            network_depth: (1, 1, h, w) float32 in network units, not scaled; or what gives it, asked when it is needed.
+            network_depth: (1, 1, h, w) float32 in network units, not scaled; or a function that returns it on demand.
             camera: pinhole camera of the networks' input; None: uncalibrated.
         """
         look = self._config.scale == "camera_height" or (self._asks_model and self._frames % LOOKED_AT == 0)
         self._frames += 1
-        if look:  # the networks may still be at work otherwise
+        if look:  # otherwise the depth is not fetched, because the networks may still be running
             depth = network_depth() if callable(network_depth) else network_depth
             self.observe(depth[0, 0].cpu().numpy(), camera)
         return self.state(camera)
 
     @property
     def _asks_model(self) -> bool:
-        """Whether the scale is the weights' own, and they say at which height of the camera it holds."""
+        """Whether the scale is the weights' own, and they store the camera height for which it is valid."""
         own = self._config.scale in ("auto", "speed") and self._info.scale_kind == "metric"
         return own and self._info.metric_height_m > 0
 
     def observe(self, network_depth: NDArray[np.float32], camera: CameraModel | None) -> None:
-        """Measure the ground in one frame: for the scale by the camera's height, or to compare with the training.
+        """Measure the ground in one frame, for the scale by the camera's height or to compare it with the training.
 
         Args:
             network_depth: (h, w) float32 in network units, not scaled.
-            camera: pinhole camera of the networks' input, of which the map may be a resize; None measures nothing.
+            camera: pinhole camera of the networks' input, of which the map may be a resize; None: no measurement.
         """
         if camera is None or not (self._config.scale == "camera_height" or self._asks_model):
             return
@@ -152,11 +152,11 @@ class ScaleEstimator:
         self._as_trained.append(measured is not None and abs(math.log(trained / measured)) < LIKE_HEIGHT)
 
     def observe_points(self, frame: EncodedFrame, window: WindowResult | None) -> None:
-        """Measure the scale of the network's depth by the window's points, when the robot's speed is the source.
+        """Measure the scale of the network's depth by the window's points, if the robot's speed is the source.
 
         Args:
-            frame: with the network's depth.
-            window: what the window gave of it; None: nothing.
+            frame: frame with the network's depth.
+            window: result of the window for this frame; None: there is none.
         """
         camera = frame.depth_camera
         if self._config.scale != "speed" or window is None or window.camera is None or camera is None:
@@ -202,10 +202,10 @@ class ScaleEstimator:
 
 
 def _measured(source: ScaleSource, logarithms: deque[float], ratio: float) -> ScaleState:
-    """Return the scale that measured logarithms of metres per network unit say, the focal ratio taken out of them."""
+    """Return the scale from measured logarithms of metres per network unit, which exclude the focal ratio."""
     values = np.array(logarithms)
     middle = float(np.median(values))
-    # Scatter of the median of n measurements, with the floor that a pitched camera or sloped street sets.
+    # Variance of the median of n measurements, with a floor for a pitched camera or a sloped street.
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
     variance = (1.2533 * spread) ** 2 / len(values) + 0.02**2
     return ScaleState("metric", source, math.exp(middle) * ratio, variance)

@@ -1,28 +1,28 @@
-"""The standard deviation of depth, pixel by pixel: what errors were measured to be in like places.
+"""The standard deviation of depth per pixel, from a table of measured errors of similar pixels.
 
-The relative error is a product of what is known of a pixel:
+The relative error depends on these properties of a pixel:
 
-- how far it lies beside the rest of the picture;
-- how strongly the depth bends around it;
-- how many measured points reach it;
-- how much they changed its depth beside the rest: where the network was far off, what is left is larger as well;
-- how well the points around it predict each other.
+- its depth relative to the median of the image;
+- the step of depth around it;
+- the number of measured points in reach;
+- the local correction by these points: where the network was far off, the remaining error is larger, too;
+- the leave-one-out error of the points around it.
 
 So the standard deviation is:
 
     log(sigma / depth) = distance(log(depth / median depth)) + edge(log of the step of log depth)
                          + reach(points) + change(|log correction|) + spread(log of the points' leave-one-out error)
 
-The last three are 0 where nothing was measured. Each term is piecewise linear between the knots below.
+The last three terms are 0 where nothing was measured. Each term is piecewise linear between the knots below.
 `test/benchmarks/sigma_table.py` measures them over rendered drives and a real recording with true depth. It looks for
 heights that put 73 % of the errors below one standard deviation, and 95 % below two, as far as they can. (Errors have
 longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table belongs to no
 weights file: other weights of the compact model err alike in like places.
 
-The error that is common to a whole frame is not in it: truth was scaled to the prediction's median before errors were
-taken. That error belongs to the scale and has one number a frame, `ScaleState.variance` of log depth. Who needs the
-deviation of one pixel in metres adds ``depth**2 * variance``. Spread over the pixels it would say that each is
-uncertain by itself, and drown what differs between them.
+The error that is common to a whole frame is not included, because truth was scaled to the prediction's median before
+the errors were measured. That error belongs to the scale: `ScaleState.variance` of log depth, one number per frame. To
+get the variance of one pixel in metres, add ``depth**2 * variance``. Included in every pixel, it would hide the
+differences between them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CHANGE_KNOTS = (0.0, 0.03, 0.08, 0.2, 0.5)
 CHANGE_LOG = (0.0, -0.03, -0.03, 0.06, 0.25)
 SPREAD_KNOTS = (-5.0, -4.0, -3.0, -2.0, -1.0)
 SPREAD_LOG = (-0.78, -0.39, 0.03, 0.99, 1.42)
-#: Smallest and largest sigma over depth, and the smallest spread that counts.
+#: Smallest and largest sigma over depth, and the lower limit of the spread.
 LEAST, MOST, LEAST_SPREAD = 0.005, 1.0, 1e-3
 #: Window in which the step of log depth is taken, pixels.
 _AROUND = 5
@@ -54,13 +54,13 @@ _AROUND = 5
 
 @dataclass(frozen=True)
 class Support:
-    """What measured points a corrected depth rests on.
+    """Support of a corrected depth by measured points.
 
     Attributes:
-        reach: (h, w) float32 measured points in reach of each pixel, each weighing 0 to 1.
-        change: (h, w) float32 size of the correction of log depth, the factor of the whole frame aside, not below 0.
-        spread: (h, w) float32, see `fusion.Correction`.
-        share: 0 to 1, how much of the correction is left; (h, w) float32, or one number for all pixels.
+        reach: (h, w) float32 number of measured points in reach of each pixel, each weighted from 0 to 1.
+        change: (h, w) float32 absolute local correction of log depth, without the common factor.
+        spread: (h, w) float32 leave-one-out error, see `fusion.Correction`.
+        share: remaining share of the correction, 0 to 1; (h, w) float32, or one number for all pixels.
     """
 
     reach: Image
@@ -70,7 +70,7 @@ class Support:
 
 
 def predictors(depth: Image) -> tuple[Image, Image]:
-    """Return what the table looks a pixel up by: log depth over the median's, and the logarithm of the step around it.
+    """Return the inputs of the table: log depth over the median, and the logarithm of the step, (h, w) each.
 
     The step is the largest less the smallest log depth of the `_AROUND` x `_AROUND` neighbours.
     """
@@ -84,9 +84,9 @@ def depth_sigma(depth: Image, support: Support | None = None) -> Image:
     """Return the (h, w) float32 standard deviation of a depth map, in its unit; finite and above 0.
 
     Args:
-        depth: (h, w) float32, above 0; of the network, or fused. Its size is that of the networks' output (half of what
-            they look at): the table knows the step around a pixel at this size.
-        support: the points that corrected the depth; None: there are none.
+        depth: (h, w) float32, above 0, of the network or fused. It must have the size of the networks' output (half of
+            their input), at which the steps in the table were measured.
+        support: support by measured points; None: there is none.
     """
     distance, step = predictors(depth)
     log_sigma = _curve(distance, DISTANCE_KNOTS, DISTANCE_LOG) + _curve(step, EDGE_KNOTS, EDGE_LOG)
@@ -98,5 +98,5 @@ def depth_sigma(depth: Image, support: Support | None = None) -> Image:
 
 
 def _curve(values: Image, knots: NDArray[np.float64] | tuple[float, ...], heights: tuple[float, ...]) -> Image:
-    """Piecewise linear, constant beyond the outer knots."""
+    """Return a piecewise linear function of ``values``, constant beyond the outer knots."""
     return np.asarray(np.interp(values, knots, heights), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What goes into the estimator and what comes out. No ROS here; `ros/` turns these into messages and back.
+"""Inputs and outputs of the estimator. The package `ros` converts them to messages.
 
 Frames of reference: ``camera`` is the rectified camera's optical frame (x right, y down, z forward).
 ``T_a_b`` maps points in b's coordinates to a's. Lengths are metres when ``scale.in_metres``, model units
@@ -23,19 +23,19 @@ ScaleSource = Literal["none", "model", "factor", "camera_height", "speed"]
 
 @dataclass(frozen=True)
 class ScaleState:
-    """How network units become metres.
+    """The scale: conversion of network units to published units.
 
     Attributes:
-        kind: ``relative`` (model units), ``metric_unverified`` (metres as the weights have them) or ``metric`` (metres
-            by an answer about this camera). The rule is in `inference.scale`.
+        kind: ``relative`` (model units), ``metric_unverified`` (metres of the weights) or ``metric`` (metres that were
+            determined for this camera). `inference.scale` has the rules.
         source: one of five.
             - ``none``: relative.
-            - ``model``: the weights say they are metric.
-            - ``factor``: fixed by the user or the published stereo factor.
-            - ``camera_height``: from the ground plane.
-            - ``speed``: of the robot.
-        factor: metres (or model units, when relative) per network unit, focal-length compensation included.
-        variance: of the natural logarithm of ``factor``; 0 when fixed by decree, larger while still uncertain.
+            - ``model``: the weights are metric.
+            - ``factor``: fixed by the user, or the published stereo factor.
+            - ``camera_height``: from the ground plane and the camera's height.
+            - ``speed``: from the speed of the robot.
+        factor: metres (or model units, when relative) per network unit, including focal-length compensation.
+        variance: variance of the natural logarithm of ``factor``; 0 for a factor that the user fixed.
     """
 
     kind: ScaleKind
@@ -50,14 +50,14 @@ class ScaleState:
 
 
 class MotionState(str, Enum):
-    """Why the motion of a frame is what it is."""
+    """Outcome of the motion estimation of a frame."""
 
     FIRST = "first"  # nothing to compare with: start, reset, time jump
     TRACKED = "tracked"  # measured: by the window, or by the pose network
     STANDING = "standing"  # the zero-motion gate holds the camera still: exactly the identity
-    LOST = "lost"  # neither tracks nor the pose network explain the picture, or the motion is absurd; motion unknown
-    BLIND = "blind"  # the picture shows nothing: dark, overexposed, out of focus; motion unknown
-    FROZEN = "frozen"  # the driver repeats a picture under new stamps; motion unknown
+    LOST = "lost"  # neither tracks nor the pose network explain the image, or the motion is implausible; motion unknown
+    BLIND = "blind"  # the image shows nothing: dark, overexposed, out of focus; motion unknown
+    FROZEN = "frozen"  # the driver repeats an image with new stamps; motion unknown
     GAP = "gap"  # the earlier frame is too old; motion unknown
     UNAVAILABLE = "unavailable"  # no pose network, or no calibration
 
@@ -72,10 +72,10 @@ class Motion:
             The identity unless ``state`` is TRACKED.
         dt_ns: stamp difference of the pair, nanoseconds; 0 for FIRST.
         covariance: (6, 6) of (x y z, rotation about x y z) in the previous camera's frame; m^2 and rad^2. Never zero.
-        reason: why no motion is claimed, in words, where something is wrong; else empty.
-        refused: a motion was measured and is not believed, because the vehicle cannot move so fast.
-        scale_log_variance: variance of the natural logarithm of the scale that ``T_previous_current`` has in common
-            with the motions before; ``covariance`` holds it. 0: no such part.
+        reason: why the motion is unknown, if something is wrong; else empty.
+        refused: whether a motion was measured and rejected, because the vehicle cannot move so fast.
+        scale_log_variance: variance of the log scale error that ``T_previous_current`` has in common with earlier
+            motions. It is part of ``covariance``. 0: there is no such part.
     """
 
     state: MotionState
@@ -89,26 +89,26 @@ class Motion:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one frame gave.
+    """Result of the estimator for one frame.
 
     Attributes:
         stamp_ns: the input image's stamp.
-        image: (h, w, 3) uint8 RGB, rectified: the very pixels the depth belongs to.
-        camera: ideal pinhole camera of ``image`` and ``depth``; None when the input was uncalibrated.
-        depth: (h, w) float32, z-depth; metres when ``scale.in_metres``. NaN where the picture shows nothing (see
+        image: (h, w, 3) uint8 RGB, rectified, with the same pixels as ``depth``.
+        camera: pinhole camera of ``image`` and ``depth`` without distortion; None if the input was uncalibrated.
+        depth: (h, w) float32, z-depth; metres when ``scale.in_metres``. NaN where the image shows nothing (see
             `inference.gates.sight`); finite everywhere else.
         valid: (h, w) bool; see `inference.validity` for the rule.
-        in_image: (h, w) bool; False where rectification reached outside the delivered image.
-        min_depth, max_depth: the range the values are trusted in, same unit as ``depth``.
-        sigma: (h, w) float32 standard deviation of ``depth``, or None when the model gives none.
-        motion: since the earlier frame.
-        scale: how the unit came about.
+        in_image: (h, w) bool; False where rectification reaches outside the delivered image.
+        min_depth, max_depth: range of valid depth, same unit as ``depth``.
+        sigma: (h, w) float32 standard deviation of ``depth``; None if the model gives none.
+        motion: motion since the earlier frame.
+        scale: unit of the depth and its source.
         stage_ms: wall time of each stage, milliseconds, in order.
-        window: residual, tracks, keyframe and points of this frame; None where no window ran.
-        guessed_depth: (h, w) float32 ``depth`` with the network's guess where nothing is seen: finite everywhere. None
-            where ``depth`` itself is.
-        network_depth: (h', w') float32, the network's own depth before it was corrected, at the size of the network's
-            output; None when ``depth`` is it.
+        window: residual, tracks, keyframe and points of this frame; None if no window ran.
+        guessed_depth: (h, w) float32 ``depth`` with the network's guess where nothing is visible, finite everywhere.
+            None if ``depth`` itself is finite everywhere.
+        network_depth: (h', w') float32, the network's depth before its correction, at the size of the network's
+            output; None if ``depth`` was not corrected.
     """
 
     stamp_ns: int
@@ -129,5 +129,5 @@ class Estimate:
 
     @property
     def finite_depth(self) -> NDArray[np.float32]:
-        """(h, w) float32 ``depth``, guessed where nothing is seen; finite everywhere."""
+        """(h, w) float32 ``depth`` with the network's guess where nothing is visible; finite everywhere."""
         return self.depth if self.guessed_depth is None else self.guessed_depth

@@ -1,4 +1,4 @@
-"""Which depths to trust: the rule behind `Estimate.valid`.
+"""The rule of `Estimate.valid`, which selects reliable depths.
 
 A pixel is valid when all of these hold:
 
@@ -11,10 +11,10 @@ A pixel is valid when all of these hold:
    `AGREEMENT`: the geometric consistency test of Bian et al. (SC-SfMLearner, NeurIPS 2019), which catches moving
    objects, holes and flicker.
 
-Where depth has a standard deviation (`inference.sigma`), one rule stands in for the third: it is below `MOST_SIGMA` of
-the depth. An error of a quarter is then farther than one standard deviation away. Edges have a large one, and so has
-what lies far beyond anything measured. This rule was measured on fused depth of rendered streets and rooms and of
-7-Scenes. It keeps 0.85 to 1.00 of the pixels, 0.88 to 0.96 of them within 25 % of the truth. Of those that it drops,
+Where depth has a standard deviation (`inference.sigma`), another rule replaces the third: it is below `MOST_SIGMA` of
+the depth. An error of a quarter is then larger than one standard deviation. Edges have a large standard deviation, and
+so have pixels far beyond all measured points. This rule was measured on fused depth of rendered streets and rooms and
+of 7-Scenes. It keeps 0.85 to 1.00 of the pixels, 0.88 to 0.96 of them within 25 % of the truth. Of those that it drops,
 0.5 to 0.75 are.
 
 The precision is the share of valid pixels whose depth is within 25 % of rendered truth. docs/results.md gives it beside
@@ -51,12 +51,12 @@ def valid_mask(
     before: PublishedDepth | None,
     depth_range: tuple[float, float],
 ) -> torch.Tensor:
-    """Apply all four rules.
+    """Return the valid pixels by all four rules.
 
     Args:
-        depth: of the current frame.
-        measured: the motion since the earlier frame.
-        before: depth of the frame before; it counts where the motion was measured from that very frame.
+        depth: depth of the current frame.
+        measured: motion since the earlier frame.
+        before: depth of the previous frame; it is used only if the motion counts from that frame.
         depth_range: nearest and farthest depth, published units.
 
     Returns:
@@ -86,10 +86,9 @@ def _agrees_with_earlier(
     motion: Motion,
     in_image: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rule 4 for (1, 1, h, w) depth of both frames, seen by one camera.
+    """Apply rule 4 to the (1, 1, h, w) depth of two frames of one camera.
 
-    ``in_image`` (H, W) tells where the earlier image showed anything, None: everywhere. What it did not see is not
-    judged.
+    ``in_image`` (H, W) is True where the earlier image has pixels; None: everywhere. Points outside it pass.
     """
     K = torch.from_numpy(camera.K)[None].to(depth)
     T = torch.from_numpy(motion.T_previous_current)[None].to(depth)
@@ -105,7 +104,7 @@ def _agrees_with_earlier(
 
 
 def off_edges(depth: torch.Tensor) -> torch.Tensor:
-    """Rule 3. (1, 1, h, w) depth to a (1, 1, h, w) bool mask."""
+    """Return the (1, 1, h, w) bool mask of rule 3 for (1, 1, h, w) depth."""
     inverse = 1.0 / depth
     above = F.pad(inverse, (0, 0, 1, 1), mode="replicate")
     bend = (above[..., :-2, :] + above[..., 2:, :] - 2.0 * inverse).abs()
@@ -113,12 +112,12 @@ def off_edges(depth: torch.Tensor) -> torch.Tensor:
 
 
 def certain(depth: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """What stands in for rule 3 where depth has a standard deviation. Both (1, 1, h, w), to a bool mask."""
+    """Return the (1, 1, h, w) bool mask of the rule that replaces rule 3, for (1, 1, h, w) depth and sigma."""
     return sigma < MOST_SIGMA * depth
 
 
 def _even(depth: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
-    """Where depth within a window (rows, columns) stays within `EDGE_RATIO`."""
+    """Return where depth within a window of (rows, columns) varies by less than `EDGE_RATIO`."""
     values, around = depth[0, 0].cpu().numpy(), np.ones(window, dtype=np.uint8)
     # torch's pooling of such a small map takes several times as long
     even = cv2.dilate(values, around) < np.float32(EDGE_RATIO) * cv2.erode(values, around)
@@ -126,13 +125,12 @@ def _even(depth: torch.Tensor, window: tuple[int, int]) -> torch.Tensor:
 
 
 def agrees(predicted: torch.Tensor, seen: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
-    """Rule 4. Depth of the current points in the previous camera (``predicted``) against what that frame measured.
+    """Apply rule 4: compare the predicted depth of the current points in the previous camera with that frame's depth.
 
     Args:
-        predicted: (1, 1, h, w) depth that the current frame gives its points in the previous camera's frame.
-        seen: (1, 1, h, w) depth that the previous frame measured there.
-        covered: (1, 1, h, w) bool; where the previous image covers the point at all. Elsewhere the pixel
-            is not judged.
+        predicted: (1, 1, h, w) depth of the current frame's points in the previous camera.
+        seen: (1, 1, h, w) depth of the previous frame at these points.
+        covered: (1, 1, h, w) bool, where the previous image contains the point. Other pixels pass.
     """
     apart = (predicted - seen).abs() > AGREEMENT * torch.minimum(predicted, seen)
     return ~(apart & covered)

@@ -1,1 +1,1 @@
-"""What computes the networks: PyTorch, or a run time of exported files. `networks.Networks` drives one of them."""
+"""Back ends of the networks: PyTorch, or a runtime of exported files. `networks.Networks` uses one of them."""

@@ -1,6 +1,6 @@
-"""Builds the files of back ends in a process of its own: `python -m featdepth_ros.inference.backends.build`.
+"""Builds the files of back ends in a separate process: `python -m featdepth_ros.inference.backends.build`.
 
-Tracing takes half a minute of Python. In the process that serves images it would hold them up.
+Tracing takes half a minute of Python time, which would delay images in the same process.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
 
-#: Stem of the files of an entry.
+#: Stem of the files in a cache entry.
 STEM = "graph"
-#: Seconds that a build may take on a busy machine.
+#: Longest time of a build on a busy machine, seconds.
 _PATIENCE_S = 1800.0
 _NICENESS = 10
-#: Seconds between two looks at whether it is broken off.
+#: Seconds between two checks of the stop event.
 _LOOK_S = 0.2
 
 
@@ -36,12 +36,19 @@ def build(
     beside_others: bool = False,
     stop: threading.Event | None = None,
 ) -> None:
-    """Write the files with these endings for images of ``size`` (height, width) into ``entry``, whole or not at all.
+    """Write the exported files for images of one size into the folder ``entry``, all or none of them.
 
-    ``beside_others`` leaves the processor to whoever else wants it. ``stop`` breaks it off.
+    Args:
+        model: the model to export.
+        checksum: checksum of its weights.
+        size: (height, width) of the images in pixels.
+        suffixes: suffixes of the files to write, one for each format.
+        entry: folder to create.
+        beside_others: build with the lowest priority.
+        stop: set this event to abort.
 
     Raises:
-        FeatDepthError: it failed or was broken off, or the folder cannot be written.
+        FeatDepthError: the build failed or was aborted, or the folder cannot be written.
     """
     from featdepth_ros.models.checkpoints import save_model
 
@@ -57,7 +64,7 @@ def build(
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "featdepth_ros.inference.backends.build", *words]
             _run(command, environment, stop or threading.Event())
-            if entry.is_dir():  # another process was faster, or some files were there already
+            if entry.is_dir():  # another process was faster, or some files existed already
                 for path in drafts.iterdir():
                     path.replace(entry / path.name)
             else:
@@ -72,7 +79,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading
     ) as child:
         try:
             errors = _awaited(child, stop)
-        except BaseException:  # an interrupt, too: no child goes on without whoever waits for it
+        except BaseException:  # also an interrupt: the child must not outlive this call
             child.kill()
             raise
     if child.returncode:
@@ -81,26 +88,26 @@ def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading
 
 
 def _awaited(child: subprocess.Popen[str], stop: threading.Event) -> str:
-    """Wait until a process has ended, and return what it said on standard error."""
+    """Wait for the end of a process, and return its standard error."""
     end = time.monotonic() + _PATIENCE_S
     while not stop.is_set() and time.monotonic() < end:
         try:
             return str(child.communicate(timeout=_LOOK_S)[1])
         except subprocess.TimeoutExpired:
             continue
-    reason = "broken off" if stop.is_set() else f"not done after {_PATIENCE_S:.0f} s"
+    reason = "aborted" if stop.is_set() else f"not finished after {_PATIENCE_S:.0f} s"
     raise FeatDepthError(f"the networks could not be exported: {reason}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the files; the arguments are those that `build` gives."""
+    """Write the files; `build` passes the arguments. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("size")
     parser.add_argument("checksum")
     parser.add_argument("niceness", type=int)
-    parser.add_argument("parent", type=int, help="process that waits for the files")
+    parser.add_argument("parent", type=int, help="id of the process that waits for the files")
     parser.add_argument("suffixes", nargs="+", choices=[".onnx", ".xml"])
     args = parser.parse_args(argv)
     os.nice(args.niceness)
@@ -123,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when the one that asked for the files has ended."""
+    """End this process when the process that waits for the files has ended."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The choice of the back end: PyTorch serves at once, a faster one takes over when it is built and was found equal."""
+"""Choice of the back end: PyTorch runs at once, a faster one replaces it when it is built and its results match."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from featdepth_ros.models.base import FeatDepthModel
 
 _log = logging.getLogger(__name__)
 
-#: Images of one size before a build begins. The cache holds it already; or it is asked for; or it may be of use.
+#: Number of images of one size before a build begins: if the cache has the files, if the user named the back end, and
+#: otherwise.
 _AT_ONCE, _SOON, _LATER = 1, 3, 100
-#: Images of a recording from which a build that must be waited for pays.
+#: Number of images of a recording from which it pays to wait for a build.
 _WORTH_A_BUILD = 300
-#: Seconds that the end of the process waits for what cannot be broken off.
+#: Longest time in seconds that the exit of the process waits for work that cannot be aborted.
 _LAST_WAIT_S = 30.0
-#: Timed runs of each back end, of which the fastest counts: the machine has other things to do.
+#: Number of timed runs of each back end. The fastest counts, because other processes disturb the others.
 _RUNS = 7
-#: In half precision a back end may be as far from fp32 as PyTorch's half precision is, times this.
+#: In half precision, the error of a back end may be this factor times that of PyTorch's half precision.
 _HALF_SLACK = 1.5
-#: In an entry: the name of the fastest back end for each precision.
+#: File of a cache entry with the name of the fastest back end for each precision.
 _FASTEST = "fastest.json"
 
 
 class FixedBackend:
-    """The choice where there is none: the file of another run time. As `BackendChoice`."""
+    """Has the interface of `BackendChoice` for a single back end, that of an exported file."""
 
     note = ""
 
@@ -65,23 +66,23 @@ class FixedBackend:
 
 
 class BackendChoice:
-    """Chooses what computes the images of each size.
+    """Chooses the back end for images of each size.
 
     Args:
-        model: as `load_model` returns it.
-        serving: PyTorch, which serves until another is ready.
-        device: of the networks.
-        precision: as the user asked for it: ``auto`` leaves a named back end its own.
-        asked: ``auto``, ``torch``, or a name of `ENGINES`.
-        cache: for built files.
+        model: model of `load_model`.
+        serving: the PyTorch back end, which runs until another one is ready.
+        device: device of the networks.
+        precision: precision that the user requested; with ``auto``, a named back end uses its own.
+        asked: requested back end: ``auto``, ``torch``, or a name of `ENGINES`.
+        cache: cache of built files.
 
     Attributes:
-        current: what computed the last image.
-        note: why the back end that was asked for is not used, or an empty string.
+        current: back end that computed the last image.
+        note: why the requested back end is not used; empty: it is.
 
     Raises:
-        MissingDependencyError: the packages of the back end asked for are not installed.
-        ConfigError: it cannot compute in the precision asked for on this device.
+        MissingDependencyError: the packages of the requested back end are not installed.
+        ConfigError: the requested back end does not support the precision on this device.
     """
 
     def __init__(
@@ -114,17 +115,17 @@ class BackendChoice:
         if self._precision not in able:
             if not able:
                 raise ConfigError(
-                    f"backend '{self._asked}' computes nothing on {self._device.type}; choose another backend or device"
+                    f"backend '{self._asked}' does not support {self._device.type}; choose another backend or device"
                 )
             kinds = ", ".join(able)
             raise ConfigError(
-                f"backend '{self._asked}' computes in {kinds} on {self._device.type}, not in {self._precision}; "
+                f"backend '{self._asked}' supports {kinds} on {self._device.type}, not {self._precision}; "
                 "choose another backend, precision or device"
             )
         return [self._asked]
 
     def for_image(self, image: Tensor) -> Backend:
-        """Return what is to compute an image (B, 3, h, w); a build may begin in the background."""
+        """Return the back end for an image (B, 3, h, w). It may start a build in the background."""
         size = (int(image.shape[-2]), int(image.shape[-1]))
         if size not in self._settled and self._candidates:
             self._seen[size] += 1
@@ -136,7 +137,7 @@ class BackendChoice:
         return self.current
 
     def _consider(self, size: tuple[int, int], image: Tensor) -> None:
-        """Look into the cache, which takes a checksum of the weights; settle where that is due already."""
+        """Check the cache, which needs a checksum of the weights, and choose at once if that is already due."""
         if size not in self._enough:
             otherwise = _LATER if self._asked == "auto" else _SOON
             self._enough[size] = _AT_ONCE if self._built(size) else otherwise
@@ -144,12 +145,12 @@ class BackendChoice:
             self._settle(size, image, True)
 
     def settle(self, size: tuple[int, int], frames: int) -> None:
-        """Choose for images of ``size`` (height, width) now. Building may take a minute.
+        """Choose the back end for images of ``size`` (height, width) now. Building may take a minute.
 
-        ``auto`` builds what is not in the cache only for a recording of so many ``frames`` that it pays.
+        ``auto`` builds files that are not in the cache only if the recording has enough ``frames``.
 
         Raises:
-            FeatDepthError: the back end that was asked for by name cannot be built, or is not equal to PyTorch.
+            FeatDepthError: the requested back end cannot be built, or its results differ from PyTorch's.
         """
         if size in self._settled or not self._candidates:
             return
@@ -162,9 +163,9 @@ class BackendChoice:
             raise FeatDepthError(self.note)
 
     def follow(self, other: BackendChoice | FixedBackend) -> None:
-        """Build what another choice, for weights of the same architecture, has settled on, beside whoever computes.
+        """Build the back ends that another choice uses, for weights of the same architecture, with low priority.
 
-        A back end that was the fastest for the one is the fastest for the other, so none is timed.
+        The fastest back end is the same for both, so none is timed.
         """
         if isinstance(other, FixedBackend):
             return
@@ -179,11 +180,11 @@ class BackendChoice:
                     entry.mkdir(parents=True, exist_ok=True)
                     self._remember(entry, backend.name)
                 except OSError as error:
-                    _log.warning("the choice of back end '%s' cannot be kept: %s", backend.name, error)
+                    _log.warning("back end '%s' cannot be used for the new weights: %s", backend.name, error)
             self._settle(size, _picture(size).to(self._device), beside_others=True)
 
     def _built(self, size: tuple[int, int]) -> bool:
-        """Whether the cache holds what would be opened. A folder that cannot be read holds nothing."""
+        """Return whether the cache has the required files. A folder that cannot be read has none."""
         entry = self._cache.entry(weights_checksum(self._model), self._device, size)
         try:
             return _holds(entry, self._known(entry) or self._candidates)
@@ -221,7 +222,7 @@ class BackendChoice:
             else:
                 times[name] = (_seconds(backend, image), backend)
         if refusals:
-            self.note = f"not equal to PyTorch, and not used: {'; '.join(refusals)}"
+            self.note = f"not used, because the results differ from PyTorch's: {'; '.join(refusals)}"
             _log.warning("%s", self.note)
         if not times:
             return self._serving
@@ -243,9 +244,9 @@ class BackendChoice:
         return opened
 
     def _known(self, entry: Path) -> list[str]:
-        """The back end that was found fastest before, where all may be chosen.
+        """Return the back end that was the fastest in an earlier run, if ``auto`` may choose any.
 
-        PyTorch was the fastest of those whose files are there; what is installed since then was not compared.
+        If that was PyTorch, back ends installed since then must still be compared.
         """
         if self._asked != "auto" or not (entry / _FASTEST).is_file():
             return []
@@ -266,13 +267,13 @@ class BackendChoice:
 
 
 def _holds(entry: Path, names: list[str]) -> bool:
-    """Whether an entry of the cache holds the files of back ends; PyTorch needs none."""
+    """Return whether a cache entry has the files of these back ends; PyTorch needs none."""
     return all((entry / f"{STEM}{ENGINES[name].SUFFIX}").is_file() for name in names if name in ENGINES)
 
 
 #: Set when the process ends.
 _ending = threading.Event()
-#: Threads in which a run time may be at work.
+#: Threads in which a runtime may be working.
 _working: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
@@ -284,18 +285,18 @@ def _in_background(work: Callable[[], None]) -> threading.Thread:
 
 
 def _wait_at_the_end(thread: threading.Thread) -> None:
-    """Let the end of the process wait for a thread in which a run time opens a file: that cannot be cut off.
+    """Make the exit of the process wait for a thread in which a runtime opens a file, which cannot be aborted.
 
-    Python ends threads by an exception of C that a C++ library may not let through; the process then aborts.
+    Python ends daemon threads by unwinding the C stack. A C++ library may not allow that, and the process then aborts.
     """
     _working.add(thread)
     _be_first_at_the_end()
 
 
 def _be_first_at_the_end() -> None:
-    """Let `_wait_for_all` run before what run times have registered, which takes away what the threads use.
+    """Make `_wait_for_all` run before the exit handlers of runtimes, which free what the threads use.
 
-    Handlers run in the reverse order of their registration. So it is registered anew when a run time was loaded.
+    Handlers run in reverse order of registration, so it is registered again after a runtime was loaded.
     """
     atexit.unregister(_wait_for_all)
     atexit.register(_wait_for_all)
@@ -310,7 +311,7 @@ def _wait_for_all() -> None:
 
 
 def _picture(size: tuple[int, int]) -> Tensor:
-    """A picture (1, 3, h, w) to compare back ends on, where none is at hand."""
+    """Return a test image (1, 3, h, w), float32 in [0, 1], to compare back ends without a camera image."""
     noise = torch.rand((1, 3, size[0] // 16, size[1] // 16), generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
@@ -328,10 +329,10 @@ def _seconds(backend: Backend, image: Tensor) -> float:
 
 
 def difference(model: FeatDepthModel, serving: TorchBackend, backend: Backend, image: Tensor) -> str:
-    """Compare a back end with PyTorch in float32 on an image and the same image moved by two pixels.
+    """Compare a back end with PyTorch in float32 on an image and the same image shifted by two pixels.
 
     Returns:
-        Why it is too far off, or an empty string.
+        Which result differs too much; empty: all match.
     """
     precision = backend.precision
     exact = serving if serving.precision == "fp32" else TorchBackend(model, image.device, "fp32")
@@ -343,7 +344,7 @@ def difference(model: FeatDepthModel, serving: TorchBackend, backend: Backend, i
         allowed = {name: max(most, _HALF_SLACK * own.get(name, 0.0)) for name, most in allowed.items()}
     for name, error in errors.items():
         if not error <= allowed[name]:
-            return f"the relative error of {name} is {error:.2g}, allowed is {allowed[name]:.2g}"
+            return f"the relative error of {name} is {error:.2g}, and at most {allowed[name]:.2g} is allowed"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The scale of other weights beside those in force: both say how deep the last pictures are."""
+"""Compares the scale of other weights with that of the weights in use, by the depth of recent images."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-#: Pictures that are kept, and how many frames lie from one to the next: they shall not all show the same thing.
+#: Number of kept images, and of frames between them, so that they show different scenes.
 KEPT, EVERY = 4, 5
-#: Pictures from which a comparison is to be had.
+#: Number of images that a comparison needs.
 ENOUGH = 2
-#: Least share of a picture's depths that lie in the range that is published. Others say nothing of the scale.
+#: Least share of an image's depths inside the published range; other images are not compared.
 LEAST_SHARE = 0.05
 
 
 class SeenPictures:
-    """A few of the last pictures of one camera, with the depth that the networks in force gave of them.
+    """A few recent images of one camera with their depth by the networks in use.
 
-    One thread adds, another may compare.
+    One thread may add images while another one compares.
     """
 
     def __init__(self) -> None:
@@ -30,18 +30,18 @@ class SeenPictures:
         return len(self._pictures)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all images."""
         self._pictures.clear()
         self._frames = 0
 
     def add(self, image: Tensor, depth: Tensor, factor: float, depth_range: tuple[float, float]) -> None:
-        """Take a picture, or pass over it while the last one is young.
+        """Add an image, unless too few frames have passed since the last one.
 
         Args:
-            image: (1, 3, h, w) float32, as the networks take it.
-            depth: (1, 1, h', w') float32 by the networks in force, network units.
+            image: (1, 3, h, w) float32 input of the networks.
+            depth: (1, 1, h', w') float32 depth by the networks in use, network units.
             factor: published units per network unit.
-            depth_range: least and most depth that is published.
+            depth_range: smallest and largest published depth, published units.
         """
         self._frames += 1
         if self._frames % EVERY != 1:
@@ -52,13 +52,13 @@ class SeenPictures:
             self._pictures.append((image, depth, counts))
 
     def log_ratio(self, depth_of: Callable[[Tensor], Tensor]) -> float | None:
-        """Return the logarithm of this depth over that of other networks, each in its own unit; the median.
+        """Return the median logarithm of the kept depth over the depth of other networks, each in its own unit.
 
         Args:
-            depth_of: the other networks: (1, 3, h, w) to (1, 1, h', w') float32, their units.
+            depth_of: the other networks: (1, 3, h, w) to (1, 1, h', w') float32, in their units.
 
         Returns:
-            None with fewer than `ENOUGH` pictures.
+            None with fewer than `ENOUGH` images.
         """
         pictures = list(self._pictures)
         if len(pictures) < ENOUGH:

@@ -1,5 +1,6 @@
-"""CUDA graphs: what a GPU does for an image of one size is recorded once and replayed, instead of launched kernel by
-kernel from Python. It was never run here, for want of a GPU.
+"""CUDA graphs: the GPU work for an image of one size is recorded once and replayed.
+
+This saves the launch of each kernel from Python. It has not been tested on a GPU yet.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from torch import Tensor
 _log = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...]
-#: Calls of one shape before it is recorded: libraries choose their kernels first, and most shapes come again.
+#: Number of calls with one shape before it is recorded, because libraries choose their kernels in the first calls.
 _CALLS = 3
-#: Shapes that are kept; more are computed as they come.
+#: Largest number of recorded shapes; further ones are computed without a graph.
 _MOST = 4
 
 
 class Graphed:
-    """A function of tensors; on a GPU it is replayed for shapes that come again. Elsewhere it is merely called.
+    """A function of tensors that is replayed as a CUDA graph for repeated shapes; on a CPU it is called directly.
 
     Args:
-        function: no control flow that depends on values, no copies between processor and GPU.
+        function: function without control flow that depends on values, and without copies between CPU and GPU.
     """
 
     def __init__(self, function: Callable[..., Tensors]) -> None:
@@ -34,7 +35,7 @@ class Graphed:
         self._works = True
 
     def __call__(self, *inputs: Tensor) -> Tensors:
-        """Return what the function returns, in tensors of their own."""
+        """Return the results of the function in new tensors."""
         if inputs[0].device.type != "cuda" or not self._works:
             return self._function(*inputs)
         shapes = tuple((tuple(x.shape), x.dtype) for x in inputs)
@@ -57,7 +58,7 @@ class _Recording:
     def __init__(self, function: Callable[..., Tensors], inputs: Sequence[Tensor]) -> None:
         self._inputs = [x.clone() for x in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        # Another thread may use the GPU meanwhile, for a picture that it fetches.
+        # Another thread may use the GPU meanwhile, to copy an image.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._outputs = function(*self._inputs)
 

@@ -15,14 +15,14 @@ from featdepth_ros.inference.backends.exported import ExportedBackend
 
 
 class Engine(Protocol):
-    """What a file of a back end holds."""
+    """Interface of the modules that run exported files."""
 
     NAME: str
     PACKAGES: tuple[str, ...]
     SUFFIX: str
 
     def precisions(self, device: torch.device) -> tuple[str, ...]:
-        """What it can compute a float32 file in on a device; asked only where its packages are installed."""
+        """Return the precisions for a float32 file on a device. Its packages must be installed."""
 
     def open_file(
         self, path: Path, facts: GraphFacts, precision: str, device: torch.device, threads: int
@@ -30,9 +30,9 @@ class Engine(Protocol):
         """Open an exported file."""
 
 
-#: In the order in which equals are preferred.
+#: In order of preference for equal speed.
 ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (tensorrt, openvino, onnxruntime)}
-#: Extras that install them.
+#: Extra of this package that installs each of them.
 EXTRAS = {"tensorrt": "onnx", "openvino": "openvino", "onnxruntime": "onnx"}
 
 
@@ -42,12 +42,12 @@ def missing(engine: Engine) -> list[str]:
 
 
 def usable(device: torch.device, precision: str) -> list[str]:
-    """Return the names of the back ends that can compute in a precision here."""
+    """Return the names of the installed back ends that support a precision on a device."""
     return [name for name, engine in ENGINES.items() if not missing(engine) and precision in engine.precisions(device)]
 
 
 def require(name: str) -> None:
-    """Refuse a back end whose packages are not installed.
+    """Check that the packages of a back end are installed.
 
     Raises:
         MissingDependencyError: the message names the extra.

@@ -1,4 +1,4 @@
-"""An exported graph as a back end, whatever runs it."""
+"""An exported graph as a back end, common to all runtimes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Observation = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Parts:
-    """What runs the two parts of a graph cut at its features: that of a frame, that of a motion (None: no pose net)."""
+    """The two parts of a graph that is cut at its features: for a frame, and for a motion (None: no pose network)."""
 
     frame: Runner
     motion: Runner | None
 
 
 class ExportedBackend:
-    """The two parts of an exported graph. See `Backend`.
+    """Runs the two parts of an exported graph. See `Backend`.
 
     Args:
-        name: of the run time.
-        facts: of the file.
-        parts: run it.
-        precision: what the networks compute in.
-        device: where depth shall lie.
+        name: name of the runtime.
+        facts: description of the file.
+        parts: the two parts of the graph.
+        precision: precision of the networks.
+        device: device of the returned depth.
     """
 
     def __init__(self, name: str, facts: GraphFacts, parts: Parts, precision: str, device: torch.device) -> None:
@@ -52,12 +52,12 @@ class ExportedBackend:
         """See `Backend.observe`.
 
         Raises:
-            ImageError: the image is not of the file's size.
+            ImageError: the size of the image is not that of the file.
         """
         if tuple(image.shape[-2:]) != self._facts.size:
             height, width = image.shape[-2:]
             raise ImageError(
-                f"the image is {height}x{width}; this export takes {self._facts.size[0]}x{self._facts.size[1]} alone"
+                f"the image is {height}x{width}; this export only takes {self._facts.size[0]}x{self._facts.size[1]}"
             )
         pixels = np.ascontiguousarray(image.cpu().numpy())
         if len(pixels) == 1 or self._facts.batch == 0:
@@ -78,7 +78,7 @@ class ExportedBackend:
         self, earlier: Observation, later: Observation, camera: CameraModel | None, ratio: float
     ) -> tuple[Tensor, Tensor]:
         """See `Backend.motion`."""
-        assert self._parts.motion is not None, "the file holds no pose net"
+        assert self._parts.motion is not None, "the file has no pose network"
         inputs = {name: later[name] for name in self._features}
         inputs |= {PREVIOUS + name: earlier[name] for name in self._features}
         own_camera = "intrinsics" in self._facts.inputs

@@ -1,4 +1,4 @@
-"""Networks that come as a file of another run time instead of weights: our own exports, known by what they say."""
+"""Networks in files of other runtimes instead of weights; exports of this package are recognised by their metadata."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from featdepth_ros.inference.backends.base import Backend
 from featdepth_ros.inference.backends.engines import ENGINES, require
 from featdepth_ros.models.info import ModelInfo
 
-#: Endings of files that hold networks and not weights, and the back ends that run them, the usual one first.
+#: Suffixes of files with networks instead of weights, and the back ends that run them, the usual one first.
 RUN_BY: dict[str, tuple[str, ...]] = {".onnx": ("onnxruntime", "tensorrt"), ".xml": ("openvino",)}
 
 
 class NetworkFile(Protocol):
-    """Networks as a file.
+    """A file with networks.
 
     Attributes:
-        info: what is known of them.
+        info: description of the networks.
     """
 
     info: ModelInfo
 
     def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
-        """Choose the size (height, width) at which they see images of ``width`` x ``height``.
+        """Return the input size (height, width) of the networks for images of ``width`` x ``height``.
 
         Args:
-            width: of the images, pixels.
-            height: of the images, pixels.
-            wanted: (height, width) that the user asks for; None: any.
+            width: width of the images, pixels.
+            height: height of the images, pixels.
+            wanted: (height, width) that the user requests; None: any.
 
         Raises:
-            ConfigError: the size asked for is not to be had.
+            ConfigError: the networks do not support the requested size.
         """
 
     def open(self, device: torch.device, precision: str, backend: str) -> Backend:
-        """Make ready to compute; arguments as `networks.Networks` has them.
+        """Return a back end that runs the file; for the arguments see `networks.Networks`.
 
         Raises:
-            ConfigError: the back end or the precision is not to be had.
+            ConfigError: the back end or the precision is not supported.
             MissingDependencyError: the back end's packages are not installed.
         """
 
 
 def is_network_file(path: Path) -> bool:
-    """Tell whether a file holds networks for another run time, by its ending."""
+    """Return whether a file holds networks for another runtime, by its suffix."""
     return path.suffix.lower() in RUN_BY
 
 
 def backend_for(path: Path, asked: str, device: torch.device) -> str:
-    """Return the name of the back end that is to run a file.
+    """Return the name of the back end that runs a file.
 
     Raises:
-        ConfigError: the one asked for cannot run it here.
+        ConfigError: the requested one cannot run it on this device.
         MissingDependencyError: its packages are not installed.
     """
     able = RUN_BY[path.suffix.lower()]
@@ -67,24 +67,24 @@ def backend_for(path: Path, asked: str, device: torch.device) -> str:
         raise ConfigError(f"backend '{asked}' cannot run '{path.name}'; expected auto or {' or '.join(able)}")
     require(name)
     if not ENGINES[name].precisions(device):
-        raise ConfigError(f"backend '{name}' cannot run on {device} here; choose another device")
+        raise ConfigError(f"the installed backend '{name}' does not support {device}; choose another device")
     return name
 
 
 def facts_of_file(path: Path) -> GraphFacts:
-    """Return what an exported file says of itself.
+    """Return the description in an exported file.
 
     Raises:
-        CheckpointError: unreadable, or not exported by this package.
+        CheckpointError: the file is unreadable, or was not exported by this package.
     """
     facts = read_facts(path)
     if facts is None:
-        raise CheckpointError(f"'{path}' was not written by featdepth export")
+        raise CheckpointError(f"'{path}' was not written by featdepth export; export the weights again")
     return facts
 
 
 def read_facts(path: Path) -> GraphFacts | None:
-    """As `facts_of_file`, None for files of others."""
+    """Return the description in an exported file; None if this package did not write it."""
     return read_openvino(path)[1] if path.suffix.lower() == ".xml" else read_onnx(path)[1]
 
 
@@ -101,8 +101,8 @@ class ExportedFile:
         own = self._facts.size
         if wanted not in (None, own):
             raise ConfigError(
-                f"'{self._path.name}' was exported for images of {own[0]}x{own[1]}, asked for is "
-                f"{wanted[0]}x{wanted[1]}; export it at that size"
+                f"'{self._path.name}' was exported for images of {own[0]}x{own[1]}, and {wanted[0]}x{wanted[1]} is "
+                "requested; export it at that size"
             )
         return own
 
@@ -112,6 +112,6 @@ class ExportedFile:
         kept = self._facts.precision
         if precision not in ("auto", kept):
             raise ConfigError(
-                f"'{self._path.name}' computes in {kept}, asked for is {precision}; set precision to auto"
+                f"'{self._path.name}' was exported in {kept}, and {precision} is requested; set precision to auto"
             )
         return ENGINES[name].open_file(self._path, self._facts, kept, device, torch.get_num_threads())

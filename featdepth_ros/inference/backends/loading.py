@@ -1,4 +1,4 @@
-"""From a name or a path to networks, whatever kind of file it is."""
+"""Loads networks from a name or a file of any supported kind."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from featdepth_ros.resources import weights_file
 
 
 def load_networks(weights: str | Path, preset: str | None = None, convention: str = "") -> FeatDepthModel | NetworkFile:
-    """Load weights, a network that `featdepth export` wrote, or a depth network of others.
+    """Load weights, a network that `featdepth export` wrote, or a third-party depth network.
 
     Args:
-        weights: a file, or the name of a model that ships. An ONNX file that `featdepth export` did not write is taken
-            as a depth network of others.
-        preset: see `load_model`; for weights alone.
-        convention: what a network of others expects and gives, see `read_convention`.
+        weights: a file, or the name of a model that ships. An ONNX file that `featdepth export` did not write counts
+            as a third-party depth network.
+        preset: see `load_model`; only for weights.
+        convention: input and output format of a third-party network, see `read_convention`.
 
     Raises:
-        FeatDepthError: no such file, or it cannot be read; see `load_model`.
+        FeatDepthError: the file does not exist or cannot be read; see `load_model`.
     """
     path = weights_file(str(weights))
     foreign = is_network_file(path)
     facts = read_facts(path) if foreign else None
     if convention and (facts is not None or not foreign):
-        raise ConfigError(f"'{path.name}' knows itself what it expects and gives; leave out convention")
+        raise ConfigError(f"convention is '{convention}', and '{path.name}' needs none; leave out convention")
     if not foreign:
         return load_model(path, preset=preset)
     if facts is not None:
         return ExportedFile(path, facts)
     if path.suffix.lower() != ".onnx":
-        raise ConfigError(f"'{path.name}' was not written by featdepth export; networks of others are taken as .onnx")
+        raise ConfigError(
+            f"'{path.name}' was not written by featdepth export; a third-party network must be an .onnx file"
+        )
     return ForeignFile(path, read_convention(convention, path))

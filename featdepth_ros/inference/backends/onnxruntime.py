@@ -17,14 +17,14 @@ SUFFIX = ".onnx"
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
-    """What it can compute a float32 file in."""
+    """Return the precisions in which it can run a float32 file on a device."""
     return ("fp32",) if device.type == "cpu" or "CUDAExecutionProvider" in _providers() else ()
 
 
 def open_file(
     path: Path, facts: GraphFacts, precision: str, device: torch.device, threads: int, model: Any = None
 ) -> ExportedBackend:
-    """Open an exported ONNX file; ``precision`` is ``fp32``, or that of the file."""
+    """Open an exported ONNX file; ``precision`` is ``fp32`` or that of the file."""
     chosen: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda":
         chosen.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))

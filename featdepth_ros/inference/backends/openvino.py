@@ -17,12 +17,12 @@ SUFFIX = ".xml"
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
-    """What it can compute a float32 file in."""
+    """Return the precisions in which it can run a float32 file on a device."""
     return ("fp32", "bf16") if device.type == "cpu" else ()
 
 
 def open_file(path: Path, facts: GraphFacts, precision: str, device: torch.device, threads: int) -> ExportedBackend:
-    """Open an exported .xml file. Motion is solved in float32 whatever the precision: bf16 has three digits."""
+    """Open an exported .xml file. Motion is always computed in float32, because bf16 has only three digits."""
     frame, motion = cut_openvino(path, facts)
     arithmetic = precision if precision in ("fp32", "bf16") else "fp32"
     features = [name for name in facts.outputs if name.startswith("features_")]

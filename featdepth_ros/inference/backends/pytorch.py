@@ -26,16 +26,16 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    # Without instructions for it bf16 on a CPU is emulated and slower than fp32.
+    # On a CPU without bf16 instructions, bf16 is emulated and slower than fp32.
     probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(bool(probe and probe()) for probe in probes)
 
 
 def resolve_precision(name: str, device: torch.device, architecture: str) -> str:
-    """Choose the networks' arithmetic. ``auto`` keeps published architectures in fp32, so that their numbers stay.
+    """Return the precision for a requested one. ``auto`` keeps published architectures in fp32, to reproduce results.
 
     Raises:
-        ConfigError: fp16 on a CPU.
+        ConfigError: fp16 is requested on a CPU.
     """
     if name == "auto":
         return "bf16" if architecture == "compact" and _fast_bf16(device) else "fp32"
@@ -47,12 +47,12 @@ def resolve_precision(name: str, device: torch.device, architecture: str) -> str
 class TorchBackend:
     """A model in PyTorch. See `Backend`.
 
-    An observation is a tuple of tensors: what motion needs, and last the depth. On a GPU frames and motions of a size
-    that comes again are replayed as CUDA graphs, and float32 means float32: TF32 is off.
+    An observation is a tuple of tensors: the inputs of the motion, and at the end the depth. On a GPU, frames and
+    motions of a repeated size are replayed as CUDA graphs. TF32 is off, so that fp32 has full precision.
 
     Args:
-        model: as `load_model` returns it; the networks run on a copy in eval mode.
-        device: where.
+        model: model of `load_model`; the networks run on a copy in eval mode.
+        device: device of the networks.
         precision: ``fp32``, ``bf16`` or ``fp16``.
     """
 
@@ -65,7 +65,7 @@ class TorchBackend:
         self._device = device
         self._dtype = _DTYPES[precision]
         self._shared = hasattr(model, "encode")
-        # The `Any` is for the methods that only models with a shared encoder have.
+        # The type is `Any`, because only models with a shared encoder have these methods.
         copied: Any = inference_copy(model.eval(), None if self._dtype == torch.float32 else self._dtype)
         self._model = copied.to(device=device, memory_format=torch.channels_last)
         self._look = Graphed(self._look_at_shared if self._shared else self._look_at_one)
@@ -101,7 +101,7 @@ class TorchBackend:
             axisangle, translation = (x[0] for x in both)
         return axisangle, translation
 
-    # -- what is computed, as functions of tensors ----------------------------------------------------------------
+    # -- functions of tensors for CUDA graphs ---------------------------------------------------------------------
 
     def _look_at_shared(self, image: Tensor) -> Observation:
         maps = self._model.encode(image)
@@ -116,7 +116,7 @@ class TorchBackend:
 
     def _move_by_features(self, *parts: Tensor) -> Observation:
         maps, disparities = (parts[0:2], parts[3:5]), (parts[2], parts[5])
-        # Of the five maps of a frame the pose head looks at the third and the fourth.
+        # The pose head uses the third and the fourth of the five feature maps of a frame.
         pyramids = [[map8, map8, map8, map16, map16] for map8, map16 in maps]
         coarse = [Coarse(disparity, [disparity]) for disparity in disparities]
         return (torch.cat([x.float() for x in self._model.pose_from_features(*pyramids, *coarse, parts[6])]),)
@@ -124,21 +124,21 @@ class TorchBackend:
     def _move_by_images(self, earlier: Tensor, later: Tensor) -> Observation:
         return (torch.cat([x.float() for x in self._model.pose(earlier, later)]),)
 
-    # -- how --------------------------------------------------------------------------------------------------------
+    # -- precision and camera -------------------------------------------------------------------------------------
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
-        """Half precision where it is asked for; on a GPU no TF32, and kernels chosen by trial, as sizes are fixed."""
+        """Enable half precision if requested. On a GPU, disable TF32 and let cuDNN benchmark its kernels."""
         half = self._dtype != torch.float32
         with ExitStack() as held:
             if self._device.type == "cuda":
                 held.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False))
-            # Weights are of the type already: nothing to keep from call to call, which graphs could not.
+            # The weights already have this dtype, so autocast needs no cache, which CUDA graphs do not support.
             held.enter_context(torch.autocast(self._device.type, dtype=self._dtype, enabled=half, cache_enabled=False))
             yield
 
     def _camera(self, camera: CameraModel | None, size: tuple[int, int]) -> Tensor:
-        """(1, 4) on the device; made anew when the camera changes."""
+        """Return fx, fy, cx, cy as (1, 4) on the device; the tensor is reused until the camera changes."""
         if self._intrinsics is None or self._intrinsics[0] is not camera or self._intrinsics[1] != size:
             numbers = torch.tensor([intrinsics_of(camera, self._info, size)], dtype=torch.float32)
             self._intrinsics = camera, size, numbers.to(self._device)

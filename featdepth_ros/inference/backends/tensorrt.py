@@ -1,4 +1,4 @@
-"""TensorRT as a back end, through ONNX Runtime's provider. It was never run here, for want of a GPU."""
+"""TensorRT as a back end, through ONNX Runtime's execution provider. It has not been tested on a GPU yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIX = ".onnx"
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
-    """What it can compute a float32 file in."""
+    """Return the precisions in which it can run a float32 file on a device."""
     if device.type != "cuda":
         return ()
     import onnxruntime
@@ -26,7 +26,7 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def open_file(path: Path, facts: GraphFacts, precision: str, device: torch.device, threads: int) -> ExportedBackend:
-    """Open an exported ONNX file; engines are kept beside it. Motion is solved in float32 whatever the precision."""
+    """Open an exported ONNX file; its engines are stored beside it. Motion is always computed in float32."""
     frame, motion = cut_onnx(read_onnx(path)[0], facts)
 
     def providers(half: bool) -> list[Any]:

@@ -1,1 +1,1 @@
-"""Depth networks of others, as ONNX files: what they expect, what they give, and how they join in."""
+"""Third-party depth networks as ONNX files: their input and output formats, and a back end for them."""

@@ -1,4 +1,4 @@
-"""What a depth network of others expects and gives: named conventions, and files that say it."""
+"""Input and output formats of third-party depth networks: named conventions, and YAML files."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ Kind = Literal["depth", "inverse_depth", "canonical_depth"]
 Layout = Literal["NCHW", "NHWC"]
 Colour = Literal["rgb", "bgr"]
 
-#: Depth of what is not valid, and the farthest of all: beyond any range that can be set.
+#: Depth of invalid pixels, and the largest depth of all. It is beyond every possible depth range.
 FARTHEST = 1e4
 _IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What a depth network expects and gives.
+    """Input and output format of a depth network.
 
     Attributes:
-        kind: ``depth`` in metres; ``inverse_depth``, relative: 1 / z = a d + b with one a and one b for a frame;
-            ``canonical_depth``: metres for a camera of `canonical_focal_px`.
-        size: (height, width) in pixels of its input. One of the three sizes is given, if the file leaves it open.
-        short_side: pixels of the shorter side, the other by the image's aspect.
-        long_side: pixels of the longer side, the other by the image's aspect.
-        multiple: both sides are multiples of it.
-        layout: of the input: channels first or last.
-        colour: order of the channels.
+        kind: ``depth`` in metres; ``inverse_depth``, relative: 1 / z = a d + b with one a and one b per frame;
+            ``canonical_depth``: metres for a camera with `canonical_focal_px`.
+        size: (height, width) in pixels of its input. One of the three sizes is required if the file has no fixed size.
+        short_side: pixels of the shorter side; the other side follows from the aspect ratio of the image.
+        long_side: pixels of the longer side; the other side follows from the aspect ratio of the image.
+        multiple: number of which both sides are multiples.
+        layout: layout of the input: channels first or last.
+        colour: order of the colour channels.
         mean, std: of each channel in [0, 1]; the input is (value - mean) / std.
-        input, output: names; empty: the only input, the first output.
-        canonical_focal_px: for ``canonical_depth``: metres are the output times the focal length of the input, in its
-            pixels, over this.
-        invalid_output: name of an output that marks what is not valid, such as sky; empty: none.
-        invalid_above: values of it beyond this mark a pixel.
-        invalid_below: values of it under this mark a pixel, such as those of a confidence; None: none do.
+        input, output: names of input and output; empty: the only input, the first output.
+        canonical_focal_px: for ``canonical_depth``: metres are the output times the focal length of the input image in
+            pixels, divided by this value.
+        invalid_output: name of an output that marks invalid pixels, such as sky; empty: none.
+        invalid_above: values of that output above this mark an invalid pixel.
+        invalid_below: values of that output below this mark an invalid pixel, as for a confidence; None: no limit.
 
     Raises:
         ConfigError: a value is out of range, or two contradict each other.
@@ -68,19 +68,19 @@ class Convention:
                     f"'{name}' is '{getattr(self, name)}'; expected one of {', '.join(get_args(choices))}"
                 )
         if sum(side is not None for side in (self.size, self.short_side, self.long_side)) > 1:
-            raise ConfigError("'size', 'short_side' and 'long_side' are three ways to say one thing; give one of them")
+            raise ConfigError("'size', 'short_side' and 'long_side' are alternatives, several are set; set only one")
         sides = [*(self.size or ()), *(side for side in (self.short_side, self.long_side) if side is not None)]
         if any(side < 16 for side in sides) or self.multiple < 1:
             raise ConfigError("sides are pixels, at least 16, and 'multiple' is at least 1")
         if not all(math.isfinite(value) for value in self.mean) or not all(value > 0 for value in self.std):
             raise ConfigError(f"'mean' is {self.mean} and 'std' is {self.std}; expected three numbers, std above 0")
         if (self.kind == "canonical_depth") != (self.canonical_focal_px is not None):
-            raise ConfigError("'canonical_focal_px' goes with kind canonical_depth, and with no other")
+            raise ConfigError("expected 'canonical_focal_px' for kind canonical_depth, and for no other kind")
         if self.canonical_focal_px is not None and not self.canonical_focal_px > 0:
             raise ConfigError(f"'canonical_focal_px' is {self.canonical_focal_px}; expected pixels above 0")
 
     def fitting(self, width: int, height: int) -> tuple[int, int] | None:
-        """Return (height, width) of the input for images of ``width`` x ``height``; None: the file must say it."""
+        """Return (height, width) of the input for images of ``width`` x ``height``; None: the file must fix it."""
         if self.size is not None:
             return self.size
         if self.short_side is not None:
@@ -93,7 +93,7 @@ class Convention:
         return self._rounded(height * factor, up), self._rounded(width * factor, up)
 
     def _rounded(self, side: float, at_least: bool) -> int:
-        """To the nearest multiple; not below a short side, not above a long one."""
+        """Round to the nearest multiple, but not below a short side nor above a long one."""
         nearest = self.multiple * round(side / self.multiple)
         bound = self.short_side if at_least else self.long_side
         assert bound is not None
@@ -104,7 +104,7 @@ class Convention:
         return max(nearest, self.multiple)
 
 
-#: Known networks, each as its authors' code prepares images and reads outputs.
+#: Conventions of known networks, taken from the code of their authors.
 NAMED: dict[str, Convention] = {
     # github.com/DepthAnything/Depth-Anything-V2, depth_anything_v2/dpt.py: image2tensor (lower_bound 518, multiple of
     # 14), forward (ReLU of a relative inverse depth).
@@ -132,21 +132,21 @@ def read_convention(name: str, network: Path) -> Convention:
     """Return the convention of a network.
 
     Args:
-        name: of a convention in `NAMED`, or the path of a YAML file; empty: ``<network>.yaml`` beside the network.
+        name: name of a convention in `NAMED`, or path of a YAML file; empty: ``<network>.yaml`` beside the network.
         network: the ONNX file.
 
     Raises:
-        ConfigError: no such convention, or a file that does not say it.
+        ConfigError: the convention does not exist, or the file is invalid.
     """
     if name in NAMED:
         return NAMED[name]
     path = Path(name).expanduser() if name else network.with_suffix(".yaml")
     if not path.is_file():
         if name:
-            raise ConfigError(f"no convention '{name}': neither a file nor a known name{nearest_name(name, NAMED)}")
+            raise ConfigError(f"convention is '{name}', neither a file nor a known name{nearest_name(name, NAMED)}")
         raise ConfigError(
-            f"'{network}' was not exported by this package, and '{path.name}' is not beside it; say what the network "
-            f"expects and gives by --convention (known: {', '.join(NAMED)}), or in that file"
+            f"'{network}' was not exported by this package, and '{path.name}' is not beside it; name the format of the "
+            f"network with --convention (known: {', '.join(NAMED)}), or write that file"
         )
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -158,10 +158,10 @@ def read_convention(name: str, network: Path) -> Convention:
 def _from_raw(raw: Any, path: Path) -> Convention:
     known = [field.name for field in fields(Convention)]
     if not isinstance(raw, dict) or "kind" not in raw:
-        raise ConfigError(f"'{path}' says no 'kind'; expected one of {', '.join(get_args(Kind))}")
+        raise ConfigError(f"'{path}' has no 'kind'; expected one of {', '.join(get_args(Kind))}")
     for key in raw:
         if key not in known:
-            raise ConfigError(f"'{path}' has the key '{key}'{nearest_name(str(key), known)}")
+            raise ConfigError(f"'{path}' has the unknown key '{key}'{nearest_name(str(key), known)}")
     lengths = {"size": 2, "mean": 3, "std": 3}
     try:
         values: dict[str, Any] = {key: tuple(value) if key in lengths else value for key, value in raw.items()}

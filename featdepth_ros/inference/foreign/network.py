@@ -1,4 +1,4 @@
-"""A depth network of others as a back end. It knows no motion: that comes from the window."""
+"""A third-party depth network as a back end. It estimates no motion, which comes from the window."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from featdepth_ros.inference.foreign.convention import FARTHEST, Convention
 from featdepth_ros.models.info import ModelInfo
 
 _NEAREST = 1e-3
-_LICENCE = "that of the file's authors; this package does not know it"
+_LICENCE = "that of the file's authors; the file does not state it"
 
 
 class ForeignFile:
-    """An ONNX file that others wrote. See `backends.files.NetworkFile`.
+    """A third-party ONNX file. See `backends.files.NetworkFile`.
 
     Args:
         path: the file.
-        convention: what it expects and gives.
+        convention: its input and output format.
 
     Attributes:
-        info: what is known of it.
-        kind: of its depth, see `Convention`.
+        info: description of the network.
+        kind: kind of its depth, see `Convention`.
 
     Raises:
-        CheckpointError: not an ONNX file, or its inputs and outputs are not those of the convention.
+        CheckpointError: the file is not ONNX, or its inputs and outputs do not match the convention.
     """
 
     def __init__(self, path: Path, convention: Convention) -> None:
@@ -48,7 +48,7 @@ class ForeignFile:
         if convention.invalid_output and convention.invalid_output not in outputs:
             raise CheckpointError(
                 f"'{path.name}' has no output '{convention.invalid_output}'; it has {', '.join(outputs)}. "
-                "Name its own in invalid_output, or leave it out"
+                "Name one of these in invalid_output, or leave it out"
             )
         shape = inputs[self._input]
         sides = shape[-2:] if convention.layout == "NCHW" else shape[-3:-1]
@@ -57,15 +57,17 @@ class ForeignFile:
         self.info = _info(path, convention)
 
     def size_for(self, width: int, height: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
-        """See `NetworkFile.size_for`. A size that the file fixes goes before the convention's."""
+        """See `NetworkFile.size_for`. A size that the file fixes has priority over the convention's."""
         if self._fixed is not None:
             if wanted not in (None, self._fixed):
-                raise ConfigError(f"'{self._path.name}' takes {self._fixed[0]}x{self._fixed[1]} alone")
+                raise ConfigError(
+                    f"'{self._path.name}' takes only images of {self._fixed[0]}x{self._fixed[1]}; leave out the size"
+                )
             return self._fixed
         size = wanted or self._convention.fitting(width, height)
         if size is None:
             raise ConfigError(
-                f"'{self._path.name}' takes any size, and its convention names none; add size or short_side to it"
+                f"'{self._path.name}' takes any size, and its convention sets none; add size or short_side to it"
             )
         if any(side % self._convention.multiple for side in size):
             raise ConfigError(f"the size is {size[0]}x{size[1]}; expected multiples of {self._convention.multiple}")
@@ -75,7 +77,7 @@ class ForeignFile:
         """See `NetworkFile.open`."""
         name = backend_for(self._path, backend, device)
         if precision not in ("auto", "fp32"):
-            raise ConfigError(f"'{self._path.name}' computes as it was exported; set precision to auto")
+            raise ConfigError(f"'{self._path.name}' has the precision of its export; set precision to auto")
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.type == "cuda":
             providers.insert(0, "CUDAExecutionProvider")
@@ -86,7 +88,7 @@ class ForeignFile:
 
 
 class ForeignBackend:
-    """Runs a network of others. See `backends.base.Backend`."""
+    """Runs a third-party network. See `backends.base.Backend`."""
 
     precision = "fp32"
     has_pose = False
@@ -99,7 +101,7 @@ class ForeignBackend:
         self._input, self._output, self._rank = names
 
     def observe(self, image: Tensor) -> dict[str, Array]:
-        """See `Backend.observe`; the outputs of the network by their names."""
+        """See `Backend.observe`. The observation is the outputs of the network by name."""
         c = self._convention
         pixels = image.cpu().numpy()
         if c.colour == "bgr":
@@ -110,7 +112,7 @@ class ForeignBackend:
             pixels = pixels.transpose(0, 2, 3, 1)
         rows = []
         for row in np.ascontiguousarray(pixels, dtype=np.float32):
-            # One picture at a time: many exports fix the batch at one. Some have one more axis, for views.
+            # One image at a time, as many exports have a fixed batch of one. Some have another axis for views.
             outputs = self._run({self._input: row.reshape((1,) * (self._rank - 3) + row.shape)})
             kept = [name for name in (self._output, c.invalid_output) if name]
             rows.append({name: _as_map(outputs[name]) for name in kept})
@@ -121,13 +123,13 @@ class ForeignBackend:
         return {name: values[row : row + 1] for name, values in observation.items()}
 
     def depth(self, observation: dict[str, Array]) -> Tensor:
-        """See `Backend.depth`; of the size of the network's output. What is not valid lies at `FARTHEST`.
+        """See `Backend.depth`. It has the size of the network's output; invalid pixels have the depth `FARTHEST`.
 
-        Of an inverse depth it is the reciprocal, in no unit: a scale and a shift are missing.
+        For an inverse depth it is the reciprocal without a unit: scale and shift are unknown.
         """
         given = torch.from_numpy(observation[self._output])[:, None].float().to(self._device)
         if self._convention.kind == "inverse_depth":
-            # What is merely far stays short of what is not valid.
+            # Distant pixels stay below the value of invalid ones.
             given = 1.0 / torch.nan_to_num(given).clamp(2.0 / FARTHEST, 1.0 / _NEAREST)
         depth = torch.nan_to_num(given, nan=FARTHEST, posinf=FARTHEST).clamp(_NEAREST, FARTHEST)
         name = self._convention.invalid_output
@@ -147,21 +149,21 @@ class ForeignBackend:
         Raises:
             FeatDepthError: always.
         """
-        raise FeatDepthError("a depth network of others knows no motion; set motion to window")
+        raise FeatDepthError("a third-party depth network has no pose network; set motion to window")
 
 
 def _as_map(output: Array) -> Array:
-    """An output of any rank as (h, w)."""
+    """Return an output of any rank as (h, w)."""
     squeezed = np.squeeze(output)
     if squeezed.ndim != 2:
-        raise CheckpointError(f"an output of the network has shape {output.shape}; expected one value a pixel")
+        raise CheckpointError(f"an output of the network has shape {output.shape}; expected one value per pixel")
     return squeezed
 
 
 def _chosen(name: str, there: list[str], file: str, what: str) -> str:
     if name and name not in there:
         raise CheckpointError(
-            f"{file} has no {what} '{name}'; it has {', '.join(there)}. Name its own in the convention"
+            f"{file} has no {what} '{name}'; it has {', '.join(there)}. Name one of these in the convention"
         )
     if not name and what == "input" and len(there) != 1:
         raise CheckpointError(f"{file} has the inputs {', '.join(there)}; name that of the image in the convention")
@@ -169,12 +171,12 @@ def _chosen(name: str, there: list[str], file: str, what: str) -> str:
 
 
 def _shape(entry: Any) -> list[int]:
-    """Sides of an input; 0 where they are open."""
+    """Return the dimensions of an input; 0 for variable ones."""
     return [int(side.dim_value) for side in entry.type.tensor_type.shape.dim]
 
 
 def _info(path: Path, convention: Convention) -> ModelInfo:
-    """Facts in the words of our own weights: a canonical focal length is that of the training camera."""
+    """Return the description of the network; a canonical focal length counts as that of the training camera."""
     focal_px = convention.canonical_focal_px
     height, width = 480, 640  # a usual picture: for warming up, and to turn pixels into shares and back
     return ModelInfo(

@@ -1,4 +1,4 @@
-"""Does a network of others give what its convention says? Points that images alone have placed tell."""
+"""Checks the convention of a third-party network with points that were triangulated from images alone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from featdepth_ros.inference.window.types import WindowResult
 
 _log = logging.getLogger(__name__)
 
-#: Information of a point's log depth from which images alone place it, and how many such points judge a frame.
+#: Least information of a point's log depth from images alone, and least number of such points for a frame.
 _KNOWN, _ENOUGH_POINTS = 25.0, 20
-#: Frames that judge, and the rank correlation of their median below which depth runs backwards.
+#: Number of frames for a decision, and the median rank correlation below which depth is inverted.
 _FRAMES, _BACKWARDS = 5, -0.3
 
 
 class ConventionWatch:
-    """Tells when near and far are exchanged: a depth that is an inverse depth, or the other way round.
+    """Detects exchanged near and far: a depth that is an inverse depth, or the other way round.
 
     Attributes:
-        message: what is wrong, in words; empty while nothing is.
+        message: the problem as a sentence; empty while there is none.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class ConventionWatch:
         self._correlations: deque[float] = deque(maxlen=2 * _FRAMES)
 
     def look(self, depth: NDArray[np.float32], window: WindowResult | None) -> None:
-        """Compare the network's depth (h, w) of a frame with the points that the window knows of it."""
+        """Compare the network's depth (h, w) of a frame with the window's points in it, and update `message`."""
         if self.message or window is None or window.camera is None:
             return
         known = window.points.information > _KNOWN
@@ -50,7 +50,7 @@ class ConventionWatch:
 
 
 def _rank_correlation(a: NDArray[np.float32], b: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation; 0 where one of the two does not vary."""
+    """Return Spearman's rank correlation; 0 if one of the two does not vary."""
     ranks = [np.argsort(np.argsort(values)).astype(np.float64) for values in (a, b)]
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0

@@ -1,1 +1,1 @@
-"""What is asked of a picture and of a motion before either is believed."""
+"""Checks of images and motions before they are used."""

@@ -1,4 +1,4 @@
-"""Is a motion one that the vehicle can make? What is faster than it can go was measured wrongly."""
+"""Checks whether the vehicle can make a measured motion; a faster one was measured wrongly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from featdepth_ros.inference.types import Motion, MotionState, ScaleState
 
 
 def absurdity(motion: Motion, scale: ScaleState, config: EstimatorConfig) -> str:
-    """Return why a measured motion cannot be, in words; empty when it can, or when there is none.
+    """Return why a measured motion is impossible; empty if it is possible, or if there is none.
 
-    Speeds are judged in metres alone: without a metric scale nothing is known of them.
+    Speeds are checked only with a metric scale, because they are unknown otherwise.
     """
     if motion.state is not MotionState.TRACKED or motion.dt_ns <= 0:
         return ""

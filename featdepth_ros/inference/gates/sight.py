@@ -1,7 +1,7 @@
-"""Does the camera see anything, and anything new? Asked of every picture before its motion is.
+"""Checks whether an image shows anything, and anything new, before its motion is estimated.
 
-A picture that shows nothing looks exactly like the one before, and so does one that a driver delivers again. Neither
-says that the camera stands.
+An image that shows nothing looks like the previous one, and so does a repeated image. Neither means that the camera
+stands.
 
 *Blind.* Detail is the difference of two Gaussians of 1 and 2 network pixels of the grey picture, so that slow shading
 does not count. A cell has texture where a tenth of its pixels shows detail above the noise. The noise is what the
@@ -19,7 +19,7 @@ times too small. Measured: good pictures have 0.21 to 1.2; blurred by 1 % of the
 *Unseen.* A cell without texture is not blind by itself, since walls and roads have none. One that is black or
 saturated shows nothing, whatever lies there.
 
-*Frozen.* The very bytes of the picture before under a new stamp. No camera does that: its sensor has noise.
+*Frozen.* The image has the same bytes as the previous one, with a new stamp. A real camera has noise and never does so.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ FINE_PX, COARSE_PX = 1.0, 2.0
 #: Detail counts above this multiple of what the quietest tenth of the cells shows on average. Of pure Gaussian noise
 #: 2 % of the pixels are above it.
 ABOVE_NOISE = 3.0
-#: The bar's bounds, grey levels of 255. The rounding to whole levels and compression show up to the lower one. Noise of
-#: 10 levels shows the upper one. So a picture that is fine texture all over is not taken for noise.
+#: Bounds of this threshold, grey levels of 255. Rounding and compression reach up to the lower one, noise of 10 levels
+#: reaches the upper one. With the upper bound, an image full of fine texture is not taken for noise.
 LEAST_DETAIL, MOST_NOISE = 1.0, 4.0
-#: Share of a cell's pixels above the bar that makes it textured: five times what noise reaches.
+#: Share of a cell's pixels above the threshold that makes it textured: five times what noise reaches.
 TEXTURED = 0.1
 #: Share of textured cells below which a picture is blind: a tenth of the least of any good picture, ten times noise's
 #: most.
 LEAST_TEXTURE = 0.02
 #: Deviations of the Gaussians for coarse detail, pixels; and the sharpness below which a picture is out of focus.
 COARSE_DETAIL_PX, LEAST_SHARPNESS = (4.0, 8.0), 0.18
-#: Leaves a direction as it is.
+#: Kernel of the identity, for one direction.
 _NO_KERNEL = np.ones(1)
 #: Mean grey level below which a cell without texture is black: twice what a sensor's noise leaves of darkness.
 BLACK = 8.0
-#: Said where rectification leaves nothing.
+#: Reason when rectification leaves no pixel.
 _NO_PIXEL = "the camera is blind: no pixel of its picture can be used; is the distortion of its calibration right?"
 #: Grey level from which a pixel is saturated (compression leaves it short of 255), and the share of them in a cell.
 SATURATED, SATURATED_SHARE = 250.0, 0.9
@@ -64,12 +64,12 @@ SATURATED, SATURATED_SHARE = 250.0, 0.9
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """What a picture is good for.
+    """Result of the check of an image.
 
     Attributes:
-        state: BLIND or FROZEN; None: it can be used.
-        reason: why it cannot, in words; else empty.
-        seen: (h, w) bool at the networks' size; False where the picture shows nothing.
+        state: BLIND or FROZEN; None: the image can be used.
+        reason: why it cannot be used; else empty.
+        seen: (h, w) bool at the networks' size; False where the image shows nothing.
     """
 
     state: MotionState | None
@@ -78,11 +78,11 @@ class Sight:
 
 
 class SightGate:
-    """Judges the pictures of one camera, in the order of arrival.
+    """Checks the images of one camera, in the order of arrival.
 
     Args:
-        noise_free: the camera has no noise, so that pictures may be identical: never frozen.
-        stale_ns: age from which a repeated picture says nothing of the present.
+        noise_free: whether the camera has no noise, so that identical images are never frozen.
+        stale_ns: age in nanoseconds from which a repeated image is no longer valid.
     """
 
     def __init__(self, noise_free: bool, stale_ns: int) -> None:
@@ -91,12 +91,12 @@ class SightGate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last picture."""
+        """Forget the last image."""
         self._checksum: int | None = None
         self._since_ns = self._last_ns = 0
 
     def look(self, frame: RectifiedFrame) -> Sight:
-        """Judge the next picture."""
+        """Check the next image."""
         sight = look(grey_levels(frame), frame.in_image.numpy())
         age_ns = self._repeated_ns(frame)
         if sight.state is not None or age_ns == 0:
@@ -110,7 +110,7 @@ class SightGate:
         )
 
     def _repeated_ns(self, frame: RectifiedFrame) -> int:
-        """How long the picture has been the same, by its stamps; 0: it is new."""
+        """Return for how long (ns, by the stamps) the image has been the same; 0: it is new."""
         if self._noise_free:
             return 0
         checksum = zlib.crc32(np.ascontiguousarray(frame.delivered).data)
@@ -122,20 +122,20 @@ class SightGate:
 
 
 def grey_levels(frame: RectifiedFrame) -> NDArray[np.float32]:
-    """Return the (h, w) float32 grey picture at the networks' size, 0 to 255."""
+    """Return the (h, w) float32 grey image at the networks' size, 0 to 255."""
     return np.asarray((frame.host_image[0].mean(dim=0) * 255.0).numpy(), dtype=np.float32)
 
 
 def look(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> Sight:
-    """Judge one picture by itself.
+    """Check one image by itself.
 
     Args:
         grey: (h, w) float32, 0 to 255.
-        inside: (h, w) bool, where the camera delivered pixels; what lies outside does not count.
+        inside: (h, w) bool, where the camera delivered pixels; other pixels do not count.
     """
     height, width = grey.shape
     size = (max(width // CELL_PX, 4), max(height // CELL_PX, 4))
-    covered = _means(inside, size) > 0.9  # the rim of what was delivered is an edge that the world does not have
+    covered = _means(inside, size) > 0.9  # the border of the delivered image is not an edge of the scene
     if not covered.any():
         return Sight(MotionState.BLIND, _NO_PIXEL, inside & False)
     fine = cv2.GaussianBlur(grey, (0, 0), FINE_PX)
@@ -156,7 +156,7 @@ def look(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> Sight:
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
-    """Return the lesser sharpness of rows and columns; infinite without coarse detail.
+    """Return the smaller of the sharpness of rows and columns; infinite without coarse detail.
 
     Args:
         grey: (h, w) float32, 0 to 255.
@@ -185,7 +185,7 @@ def _gaussian(deviation_px: float) -> NDArray[np.float64]:
 
 
 def _means(values: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Means over cells; ``size`` is (columns, rows)."""
+    """Return the means over cells; ``size`` is (columns, rows)."""
     return np.asarray(cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 

@@ -1,16 +1,16 @@
-"""The zero-motion gate: is the camera standing still?
+"""The zero-motion gate, which detects a standing camera.
 
-A pose network never answers exactly zero, so a standing robot would drift. The gate looks at the images alone. Both are
+A pose network never returns exactly zero, so a standing robot would drift. The gate uses the images alone. Both are
 averaged into blocks, which averages sensor noise away. A global affine image motion plus a brightness gain and offset
 are fitted to their difference. The fit is robust least squares on the optical-flow constraint
 ``I_later - I_earlier = -grad(I) . flow + gain * I + offset`` (Lucas and Kanade, 1981). If the fitted flow is a small
 fraction of a pixel and little difference is left over, the camera stood.
 
-Only blocks with texture count: the others look the same whether the camera moves or not. Where they are too few, or all
-edges run one way, the fit does not know the flow. The camera is then not said to stand.
+Only blocks with texture count, since others look the same whether the camera moves or not. If they are too few, or all
+edges have one direction, the fit does not determine the flow. The camera then does not count as standing.
 
-The earlier image of the test is an anchor that stays while the camera stands. Creeping motion therefore adds up
-until it opens the gate, and the pose network then sees the whole of it: nothing is lost.
+The earlier image of the test is an anchor that stays while the camera stands. Slow motion therefore adds up until it
+opens the gate, and the pose network then measures all of it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ RESIDUAL = 4.0 / 255.0
 TEXTURE = 1.0 / 255.0
 #: Least share of textured blocks, as of textured cells in `sight`.
 LEAST_TEXTURE = 0.02
-#: Standard deviation of the fitted flow above which it is not known, network pixels: half of what counts as standing.
+#: Standard deviation of the fitted flow above which it is undetermined, network pixels: half of the standing limit.
 UNKNOWN_PX = CLOSE_PX / 2.0
-#: Noise of a block's mean, of the [0, 1] range, which a picture without noise must not fall below in that deviation.
+#: Least noise of a block's mean, of the [0, 1] range, for that standard deviation in images without noise.
 LEAST_NOISE = 0.1 / 255.0
 
 _ROUNDS = 4
 
 
 def thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Block means of an (h, w, 3) float32 image in [0, 1]: (h / 8, w / 8) float32 grey."""
+    """Return the grey block means (h / 8, w / 8), float32, of an (h, w, 3) float32 image in [0, 1]."""
     grey = image.mean(axis=2)
     size = (max(grey.shape[1] // BLOCK_PX, 8), max(grey.shape[0] // BLOCK_PX, 8))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
@@ -56,7 +56,7 @@ class Flow:
 
     Attributes:
         rms_px: root mean square of the fitted flow over the image, network pixels.
-        deviation_px: standard deviation of its mean in the direction that is known worst, network pixels.
+        deviation_px: standard deviation of its mean in the most uncertain direction, network pixels.
         residual: median absolute difference that the fit leaves in blocks with texture, of the [0, 1] range.
     """
 
@@ -70,10 +70,10 @@ def fitted_flow(earlier: NDArray[np.float32], later: NDArray[np.float32]) -> Flo
 
     Args:
         earlier: (rows, columns) float32 from `thumbnail`.
-        later: the same of the other image.
+        later: thumbnail of the later image.
 
     Returns:
-        The flow; None where too few blocks have texture.
+        The flow; None if too few blocks have texture.
     """
     mean = (earlier + later) / 2.0
     gradient_y, gradient_x = np.gradient(mean)
@@ -94,7 +94,7 @@ def fitted_flow(earlier: NDArray[np.float32], later: NDArray[np.float32]) -> Flo
         normal = (design * weight[:, None]).T @ design + ridge
         solution = np.linalg.solve(normal, (design * weight[:, None]).T @ difference)
         left = np.abs(difference - design @ solution)
-        # Cauchy weights: a car driving by is an outlier, not the camera's motion.
+        # With Cauchy weights, a passing car is an outlier and not the camera's motion.
         noise = max(1.4826 * float(np.median(left)), LEAST_NOISE)
         weight = 1.0 / (1.0 + (left / (2.0 * noise)) ** 2)
     flow_x = solution[0] + solution[1] * x + solution[2] * y
@@ -108,7 +108,7 @@ def fitted_flow(earlier: NDArray[np.float32], later: NDArray[np.float32]) -> Flo
 
 
 class StandingGate:
-    """Hysteresis around `fitted_flow`. One gate serves one camera."""
+    """Detects a standing camera by `fitted_flow` with hysteresis. Each camera needs its own gate."""
 
     def __init__(self) -> None:
         self._anchor: NDArray[np.float32] | None = None
@@ -120,7 +120,7 @@ class StandingGate:
         self._standing = False
 
     def stands(self, image: NDArray[np.float32]) -> bool:
-        """Tell whether the camera has not moved since the anchor; an image that moved becomes the new anchor.
+        """Return whether the camera has not moved since the anchor; an image that moved becomes the new anchor.
 
         Args:
             image: (h, w, 3) float32 in [0, 1], at network size.

@@ -1,1 +1,1 @@
-"""Several cameras on one vehicle: one batched forward, one motion, each camera's own depth."""
+"""Several cameras on one vehicle: one batched forward pass, one motion, a separate depth for each camera."""

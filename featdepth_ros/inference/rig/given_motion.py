@@ -1,4 +1,4 @@
-"""Motion of a camera that another camera on the same vehicle measures; its own window solves points only."""
+"""Motion of a camera that comes from another camera of the same vehicle; its own window estimates points only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from featdepth_ros.inference.window_motion import tracked_picture, window_config
 
 Matrix = NDArray[np.float64]
 
-#: Motion below this (units and radians together) is none: the odometry camera stood.
+#: Motion (sum of units and radians) below which the odometry camera counts as standing.
 _NOTHING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class _Earlier:
-    """The frame that the next motion counts from, the pose it was given, and the newest stamp with that pose."""
+    """The frame from which the next motion counts, its pose, and the newest stamp with that pose."""
 
     frame: EncodedFrame
     pose: PathPose
@@ -32,14 +32,14 @@ class _Earlier:
 
 
 class GivenMotion:
-    """Takes a camera's motion from the path of the odometry camera; see `MotionEstimator`.
+    """Computes a camera's motion from the path of the odometry camera; see `MotionEstimator`.
 
-    The points are in the unit of the path, so that all cameras of a vehicle have one scale. A pose, once given to a
-    frame, is kept: errors of carrying the path on do not add up.
+    The points are in the unit of the path, so that all cameras of a vehicle have one scale. The pose of a frame is
+    never changed, so that errors of the extrapolated path do not accumulate.
 
     Args:
-        path: of the odometry camera, which takes its frames first.
-        config: see `EstimatorConfig`. Without fused depth no window is kept.
+        path: path of the odometry camera, whose frames are processed first.
+        config: see `EstimatorConfig`. Without fused depth there is no window.
     """
 
     def __init__(self, path: MotionPath, config: EstimatorConfig) -> None:
@@ -49,18 +49,18 @@ class GivenMotion:
         self._earlier: _Earlier | None = None
         self._window = None
         if config.depth != "network" and config.motion != "network" and window_is_available():
-            from featdepth_ros.inference.window.window import Window  # compiles or loads the solver: seconds, once
+            from featdepth_ros.inference.window.window import Window  # imported here: it compiles or loads the solver
 
-            # The motions that are given carry the scale: points come out in their unit.
+            # The given motions define the scale, so the points are in their unit.
             self._window = Window(replace(window_config(config), scale="relative"))
 
     @property
     def has_points(self) -> bool:
-        """Whether points are solved, with which depth can be corrected."""
+        """Whether points are estimated, by which depth can be corrected."""
         return self._window is not None and self._T_odometry_camera is not None
 
     def mount(self, T_odometry_camera: Matrix | None, moves: bool) -> None:
-        """Say where the camera is, see `Rig.mount`."""
+        """Set the mounting of the camera, see `Rig.mount`."""
         old, new = self._T_odometry_camera, T_odometry_camera
         corrected = not moves and old is not None and new is not None and not np.allclose(old, new, atol=1e-9)
         if new is None or corrected:
@@ -97,7 +97,7 @@ class GivenMotion:
         return MeasuredMotion(motion, earlier.frame, self._step(frame, scale, T))
 
     def _pose(self, stamp_ns: int) -> PathPose | None:
-        """Where this camera was, in the path's frame."""
+        """Return the pose of this camera at a stamp, in the frame of the path; None if it is unknown."""
         if self._T_odometry_camera is None:
             return None
         pose = self._path.at(stamp_ns)

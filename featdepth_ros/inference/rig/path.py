@@ -1,4 +1,4 @@
-"""Where one camera was at any time, as far as its measured motions say."""
+"""The path of one camera: its pose at any time, from its measured motions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from featdepth_ros.inference.types import Motion, MotionState
 
 Matrix = NDArray[np.float64]
 
-#: Poses that are kept. Other cameras ask for stamps a frame or two old.
+#: Number of kept poses. Other cameras need stamps that are a frame or two old.
 KEPT = 64
-#: A pose is carried on at constant velocity for so many of the newest frame's intervals, and no longer than so long.
+#: Limits of the extrapolation at constant velocity: in intervals of the newest frame, and in nanoseconds.
 INTERVALS_AHEAD, MOST_AHEAD_NS = 2.0, 300_000_000
 
 
@@ -25,8 +25,8 @@ class PathPose:
     """A pose on the path.
 
     Attributes:
-        stretch: poses of one stretch are connected by measured motion; those of two are not.
-        T_path_camera: (4, 4); its unit is that of the motions.
+        stretch: number of the connected segment; only poses of the same segment are linked by measured motion.
+        T_path_camera: (4, 4) pose, in the unit of the motions.
     """
 
     stretch: int
@@ -34,9 +34,9 @@ class PathPose:
 
 
 class MotionPath:
-    """Chains the motions of one camera, and tells its pose between and shortly after its frames.
+    """Chains the motions of one camera, and returns its pose between and shortly after its frames.
 
-    A frame whose motion was not measured begins a new stretch, to which nothing older is connected.
+    A frame without a measured motion begins a new segment, which is not connected to older poses.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class MotionPath:
         self._newest: Motion | None = None
 
     def append(self, stamp_ns: int, motion: Motion) -> None:
-        """Add a frame and the motion since the one before."""
+        """Add a frame and the motion since the previous one."""
         since_ns = stamp_ns - motion.dt_ns
         measured = motion.state in (MotionState.TRACKED, MotionState.STANDING) and motion.dt_ns > 0
         if not measured:
             self._begin(stamp_ns)
             return
-        if not self._stamps or self._stamps[-1] != since_ns:  # frames in between showed nothing
+        if not self._stamps or self._stamps[-1] != since_ns:  # the motion spans frames that showed nothing
             self._begin(since_ns)
         pose = self._poses[-1]
         if motion.state is MotionState.TRACKED:
@@ -70,7 +70,7 @@ class MotionPath:
         self._newest = None
 
     def at(self, stamp_ns: int) -> PathPose | None:
-        """Return the pose at a time, interpolated or carried on; None where the path does not reach."""
+        """Return the pose at a time, interpolated or extrapolated; None outside the path."""
         if not self._stamps or stamp_ns < self._stamps[0]:
             return None
         later = min(bisect_right(self._stamps, stamp_ns), len(self._stamps) - 1)
@@ -81,12 +81,12 @@ class MotionPath:
         if ahead_ns > min(INTERVALS_AHEAD * (end - start), MOST_AHEAD_NS):
             return None
         earlier, newer = self._poses[later - 1], self._poses[later]
-        if newer is earlier:  # it stood: exactly the same pose
+        if newer is earlier:  # the camera stood, so the pose is exactly the same
             return PathPose(self._stretch, newer)
         twist = se3.log(se3.inverse(earlier) @ newer) * ((stamp_ns - start) / (end - start))
         return PathPose(self._stretch, np.asarray(earlier @ se3.exp(twist)))
 
     def covariance(self, dt_ns: int) -> Matrix:
-        """Covariance (6, 6) of a motion that takes ``dt_ns``, as good as the newest measured one; see `Motion`."""
+        """Return the covariance (6, 6) of a motion over ``dt_ns``, scaled from the newest motion's; see `Motion`."""
         assert self._newest is not None, "the path has no motion yet"
         return np.asarray(self._newest.covariance * max(dt_ns / max(self._newest.dt_ns, 1), 1.0))

@@ -1,4 +1,4 @@
-"""Images of several cameras in, depth of each and motion of the vehicle out. No ROS, no files, no threads."""
+"""The rig of several cameras: images in, depth of each camera and motion of the vehicle out. It uses no ROS."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from featdepth_ros.models.info import ModelInfo
 
 @dataclass(frozen=True, eq=False)
 class PreparedSwap:
-    """Weights that can take the place of those in force between two frames; from `Rig.prepare_swap`.
+    """Weights that can replace the current ones between two frames; result of `Rig.prepare_swap`.
 
     Attributes:
-        networks: of the new weights.
-        log_ratios: camera and logarithm of the old depth over the new one; None: nothing was published yet.
+        networks: networks with the new weights.
+        log_ratios: camera -> logarithm of the old depth over the new one; None: nothing was published yet.
     """
 
     networks: Networks
@@ -39,23 +39,23 @@ class PreparedSwap:
 class Rig:
     """Estimates depth of several cameras on one vehicle, and the motion of one of them.
 
-    Images that are there together go through the networks together. Everything else is each camera's own: calibration,
-    size, scale, earlier frames. The odometry camera measures motion. The others take it through the extrinsics, and
-    solve their points with it; those named in ``window_cameras`` measure for themselves.
+    Images that wait at the same time are processed by the networks in one batch. Everything else is separate for each
+    camera: calibration, size, scale, earlier frames. The odometry camera measures motion. The others convert it by the
+    extrinsics and estimate only points; those in ``window_cameras`` measure their own motion.
 
     Args:
-        model: from `load_model` or `load_networks`.
-        cameras: name of each camera and how it is estimated.
-        odometry_camera: the one whose motion counts.
-        window_cameras: the cameras beside it that measure their own motion.
+        model: result of `load_model` or `load_networks`.
+        cameras: name of each camera -> its configuration.
+        odometry_camera: name of the camera that provides odometry.
+        window_cameras: names of the other cameras that measure their own motion.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``; None is ``auto``.
 
     Attributes:
         cameras: the estimator of each camera, by name.
-        odometry_camera: as given.
+        odometry_camera: name of the camera that provides odometry.
 
     Raises:
-        ConfigError: a camera is named that is not there.
+        ConfigError: a named camera does not exist.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class Rig:
             self.cameras[name] = Estimator(self._networks, config, motion=self._given.get(name))
         if self._given and self._networks.gives_inverse_depth:
             raise ConfigError(
-                f"'{model.info.name}' gives relative depth, and each camera needs its own window to solve it: name "
-                f"{', '.join(self._given)} among the cameras that measure their own motion"
+                f"'{model.info.name}' gives relative depth, for which each camera needs its own window: add "
+                f"{', '.join(self._given)} to window_cameras"
             )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the cameras are estimated; more may be known later.
+        """Notes to the user about the estimation; later calls may return more.
 
-        That ``auto`` does not take a back end is no matter of the user's: PyTorch answers then.
+        They do not include why ``auto`` rejected a back end, because PyTorch then computes the same results.
         """
         refused = "" if self._chooses_backend else self._networks.note
         notes = [note for one in self.cameras.values() for note in one.notes]
@@ -98,45 +98,45 @@ class Rig:
 
     @property
     def backend(self) -> str:
-        """What computes the networks now."""
+        """Name of the current back end."""
         return self._networks.backend
 
     @property
     def device(self) -> torch.device:
-        """Where the networks run."""
+        """Device of the networks."""
         return self._networks.device
 
     @property
     def mounted_cameras(self) -> frozenset[str]:
-        """The cameras that take the odometry camera's motion, for which `mount` must be called."""
+        """The cameras that use the odometry camera's motion, for which `mount` must be called."""
         return frozenset(self._given)
 
     def mount(self, camera: str, T_odometry_camera: NDArray[np.float64] | None, *, moves: bool = False) -> None:
-        """Say where a camera is.
+        """Set the mounting of a camera.
 
         Args:
-            camera: its name; one that measures its own motion need not be mounted.
-            T_odometry_camera: (4, 4) pose in the odometry camera's optical frame; None: not known.
-            moves: it changes as the cameras move against each other. Otherwise another pose is a correction, and
-                points solved with the old one are dropped.
+            camera: name of the camera; a camera that measures its own motion needs no mounting.
+            T_odometry_camera: (4, 4) pose in the odometry camera's optical frame; None: unknown.
+            moves: whether the cameras move relative to each other. If not, a new pose is a correction, and the points
+                that were estimated with the old one are dropped.
         """
         if camera in self._given:
             self._given[camera].mount(T_odometry_camera, moves)
 
     def why_not(self, info: ModelInfo) -> str:
-        """Return why other weights cannot take the place of these while images flow; empty: they can."""
+        """Return why other weights cannot replace these at run time; empty: they can."""
         return self._networks.why_not(info)
 
     def prepare_swap(self, model: FeatDepthModel, wait: Callable[[], None] | None = None) -> PreparedSwap:
-        """Make other weights ready, beside the thread that calls `steps`; frames flow meanwhile.
+        """Prepare other weights, in another thread than the one that calls `steps`.
 
         Args:
-            model: from `load_model`.
-            wait: called again and again until enough pictures were seen to compare the depths, and raises to give up;
-                None: the new weights bring their own scale where too few were seen.
+            model: result of `load_model`.
+            wait: called repeatedly until there are enough images to compare the depths; it raises an exception to give
+                up. None: with too few images, the new weights use their own scale.
 
         Raises:
-            FeatDepthError: the weights cannot take this place, or their depth is not finite.
+            FeatDepthError: the weights cannot replace the current ones, or their depth is not finite.
         """
         networks = self._networks.successor(model)
         first = self.cameras[self.odometry_camera].log_ratio(networks)
@@ -144,36 +144,36 @@ class Rig:
             wait()
             first = self.cameras[self.odometry_camera].log_ratio(networks)
         measured = {name: camera.log_ratio(networks) for name, camera in self.cameras.items()}
-        # A camera that has seen nothing yet takes the odometry camera's: the weights are the same.
+        # A camera without images takes the ratio of the odometry camera, because the weights are the same.
         ratios = {name: first if ratio is None else ratio for name, ratio in measured.items()}
         wrong = [ratio for ratio in ratios.values() if ratio is not None and not math.isfinite(ratio)]
         if wrong:
-            raise FeatDepthError(f"the depth by '{model.info.name}' is not finite")
+            raise FeatDepthError(f"the depth of '{model.info.name}' is not finite; choose other weights")
         return PreparedSwap(networks, ratios)
 
     def swap(self, prepared: PreparedSwap) -> None:
-        """Take other weights from the next `steps` on: pose, windows and scales go on."""
+        """Use other weights from the next `steps` on; pose, windows and scales continue."""
         self._networks.become(prepared.networks)
         for name, camera in self.cameras.items():
             camera.follow_networks(prepared.log_ratios[name])
 
     def reset(self, camera: str) -> None:
-        """Forget the earlier frame of one camera; see `Estimator.reset`."""
+        """Forget the previous frame of one camera; see `Estimator.reset`."""
         self.cameras[camera].reset()
 
     def depth_source(self, camera: str) -> str:
-        """Which depth a camera gives; see `Estimator.depth_source`."""
+        """Return the source of a camera's depth; see `Estimator.depth_source`."""
         return self.cameras[camera].depth_source
 
     def steps(self, shots: Sequence[Shot]) -> Iterator[tuple[Shot, Estimate | Exception]]:
-        """Take the images that are there, at most one of each camera, through one forward pass.
+        """Process at most one image of each camera, in one forward pass of the networks.
 
         Args:
-            shots: in any order; cameras without an image are not waited for.
+            shots: the images, in any order.
 
         Yields:
-            Each shot with its estimate as soon as it is done, the odometry camera's first. What one camera's image
-            raised comes in place of its estimate and stops no other.
+            Each shot with its estimate as soon as it is done, the odometry camera's first. An exception of one image is
+            yielded instead of its estimate, and does not affect the others.
         """
         started = []
         for shot in sorted(shots, key=lambda shot: shot.camera != self.odometry_camera):

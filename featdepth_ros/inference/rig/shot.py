@@ -1,4 +1,4 @@
-"""One image of one camera, as `Rig.steps` takes it. Needs no torch: a node makes shots before the networks load."""
+"""One image of one camera, the input of `Rig.steps`. It needs no torch, which a node imports only for the networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Shot:
     Attributes:
         camera: name of the camera.
         image: (H, W, 3) uint8 RGB as delivered.
-        calibration: of the camera; None: uncalibrated.
+        calibration: calibration of the camera; None: uncalibrated.
         stamp_ns: time of exposure, nanoseconds.
     """
 

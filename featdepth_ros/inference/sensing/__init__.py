@@ -1,1 +1,1 @@
-"""What other sensors of the robot say about the motion between two frames: its speed and its gyroscope. No ROS."""
+"""Other sensors of the motion between two frames: the robot's speed and its gyroscope. It uses no ROS."""

@@ -1,4 +1,4 @@
-"""A gyroscope as a measure of the camera's rotation between two frames, and of its own bias."""
+"""The camera's rotation between two frames by a gyroscope, whose bias is estimated."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from featdepth_ros.inference.sensing.readings import KEPT, Readings, Stretch
 
 Floats = NDArray[np.float64]
 
-#: Standard deviation of a reading whose message names none, and the least that is believed, rad/s.
+#: Standard deviation of a reading without a variance, and the smallest one that is accepted, rad/s.
 UNNAMED_RADPS, LEAST_RADPS = 0.01, 1e-4
-#: Standard deviation of the bias before anything was seen, rad/s (cheap sensors have 0.1), and how it wanders, rad/s
-#: in the root of a second.
+#: Prior standard deviation of the bias in rad/s (cheap sensors have 0.1), and its random walk in rad/s per root second.
 BIAS_RADPS, BIAS_WANDER = 0.1, 2e-4
-#: Deviations of the mounting and of the gain: errors in proportion to the rotation.
+#: Standard deviations of the mounting and of the gain, whose errors are proportional to the rotation.
 _GAIN = 0.003
-#: How fast the rate may change while no reading tells, rad/s^2.
+#: Assumed change of the rate in times without readings, rad/s^2.
 _CHANGE_RADPS2 = 5.0
-#: Seconds between two readings that are bridged: gyroscopes come at 50 Hz and more.
+#: Longest gap in seconds between two readings that is bridged; gyroscopes send 50 Hz and more.
 _LONGEST_GAP_S = 0.05
-#: How much larger a variance counts whose errors are alike from frame to frame, so that they add up. Such are the bias
-#: in a rotation, and the camera's rotation where the bias is learnt from it.
+#: Factor on a variance whose errors are correlated from frame to frame. These are the bias in a rotation, and the
+#: camera's rotation from which the bias is estimated.
 _ALIKE = 10.0
-#: The gyroscope is not used while the mean of its normalised squared errors is above the first number, until it is
-#: below the second. Readings in degrees a second, or by the axes of another frame, do that.
+#: The gyroscope is disabled when its mean normalised squared error exceeds the first number, and enabled again below
+#: the second. Readings in degrees per second, or in the axes of another frame, cause this.
 _CONTRADICTED, _AGREES = 8.0, 4.0
-#: Share of the newest frame in that mean, and the most that one frame counts: one smear is soon forgotten.
+#: Weight of the newest frame in that mean, and the largest error that one frame adds, so that one bad frame fades soon.
 _NEWEST, _MOST = 0.2, 50.0
 
 
 class Gyroscope:
-    """Gives the rotation of the camera between two frames.
+    """Measures the rotation of the camera between two frames.
 
-    The bias is learnt from the rotations that the pictures show, and at once while the camera stands.
+    The bias is estimated from the rotations of the images, and fastest while the camera stands.
 
     Args:
-        rotation: (3, 3), takes the gyroscope's axes to the camera's; None: not known yet, and it says nothing.
-        most: readings kept.
+        rotation: (3, 3) rotation from the gyroscope's axes to the camera's; None: unknown, without any measurement.
+        most: number of kept readings.
 
     Attributes:
-        contradicted: the pictures turn otherwise, so that it is not used.
+        contradicted: whether it disagrees with the images, so that it is not used.
     """
 
     def __init__(self, rotation: Floats | None = None, most: int = KEPT) -> None:
@@ -55,21 +54,21 @@ class Gyroscope:
         return len(self._readings)
 
     def mount(self, rotation: Floats) -> None:
-        """Say how it is mounted, (3, 3), see above. Any thread."""
+        """Set the mounting ``rotation`` (3, 3), see above. Any thread may call this."""
         self._rotation = np.asarray(rotation, dtype=np.float64)
 
     @property
     def bias(self) -> tuple[Floats, float]:
-        """(3,) rad/s in the gyroscope's axes, and the standard deviation of each component."""
+        """(3,) bias in rad/s in the gyroscope's axes, and the standard deviation of each component."""
         return self._bias.copy(), float(np.sqrt(self._bias_variance))
 
     def add(self, stamp_ns: int, rate: Floats, variance: float = 0.0) -> None:
-        """Take a reading.
+        """Add a reading.
 
         Args:
-            stamp_ns: when it was measured.
-            rate: (3,) rad/s in the gyroscope's axes.
-            variance: of each component, (rad/s)^2; not above 0: not known.
+            stamp_ns: time of the measurement, nanoseconds.
+            rate: (3,) angular velocity in rad/s, axes of the gyroscope.
+            variance: variance of each component, (rad/s)^2; 0 or below: unknown.
         """
         known = max(variance, LEAST_RADPS**2) if variance > 0 else UNNAMED_RADPS**2
         self._readings.add(stamp_ns, rate, known)
@@ -79,7 +78,7 @@ class Gyroscope:
         return None if self.contradicted else self._told(earlier_ns, later_ns)
 
     def _told(self, earlier_ns: int, later_ns: int) -> tuple[Floats, Floats] | None:
-        """What the readings say, believed or not; see `between`."""
+        """Return the measured rotation, also of a disabled gyroscope; see `between`."""
         stretch, mounted = self._readings.between(earlier_ns, later_ns), self._rotation
         if stretch is None or mounted is None:
             return None
@@ -93,13 +92,13 @@ class Gyroscope:
         return turned, np.eye(3) * variance
 
     def learn(self, earlier_ns: int, later_ns: int, rotation: Floats, covariance: Floats) -> None:
-        """Take a rotation that the pictures showed, to learn the bias from it.
+        """Update the bias by a rotation that was measured in the images.
 
         Args:
             earlier_ns: stamp of the earlier frame.
-            later_ns: stamp of the later one.
-            rotation: (3, 3) of T_previous_current.
-            covariance: (3, 3) of it, rad^2.
+            later_ns: stamp of the later frame.
+            rotation: (3, 3) rotation of T_previous_current.
+            covariance: (3, 3) covariance of this rotation, rad^2.
         """
         stretch, expected = self._readings.between(earlier_ns, later_ns), self._told(earlier_ns, later_ns)
         mounted = self._rotation
@@ -120,7 +119,7 @@ class Gyroscope:
 
     @staticmethod
     def _noise(stretch: Stretch) -> float:
-        """Variance of the summed rotation by the readings' noise, and by what no reading tells."""
+        """Return the variance of the integrated rotation from the readings' noise and from gaps without readings."""
         return (
             stretch.variance * float((np.diff(stretch.seconds) ** 2).sum())
             + (0.5 * _CHANGE_RADPS2 * stretch.held_s**2) ** 2
@@ -128,5 +127,5 @@ class Gyroscope:
 
 
 def _middles(stretch: Stretch) -> Floats:
-    """(N - 1, 3) rates between neighbouring readings."""
+    """Return the (N - 1, 3) mean rates between consecutive readings."""
     return np.asarray(0.5 * (stretch.values[1:] + stretch.values[:-1]))

@@ -1,4 +1,4 @@
-"""Readings of a sensor, kept by stamp and looked up between two stamps. One thread may add while another looks up."""
+"""A buffer of sensor readings by stamp, with queries between two stamps. Two threads may add and query at once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: A stamp that is this much older than the last one begins anew: the clock jumped, or a recording was started again.
+#: Nanoseconds by which a stamp goes back when the clock jumped or a recording restarted, which clears the buffer.
 _JUMP_NS = 1_000_000_000
-#: Readings that are kept where nothing else is asked: more than a minute of a fast gyroscope.
+#: Default number of kept readings: more than a minute of a fast gyroscope.
 KEPT = 20_000
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Readings over a stretch of time, its ends included.
+    """Readings over an interval of time, including its ends.
 
     Attributes:
-        seconds: (N,) float64, N >= 2; from the beginning of the stretch.
-        values: (N, width) float64; at the ends interpolated, or the nearest reading held.
-        variance: mean variance of one reading's components.
-        held_s: how long of the stretch no reading covers, at its ends, seconds.
+        seconds: (N,) float64 times since the beginning of the interval, N >= 2.
+        values: (N, width) float64; at the ends interpolated, or those of the nearest reading.
+        variance: mean variance of a component of a reading.
+        held_s: seconds at the ends of the interval without readings.
     """
 
     seconds: Floats
@@ -34,7 +34,7 @@ class Stretch:
     held_s: float
 
     def mean(self) -> Floats:
-        """(width,) mean over the stretch, readings joined by straight lines."""
+        """(width,) mean over the interval, with linear interpolation between readings."""
         steps = np.diff(self.seconds)[:, None]
         return np.asarray((0.5 * (self.values[1:] + self.values[:-1]) * steps).sum(0) / self.seconds[-1])
 
@@ -43,9 +43,9 @@ class Readings:
     """The readings of one sensor in order of their stamps.
 
     Args:
-        width: numbers of a reading.
-        longest_gap_s: seconds between two readings, and from the last reading to the end of a stretch, that may pass.
-        most: readings kept; the older half goes when there are more.
+        width: number of components of a reading.
+        longest_gap_s: longest time in seconds between two readings, and from the last one to the end of an interval.
+        most: largest number of readings; above it, the older half is removed.
     """
 
     def __init__(self, width: int, longest_gap_s: float, most: int = KEPT) -> None:
@@ -58,12 +58,12 @@ class Readings:
         return len(self._stamps)
 
     def add(self, stamp_ns: int, values: Floats, variance: float) -> None:
-        """Take a reading. One that is not finite, or not later than the last one, is left out.
+        """Add a reading. One that is not finite, or not later than the last one, is ignored.
 
         Args:
-            stamp_ns: middle of the time over which it was measured.
-            values: (width,) float64.
-            variance: of each of them.
+            stamp_ns: middle of the measured interval, nanoseconds.
+            values: (width,) float64 components.
+            variance: variance of each component.
         """
         row = np.append(np.asarray(values, dtype=np.float64), variance)
         if row.shape != (self._width + 1,) or not np.isfinite(row).all():
@@ -79,11 +79,11 @@ class Readings:
                 self._stamps, self._rows = self._stamps[self._most // 2 :], self._rows[self._most // 2 :]
 
     def between(self, earlier_ns: int, later_ns: int) -> Stretch | None:
-        """Return what is known of a stretch of time; None where readings are missing. Never waits for any.
+        """Return the readings of an interval; None if readings are missing. It never waits.
 
         Args:
-            earlier_ns: its beginning.
-            later_ns: its end, later.
+            earlier_ns: beginning of the interval.
+            later_ns: end of the interval, after its beginning.
         """
         with self._lock:
             first = max(bisect_right(self._stamps, earlier_ns) - 1, 0)

@@ -1,4 +1,4 @@
-"""The sensors that help one camera's motion, as the estimator is given them."""
+"""The sensors beside the camera that help to estimate its motion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from featdepth_ros.inference.sensing.speedometer import Speedometer
 
 @dataclass
 class MotionSensors:
-    """Sensors beside the camera; whoever reads them adds readings before the frames they belong to.
+    """Sensors beside the camera. Their owner adds readings before the frames they belong to.
 
     Attributes:
-        speedometer: None: there is none.
-        gyroscope: None: there is none.
+        speedometer: speed of the robot; None: there is none.
+        gyroscope: angular velocity; None: there is none.
     """
 
     speedometer: Speedometer | None = None
@@ -25,10 +25,10 @@ class MotionSensors:
 
 
 def scale_with_sensors(scale: str, speed_topic: str) -> ScaleChoice:
-    """Return the source of scale that is meant: ``auto`` takes the speed where a topic of it is named.
+    """Return the effective scale option: ``auto`` becomes ``speed`` when ``speed_topic`` is set.
 
     Raises:
-        ConfigError: the speed is to give the scale, and no topic of it is named.
+        ConfigError: ``scale`` is ``speed`` and ``speed_topic`` is empty.
     """
     if scale == "speed" and not speed_topic:
         raise ConfigError("scale is 'speed' and speed_topic is empty; name the topic of the robot's twist")

@@ -1,4 +1,4 @@
-"""Settings of the window."""
+"""Settings of the window of keyframes."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from featdepth_ros.errors import ConfigError
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How the window works. The defaults were measured on KITTI; see docs/results.md.
+    """Settings of the window. The defaults were tuned on KITTI; see docs/results.md.
 
     Attributes:
-        scale: what binds the map's unit to the published one: ``relative`` (nothing: map units are published),
-            ``network`` (the network's scale, slowly), ``camera_height`` (the road plane).
+        scale: source of the published unit: ``relative`` (map units are published), ``network`` (a slow average of the
+            network's scale), ``camera_height`` (the road plane).
         camera_height_m: height of the camera above the road, metres, for ``camera_height``.
-        keyframes: newest keyframes that are solved for, together with the newest frame.
-        older_keyframes: keyframes before those that stay, held fixed. They carry scale and heading on: without them
-            the window forgets both.
-        points: points to track.
-        sigma_px: standard deviation of a track, pixels. Larger than what one match has (0.2 to 0.3), since the errors
-            of one point in successive frames are alike.
-        huber_px, outlier_px: reprojection errors beyond these count less, and hardly.
-        sigma_prior, huber_prior: of the network's log depth at a point, its keyframe's scale taken out; and the error
-            beyond which it counts less.
-        prior: what the network's depth is right up to. ``scale`` means z-depth and one factor a keyframe.
-            ``scale_and_shift`` means inverse depth, a factor and an offset a keyframe (see `prior`).
-        sigma_scale, sigma_shift: of a keyframe's log scale, and of its shift over the picture's median inverse depth.
-            Both are around what the points that it saw again said.
-        iterations: Gauss-Newton steps a frame; the start is the last frame's answer, so few are needed.
-        keyframe_parallax: median parallax of the tracks, rotation taken out, that makes a keyframe; share of the width.
-        keyframe_tracks: share of the last keyframe's tracks below which one is made.
-        keyframe_age: frames after which one is made.
-        least_tracks: tracks that make a motion.
-        scale_keyframes: keyframes over which the network's scale is a median.
-        min_depth, max_depth: range in which the network's depth is believed, published units.
-        calibrate: solve for the radial error of the calibration, see `lens`.
-        sigma_radial: of that error, before anything was seen.
-        radial_turn_rad: turn within the window that shows the error; a straight way hardly does.
-        drop_px: reprojection error beyond which a point is not used again.
-        agree_px: reprojection error below which a track agrees.
-        known_information: information of a point's log depth that lets it judge the network's scale.
-        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0: all at once.
-        patience: frames that the map waits for the picture to come back while the pose network answers.
+        keyframes: number of newest keyframes that are optimised, together with the newest frame.
+        older_keyframes: number of keyframes before those, which are kept fixed. They preserve scale and heading.
+        points: number of points to track.
+        sigma_px: standard deviation of a track, pixels. It is larger than that of one match (0.2 to 0.3), since the
+            errors of a point in successive frames are correlated.
+        huber_px, outlier_px: reprojection errors above which a track has a lower weight, and almost none, pixels.
+        sigma_prior, huber_prior: standard deviation of the network's log depth at a point without its keyframe's scale,
+            and the error above which its weight is lower.
+        prior: unknowns of the network's depth. ``scale`` means z-depth with one factor per keyframe.
+            ``scale_and_shift`` means inverse depth with a factor and an offset per keyframe (see `prior`).
+        sigma_scale, sigma_shift: standard deviations of a keyframe's log scale, and of its shift relative to the median
+            inverse depth. Their means come from the points that the keyframe saw again.
+        iterations: Gauss-Newton steps per frame; few suffice, because they start from the last frame's solution.
+        keyframe_parallax: median parallax of the tracks without rotation that creates a keyframe, as a share of the
+            width.
+        keyframe_tracks: share of the last keyframe's tracks below which a keyframe is created.
+        keyframe_age: number of frames after which a keyframe is created.
+        least_tracks: least number of tracks for a motion.
+        scale_keyframes: number of keyframes in the median of the network's scale.
+        min_depth, max_depth: range in which the network's depth is used, published units.
+        calibrate: estimate the radial error of the calibration, see `lens`.
+        sigma_radial: prior standard deviation of that error.
+        radial_turn_rad: rotation within the window that makes the error observable; a straight path hardly does.
+        drop_px: reprojection error above which a point is removed, pixels.
+        agree_px: reprojection error below which a track is an inlier, pixels.
+        known_information: least information of a point's log depth to measure the network's scale.
+        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0: a global shutter.
+        patience: number of frames without tracks after which the map is dropped; the pose network bridges them.
     """
 
     scale: Literal["relative", "network", "camera_height"] = "network"
@@ -87,8 +87,8 @@ class WindowConfig:
             )
         if self.prior == "scale_and_shift" and self.scale == "network":
             raise ConfigError(
-                "scale is 'network' and the network's depth is known up to a scale and a shift, so it tells no unit; "
-                "set scale to 'relative' or 'camera_height'"
+                "scale is 'network', but prior is 'scale_and_shift', with which the network's depth has no unit; set "
+                "scale to 'relative' or 'camera_height'"
             )
         if not 0 < self.min_depth < self.max_depth:
             raise ConfigError(

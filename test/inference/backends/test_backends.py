@@ -113,13 +113,13 @@ def test_openvino_computes_in_the_precision_asked_for(model: FeatDepthModel, cac
 
 
 def test_onnx_runtime_does_not_pretend_to_compute_in_bf16(model: FeatDepthModel, cache: Cache) -> None:
-    with pytest.raises(ConfigError, match="computes in fp32 on cpu, not in bf16"):
+    with pytest.raises(ConfigError, match="supports fp32 on cpu, not bf16"):
         Networks(model, CPU, "bf16", "onnxruntime", cache)
     assert Networks(model, CPU, "auto", "onnxruntime", cache)._choice._precision == "fp32"
 
 
 def test_a_back_end_of_another_device_is_refused(model: FeatDepthModel, cache: Cache) -> None:
-    with pytest.raises(ConfigError, match="'tensorrt' computes nothing on cpu; choose another backend or device"):
+    with pytest.raises(ConfigError, match="'tensorrt' does not support cpu; choose another backend or device"):
         Networks(model, CPU, "fp32", "tensorrt", cache)
 
 
@@ -165,7 +165,7 @@ def test_a_back_end_that_is_not_equal_is_not_used(
     other.decoder.head[3].bias.data.add_(0.5)
     monkeypatch.setattr(choice_module, "weights_checksum", lambda _: weights_checksum(model))
     networks = Networks(other, CPU, "fp32", "openvino", cache)
-    with pytest.raises(FeatDepthError, match=r"openvino: the relative error of depth is .* allowed is 0.0001"):
+    with pytest.raises(FeatDepthError, match=r"openvino: the relative error of depth is .* at most 0.0001 is allowed"):
         networks.build_backend(SIZE, 1)
     assert networks.backend == "torch"
     assert len(encoded(networks)) == 2  # PyTorch goes on

@@ -32,8 +32,8 @@ def test_a_convention_is_read_from_the_file_beside_the_network(tmp_path: Path) -
     [
         ("kind: disparity\n", "'kind' is 'disparity'"),
         ("kind: depth\nmeam: [0, 0, 0]\n", "did you mean 'mean'"),
-        ("size: [1, 2]\n", "says no 'kind'"),
-        ("kind: depth\nsize: [256, 256]\nshort_side: 518\n", "three ways to say one thing"),
+        ("size: [1, 2]\n", "has no 'kind'"),
+        ("kind: depth\nsize: [256, 256]\nshort_side: 518\n", "are alternatives"),
         ("kind: depth\nmean: [0.5, 0.5]\n", "expected 3 numbers"),
         ("kind: canonical_depth\n", "canonical_focal_px"),
         ("kind: [\n", "cannot be read"),

@@ -145,19 +145,19 @@ def test_what_cannot_be_is_refused_in_words(
     depth_graph: Path, model: FeatDepthModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = dress(depth_graph, tmp_path / "other.onnx", Convention("depth"), model.info)
-    with pytest.raises(ConfigError, match="is not beside it; say what the network expects"):
+    with pytest.raises(ConfigError, match="is not beside it; name the format of the network"):
         load_networks(path)
     with pytest.raises(ConfigError, match="did you mean 'midas-small'"):
         load_networks(path, convention="midas_small")
     with pytest.raises(CheckpointError, match="has no output 'sky'"):
         load_networks(path, convention="da3-metric")
-    with pytest.raises(ConfigError, match="knows no motion"):
+    with pytest.raises(ConfigError, match="without a pose network"):
         Estimator(ForeignFile(path, Convention("depth")), EstimatorConfig(motion="network"), device="cpu")
     relative = dress(depth_graph, tmp_path / "relative.onnx", Convention("inverse_depth"), model.info)
     for scale in ("factor", "camera_height"):
         with pytest.raises(ConfigError, match="cannot make it metric"):
             Estimator(ForeignFile(relative, Convention("inverse_depth")), EstimatorConfig(scale=scale), device="cpu")
-    with pytest.raises(ConfigError, match="takes 128x416 alone"):
+    with pytest.raises(ConfigError, match="takes only images of 128x416"):
         ForeignFile(path, Convention("depth")).size_for(640, 480, (192, 640))
     with pytest.raises(ConfigError, match="leave out convention"):
         load_networks(depth_graph, convention="midas-small")
