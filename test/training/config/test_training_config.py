@@ -143,7 +143,7 @@ AUTO = (
         ([*SELF, "model.architecture=baseline_r18", "objective.features=1e-3"], "set objective.features=0"),
         ([*SELF, "model.architecture=mono_fm_r18", "objective.reconstruction=1"], "or choose an autoencoder or"),
         ([*JOINT, "objective.reconstruction=0"], "set objective.reconstruction=1"),
-        ([*JOINT, "objective.reconstruction=0", "objective.discriminative=1e-3"], "grows without end"),
+        ([*JOINT, "objective.reconstruction=0", "objective.discriminative=1e-3"], "diverges"),
         (
             [*JOINT, "objective.convergent=1e-3", "objective.reference=true", "stages=[{sizes: [[64, 96]]}]"],
             "at least 96",

@@ -41,7 +41,7 @@ def test_each_cache_has_its_own_share_held_out(tmp_path: Path) -> None:
     write_small_caches(tmp_path)  # 5 and 4 clips
     _, train, held_out = open_data(from_dict(prepared(tmp_path, held_outs=[0.4, 0.0])), tmp_path)
     assert [len(s.clips) for s in train] == [3, 4] and [len(s.clips) for s in held_out] == [2]
-    with pytest.raises(ConfigError, match="held_outs has 1 numbers for 2 caches"):
+    with pytest.raises(ConfigError, match="held_outs has 1 numbers; expected 2"):
         open_data(from_dict(prepared(tmp_path, held_outs=[0.4])), tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_any_optimiser_of_torch(
         ({"kind": "SGDD"}, "did you mean 'SGD'"),
         ({"kind": "LBFGS"}, "optimiser.kind is 'LBFGS'"),
         ({"kind": "sgd", "options": {"nestorev": True}}, "did you mean 'nesterov'"),
-        ({"kind": "sgd", "momentum": 0.0, "options": {"nesterov": True}}, "torch.optim.SGD refuses"),
+        ({"kind": "sgd", "momentum": 0.0, "options": {"nesterov": True}}, "torch.optim.SGD rejects"),
     ],
 )
 def test_wrong_optimisers_are_words(optimiser: dict[str, Any], words: str) -> None:

@@ -106,7 +106,7 @@ def test_the_next_step_is_that_of_plain_adam(make_trainer: Make, original: Origi
     trainer, notes = resumed(make_trainer, original.path)
     assert trainer.step == ITERATION
     assert "epoch 3, iteration 7" in notes[0]
-    assert notes[1:] == [f"Adam's moments of {len(content['optimizer']['state'])} parameters are taken over"]
+    assert notes[1:] == [f"Adam's moments of {len(content['optimizer']['state'])} parameters are used"]
     assert trainer.loop.average is not None
     assert all(torch.equal(trainer.loop.average.values[key], value) for key, value in content["state_dict"].items())
 
@@ -161,7 +161,7 @@ def test_a_run_goes_on_from_the_file(tmp_path: Path, original: Original, capsys:
 
 def test_without_optimiser_the_weights_alone(make_trainer: Make, original: Original) -> None:
     trainer, notes = resumed(make_trainer, original.path, optimiser=None)
-    assert notes[1] == "the file holds no optimiser: the weights are taken over alone, Adam starts anew"
+    assert notes[1] == "the file holds no optimiser: only the weights are used, and Adam starts anew"
     assert not trainer.loop.optimiser.state and trainer.step == ITERATION
     found = trainer.model.state_dict()
     assert all(torch.equal(found[key], value) for key, value in original.content["state_dict"].items())

@@ -100,7 +100,7 @@ def test_unusable_recordings_are_named_and_left_out(tmp_path: Path, capsys: pyte
     assert "standing still" in summary["left_out"][str(still)]
     assert prepared(*inputs, "--output", tmp_path / "strict", *CAMERA, "--strict") == 1
     assert prepared(broken, still, "--output", tmp_path / "none", *CAMERA) == 1
-    assert "not one of the 2 recordings" in capsys.readouterr().err
+    assert "none of the 2 recordings" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_a_signal_is_answered_while_processes_match(number: int, tmp_path: Path)
     said = run.communicate(timeout=180)[0]  # a busy machine
     assert "Traceback" not in said
     if number == signal.SIGINT:
-        assert run.returncode == 130 and "the same command goes on after them" in said
+        assert run.returncode == 130 and "the same command continues after them" in said
     assert not list((tmp_path / "out").glob("*/pseudo_depth_*"))
     end = time.monotonic() + 20
     while alive(run.pid) and time.monotonic() < end:  # the server of the processes ends a moment after its parent

@@ -256,7 +256,7 @@ def test_a_run_learns_from_it_and_says_which_cache_lacks_it(clip: Clip, tmp_path
         "engine={threads: 1, validate_every: 0, log_every: 1, tensorboard: false}",
     ]
     write_pseudo_depth(tmp_path / "pairs")
-    with pytest.raises(ConfigError, match="and mono holds none; add it with the same featdepth prepare"):
+    with pytest.raises(ConfigError, match="and mono holds none; run the same featdepth prepare"):
         train("mono_stereo", tmp_path / "refused", overrides, finetune="compact", device="cpu")
     write_pseudo_depth(tmp_path / "mono")
     outcome = train("mono_stereo", tmp_path / "run", overrides, finetune="compact", device="cpu")

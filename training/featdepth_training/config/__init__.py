@@ -1,1 +1,1 @@
-"""A training's settings: what they are, how they are read, and what does not go together."""
+"""The settings of a training run: their schema, their loading, and checks for contradictions."""

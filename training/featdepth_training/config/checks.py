@@ -1,4 +1,4 @@
-"""Checks that a configuration does not contradict itself; every error names the fix. Nothing is opened here."""
+"""Checks that the values of a configuration are valid and consistent; every error names the fix. It opens no files."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _check_prepared(config: TrainConfig) -> None:
         )
     if data.kind == "prepared" and max(objective.rotation, objective.translation, objective.flow) > 0:
         raise ConfigError(
-            "objective.rotation, translation and flow need true motion, which prepared recordings do not promise; "
+            "objective.rotation, translation and flow need true motion, which prepared recordings may lack; "
             "set them to 0 and objective.photometric above 0"
         )
     least = prepared.validation or data.kind == "mixed"
@@ -210,15 +210,15 @@ def _check_objective(config: TrainConfig) -> None:
 
 
 def _check_terms(config: TrainConfig) -> None:
-    """Check what single terms need of others and of the data."""
+    """Check the terms that need other terms or certain data."""
     objective = config.objective
     scales = objective.warp_scales
     if not scales or len(set(scales)) != len(scales) or not set(scales) <= {0, 1, 2, 3}:
         raise ConfigError(f"objective.warp_scales is {list(scales)}; expected one or more of 0, 1, 2, 3, each once")
     if objective.discriminative > 0 and objective.reconstruction == 0:
         raise ConfigError(
-            "objective.discriminative alone grows without end: it wants large differences, and only reconstruction "
-            "holds the features; set objective.reconstruction=1 and objective.convergent=1e-3"
+            "objective.discriminative alone diverges: it rewards large differences, and only reconstruction limits "
+            "the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
     for name in ("pseudo_depth", "sensor_depth"):
         if getattr(objective, name) > 0 and (not objective.selfsupervised or config.data.kind == "rendered"):
@@ -236,11 +236,12 @@ def _check_terms(config: TrainConfig) -> None:
 
 
 def _check_reference(config: TrainConfig) -> None:
-    """Where the original's terms are not defined."""
+    """Check for settings for which the terms of the original FeatDepth are undefined."""
     objective = config.objective
     if objective.reference and objective.mask_outside:
         raise ConfigError(
-            "the original compares with a repeated border; set objective.mask_outside or objective.reference to false"
+            "objective.reference compares with a repeated border, which objective.mask_outside excludes; set one of "
+            "them to false"
         )
     if not objective.reference or objective.convergent == 0:
         return
@@ -253,7 +254,7 @@ def _check_reference(config: TrainConfig) -> None:
 
 
 def _check_architecture(config: TrainConfig) -> None:
-    """What each architecture can be trained with."""
+    """Check that the architecture supports the objective."""
     objective, model = config.objective, config.model
     # `architectures` leaves out the suffix that names another pose ResNet.
     if re.sub(r"(?<=\d)_p(18|34|50|101)$", "", model.architecture) not in architectures():
@@ -264,7 +265,7 @@ def _check_architecture(config: TrainConfig) -> None:
     if model.frozen_blocks and model.architecture != "compact":
         raise ConfigError("model.frozen_blocks is for the compact model; set it to 0")
     if objective.flow > 0 and model.architecture != "compact":
-        raise ConfigError("objective.flow is of the compact model's matching; set it to 0, or choose the compact model")
+        raise ConfigError("objective.flow needs the compact model's matching; set it to 0, or choose the compact model")
     if kind == "autoencoder":
         if objective.supervised or objective.selfsupervised or objective.smoothness > 0:
             raise ConfigError(
@@ -285,13 +286,13 @@ def _check_architecture(config: TrainConfig) -> None:
         )
     if model.architecture == "compact" and objective.features > 0 and model.frozen_blocks < 1:
         raise ConfigError(
-            "objective.features compares the map of the compact encoder's first block, which must not change; set "
+            "objective.features compares the map of the compact encoder's first block, which must be frozen; set "
             "model.frozen_blocks=1"
         )
 
 
 def _check_starting_points(config: TrainConfig) -> None:
-    """Raise ConfigError for files that the run would not read."""
+    """Raise ConfigError for weight files that the run would not read."""
     model, objective = config.model, config.objective
     kind = model.architecture.rpartition("_r")[0]
     for name in ("resnet_file", "pose_resnet_file"):

@@ -1,4 +1,4 @@
-"""Where samples come from and how they are taken: the part ``data`` of a configuration."""
+"""Sources of samples and their sampling: the section ``data`` of a configuration."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class RenderedConfig:
-    """Rendered clips: a cache is written once and read from then on (see `rendered`).
+    """Rendered clips. They are written to a cache once, and then read from it (see `rendered`).
 
     Attributes:
         cache: folder of the cache; empty: ``<output>/cache``.
-        clips, validation_clips: numbers of clips; validation clips come from other seeds than any training clip.
-        frames: frames a clip.
-        height, width: size they are rendered at, pixels.
+        clips, validation_clips: numbers of clips; validation clips have other seeds than all training clips.
+        frames: frames per clip.
+        height, width: size of the rendered images, pixels.
         scenes: kinds of scene.
-        shares: of each kind in the clips; empty: equal.
-        shard_clips: clips a file.
-        seed: of scenes, cameras and paths.
-        baseline_m: distance of a stereo partner to the right of the camera; 0: none.
-        harsh_light: share of the scenes under a sun too strong for the camera: lit walls white, shade nearly black.
-        camera_height_m: of every car's camera over the road, level ahead, as on one and the same car; nobody goes on
-            foot on its streets. 0: heights and tilts of all kinds.
-        other_heights: share of the clips with a road whose camera is anywhere beside or on it, 0.15 to 3 m high, and
-            looks anywhere. It takes no account of ``camera_height_m``.
-        traffic: share of the clips with a road in which vehicles drive, close around the camera, and people walk. What
-            drives is marked: depth is learnt from it, motion is not.
-        wide_lenses: share of the clips through a lens of 100 to 130 degrees.
-        effects: share of the clips through a camera with vignetting, blur, noise, haze and JPEG artefacts.
-        bad_weather: share of the clips outdoors by night or in rain.
+        shares: share of each kind in the clips; empty: equal shares.
+        shard_clips: clips per file.
+        seed: random seed of scenes, cameras and paths.
+        baseline_m: distance of a stereo partner to the right of the camera, metres; 0: no partner.
+        harsh_light: share of the scenes with overexposed sunlight, in which lit walls are white and shade is nearly
+            black.
+        camera_height_m: height of the camera over the road, metres. All street clips then have a level, forward-looking
+            car camera at this height, and none has a walking camera. 0: varied heights and tilts.
+        other_heights: share of the clips with a road in which the camera is anywhere on or beside it. Its height is
+            0.15 to 3 m, and it looks in any direction. ``camera_height_m`` does not apply to them.
+        traffic: share of the clips with a road in which vehicles drive close to the camera, and people walk. Moving
+            pixels are marked: they train depth, but not motion.
+        wide_lenses: share of the clips with a lens of 100 to 130 degrees.
+        effects: share of the clips with vignetting, blur, noise, haze and JPEG artefacts.
+        bad_weather: share of the outdoor clips by night or in rain.
     """
 
     cache: str = ""
@@ -57,19 +58,19 @@ class PreparedConfig:
     """Caches that ``featdepth prepare`` wrote.
 
     Attributes:
-        caches: folders; a cache, or a folder of caches.
-        singles: names of those caches whose frames are taken one by one, each with its stereo partner. Their pairs are
-            too far apart in time to have neighbours.
-        shares: of each cache in the samples; empty: by number of clips.
-        camera_heights_m: of each cache, in the order of ``shares``: height of the camera over the ground it drives on.
-            The height then gives the depth its scale (``objective.ground``). 0: unknown. Empty: unknown everywhere.
-        learned_cameras: names of caches whose focal length and distortion are learnt with the run. Those whose focal
-            length ``prepare --camera guess`` could not find are among them anyway.
-        held_out: share of each cache's clips, from its end, that is validated on and never trained on.
-        held_outs: the same for each cache, in the order of ``shares``; 0: all of it is trained on. Empty: ``held_out``.
-        validation: caches, or folders of caches, that are validated on and never trained on: a published split has
-            such a part. ``held_out`` may then be 0.
-        validation_clips: most clips that are validated on, evenly spaced over all that are held out; 0: all.
+        caches: folders of caches; each is a cache, or a folder of caches.
+        singles: names of the caches whose frames are single samples with their stereo partner. Their pairs are too far
+            apart in time to have neighbours.
+        shares: share of each cache in the samples, in the order of the caches; empty: by number of clips.
+        camera_heights_m: height of the camera over the ground for each cache, metres, in the order of the caches. It
+            sets the scale of depth (``objective.ground``). 0: unknown. Empty: unknown for all.
+        learned_cameras: names of the caches whose focal length and distortion are learned in the run. Caches whose
+            focal length ``prepare --camera guess`` could not find are always included.
+        held_out: share of each cache's clips, from its end, for validation only.
+        held_outs: the same for each cache, in the order of the caches; 0: no clips. Empty: ``held_out`` for all.
+        validation: caches, or folders of caches, for validation only, such as that part of a published split.
+            ``held_out`` may then be 0.
+        validation_clips: largest number of validation clips, evenly spaced over the held-out ones; 0: all.
     """
 
     caches: tuple[str, ...] = ()
@@ -85,13 +86,13 @@ class PreparedConfig:
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """How samples are taken out of clips.
+    """Sampling from clips.
 
     Attributes:
-        frames: images of a sample, in order of time; 1 for stereo alone and for autoencoders.
-        stereo: take the partner image of a stereo pair along, where a cache holds it.
-        max_gap: largest distance in frames of the clip between neighbours of a sample.
-        standing: share of rendered samples whose images all show the same instant (differing in noise only).
+        frames: images per sample, in order of time; 1 for stereo alone and for autoencoders.
+        stereo: add the partner image of a stereo pair, if a cache has it.
+        max_gap: largest distance between neighbouring images of a sample, in frames of the clip.
+        standing: share of rendered samples whose images all show the same instant and differ only in noise.
         reverse: share of samples in reversed order of time.
     """
 
@@ -104,15 +105,15 @@ class SequenceConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Changes to the samples; none at validation.
+    """Augmentation of the training samples; validation has none.
 
     Attributes:
-        zoom: range of the zoom into the rendered frame (1: the whole frame as far as the aspect allows).
-        shift: largest shift of the cut-out from the centre, share of the frame's side.
+        zoom: range of the zoom into the frame (1: the whole frame as far as the aspect ratio allows).
+        shift: largest shift of the crop from the centre, as a share of the frame's side.
         flip: share of samples mirrored left to right.
         stretch: largest deviation from square pixels, as a share (0.1: aspect between 1/1.1 and 1.1).
         brightness, contrast, saturation: largest factor minus one, either way.
-        hue: largest turn of the hue circle, share of it.
+        hue: largest rotation of the hue, as a share of the full circle.
         gamma: largest factor minus one of the exponent, either way.
         grey: share of samples turned grey.
         blur: share of samples blurred.
@@ -139,12 +140,12 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where samples come from.
+    """Sources of the samples.
 
     Attributes:
-        kind: the source: ``rendered``, ``prepared``, or ``mixed``, where rendered samples teach through their truth
-            (the supervised terms) and prepared ones without (the others).
-        rendered_share: of rendered samples in a mixed run.
+        kind: ``rendered``, ``prepared`` or ``mixed``. In a mixed run, rendered samples have the supervised terms and
+            prepared ones the others.
+        rendered_share: share of rendered samples in a mixed run.
         rendered, prepared, sequence, augment: their settings.
         workers: loader processes; 0 loads in the training process.
     """

@@ -1,6 +1,6 @@
-"""From a recipe (YAML) and overrides to a `TrainConfig`, and back to plain values.
+"""Loads a `TrainConfig` from a recipe (YAML) and overrides, and converts it back to plain values.
 
-A key that no field knows is an error naming the nearest one.
+An unknown key is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def from_dict(raw: dict[str, Any], overrides: Sequence[str] = ()) -> TrainConfig
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"the configuration is {type(raw).__name__}; expected keys with values")
-    raw = yaml.safe_load(yaml.safe_dump(raw))  # a deep copy that also proves the values plain
+    raw = yaml.safe_load(yaml.safe_dump(raw))  # a deep copy, which also checks that the values are plain
     for assignment in overrides:
         _override(raw, assignment)
     config = _build(TrainConfig, raw, "")
@@ -154,7 +154,7 @@ def find_config(name: str) -> Path:
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or "/" in name:
-        raise ConfigError(f"no configuration file at '{name}'")
+        raise ConfigError(f"no configuration file at '{name}'; name an existing file, or a recipe")
     folder = config_file("train/compact_rendered.yaml").parent
     recipes = {p.stem: p for p in folder.glob("*.yaml")}
     if name not in recipes:

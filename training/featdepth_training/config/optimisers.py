@@ -1,4 +1,4 @@
-"""The optimisers that a configuration may name."""
+"""The optimisers that a configuration can use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from featdepth_ros.errors import ConfigError, nearest_name
 
 
 def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
-    """Return the class of ``torch.optim`` of this name, large and small letters alike.
+    """Return the class of ``torch.optim`` with this name, case-insensitively.
 
     Raises:
-        ConfigError: there is none, or it needs what a training step does not give it (closures, sparse gradients).
+        ConfigError: there is none, or a training step does not support it (closures, sparse gradients).
     """
     known = {
         key.lower(): value

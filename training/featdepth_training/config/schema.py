@@ -1,6 +1,6 @@
-"""What a training run is made of, as frozen dataclasses; recipes are YAML files of the same shape.
+"""The configuration of a training run as frozen dataclasses; recipes are YAML files with the same structure.
 
-The files are read by `loading`. The resolved configuration travels inside every checkpoint.
+`loading` reads the files. Every checkpoint contains the resolved configuration.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ class ModelConfig:
     """The networks that are trained.
 
     Attributes:
-        architecture: as `featdepth_ros.models.build_model` knows it.
-        name: name written into the weights.
-        initial: where the weights start.
+        architecture: name of an architecture, see `featdepth_ros.models.build_model`.
+        name: name that is stored in the weights.
+        initial: source of the initial weights.
             - ``imagenet``: the compact encoder from the installed EfficientNet-Lite0 package, ResNets from the files
               named below.
             - ``none``: random.
             - a weights file, or the name of shipped weights, to start from.
         resnet_file, pose_resnet_file: ResNets in torchvision's format for ``initial: imagenet`` of the published
             architectures; without the second the pose net starts from random weights.
-        preset: facts of published weights that ``--finetune`` (or ``initial``) names and that carry none themselves:
-            a name of `featdepth_ros.models.presets`. Their depth range and unit must then be those given here.
-        feature_net: weights whose feature net ``mono_fm`` compares with, frozen: those of a trained autoencoder.
+        preset: depth range and unit of published weights in ``--finetune`` (or ``initial``), which do not store them:
+            a name of `featdepth_ros.models.presets`. They must equal those given here.
+        feature_net: weights of a trained autoencoder, whose frozen feature network ``mono_fm`` uses.
         min_depth, max_depth: ends of the disparity mapping, network units.
         input_size: (height, width) of the canonical camera's image, pixels.
-        pose_size: (height, width) that the pose net of the published architectures sees; the compact model's sees
-            what its depth net sees.
+        pose_size: (height, width) of the pose network's input in the published architectures. The compact model uses
+            the size of its depth network.
         focal: (fx / width, fy / height) of the canonical camera; null: that of the first prepared cache.
-        metres_per_unit: metres in a network unit, where the scale is known (36 in the published stereo weights).
-        licence: terms of the weights, written into them.
-        frozen_blocks: blocks of the compact model's encoder (with the stem) that keep their first weights. These are
-            colours and edges of photographs, which rendered pictures would only make worse. The first of them is the
-            map that the feature-metric term compares.
-        frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps the
-            running statistics it starts with: for small batches of unlike images, whose own statistics would not be
-            those of a single image later.
-        feature_statistics: of BatchNorm in a frozen feature net: ``running_statistics`` is really frozen,
-            ``batch_statistics`` what the original does.
+        metres_per_unit: metres per network unit, if the scale is known (36 in the published stereo weights).
+        licence: licence of the weights, which is stored in them.
+        frozen_blocks: number of the compact encoder's blocks (with the stem) that keep their initial weights. These
+            detect colours and edges of photographs, which rendered images would degrade. The feature-metric term
+            compares the output of the first one.
+        frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps its
+            initial running statistics. Use it for small batches of different images, whose statistics differ from those
+            of a single image.
+        feature_statistics: mode of BatchNorm in a frozen feature network: ``running_statistics`` is really frozen,
+            ``batch_statistics`` is what the original does.
         norm_momentum: share of a batch in the running statistics of every BatchNorm; 0: the architecture's own. That of
-            the compact encoder, 0.01, is meant for statistics that are right to begin with. From random weights a short
-            run needs 0.1, or evaluation sees nothing of what was learned.
-        dropout: keep the published depth decoder's dropout.
+            the compact encoder, 0.01, assumes pretrained statistics. From random weights a short run needs 0.1, or
+            evaluation uses outdated statistics.
+        dropout: keep the dropout of the published depth decoder.
     """
 
     architecture: str = "compact"
@@ -76,13 +76,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """A stretch of the run at one batch size and one set of image sizes.
+    """A stage of the run with one batch size and one set of image sizes.
 
     Attributes:
         steps: optimiser steps.
-        sizes: (height, width) pairs; every batch draws one of them.
-        batch_size: samples of a micro-batch.
-        accumulate: micro-batches a step, in every process: ``processes * accumulate * batch_size`` samples a step.
+        sizes: (height, width) pairs; every batch uses a random one.
+        batch_size: samples per micro-batch.
+        accumulate: micro-batches per step in every process: a step has ``processes * accumulate * batch_size`` samples.
     """
 
     steps: int = 1000

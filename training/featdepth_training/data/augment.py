@@ -1,7 +1,7 @@
-"""Photometric changes, batched, on the device of the batch. Geometry is changed while loading (see `rendered`).
+"""Photometric augmentation of batches, on their device. Geometric augmentation happens during loading (`samples`).
 
-One draw a sample, with a small difference between its images, as exposure control makes it. Memory is the bottleneck:
-what is linear in the colours is one matrix an image, changes are made in place, and what is left out costs nothing.
+The parameters are drawn per sample, with a small difference between its images, as from exposure control. Memory
+bandwidth is the bottleneck. So linear colour changes are one matrix per image, and changes are made in place.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _haze(image: Tensor, depth_m: Tensor, density: Tensor, colour: Tensor) -> Te
 
 
 def _add_noise(x: Tensor, sigmas: list[float], generator: torch.Generator) -> None:
-    """Add noise to (B, F, 3, H, W) in place. Draws are slow on the CPU; a tile shifted at random is noise enough."""
+    """Add noise to (B, F, 3, H, W) in place. Random numbers are slow on the CPU, so a randomly shifted tile is used."""
     height, width = x.shape[-2:]
     for frame in range(x.shape[1]):
         tile = torch.randn(3, height, width, generator=generator).to(x.device)
@@ -79,7 +79,7 @@ def _add_noise(x: Tensor, sigmas: list[float], generator: torch.Generator) -> No
 
 
 def photometric(batch: FrameBatch, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Return what the networks see: the images (B, F, 3, H, W) of ``batch`` in floats, changed as ``config`` says."""
+    """Return the inputs of the networks: the float images (B, F, 3, H, W) of ``batch`` with augmentation."""
     x, device = batch.images, batch.images.device
     count, frames = x.shape[:2]
     draws = _Draws(count, generator)

@@ -27,9 +27,9 @@ class FrameBatch:
         pseudo_depth: (B, F, 1, H, W) float32, by `pseudo_depth`: metres where ``T_partner_camera`` is known, else up to
             a scale for each frame; NaN: unknown.
         camera_height_m: (B,) float32, of the camera over the ground it drives on, metres; NaN: unknown.
-        moving: (B, F, 1, H, W) bool, what moves by itself, so that the camera's motion does not explain it; None:
-            nothing is known to.
-        lens: (B,) radial coefficients of the projection that are being learnt (`LearnedCameras`); None: none.
+        moving: (B, F, 1, H, W) bool, pixels of moving objects, which the camera's motion does not explain; None: none
+            are known.
+        lens: (B,) radial coefficients of the projection that are being learned (`LearnedCameras`); None: none.
     """
 
     images: Tensor
@@ -81,7 +81,7 @@ class FrameBatch:
         return FrameBatch(**{name: change(value) for name, value in vars(self).items() if value is not None})
 
     def in_floats(self) -> FrameBatch:
-        """The same batch with float32 images in [0, 1]."""
+        """Return the same batch with float32 images in [0, 1]."""
         floats = {name: getattr(self, name).float().div_(255.0) for name in ("images", "partner")}
         return FrameBatch(**{**vars(self), **floats})
 

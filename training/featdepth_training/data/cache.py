@@ -34,19 +34,19 @@ def write_cache(
     make_clip: Callable[[int], Clip],
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``count`` clips, each a stretch of its own; shards that exist are left as they are.
+    """Write ``count`` clips, each as a separate sequence; existing shards are not changed.
 
     Args:
-        folder: of the cache, or its URL.
-        description: plain values that decide the content; a cache made from others is an error.
-        count: clips in all.
-        shard_clips: clips a shard.
-        make_clip: number of a clip -> the clip; must not depend on the order of calls.
+        folder: folder of the cache, or its URL.
+        description: plain values that determine the content; a cache with other values is an error.
+        count: total number of clips.
+        shard_clips: clips per shard.
+        make_clip: returns a clip by its number, independent of the order of calls.
         progress: called with the number of clips done since the last call.
 
     Raises:
         ConfigError: ``folder`` holds a cache made from another description.
-        RecordingError: no space left, or the store refuses to write.
+        RecordingError: no space is left, or the store cannot be written.
     """
     store = Store(folder)
     describe(store, {"shard_clips": shard_clips, **description})
@@ -71,10 +71,10 @@ def write_cache(
 
 
 def cache_folders(path: str | Path) -> list[str]:
-    """Return ``path`` when it is a cache, else the caches right below it; ``path`` may be a URL (then a str).
+    """Return ``path`` if it is a cache, else the caches directly below it; ``path`` may be a URL.
 
     Raises:
-        RecordingError: neither.
+        RecordingError: there is no cache.
     """
     store = Store(path)
     if store.read(DESCRIPTION) is not None:
@@ -86,26 +86,26 @@ def cache_folders(path: str | Path) -> list[str]:
 
 
 class ClipCache:
-    """Reads caches; images stay on disk until they are indexed, shards of remote caches are fetched when first needed.
+    """Reads clips from caches. Images are read on access, and shards of remote caches are downloaded when needed.
 
-    A clip is ``frames`` frames, each ``gap`` kept frames after the one before, all of one stretch. Every such run is a
-    clip, in the order of its first frame, cache after cache.
+    A clip has ``frames`` frames of one sequence, each ``gap`` stored frames after the previous one. Every such series
+    is a clip, in the order of its first frame, cache after cache.
 
     Args:
-        folders: caches (folders or URLs), or pairs of a cache and the number of its stretches to take (None: all). The
+        folders: caches (folders or URLs), or pairs of a cache and the number of its sequences to use (None: all). The
             group of a clip is the position of its cache here.
-        frames: of a clip; None: what the first cache was made for, else the length of its first stretch.
-        gap: 1: neighbours.
-        pseudo_depth: read it where it was found for every frame of a cache.
-        leave_out: go on without the caches that hold no such clip, as long as any is left.
+        frames: frames per clip; None: as the first cache was prepared for, else the length of its first sequence.
+        gap: distance of the frames; 1: neighbours.
+        pseudo_depth: read pseudo-depth from the caches that have it for every frame.
+        leave_out: ignore caches without such a clip, if any other is left.
 
     Attributes:
-        names, locations: of the caches, by group.
-        frames, gap: as given.
-        left_out: why, by location.
+        names, locations: names and locations of the caches, by group.
+        frames, gap: frames per clip, and their distance.
+        left_out: reason for each ignored cache, by location.
 
     Raises:
-        RecordingError: a cache is missing, damaged, of an older format, or holds no such clip.
+        RecordingError: a cache is missing, damaged, has an older format, or has no such clip.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ClipCache:
         self._keep([len(clips) > 0 for clips in self._clips], leave_out)
 
     def _keep(self, chosen: Sequence[bool], leave_out: bool) -> None:
-        """Go on with some of the groups; the others, which `left_out` names, are an error unless they may be left."""
+        """Keep the chosen groups; the others, listed in `left_out`, are an error unless ``leave_out`` is set."""
         if not all(chosen) and not (leave_out and any(chosen)):
             raise RecordingError(next(iter(self.left_out.values())))
         self._groups = [group for group, kept in zip(self._groups, chosen, strict=True) if kept]
@@ -156,7 +156,7 @@ class ClipCache:
             RecordingError: a shard is damaged; the message names it.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
+            raise IndexError(f"clip {index} does not exist; there are {len(self)}")
         group = bisect.bisect_right(self._ends, index)
         return self._groups[group].read(self._clips[group][index - self.clips_of(group).start], group)
 
@@ -177,25 +177,25 @@ class ClipCache:
         return self._groups[group].has_any("depth")
 
     def has_moving_of(self, group: int) -> bool:
-        """Whether any frame of one cache says what moves by itself."""
+        """Return whether any frame of one cache has a mask of moving objects."""
         return self._groups[group].has_any("moving")
 
     def has_pseudo_depth_of(self, group: int) -> bool:
-        """Whether the pseudo-depth of every frame of one cache is there and asked for."""
+        """Return whether pseudo-depth was requested and every frame of one cache has it."""
         return bool(self._groups[group].pseudo_depth)
 
     def split(self, held_out: float | Sequence[float], leave_out: bool = False) -> tuple[ClipCache, ClipCache]:
         """Return all but the last share ``held_out`` of every cache's clips, and that share (at least one clip).
 
-        Held out by time: training never sees the first held-out frame of a cache nor any after it. Clips that would
-        reach across belong to neither.
+        The split is by time: training uses no frame of a cache from its first held-out frame on. Clips that span both
+        parts belong to neither.
 
         Args:
-            held_out: share, or one for each cache; 0 holds nothing out.
-            leave_out: go on without the caches of which nothing is left to train on, as long as any is left.
+            held_out: share, or one per cache; 0: nothing is held out.
+            leave_out: ignore caches without training clips, if any other is left.
 
         Raises:
-            RecordingError: nothing is left to train on, in one of the caches.
+            RecordingError: a cache has no training clips left.
         """
         train, rest = copy.copy(self), copy.copy(self)
         shares = [held_out] * len(self._groups) if isinstance(held_out, (int, float)) else list(held_out)

@@ -1,4 +1,4 @@
-"""One cache on disk: what its indices say, and its frames read at random."""
+"""Random access to the frames of one cache by its indices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class CacheReader:
-    """One cache: what its indices say, as arrays over its N frames."""
+    """One cache, with its indices as arrays over its N frames."""
 
     store: Store
     frames: int
@@ -58,7 +58,7 @@ class CacheReader:
 
     @classmethod
     def open(cls, store: Store, count: int | None, pseudo_depth: bool) -> CacheReader:
-        """Read the indices of one cache (of its first ``count`` stretches), those of its pseudo-depth if wanted."""
+        """Read the indices of a cache (of its first ``count`` sequences), and of its pseudo-depth if requested."""
         description = read_description(store)
         if description is None:
             raise RecordingError(f"no cache at {store}; write one with: featdepth prepare INPUT --output {store}")
@@ -104,7 +104,7 @@ class CacheReader:
 
     @property
     def longest(self) -> int:
-        """Frames of the longest stretch."""
+        """Number of frames of the longest sequence."""
         return int(np.unique(self.stretch, return_counts=True)[1].max())
 
     def has_all(self, name: str) -> bool:
@@ -116,9 +116,9 @@ class CacheReader:
         return name in self.offset
 
     def clips(self, frames: int, gap: int) -> NDArray[np.int32]:
-        """(M, frames) numbers of the frames of each clip, in the order of the first.
+        """Return the (M, frames) frame numbers of all clips, in the order of their first frames.
 
-        Of a cache made by a split file, those whose middle frame (of two the later one) the file names.
+        For a cache of a split file, these are the clips whose middle frame (of two the later one) is in the file.
         """
         order = np.argsort(self.stretch, kind="stable").astype(np.int32)
         span = (frames - 1) * gap
@@ -168,7 +168,7 @@ class CacheReader:
         )
 
     def _read_pseudo_depth(self, number: int, into: NDArray[np.float16]) -> None:
-        """As `_read`, from the file beside the shard."""
+        """Read as `_read`, but from the pseudo-depth file beside the shard."""
         shard = int(self.shard[number])
         index, name = self.pseudo_depth[shard], pseudo_depth_name(self.shards[shard].number)
         view, row = into.data.cast("B"), int(self.row[number])
@@ -182,16 +182,16 @@ class CacheReader:
 
     def _path(self, shard: int) -> Path:
         path = self.paths.get(shard)
-        if path is None or (self.store.remote and not path.is_file()):  # a copy may make room for another one
+        if path is None or (self.store.remote and not path.is_file()):  # the copy may have been removed for another
             index = self.shards[shard]
             path = self.paths[shard] = self.store.local_copy(tar_name(index.number), index.tag, index.bytes)
         return path
 
     def _read(self, file: int, name: str, number: int, into: NDArray[Any]) -> None:
-        """Read one array in place; its checksum is compared the first time."""
+        """Read one array into ``into``; its checksum is verified at the first access."""
         length = int(self.length[name][number])
         view = memoryview(bytearray(length)) if length else into.data.cast("B")
-        # Straight into the clip: faster than a memory map, and a file that has become shorter is no bus error.
+        # Reading is faster than a memory map, and a truncated file causes no bus error.
         read = os.preadv(file, [view], int(self.offset[name][number]))
         whole = read == view.nbytes and (self.checked[number] or zlib.crc32(view) == int(self.crc[name][number]))
         if not whole or (length and not decode_picture(view, into)):

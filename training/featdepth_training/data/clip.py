@@ -1,4 +1,4 @@
-"""A clip: neighbouring frames of one camera, as arrays."""
+"""A clip: consecutive frames of one camera, as arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from featdepth_training.data.shards import (
     CachedFrame,
 )
 
-#: Distance of the stamps of clips that come without, nanoseconds.
+#: Distance of the stamps of clips without stamps, nanoseconds.
 _UNSTAMPED_NS = 100_000_000
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of one camera in order of time, none across a cut.
+    """Consecutive frames of one camera in order of time, without a cut.
 
     Attributes:
         images: (F, H, W, 3) uint8 RGB.
@@ -30,7 +30,7 @@ class Clip:
         stamps_ns: (F,) int64, nanoseconds; empty: unknown (never from a `ClipCache`).
         pseudo_depth: (F, H, W) float16, by `pseudo_depth`: metres where there is a partner, else up to a scale for each
             frame. NaN: unknown. None: never computed.
-        moving: (F, H, W) bool, where a frame shows what moves by itself; None: unknown, or nothing does.
+        moving: (F, H, W) bool, pixels of moving objects; None: unknown, or there are none.
     """
 
     images: NDArray[np.uint8]
@@ -45,7 +45,7 @@ class Clip:
     moving: NDArray[np.bool_] | None = None
 
     def frames(self, stretch: int) -> list[CachedFrame]:
-        """The frames as they are stored, as one stretch."""
+        """Return the frames in their stored form, as one sequence."""
         stamps = self.stamps_ns if len(self.stamps_ns) else np.arange(len(self.images)) * _UNSTAMPED_NS
         return [
             CachedFrame(

@@ -1,4 +1,4 @@
-"""Micro-batches of training, in the training process or from loader processes."""
+"""Loads the micro-batches of training, in the training process or in loader processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_training.processes.signals import leave_signals_to_parent
 
 
 class _Reporting(Dataset[FrameBatch | FeatDepthError]):
-    """A data set whose errors come as values, which pass from a loader process to its parent without a traceback."""
+    """A dataset that returns errors as values, because exceptions of a loader process lose their type and message."""
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
@@ -42,7 +42,7 @@ def _collate(samples: Sequence[FrameBatch | FeatDepthError]) -> FrameBatch | Fea
 
 
 def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoader[FrameBatch | FeatDepthError]:
-    """Micro-batches of steps ``first_step`` to the end of the run; in place of one that cannot be read, the reason."""
+    """Return a loader of the micro-batches from ``first_step`` on; it yields an error in place of an unreadable one."""
     workers = plan.config.data.workers
     return DataLoader(
         _Reporting(dataset),
@@ -50,8 +50,8 @@ def train_loader(dataset: ClipDataset, plan: Plan, first_step: int) -> DataLoade
         collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=leave_signals_to_parent,
-        # A loader process that is its very child sees that its parent was killed; one of a fork server would stay.
+        # A direct child process notices when its parent is killed; one of a fork server would remain.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        # An own generator: a loader would otherwise draw from torch's global one, and a resumed run would differ.
+        # With its own generator, the loader does not use torch's global one, which would change a resumed run.
         generator=torch.Generator(),
     )

@@ -1,7 +1,7 @@
-"""From clips to short sequences of images at training size.
+"""Converts clips to training samples: short sequences of images at training size.
 
-Everything is a pure function of the seed and of the sample's number. So a resumed run goes on with the very sample that
-an uninterrupted one would have taken. The number of loader processes does not matter.
+A sample depends only on the seed and its number. So a resumed run continues with the same samples as an uninterrupted
+one, for any number of loader processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from featdepth_training.data.source import SampleKey, Source
 
 @dataclass(frozen=True)
 class _Cut:
-    """A rectangle of the rendered frame, whole pixels."""
+    """A crop of the frame in whole pixels."""
 
     x: int
     y: int
@@ -33,7 +33,7 @@ class _Cut:
 
 
 def _cut(frame: tuple[int, int], key: SampleKey, augment: AugmentConfig | None, rng: np.random.Generator) -> _Cut:
-    """Choose the cut-out: the widest of the wanted aspect, centred, then zoomed, stretched and shifted a little."""
+    """Choose the crop: the largest centred one with the wanted aspect ratio, then zoomed, stretched and shifted."""
     height, width = frame
     aspect, zoom, shift_x, shift_y = key.width / key.height, 1.0, 0.0, 0.0
     if augment is not None:
@@ -148,7 +148,7 @@ class ClipDataset(Dataset[FrameBatch]):
         gap = int(rng.integers(1, gap + 1))
         first = int(rng.integers(0, count - gap * (wanted - 1)))
         draw = rng.random()
-        # Without truth a repeated image says nothing of depth and would only pull motion to nought.
+        # Without true depth, a repeated image has no information on depth and would only bias motion to zero.
         if rendered and draw < self.config.standing:
             return [first] * wanted
         chosen = [first + k * gap for k in range(wanted)]
@@ -156,13 +156,13 @@ class ClipDataset(Dataset[FrameBatch]):
 
 
 def size_like(image_size: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the size of ``sizes`` (height, width) whose aspect is nearest to ``image_size``'s, the largest of them."""
+    """Return the largest of ``sizes`` (height, width) whose aspect ratio is nearest to that of ``image_size``."""
     aspect = image_size[1] / image_size[0]
     return min(sizes, key=lambda size: (round(abs(np.log(size[1] / size[0] / aspect)), 6), -size[0] * size[1]))
 
 
 def validation_batches(dataset: ClipDataset, sizes: Sequence[tuple[int, int]], batch_size: int) -> Iterator[FrameBatch]:
-    """Every clip once, source by source, at the size of ``sizes`` that suits the source's frames best."""
+    """Yield every clip once, source by source, at the size of ``sizes`` that fits the source's frames best."""
     if len(dataset) == 0:
         raise ConfigError("there are no validation clips; set data.rendered.validation_clips to at least 1")
     for number, source in enumerate(dataset.sources):

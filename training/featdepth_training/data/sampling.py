@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of the seed and of the number of the step."""
+"""The order of samples, which depends only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from featdepth_training.processes.distributed import Processes
 
 
 class Plan:
-    """Which sample comes when: sources by share, every clip of a source once before any comes again.
+    """The order of samples: sources by share, and every clip of a source once before any is repeated.
 
     Args:
-        config: of the run.
-        sources: of clips.
-        processes: ranks share out the micro-batches of a step.
+        config: configuration of the run.
+        sources: sources of clips.
+        processes: processes among which the micro-batches of a step are divided.
     """
 
     def __init__(self, config: TrainConfig, sources: Sequence[Source], processes: Processes) -> None:
@@ -29,7 +29,7 @@ class Plan:
         shares = np.array([source.share for source in sources], np.float64)
         bounds = np.cumsum(shares / shares.sum())
         total = self._samples_before(config.total_steps)
-        # The draws of a longer run begin with those of a shorter one.
+        # A longer run begins with the same draws as a shorter one.
         draws = np.random.default_rng([config.seed, 14]).random(total) if len(shares) > 1 else np.zeros(total)
         self._source = np.minimum(np.searchsorted(bounds, draws, side="right"), len(shares) - 1)
         self._turn = np.zeros(total, np.int64)
@@ -68,7 +68,7 @@ def _order(seed: int, epoch: int, count: int, source: int) -> NDArray[np.int64]:
 
 
 class StepSampler(Sampler[list[SampleKey]]):
-    """The micro-batches of steps ``first`` up to the end of the run, one list of keys each."""
+    """Yields the micro-batches from step ``first`` to the end of the run, each as a list of keys."""
 
     def __init__(self, plan: Plan, first: int) -> None:
         self.plan, self.first = plan, first

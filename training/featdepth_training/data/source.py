@@ -1,4 +1,4 @@
-"""Where samples come from: sources of clips, and the key that names a sample of one."""
+"""Sources of clips, and the keys of samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_training.data.clip import Clip
 
 
 class ClipSubset(Sequence[Clip]):
-    """Some clips of a cache, in order; read when indexed."""
+    """Some clips of a cache in order, which are read on access."""
 
     def __init__(self, cache: ClipCache, indices: Sequence[int]) -> None:
         self._cache, self._indices = cache, indices
@@ -25,23 +25,23 @@ class ClipSubset(Sequence[Clip]):
         return self._cache[self._indices[index]]
 
     def some(self, positions: Sequence[int]) -> ClipSubset:
-        """The clips at these positions."""
+        """Return the clips at these positions."""
         return ClipSubset(self._cache, [self._indices[k] for k in positions])
 
 
 @dataclass(frozen=True)
 class Source:
-    """Clips of one kind.
+    """A source of clips.
 
     Attributes:
-        name: for figures by source.
-        clips: to sample from.
-        share: of the samples, relative to the other sources.
-        rendered: whether its truth is exact and may supervise.
+        name: name in the figures by source.
+        clips: its clips.
+        share: share of the samples, relative to the other sources.
+        rendered: whether its truth is exact, so that it can supervise.
         image_size: (height, width) of its frames, pixels.
-        camera_height_m: of the camera over the ground it drives on; 0: unknown.
-        location: of its cache.
-        moving: whether frames of it say what moves by itself.
+        camera_height_m: height of the camera over the ground, metres; 0: unknown.
+        location: location of its cache.
+        moving: whether its frames have masks of moving objects.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SampleKey:
-    """Attributes: running number of the sample in the run, its source and clip, the size it is wanted at (pixels)."""
+    """Number of a sample in the run, its source and clip, and its requested size (height, width) in pixels."""
 
     number: int
     source: int
@@ -66,7 +66,7 @@ class SampleKey:
 
 
 def sources_of(cache: ClipCache, rendered: bool) -> list[Source]:
-    """One source for each part of a cache; shares are their numbers of clips."""
+    """Return one source per cache; their shares are their numbers of clips."""
     sources: list[Source] = []
     for group, name in enumerate(cache.names):
         clips = ClipSubset(cache, cache.clips_of(group))

@@ -1,6 +1,6 @@
-"""Where caches lie: a local folder, or any URL fsspec knows (``s3://``, ``gs://``, ``memory://``).
+"""Storage of caches: a local folder, or any URL that fsspec supports (``s3://``, ``gs://``, ``memory://``).
 
-Files appear whole or not at all. Nothing here is kept open, so a `Store` may be forked and pickled.
+Files are written atomically. A `Store` keeps nothing open, so it can be forked and pickled.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from featdepth_ros.errors import MissingDependencyError, RecordingError
 from featdepth_ros.files import atomic_path
 
-#: Names the folder that keeps copies of remote shards, and the most it may hold, in GB.
+#: Environment variables for the folder with copies of remote shards, and its largest size in GB.
 LOCAL_COPIES, LOCAL_LIMIT_GB = "FEATDEPTH_SHARDS", "FEATDEPTH_SHARDS_GB"
-#: Left free on the disk of the copies, bytes.
+#: Space in bytes that stays free on the disk of the copies.
 SPARE = 1_000_000_000
 
 
 class NoSpaceError(RecordingError):
-    """The disk is full: what comes next could not be written either."""
+    """The disk is full, so that further files cannot be written either."""
 
 
 class Store:
@@ -54,16 +54,16 @@ class Store:
         return self.location.rstrip("/").rpartition("/")[2] or self.location
 
     def below(self, name: str) -> Store:
-        """The store in the folder ``name`` of this one."""
+        """Return the store of the subfolder ``name``."""
         return Store(f"{self.location.rstrip('/')}/{name}")
 
     def names(self, prefix: str, suffix: str) -> list[str]:
-        """Names of the files right here that begin and end so, sorted."""
+        """Return the sorted names of the files in this folder with this prefix and suffix."""
         names = self._list()
         return sorted(name for name in names if name.startswith(prefix) and name.endswith(suffix))
 
     def folders_with(self, file: str) -> list[str]:
-        """Names of the folders right below that hold ``file``, sorted."""
+        """Return the sorted names of the subfolders that contain ``file``."""
         if not self.remote:
             return sorted(p.parent.name for p in Path(self.location).glob(f"*/{file}"))
         with self._reading("*"):
@@ -72,7 +72,7 @@ class Store:
             return sorted(str(path).split("/")[-2] for path in fs.glob(f"{root}/*/{file}"))
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None when there is none."""
+        """Return the content of a file; None if it does not exist."""
         with self._reading(name):
             try:
                 if not self.remote:
@@ -84,7 +84,7 @@ class Store:
                 return None
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """The contents of many files that are there, in their order; object stores are asked for all at once."""
+        """Return the contents of many existing files in their order; an object store reads them in one request."""
         with self._reading(f"{len(names)} files"):
             if not self.remote:
                 return [Path(self.location, name).read_bytes() for name in names]
@@ -100,10 +100,10 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Give a local path to write to; at the end the file appears under ``name``, after an error it never does.
+        """Yield a local path to write to. The file appears under ``name`` at the end, but not after an error.
 
         Raises:
-            RecordingError: no space left, or the disk or the object store failed otherwise.
+            RecordingError: no space is left, or the disk or the object store failed otherwise.
         """
         try:
             if self.remote:
@@ -117,12 +117,12 @@ class Store:
             raise _storage_error(f"could not write {name} to {self}", error) from error
 
     def local_copy(self, name: str, tag: str, size: int) -> Path:
-        """A path where the file can be read at random: its own, or a copy fetched once.
+        """Return a local path for random access: that of the file, or of a copy that is downloaded once.
 
         Args:
-            name: of the file.
-            tag: changes when the content does, so that a copy of an older file is not taken for it.
-            size: in bytes.
+            name: name of the file.
+            tag: text that changes with the content, so that a copy of an older file is not used.
+            size: size in bytes.
 
         Raises:
             RecordingError: the file is missing, has another size, or there is no room for the copy.
@@ -143,11 +143,11 @@ class Store:
         path = folder / f"{hashlib.sha256(f'{self.location}/{name} {tag}'.encode()).hexdigest()[:32]}.tar"
         if path.is_file() and path.stat().st_size == size:
             with contextlib.suppress(OSError):
-                os.utime(path)  # what is used stays longest
+                os.utime(path)  # the least recently used copies are removed first
             return path
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Several loader processes want the same shard at once; one fetches, the others wait for it.
+            # Several loader processes may need the same shard; one downloads it, and the others wait.
             with open(path.with_suffix(".lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not path.is_file():
@@ -202,9 +202,9 @@ class Store:
                 return []
 
     def _fs(self) -> tuple[Any, str]:
-        """The file system and the path in it; made anew because connections survive neither fork nor pickling.
+        """Return the file system and the path in it. It is created anew, as connections cannot be forked or pickled.
 
-        fsspec keeps instances by process and arguments, so this is cheap.
+        fsspec caches instances by process and arguments, so this is cheap.
         """
         from fsspec.core import url_to_fs
 
@@ -222,10 +222,10 @@ class Store:
 
 
 def local_copies() -> Path:
-    """The folder that keeps copies of remote shards: `LOCAL_COPIES` in the environment, else below the user's cache.
+    """Return the folder for copies of remote shards: `LOCAL_COPIES` in the environment, else in the user's cache.
 
-    Copies are removed, those first that were not used for longest, when `LOCAL_LIMIT_GB` is reached or the disk is
-    nearly full. The folder may be emptied at any time.
+    The least recently used copies are removed when `LOCAL_LIMIT_GB` is reached or the disk is nearly full. The folder
+    may be emptied at any time.
     """
     named = os.environ.get(LOCAL_COPIES)
     if named:
@@ -234,12 +234,12 @@ def local_copies() -> Path:
 
 
 def make_room(folder: Path, size: int) -> None:
-    """Remove copies, the longest unused first, until one of ``size`` bytes fits under the limit and on the disk.
+    """Remove the least recently used copies until ``size`` bytes fit under the limit and on the disk.
 
-    A copy that a process has open stays readable to it; one that is wanted again is fetched again.
+    A process that has a removed copy open can still read it. A copy that is needed again is downloaded again.
 
     Raises:
-        RecordingError: the limit is no number.
+        RecordingError: `LOCAL_LIMIT_GB` is no number.
     """
     text = os.environ.get(LOCAL_LIMIT_GB, "")
     try:

@@ -1,4 +1,4 @@
-"""The change of units between a live camera and the canonical one."""
+"""Conversion of units between an actual camera and the canonical one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def focal_ratio(camera: Tensor, info: ModelInfo) -> Tensor:
 
 
 def depth_in_network_units(depth_m: Tensor, ratio: Tensor, info: ModelInfo) -> Tensor:
-    """Return depth or translation in the network's own unit, of the shape of ``depth_m``.
+    """Return depth or translation in network units, with the shape of ``depth_m``.
 
-    A thing seen at r times the canonical focal length looks r times nearer: network depth = metres / (r metres a unit).
+    At r times the canonical focal length an object looks r times nearer: depth = metres / (r * metres_per_unit).
 
     Args:
         depth_m: (B, ...) metres.
-        ratio: (B,) `focal_ratio`.
-        info: its ``scale_factor`` is the number of metres in a unit.
+        ratio: (B,) result of `focal_ratio`.
+        info: description of the model, whose ``scale_factor`` is the metres per unit.
     """
     return depth_m / (info.scale_factor * ratio.view(-1, *[1] * (depth_m.ndim - 1)))

@@ -1,1 +1,1 @@
-"""What takes the steps: trainer, optimiser, checkpoints, validation."""
+"""The training engine: trainer, optimiser, checkpoints, validation."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole, written atomically, the newest few and the best kept."""
+"""Checkpoints of a run, which are written atomically; the newest few and the best are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_ros.files import atomic_path
 
 FORMAT = 1
 BEST = "best.pt"
-#: Put behind the names of checkpoints that a run has left for another course.
+#: Suffix of later checkpoints after a run was resumed from an earlier one.
 SET_ASIDE = ".old"
 
 
@@ -27,16 +27,16 @@ def _name(step: int) -> str:
 
 @contextlib.contextmanager
 def exclusive_output(output: Path) -> Iterator[None]:
-    """Make the folder of a run and keep other runs out of it; a killed run holds it no longer.
+    """Create the folder of a run and lock it against other runs; the lock ends with the process.
 
     Raises:
-        ConfigError: another run writes there, or nobody may.
+        ConfigError: another run writes there, or the folder cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
         file = (output / ".lock").open("a")
     except OSError as error:
-        raise ConfigError(f"nothing can be written to {output}: {error}; name another --output") from error
+        raise ConfigError(f"the folder {output} cannot be written: {error}; name another --output") from error
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, loader processes do not inherit it
@@ -45,15 +45,15 @@ def exclusive_output(output: Path) -> Iterator[None]:
                 raise ConfigError(
                     f"another run is writing to {output}; wait for it, or name another --output"
                 ) from error
-            # A file system without locks: nobody is kept out.
+            # The file system has no locks, so other runs are not excluded.
         yield
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path`` so that a reader sees the old file or the new one, never a part.
+    """Write ``state`` to ``path`` atomically: a reader sees the old file or the new one.
 
     Raises:
-        CheckpointError: the file could not be written (full disk, permissions); what was at ``path`` before is intact.
+        CheckpointError: the file could not be written (full disk, permissions); an earlier file at ``path`` is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -67,7 +67,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def _reason(error: Exception, folder: Path, state: dict[str, Any]) -> str:
-    """Why a file could not be written; torch's own words tell nothing of a full disk."""
+    """Return why a file could not be written, because torch's message does not mention a full disk."""
     if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return str(error)
     needed = _bytes_of(state)
@@ -86,10 +86,10 @@ def _bytes_of(value: Any) -> int:
 
 
 def read_torch(path: Path) -> Any:
-    """Read a file of torch's, tensors on the CPU. Nothing is unpickled but tensors and plain values.
+    """Read a file of torch.save to the CPU, with ``weights_only``: only tensors and plain values are unpickled.
 
     Raises:
-        CheckpointError: missing or damaged; readable neighbours are named.
+        CheckpointError: the file is missing or damaged; the message names other files in its folder.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
@@ -114,19 +114,19 @@ class CheckpointFolder:
         return sorted(self.folder.glob("step_" + "[0-9]" * 8 + ".pt"))
 
     def latest(self) -> Path | None:
-        """The newest checkpoint, None when there is none."""
+        """Return the newest checkpoint; None if there is none."""
         steps = self.steps()
         return steps[-1] if steps else None
 
     def clean(self) -> None:
-        """Remove parts of files that a killed process was writing."""
+        """Remove incomplete files of a killed process."""
         for partial in self.folder.glob(".*.partial"):
             partial.unlink(missing_ok=True)
 
     def set_aside_after(self, step: int) -> list[Path]:
-        """Rename checkpoints later than ``step``: the run goes on from there, on another course.
+        """Rename checkpoints after ``step``, from which the run continues differently.
 
-        They would otherwise be taken for the newest, and push out those of the new course.
+        Otherwise they would count as the newest, and displace the new ones.
         """
         later = [path for path in self.steps() if path.name > _name(step)]
         return [path.replace(path.with_name(path.name + SET_ASIDE)) for path in later]

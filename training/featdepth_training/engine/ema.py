@@ -1,4 +1,4 @@
-"""Averaged weights: what is validated and shipped."""
+"""Exponential moving average of the weights, which is validated and exported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take one step towards the module's present state."""
+        """Move the average one step towards the module's current state."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         floating: list[Tensor] = []
@@ -34,11 +34,11 @@ class WeightAverage:
         torch._foreach_lerp_(floating, sources, 1.0 - decay)
 
     def state_dict(self) -> dict[str, object]:
-        """Everything needed to go on."""
+        """Return the state from which `load_state_dict` continues."""
         return {"updates": self.updates, "values": self.values}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on from `state_dict`."""
+        """Continue from a state of `state_dict`."""
         self.updates = int(state["updates"])  # type: ignore[call-overload]
         values: dict[str, Tensor] = state["values"]  # type: ignore[assignment]
         for key, value in values.items():

@@ -1,4 +1,4 @@
-"""The loop that takes optimiser steps: one for training runs and for refinement on a recording."""
+"""The loop of optimiser steps, which training and refinement share."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from featdepth_training.objectives.learned_cameras import LearnedCameras
 from featdepth_training.processes.distributed import Processes
 from featdepth_training.processes.signals import StopRequest, release
 
-#: A micro-batch (images in floats) and its images as the networks see them, to scalar terms with their ``total``.
+#: Maps a micro-batch (float images) and its images for the networks to scalar terms with their ``total``.
 Terms = Callable[[FrameBatch, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class LoopEnd:
-    """Why a loop has ended: at its last step when nothing here is set.
+    """Why a loop has ended; without any of these, it has reached its last step.
 
     Attributes:
-        stopped: some process was asked to stop.
-        failed: some process could not read its data.
-        failure: why this process could not.
+        stopped: whether a stop was requested in some process.
+        failed: whether some process could not read its data.
+        failure: why this process could not read its data.
     """
 
     stopped: bool = False
@@ -47,25 +47,25 @@ class LoopEnd:
 
 
 class TrainingLoop:
-    """Optimiser steps over a data set, by the schedule of a configuration.
+    """Optimiser steps over a dataset, by the schedule of a configuration.
 
-    The order of samples, the learning rate and every random number of a step are functions of the seed and the step.
-    A loop with the state of another one therefore goes on as that one would have.
+    The order of samples, the learning rate and all random numbers of a step depend only on the seed and the step. So a
+    loop with the state of another one continues exactly like that one.
 
     Args:
-        model: to be trained, on ``device``.
-        config: resolved.
-        train_set: clips to learn from.
+        model: model to train, on ``device``.
+        config: resolved configuration.
+        train_set: training clips.
         terms: computes the terms of one micro-batch.
-        device: of the networks.
-        processes: that share every step.
-        cameras: that are learnt along; None: all are known.
+        device: device of the networks.
+        processes: processes that share every step.
+        cameras: cameras that are learned; None: all are known.
 
     Attributes:
-        step: optimiser steps done, the skipped ones included.
+        step: number of optimiser steps, including skipped ones.
         skipped: steps whose loss or gradient was not finite.
-        skipped_in_a_row: of these, the newest without a good step between them.
-        average: of the weights; None when ``engine.ema_decay`` is 0.
+        skipped_in_a_row: number of consecutive skipped steps up to now.
+        average: average of the weights; None when ``engine.ema_decay`` is 0.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class TrainingLoop:
         """Take steps to the end of the last stage, until ``stop`` is requested, or until data cannot be read.
 
         Args:
-            on_step: called after each step with its micro-batches and its result; what it raises ends the loop.
-            stop: looked at before each step.
+            on_step: called after each step with its micro-batches and its result; an exception ends the loop.
+            stop: checked before each step.
         """
         training_mode(self.model, self.config.model)
         loader = iter(
@@ -114,7 +114,7 @@ class TrainingLoop:
         return LoopEnd()
 
     def _next(self, loader: Iterator[FrameBatch | FeatDepthError]) -> tuple[list[FrameBatch], FeatDepthError | None]:
-        """The micro-batches of a step, or why there are none."""
+        """Return the micro-batches of a step, or the error of the loader."""
         batches: list[FrameBatch] = []
         for _ in range(self.config.stage_at(self.step).accumulate):
             try:
@@ -129,7 +129,7 @@ class TrainingLoop:
         return batches, None
 
     def take_step(self, batches: list[FrameBatch]) -> StepResult:
-        """Take one optimiser step on this process's micro-batches (images in floats), without counting it."""
+        """Take one optimiser step on this process's micro-batches (float images), without counting it."""
         config = self.config
         factor = rate_factor(self.step, config.total_steps, config.schedule)
         for group in self.optimiser.param_groups:
@@ -145,7 +145,7 @@ class TrainingLoop:
         return result
 
     def _micro_batch(self, batch: FrameBatch, number: int) -> dict[str, Tensor]:
-        """The terms of one micro-batch. What is random in it depends on the seed and ``number`` alone."""
+        """Return the terms of one micro-batch. Its random numbers depend only on the seed and ``number``."""
         seed = self.config.seed * 1_000_003 + number
         if self.cameras is not None and self._rows is not None:
             batch = self.cameras(batch, self._rows)
@@ -155,18 +155,18 @@ class TrainingLoop:
 
     @property
     def diverged(self) -> bool:
-        """Whether more steps in a row were not finite than ``engine.max_nonfinite`` allows."""
+        """Return whether more consecutive steps were not finite than ``engine.max_nonfinite`` allows."""
         return self.skipped_in_a_row > self.config.engine.max_nonfinite
 
     def averaged_model(self) -> FeatDepthModel:
-        """A copy of the model with the averaged weights (its own when there is no average), in evaluation mode."""
+        """Return a copy of the model with the averaged weights (or its own without an average), in eval mode."""
         averaged = copy.deepcopy(self.model)
         if self.average is not None:
             averaged.load_state_dict(self.average.values)
         return averaged.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides how the loop goes on, in whichever of the processes."""
+        """Return the state from which the loop continues, in every process."""
         rng: dict[str, Any] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -182,10 +182,10 @@ class TrainingLoop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; rates and other settings of the optimiser are those of the present configuration.
+        """Continue from `state_dict`, with the optimiser settings of the current configuration.
 
         Raises:
-            KeyError, RuntimeError, ValueError: the state is of other networks.
+            KeyError, RuntimeError, ValueError: the state belongs to other networks.
         """
         self.model.load_state_dict(state["model"])
         if self.cameras is not None:
@@ -193,7 +193,7 @@ class TrainingLoop:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
-        elif self.average is not None:  # the checkpoint kept none: it starts from the weights
+        elif self.average is not None:  # the checkpoint has no average, so it starts from the weights
             self.average = WeightAverage(self.model, self.average.decay)
         self.step = int(state["step"])
         self.skipped, self.skipped_in_a_row = int(state["skipped"]), int(state["skipped_in_a_row"])
@@ -203,18 +203,18 @@ class TrainingLoop:
         self._restore_rates()
 
     def _restore_rates(self) -> None:
-        # The optimiser's state brings its old rates and betas; those of the present configuration count.
+        # The optimiser's state contains the old rates and betas; the current configuration has priority.
         fresh, _ = build_optimiser(self.model, self.config.optimiser, self.cameras)
         for group, wanted in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
             group.update({key: value for key, value in wanted.items() if key not in ("params", "lr")})
 
 
 def is_loader_error(error: RuntimeError) -> bool:
-    """Whether torch says that a loader process has ended; it may say so at any line of the program."""
+    """Return whether torch reports a dead loader process, which it can do at any line of the program."""
     return "DataLoader worker" in str(error)
 
 
 def loader_ended(error: RuntimeError) -> FeatDepthError:
-    """Say in plain words that a loader process has ended."""
+    """Return the error for a dead loader process."""
     reason = str(error).strip().splitlines()[0]
     return FeatDepthError(f"a loader process has ended ({reason}); if memory ran out, lower data.workers.")

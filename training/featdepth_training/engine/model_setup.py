@@ -1,4 +1,4 @@
-"""From a configuration to the networks that a run starts with, and their training mode."""
+"""Builds the initial networks of a run from its configuration, and sets their training mode."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.resources import weights_file
 from featdepth_training.config.schema import ModelConfig, TrainConfig
 
-#: Depth in network units that an untrained disparity head gives.
+#: Initial depth of an untrained disparity head, network units.
 FIRST_DEPTH = 6.0
 
 
 def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelInfo:
-    """What the weights of a run say of themselves. Depth that truth supervised is metric for the canonical camera."""
+    """Return the description of a run's weights. With true depth, their scale is metric for the canonical camera."""
     return ModelInfo(
         name=config.name,
         architecture=config.architecture,
@@ -41,15 +41,15 @@ def model_info(config: ModelConfig, scale_kind: ScaleKind = "metric") -> ModelIn
 
 
 def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool = False) -> FeatDepthModel:
-    """Build the networks with their first weights, fp32, CPU. Draws from torch's global generator.
+    """Build the networks with their initial weights, fp32, on the CPU, using torch's global random generator.
 
     Args:
-        config: ``model.initial`` says where the encoder's weights come from.
+        config: configuration; its ``model.initial`` is the source of the encoder's weights.
         finetune: weights file (or name of a model that ships) to start from instead.
-        resumed: a checkpoint's weights follow: no starting point is read, none need be there any more.
+        resumed: whether a checkpoint's weights follow, so that no initial weights are read.
 
     Raises:
-        ConfigError: a starting point is missing or contradicts the configuration.
+        ConfigError: initial weights are missing or contradict the configuration.
         CheckpointError: the weights do not fit.
         MissingDependencyError: ImageNet weights are not installed.
     """
@@ -88,23 +88,23 @@ def _from_imagenet(model: FeatDepthModel, config: ModelConfig) -> None:
 
 
 def _feature_net(model: FeatDepthModel, config: TrainConfig, given: bool) -> None:
-    """The feature net of ``mono_fm`` comes from an autoencoder or with the weights."""
+    """Load the feature network of ``mono_fm`` from an autoencoder, unless the weights include it."""
     if config.model.feature_net:
         load_feature_net(model, config.model.feature_net)
     elif config.objective.features > 0 and not given:
         raise ConfigError(
-            f"objective.features compares the maps of a trained feature net, and {config.model.architecture} starts "
-            "without one: train an autoencoder first (recipe kitti_autoencoder) and name its weights with "
+            f"objective.features needs a trained feature net, and {config.model.architecture} starts without one: "
+            "train an autoencoder first (recipe kitti_autoencoder) and name its weights with "
             "model.feature_net=PATH, or start from weights that hold one with --finetune"
         )
 
 
 def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
-    """Take over the weights of a file, once its facts agree with those of the run."""
+    """Load the weights of a file after a check that its description matches the run."""
     path = weights_file(weights)
     stored = read_weights(path)
     if stored.info is None:
-        # A published file carries no facts: those of its preset, or else the run's own.
+        # A published file has no description, so that of its preset is used, or else the run's own.
         stored = dataclasses.replace(stored, info=preset_info(preset) if preset else model.info)
     source = model_from_weights(stored)
     if source.info.architecture != model.info.architecture:
@@ -126,7 +126,11 @@ def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
 
 
 def _same_units(source: ModelInfo, wanted: ModelInfo, path: Path) -> None:
-    """Refuse weights whose disparities mean other depths than the run would read into them."""
+    """Check that the disparities of the weights mean the same depths as in the run.
+
+    Raises:
+        ConfigError: depth range or unit differ.
+    """
     if (source.min_depth, source.max_depth) != (wanted.min_depth, wanted.max_depth):
         raise ConfigError(
             f"{path} maps disparities to depths of {source.min_depth} to {source.max_depth}, this run to "
@@ -148,7 +152,7 @@ def _set_norm_momentum(model: FeatDepthModel, momentum: float) -> None:
 
 
 def _first_disparity(model: FeatDepthModel) -> None:
-    """Let every disparity head begin at `FIRST_DEPTH`; a sigmoid of a half would be 20 cm."""
+    """Initialise every disparity head to `FIRST_DEPTH`; a sigmoid of a half would be 20 cm."""
     low, high = 1 / model.info.max_depth, 1 / model.info.min_depth
     disparity = (1 / FIRST_DEPTH - low) / (high - low)
     if isinstance(model, CompactModel):
@@ -173,7 +177,7 @@ def _freeze(model: CompactModel, blocks: int, random: bool) -> None:
 
 
 def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> None:
-    """Put the model into training mode, frozen parts into evaluation mode (their running statistics stay)."""
+    """Set the model to training mode, and its frozen parts to eval mode, which keeps their running statistics."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -183,11 +187,11 @@ def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> N
         if not isinstance(part, nn.Module):
             parts = [child for child, _ in model.named_children()]
             raise ConfigError(
-                f"model.frozen_statistics holds '{name}', no part of the model{nearest_name(name, parts)}"
+                f"model.frozen_statistics holds '{name}', which is not a part of the model{nearest_name(name, parts)}"
             )
         for module in part.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
     decoder = getattr(model, "DepthDecoder", None)
     if config is not None and not config.dropout and isinstance(decoder, nn.Module):
-        decoder.eval()  # holds no BatchNorm: dropout is all that evaluation mode changes
+        decoder.eval()  # it has no BatchNorm, so eval mode changes only dropout

@@ -1,4 +1,4 @@
-"""The data of a run: caches opened or rendered, and what of the configuration contradicts them."""
+"""Opens or renders the data of a run, and checks the configuration against it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 def open_data(
     config: TrainConfig, output: Path, silent: bool = False
 ) -> tuple[TrainConfig, list[Source], list[Source]]:
-    """Open (or render) the data; returns the configuration with the canonical camera filled in, train, held out.
+    """Open (or render) the data.
+
+    Returns:
+        The configuration with the canonical camera, the training sources, and the held-out sources.
 
     Raises:
         ConfigError: the configuration contradicts the data.
@@ -38,7 +41,7 @@ def open_data(
 
 @dataclasses.dataclass(frozen=True)
 class _Listed:
-    """A cache as the configuration lists it; ``share`` None: by its number of clips."""
+    """A cache in the configuration with its settings; ``share`` None: by its number of clips."""
 
     folder: str
     name: str
@@ -48,10 +51,10 @@ class _Listed:
 
 
 def _listed(prepared: PreparedConfig) -> list[_Listed]:
-    """The caches in the order of the configuration, with what it says of each.
+    """Return the caches in the order of the configuration, with their settings.
 
     Raises:
-        ConfigError: a list has another length than there are caches.
+        ConfigError: the length of a list differs from the number of caches.
     """
     folders = [folder for name in prepared.caches for folder in cache_folders(name)]
     names = [Path(folder).name for folder in folders]
@@ -59,7 +62,7 @@ def _listed(prepared: PreparedConfig) -> list[_Listed]:
         count = len(getattr(prepared, key))
         if count not in (0, len(folders)):
             raise ConfigError(
-                f"data.prepared.{key} has {count} numbers for {len(folders)} caches ({', '.join(names)}, in this order)"
+                f"data.prepared.{key} has {count} numbers; expected {len(folders)}: {', '.join(names)}, in this order"
             )
     count = len(folders)
     shares = prepared.shares or (None,) * count
@@ -70,7 +73,7 @@ def _listed(prepared: PreparedConfig) -> list[_Listed]:
 
 
 def _prepared_sources(config: TrainConfig, silent: bool) -> tuple[TrainConfig, list[Source], list[Source]]:
-    """The caches to train on and to validate on; those without enough neighbours are named and left out."""
+    """Return the caches for training and validation; those without enough neighbours are left out with a warning."""
     prepared = config.data.prepared
     listed = {entry.folder: entry for entry in _listed(prepared)}
     config, caches = _open_prepared(config, list(listed.values()))
@@ -95,7 +98,7 @@ def _prepared_sources(config: TrainConfig, silent: bool) -> tuple[TrainConfig, l
 
 
 def _to_validate(folder: str, frames: int) -> ClipCache:
-    """The clips of a cache to validate on; of one without neighbours single frames, whose truth is compared."""
+    """Return the validation clips of a cache; single frames with true depth if they have no neighbours."""
     try:
         return ClipCache([folder], frames)
     except RecordingError:
@@ -103,7 +106,7 @@ def _to_validate(folder: str, frames: int) -> ClipCache:
 
 
 def _described(sources: list[Source], listed: dict[str, _Listed]) -> list[Source]:
-    """The sources with the share and camera height that the configuration gives each cache."""
+    """Return the sources with the share and the camera height of each cache in the configuration."""
     described = []
     for source in sources:
         entry = listed.get(source.location)
@@ -125,12 +128,12 @@ def _balanced(
 
 
 def _open_prepared(config: TrainConfig, listed: list[_Listed]) -> tuple[TrainConfig, list[ClipCache]]:
-    """The caches with neighbours, then those of single frames, where there are any."""
+    """Return the caches with neighbours, then those of single frames."""
     prepared, sequence = config.data.prepared, config.data.sequence
     names = [entry.name for entry in listed]
     for name in prepared.singles:
         if name not in names:
-            raise ConfigError(f"data.prepared.singles holds '{name}', no name of a cache{nearest_name(name, names)}")
+            raise ConfigError(f"data.prepared.singles names '{name}', which is not a cache{nearest_name(name, names)}")
     length = (sequence.frames - 1) * sequence.max_gap + 1
     alone = [entry.folder for entry in listed if entry.name in prepared.singles]
     others = [entry.folder for entry in listed if entry.folder not in alone]
@@ -168,8 +171,8 @@ def _check_caches(config: TrainConfig, caches: list[ClipCache]) -> None:
         ]
         if unmatched:
             raise ConfigError(
-                f"objective.pseudo_depth compares with what matching found, and {', '.join(unmatched)} holds none; add "
-                "it with the same featdepth prepare as before and --pseudo-depth, or set objective.pseudo_depth=0"
+                f"objective.pseudo_depth needs pseudo-depth, and {', '.join(unmatched)} holds none; run the same "
+                "featdepth prepare again with --pseudo-depth, or set objective.pseudo_depth=0"
             )
     if config.data.prepared.singles and not sequence.stereo:
         raise ConfigError("data.prepared.singles takes frames with their stereo partner; set data.sequence.stereo=true")

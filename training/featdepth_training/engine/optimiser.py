@@ -1,4 +1,4 @@
-"""The optimiser of a run: which parameters it moves, at which rate, and how the rate goes over the run."""
+"""The optimiser of a run: its parameter groups, and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from featdepth_training.config.schema import OptimiserConfig, ScheduleConfig
 def build_optimiser(
     model: FeatDepthModel, config: OptimiserConfig, cameras: nn.Module | None = None
 ) -> tuple[torch.optim.Optimizer, list[Tensor]]:
-    """Return the optimiser (each group carries its ``base_lr``) and the parameters it moves.
+    """Return the optimiser (each group has its ``base_lr``) and its parameters.
 
-    Encoder, pose head and learnt cameras have rates of their own; norms, biases and cameras are not decayed.
+    Encoder, pose head and learned cameras have separate learning rates. Norms, biases and cameras have no weight decay.
     """
     factors = {"encoder": config.encoder_lr_factor, "pose_head": config.pose_lr_factor}
     parts = {"DepthEncoder": "encoder", "PoseEncoder": "encoder"}
@@ -30,7 +30,7 @@ def build_optimiser(
             part = name.split(".")[0]
             groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
     if not groups and cameras is None:
-        raise ConfigError("nothing is left to train: every parameter is frozen")
+        raise ConfigError("every parameter is frozen, so there is nothing to train; lower model.frozen_blocks")
     described: list[dict[str, Any]] = []
     for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
         rate = config.lr * factors.get(part, 1.0)
@@ -55,17 +55,17 @@ def build_optimiser(
     if "weight_decay" not in accepted:
         raise ConfigError(f"optimiser.kind is '{config.kind}', which takes no weight decay; choose another one")
     try:
-        # Not the fused kernel: on processors it pairs values by their address in memory, whatever their layout.
+        # The fused kernel is not used, because on a CPU it ignores the memory layout of the tensors.
         optimiser = kind(described, **arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"torch.optim.{kind.__name__} refuses its settings: {error}") from error
+        raise ConfigError(f"torch.optim.{kind.__name__} rejects the settings in optimiser: {error}") from error
     return optimiser, [p for group in described for p in group["params"]]
 
 
 def rate_factor(step: int, total_steps: int, config: ScheduleConfig) -> float:
-    """Return the factor on every base learning rate at optimiser step ``step`` (from 0); no state is needed to resume.
+    """Return the factor on every base learning rate at optimiser step ``step`` (from 0), which needs no state.
 
-    Warm-up rises linearly from ``warmup_ratio`` and multiplies the schedule proper, which runs over the whole of
+    The warm-up factor rises linearly from ``warmup_ratio`` to 1. It multiplies the schedule, which covers all
     ``total_steps``.
     """
     progress = min(step / max(total_steps, 1), 1.0)

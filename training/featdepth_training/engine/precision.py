@@ -1,4 +1,4 @@
-"""Layers that stay in fp32 where the networks run in bf16."""
+"""Layers that stay in fp32 when the networks run in bf16."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class FullPrecisionConv2d(SameConv2d):
 
 
 def keep_depthwise_in_fp32(model: FeatDepthModel) -> None:
-    """Take depthwise convolutions out of autocast, for processors: their bf16 gradients are 4 times slower than fp32.
+    """Exclude depthwise convolutions from autocast on a CPU, where their bf16 gradients are 4 times slower than fp32.
 
-    (Measured with oneDNN in torch 2.13; all other convolutions gain from bf16.) Weights and keys stay as they are.
+    This was measured with oneDNN in torch 2.13; all other convolutions gain from bf16. Weights and keys do not change.
     """
     for module in model.modules():
         if type(module) is SameConv2d and module.groups > 1:

@@ -1,7 +1,7 @@
-"""Checkpoints of the original's training (mmcv 0.4.4, ``epoch_<n>.pth``) as states to go on from.
+"""Resumes from checkpoints of the original FeatDepth training (mmcv 0.4.4, ``epoch_<n>.pth``).
 
-Such a file holds ``meta`` (epoch, iter), ``state_dict`` and ``optimizer``. The last is Adam over all parameters of the
-model, in its order. Those that never had a gradient are included; they hence have no entry.
+Such a file holds ``meta`` (epoch, iter), ``state_dict`` and ``optimizer``. The last is the state of Adam over all
+parameters of the model, in its order. Parameters that never had a gradient have no entry.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from featdepth_training.engine.checkpoint import FORMAT, read_torch
 if TYPE_CHECKING:
     from featdepth_training.engine.trainer import Trainer
 
-#: What Adam keeps of a parameter.
+#: Keys of Adam's state for a parameter.
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of the original.
+    """A checkpoint of the original.
 
     Attributes:
-        path: where it lies.
-        architecture: as `build_model` names it, found from the keys.
-        weights: by key, float32, in the order of the file.
-        optimiser: its optimiser's state; None: the file has none.
-        iteration, epoch: optimiser steps and epochs done.
+        path: path of the file.
+        architecture: name for `build_model`, inferred from the keys.
+        weights: key -> float32 tensor, in the order of the file.
+        optimiser: state of the optimiser; None: the file has none.
+        iteration, epoch: numbers of finished optimiser steps and epochs.
     """
 
     path: Path
@@ -49,10 +49,10 @@ class Published:
     epoch: int
 
     def check(self, config: TrainConfig) -> None:
-        """Refuse a configuration that cannot go on from here.
+        """Check that a run with this configuration can continue from the checkpoint.
 
         Raises:
-            CheckpointError: another architecture, or a run that ends before.
+            CheckpointError: the architecture differs, or the run ends before the checkpoint's step.
         """
         if self.architecture != config.model.architecture:
             raise CheckpointError(
@@ -69,10 +69,10 @@ class Published:
 
 
 def read_state(path: Path) -> dict[str, Any] | Published:
-    """Read a checkpoint of ours or of the original.
+    """Read a checkpoint of this package or of the original.
 
     Raises:
-        CheckpointError: missing, damaged, or neither.
+        CheckpointError: the file is missing, damaged, or of neither kind.
     """
     content = read_torch(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
@@ -85,8 +85,8 @@ def read_state(path: Path) -> dict[str, Any] | Published:
     meta = content.get("meta")
     if not isinstance(meta, Mapping) or not isinstance(meta.get("iter"), int):
         raise CheckpointError(
-            f"{path} does not say at which iteration it was written (meta.iter), so no run can go on there; start from "
-            "its weights with --finetune"
+            f"{path} does not say at which iteration it was written (meta.iter), so no run can continue there; start "
+            "from its weights with --finetune"
         )
     weights = dataclasses.replace(read_weights(path), info=ModelInfo(name=path.stem))
     optimiser = content.get("optimizer")
@@ -101,35 +101,35 @@ def read_state(path: Path) -> dict[str, Any] | Published:
 
 
 def as_state(published: Published, trainer: Trainer) -> tuple[dict[str, Any], list[str]]:
-    """Return the state that ``trainer`` goes on from, and lines to print about it.
+    """Return the state from which ``trainer`` continues, and notes to print.
 
-    The settings of the trainer's configuration count; where the file's differ, the notes say so. The average of the
-    weights starts from them.
+    The settings of the trainer's configuration are used; the notes list differences to those of the file. The average
+    of the weights starts from the weights.
 
     Raises:
-        CheckpointError: the optimiser's entries are not those of the weights.
+        CheckpointError: the optimiser's entries do not match the weights.
     """
     notes = [f"{published.path.name} is the original's, epoch {published.epoch}, iteration {published.iteration}"]
     state = trainer.state_dict()
     state |= {"step": published.iteration, "model": published.weights, "average": None}
     if published.optimiser is None:
-        notes.append("the file holds no optimiser: the weights are taken over alone, Adam starts anew")
+        notes.append("the file holds no optimiser: only the weights are used, and Adam starts anew")
         return state, notes
     moments = _moments(published, trainer)
     state["optimiser"] = {**state["optimiser"], "state": moments}
-    notes.append(f"Adam's moments of {len(moments)} parameters are taken over")
+    notes.append(f"Adam's moments of {len(moments)} parameters are used")
     return state, notes + _changed_settings(published.optimiser, trainer)
 
 
 def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tensor]]:
-    """Adam's moments by our optimiser's numbers."""
+    """Return Adam's moments by the parameter numbers of the trainer's optimiser."""
     assert published.optimiser is not None
     parameters = dict(trainer.model.named_parameters())
     names = [key for key in published.weights if key in parameters]
     groups, entries = published.optimiser.get("param_groups"), published.optimiser.get("state")
     if not isinstance(groups, list) or not isinstance(entries, Mapping):
         raise _optimiser_mismatch(published, "it is no state of torch's Adam (state, param_groups)")
-    # Old versions of torch number parameters by their address in memory; only the order says which is which.
+    # Old versions of torch number parameters by their address in memory, so only the order identifies them.
     numbers = [number for group in groups for number in group["params"]]
     if len(numbers) != len(names):  # mmcv leaves frozen parameters out where it was given paramwise_options
         names = [name for name in names if parameters[name].requires_grad]
@@ -142,7 +142,7 @@ def _moments(published: Published, trainer: Trainer) -> dict[int, dict[str, Tens
     for name, number in zip(names, numbers, strict=True):
         entry, parameter = entries.get(number), parameters[name]
         if entry is None or id(parameter) not in ours:
-            continue  # never had a gradient, or is frozen here
+            continue  # it never had a gradient, or is frozen in this run
         for key in _MOMENTS:
             value = entry.get(key)
             if not isinstance(value, Tensor) or value.shape != parameter.shape:

@@ -1,4 +1,4 @@
-"""What ``featdepth train`` does: configuration, data, trainer, in that order; errors come before the first step."""
+"""A training run: loads configuration, data and trainer, in this order, so that errors come before the first step."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: {old} -> {new}"]
 
 
-#: What ``--resume`` takes to go on where there is a checkpoint and to start where there is none.
+#: Value of ``--resume`` that continues from a checkpoint if there is one, and starts a new run otherwise.
 AUTO = "auto"
-#: The resolved configuration of a run, in its folder: a recipe of its own, for ``--config``.
+#: File in the folder of a run with its resolved configuration, which ``--config`` can read.
 RESOLVED = "config.yaml"
 
 
 def write_resolved(output: Path, settings: TrainConfig) -> None:
-    """Write the configuration, all defaults and overrides in it.
+    """Write the resolved configuration with all defaults and overrides.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -61,14 +61,14 @@ def write_resolved(output: Path, settings: TrainConfig) -> None:
 
 def _check_unused(output: Path) -> None:
     if CheckpointFolder(output / "checkpoints", 1).latest() is not None:
-        raise ConfigError(f"{output} holds the checkpoints of a run; go on with --resume, or name another --output")
+        raise ConfigError(f"{output} holds the checkpoints of a run; continue with --resume, or name another --output")
 
 
 def verdict(config: CheckConfig, outcome: Outcome) -> str | None:
-    """Return what a complete run has reached of its targets, None when it has no targets.
+    """Return the result of a complete run relative to its targets; None if it has no targets.
 
     Raises:
-        FeatDepthError: the run did not reach what ``check`` asks for.
+        FeatDepthError: the run missed a target of ``check``.
     """
     reached: list[str] = []
     failed: list[str] = []
@@ -110,7 +110,7 @@ def train(
         json_path: where to write the last figures.
 
     Raises:
-        FeatDepthError: whatever is wrong with configuration, data or checkpoints, before the first step.
+        FeatDepthError: configuration, data or checkpoints are invalid; it is raised before the first step.
     """
     settings = load_config(config, overrides) if isinstance(config, str) else config
     check(settings)
@@ -133,7 +133,7 @@ def train(
 
 
 def check_local(output: Path) -> None:
-    """Refuse a URL as the place of a run.
+    """Check that the folder of a run is no URL.
 
     Raises:
         ConfigError: it is one.
@@ -191,7 +191,7 @@ def _train(
 
 
 def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None, finetune: str | None) -> None:
-    """Say what is wrong with the files a run starts from before anything is rendered: build the networks once."""
+    """Build the networks once, so that errors of initial weights are raised before anything is rendered."""
     if isinstance(start, Published):
         start.check(settings)
     with torch.random.fork_rng(devices=[]):
@@ -207,7 +207,7 @@ def _check_start(settings: TrainConfig, start: dict[str, Any] | Published | None
 
 
 def _restore(trainer: Trainer, path: Path, start: dict[str, Any] | Published) -> list[str]:
-    """Put the trainer where the checkpoint was and tidy the folder; returns lines to print about it."""
+    """Restore the trainer from a checkpoint and clean its folder. Returns notes to print."""
     if isinstance(start, Published):
         state, changes = as_state(start, trainer)
     else:
@@ -217,12 +217,12 @@ def _restore(trainer: Trainer, path: Path, start: dict[str, Any] | Published) ->
     if trainer.processes.first:
         trainer.checkpoints.clean()
         aside = trainer.checkpoints.set_aside_after(trainer.step)
-        notes += [f"a later checkpoint, of another course now, is kept as {later}" for later in aside]
+        notes += [f"a later checkpoint of the earlier course was renamed to {later}" for later in aside]
     return notes
 
 
 def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
-    """What differs from the run that wrote the checkpoint."""
+    """Return the differences to the configuration of the run that wrote the checkpoint."""
     current = {"processes": trainer.processes.count, "measured_on": trainer.validator.measured_on}
     differences = _differences({key: state.get(key, value) for key, value in current.items()}, current)
     if state["config"]:
@@ -231,7 +231,7 @@ def _changes(state: dict[str, Any], trainer: Trainer) -> list[str]:
 
 
 def _checkpoint_of(output: Path, resume: str | None) -> Path | None:
-    """The checkpoint to go on from; None for a new run."""
+    """Return the checkpoint to continue from; None for a new run."""
     if resume is None:
         return None
     newest = CheckpointFolder(output / "checkpoints", 1).latest()

@@ -1,4 +1,4 @@
-"""One optimiser step: the same for training, for refinement on recordings and, later, on a running robot."""
+"""One optimiser step, common to training, refinement on recordings, and refinement on a running robot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALONE = Processes()
 
 @dataclass(frozen=True)
 class StepResult:
-    """Attributes: weighted terms and ``total``; norm of the gradient before clipping; whether weights were changed."""
+    """Weighted terms with their ``total``, norm of the gradient before clipping, and whether weights were changed."""
 
     terms: dict[str, float]
     gradient_norm: float
@@ -32,7 +32,7 @@ def train_step(
     clip_norm: float = 0.0,
     processes: Processes = ALONE,
 ) -> StepResult:
-    """Take the gradient of the mean of every micro-batch's ``total`` and step, unless a number is not finite.
+    """Step with the gradient of the mean ``total`` over all micro-batches, unless a value is not finite.
 
     A step whose loss or gradient is not finite, and one that is interrupted, leaves weights, optimiser and running
     statistics as they were. Once the weights move, a second signal waits for `signals.release`. Running statistics move
@@ -40,12 +40,12 @@ def train_step(
     and two processes with one each do the same. Counters move as one micro-batch moves them.
 
     Args:
-        model: whose buffers are put back when the step is skipped.
-        micro_batches: each runs the networks and returns scalars, ``total`` among them, under the same names.
-        optimiser: over ``parameters``.
-        parameters: that have gradients.
+        model: model whose buffers are restored when the step is skipped.
+        micro_batches: functions that run the networks and return scalars with the same names, including ``total``.
+        optimiser: optimiser of ``parameters``.
+        parameters: parameters with gradients.
         clip_norm: largest L2 norm of the gradient; 0 for no clipping.
-        processes: that share the step.
+        processes: processes that share the step.
     """
     buffers = [b for b in model.buffers() if b.is_floating_point()]
     counters = [b for b in model.buffers() if not b.is_floating_point()]
@@ -94,9 +94,9 @@ def _put(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _share(numbers: Tensor, buffers: Sequence[Tensor], parameters: Sequence[Tensor], processes: Processes) -> None:
-    """Terms, running statistics and gradients become means over the processes.
+    """Average terms, running statistics and gradients over the processes, in place.
 
-    A parameter without a gradient in every process stays without, as it would in one process.
+    A parameter without a gradient in every process keeps none, as it would in one process.
     """
     used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
     processes.mean_([numbers, used, *buffers])

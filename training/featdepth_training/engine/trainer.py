@@ -1,4 +1,4 @@
-"""The run: loads, steps, validates, saves, stops when asked, and goes on exactly where it was."""
+"""The training run: steps, validates, saves, stops on request, and resumes exactly."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from featdepth_training.processes.distributed import Processes
 from featdepth_training.processes.signals import StopRequest, uninterrupted
 
 WEIGHTS, CAMERAS = "model.safetensors", "cameras.yaml"
-#: Batches kept of steps that were not finite.
+#: Number of stored batches of steps that were not finite.
 DUMPED_BATCHES = 3
-#: Steps at the beginning and at the end whose mean losses are compared.
+#: Number of steps at the beginning and at the end whose mean losses are compared.
 COMPARED_STEPS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
-        steps: done in all.
+        steps: total number of steps.
         complete: whether the last stage was finished.
         validation: figures of the last validation.
-        loss_share: mean loss of the last steps over that of the first ones; None before both exist.
-        checkpoint: the newest one.
-        weights: the file written.
-        first_process: whether this is the first of several processes, the one that reports.
+        loss_share: mean loss of the last steps over that of the first ones; None with too few steps.
+        checkpoint: the newest checkpoint.
+        weights: file of the exported weights.
+        first_process: whether this is the first of several processes, which reports.
     """
 
     steps: int
@@ -62,16 +62,16 @@ class Outcome:
 
 
 class Trainer:
-    """One training run, or one process's part of it.
+    """One training run, or the part of one process in it.
 
     Args:
-        config: resolved.
+        config: resolved configuration.
         output: folder of the run.
-        train, held_out: clips to learn from and to validate on.
-        device: of the networks.
-        finetune: weights to start from, see `networks.start_model`.
-        processes: that share the run; the first writes files.
-        resumed: a checkpoint follows, so that the starting weights are not read.
+        train, held_out: clips for training and for validation.
+        device: device of the networks.
+        finetune: weights to start from, see `model_setup.start_model`.
+        processes: processes that share the run; the first one writes files.
+        resumed: whether a checkpoint follows, so that initial weights are not read.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Trainer:
         self.loop = TrainingLoop(self.model, config, train, self._terms, self.device, processes, self.cameras)
         self.checkpoints = CheckpointFolder(output / "checkpoints", config.engine.keep_last)
         self.validator = Validator(config, held_out, self.device, self.cameras)
-        #: Step of the last checkpoint written.
+        #: Step of the last written checkpoint.
         self.saved_at = -1
         #: Losses of the first and of the newest steps, as `CheckConfig` compares them.
         self.first_losses: list[float] = []
@@ -117,7 +117,7 @@ class Trainer:
         return self.loop.step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides how the run goes on, in whichever of the processes."""
+        """Return the state from which the run continues, in every process."""
         return {
             **self.loop.state_dict(),
             **self.validator.state_dict(),
@@ -129,10 +129,10 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`.
+        """Continue from a state of `state_dict`.
 
         Raises:
-            CheckpointError: the state is of other networks.
+            CheckpointError: the state belongs to other networks.
         """
         try:
             self.loop.load_state_dict(state)
@@ -149,10 +149,10 @@ class Trainer:
         """Train to the end of the last stage, or until ``stop`` is requested; then save and export.
 
         Raises:
-            FeatDepthError: too many steps in a row were not finite, data cannot be read, memory ran out, or another
-                process has ended. Whatever was done up to then is saved, unless another process has ended.
+            FeatDepthError: too many consecutive steps were not finite, data cannot be read, memory ran out, or another
+                process has ended. The state up to then is saved, unless another process has ended.
             CheckpointError: a checkpoint could not be written.
-            KeyboardInterrupt: a second signal came; one process alone has saved the last whole step.
+            KeyboardInterrupt: a second signal arrived; a single process has saved the last complete step.
         """
         self._stop, self.forecast = stop, Forecast(self.config, self.step)
         try:
@@ -160,12 +160,12 @@ class Trainer:
         except KeyboardInterrupt:
             if self.processes.count == 1 and self.step:
                 self._save()
-                monitor.say(f"stopped at once; the run is saved at step {self.step}, go on with --resume")
+                monitor.say(f"stopped at once; the run is saved at step {self.step}, continue with --resume")
             raise
         except torch.OutOfMemoryError as error:
             raise FeatDepthError(
                 f"out of memory at step {self.step}: {str(error).splitlines()[0]} Lower batch_size of the stages (and "
-                "raise accumulate by as much), or their sizes; go on with --resume"
+                "raise accumulate by as much), or their sizes; continue with --resume"
             ) from error
         except RuntimeError as error:
             if not is_loader_error(error):
@@ -174,7 +174,7 @@ class Trainer:
         return self._finish()
 
     def _run(self, monitor: Monitor, stop: StopRequest | None) -> None:
-        if self.validator.due(self.step):  # of a run that was stopped after the checkpoint and before its validation
+        if self.validator.due(self.step):  # the run was stopped between a checkpoint and its validation
             self._validate_or_save(monitor)
         end = self.loop.run(partial(self._on_step, monitor), stop)
         if end.stopped:
@@ -183,7 +183,7 @@ class Trainer:
             self._give_up(end.failure)
 
     def _on_step(self, monitor: Monitor, batches: list[FrameBatch], result: StepResult) -> None:
-        """Count, log and save; validate last, as that may take long and a run that is to end does not wait for it."""
+        """Count, log and save; validate at the end, because a stop request does not wait for the validation."""
         monitor.advance(self.processes.count * sum(batch.image_count for batch in batches))
         if result.applied:
             self._keep_loss(result.terms["total"])
@@ -200,13 +200,13 @@ class Trainer:
             self._validate_or_save(monitor)
 
     def _give_up(self, failure: FeatDepthError | None) -> NoReturn:
-        """Save what was done so far, and say why it goes no further."""
+        """Save the run, and raise the error that ends it."""
         self._save()
-        self.processes.wait()  # the first process has saved before torchrun ends it
-        where = f"the run is saved at step {self.step}; go on from there with --resume"
+        self.processes.wait()  # the first process must save before torchrun ends it
+        where = f"the run is saved at step {self.step}; continue from there with --resume"
         if failure is None:
-            raise FeatDepthError(f"another process could not read its data, and says why; {where}")
-        raise FeatDepthError(f"{failure} Training goes no further: {where}") from failure
+            raise FeatDepthError(f"another process could not read its data, see its message; {where}")
+        raise FeatDepthError(f"{failure} Training ends: {where}") from failure
 
     def _validate_or_save(self, monitor: Monitor) -> None:
         try:
@@ -243,7 +243,7 @@ class Trainer:
         self.last_losses = [*self.last_losses, total][-COMPARED_STEPS:]
 
     def _report_skipped(self, batches: list[FrameBatch], result: StepResult, monitor: Monitor) -> None:
-        """Say that a step was not finite, and end the run when too many in a row were."""
+        """Report a step that was not finite, and end the run after too many consecutive ones."""
         loop = self.loop
         if loop.skipped <= DUMPED_BATCHES:
             self._dump(batches, result)
@@ -259,7 +259,7 @@ class Trainer:
             )
 
     def _dump(self, batches: list[FrameBatch], result: StepResult) -> None:
-        """Keep the micro-batches of a step that was not finite, to look for the reason."""
+        """Store the micro-batches of a step that was not finite, for debugging."""
         step = self.step - 1
         for number, batch in enumerate(batches):
             contents = {**vars(batch), "terms": result.terms, "step": step}
@@ -286,7 +286,7 @@ class Trainer:
             began = time.monotonic()
             try:
                 best = self.validator.validate(self.loop.averaged_model(), self.step, monitor, self._stop)
-            except ValidationStoppedError:  # the run that goes on begins with it
+            except ValidationStoppedError:  # a resumed run begins with this validation
                 best = False
             if best:
                 with uninterrupted():
@@ -318,7 +318,7 @@ class Trainer:
 
 
 def checkpoint_mismatch(error: Exception) -> CheckpointError:
-    """Say that a checkpoint is of other networks, in the first words of torch's long list."""
+    """Return the error for a checkpoint of other networks, with the beginning of torch's message."""
     reason = " ".join(" ".join(line.split()) for line in str(error).strip().splitlines()[:3])
     return CheckpointError(
         f"the checkpoint does not fit this configuration: {reason[:400]}. Resume with the configuration of the run, or "

@@ -1,4 +1,4 @@
-"""Figures on clips that no weight was trained on: depth as it is (metres) and median scaled, motion."""
+"""Validation figures on held-out clips: depth in metres and median scaled, and motion."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from featdepth_training.objectives.selfsupervised import reconstruction_terms
 from featdepth_training.objectives.supervised import log_depth, motion_target
 from featdepth_training.objectives.terms import prediction_terms
 
-#: Depth is compared between 0.1 and 80 m, as it is and with the ratio of medians.
+#: Depth is compared between 0.1 and 80 m, without scaling and with the ratio of medians.
 AS_IT_IS = DepthProtocol(min_depth=0.1, max_depth=80.0, skip_invalid=True)
 MEDIAN_SCALED = replace(AS_IT_IS, scale="median")
 
 
-#: Sources whose first batch is kept for pictures.
+#: Number of sources whose first batch is kept for images.
 SHOWN = 8
 
 
 @dataclass
 class _Sums:
-    """Numbers by name; ``groups`` None: none by source."""
+    """Collects numbers by name and by source; ``groups`` None: not by source."""
 
     groups: Sequence[str] | None
     values: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, name: str, numbers: Iterable[float], group: int | None = None) -> None:
-        """Add numbers, those of a source to its own list as well."""
+        """Add numbers; those of a source are also added to its own list."""
         listed = list(numbers)
         self.values.setdefault(name, []).extend(listed)
         if group is not None and self.groups is not None:
@@ -48,7 +48,7 @@ class _Sums:
 
 
 def _depth_figures(guess_m: Tensor, truth_m: Tensor) -> dict[str, float] | None:
-    """AbsRel, share within a factor of 1.25 and the median ratio of one image (H, W); None without valid pixels."""
+    """Return AbsRel, a1 and the median ratio of one image (H, W); None without valid pixels."""
     guess, truth = (depth.detach().cpu().numpy() for depth in (guess_m, truth_m))
     plain = evaluate_image(guess, truth, AS_IT_IS)
     scaled = evaluate_image(guess, truth, MEDIAN_SCALED)

@@ -1,4 +1,4 @@
-"""Validation of a run: when, on what, and whether it is the best so far."""
+"""Schedules the validation of a run, and records the best result."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from featdepth_training.monitoring.pictures import validation_pictures
 from featdepth_training.objectives.learned_cameras import LearnedCameras
 from featdepth_training.processes.signals import StopRequest
 
-#: Figures on the console.
+#: Figures that are printed.
 PRINTED = (
     *("photometric", "reconstruction", "abs_rel", "a1", "abs_rel_median_scaled"),
     *("rotation_deg", "translation_percent"),
 )
-#: Sources that get figures of their own; of more, the means alone say something.
+#: Largest number of sources with separate figures; with more sources, only the means are reported.
 MOST_SOURCES = 30
 
 
 class ValidationStoppedError(Exception):
-    """A signal has come while weights were measured; nothing was noted."""
+    """A stop was requested during a validation, which has no result."""
 
 
 class Validator:
-    """Measures weights on held-out clips, always the same ones at the same sizes: those of the run's last stage.
+    """Evaluates weights on held-out clips, always the same ones at the sizes of the run's last stage.
 
     Args:
-        config: of the run.
-        held_out: clips that are never trained on.
-        device: of the networks.
-        cameras: that are learnt along; None: all are known.
+        config: configuration of the run.
+        held_out: clips for validation only.
+        device: device of the networks.
+        cameras: cameras that are learned; None: all are known.
 
     Attributes:
-        figures: of the last validation.
-        validated_at: its step.
+        figures: figures of the last validation.
+        validated_at: step of the last validation.
         best: smallest `criterion` so far.
-        measured_on: the clips and sizes, in words.
+        measured_on: description of the clips and sizes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Validator:
         self.measured_on = f"{sources}; {[list(size) for size in config.stages[-1].sizes]}"
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run has to know."""
+        """Return the state for a resumed run."""
         return {
             "best": self.best,
             "measured_on": self.measured_on,
@@ -72,13 +72,13 @@ class Validator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; a best figure that was measured on other clips or sizes is not compared."""
+        """Continue from `state_dict`; a best figure from other clips or sizes is dropped."""
         if state.get("measured_on") == self.measured_on:
             self.best = float(state["best"])
         self.figures, self.validated_at = dict(state["validation"]), int(state.get("validated_at", 0))
 
     def due(self, step: int) -> bool:
-        """Whether step ``step`` is to be validated, and has not been yet."""
+        """Return whether ``step`` needs a validation that has not been done."""
         every = self.config.engine.validate_every
         if self.validated_at == step or step == 0:
             return False
@@ -86,19 +86,19 @@ class Validator:
 
     @property
     def criterion(self) -> str:
-        """The figure that decides which weights are the best."""
+        """Name of the figure that determines the best weights."""
         objective = self.config.objective
         if objective.supervised:
             return "abs_rel"
         return "photometric" if objective.selfsupervised else "reconstruction"
 
     def validate(self, model: FeatDepthModel, step: int, monitor: Monitor, stop: StopRequest | None = None) -> bool:
-        """Measure, log and draw; returns whether ``model`` is the best so far.
+        """Evaluate ``model``, log figures and images, and return whether it is the best so far.
 
         Raises:
             ValidationStoppedError: ``stop`` was requested meanwhile.
         """
-        torch.manual_seed(self.config.seed)  # the noise that breaks ties: figures differ by the weights alone
+        torch.manual_seed(self.config.seed)  # fixes the tie-breaking noise, so that only the weights change the figures
         stage = self.config.stages[-1]
         held_out = validation_batches(self.held_out, stage.sizes, stage.batch_size)
         names = [source.name for source in self.held_out.sources]
@@ -126,7 +126,7 @@ class Validator:
     def _counted(
         self, batches: Iterator[FrameBatch], bar: ProgressBar, stop: StopRequest | None
     ) -> Iterator[FrameBatch]:
-        """The batches on the device, in floats, each counted when it is done."""
+        """Yield the batches on the device as floats, and count each finished one."""
         rows = None if self.cameras is None else self.cameras.rows(self.held_out.sources)
         for batch in batches:
             if stop is not None and stop.requested is not None:

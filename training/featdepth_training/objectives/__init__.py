@@ -1,1 +1,1 @@
-"""What training minimises: terms with and without truth."""
+"""The training objective: supervised and self-supervised terms."""

@@ -1,4 +1,4 @@
-"""Which cameras of a run are learnt, and the calibration file that tells what came out."""
+"""Chooses the cameras that a run learns, and writes their calibrations to a file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ HEAD = (
 
 
 def learned_cameras(config: TrainConfig, sources: Sequence[Source]) -> LearnedCameras | None:
-    """Return the cameras to learn: of the caches that the configuration names, and of those with a usual guess.
+    """Return the cameras to learn: of the caches in the configuration, and of those with the usual camera.
 
     Raises:
-        ConfigError: a name of none of the caches, or nothing would teach them.
+        ConfigError: a name is not that of a cache, or no term would train the cameras.
     """
     wanted = set(config.data.prepared.learned_cameras)
     names = [source.name for source in sources if not source.rendered]
     for name in wanted - set(names):
         raise ConfigError(
-            f"data.prepared.learned_cameras holds '{name}', no name of a cache{nearest_name(name, names)}"
+            f"data.prepared.learned_cameras names '{name}', which is not a cache{nearest_name(name, names)}"
         )
     places = [s.location for s in sources if not s.rendered and (s.name in wanted or guessed(s.location))]
     if not places:
@@ -46,13 +46,13 @@ def learned_cameras(config: TrainConfig, sources: Sequence[Source]) -> LearnedCa
 
 
 def guessed(location: str) -> bool:
-    """Whether a cache was prepared with the usual camera, for want of any sign of its own."""
+    """Return whether a cache was prepared with the usual camera, because none could be estimated."""
     description = read_description(Store(location)) if location else None
     return bool(description and description.get("guess") == "usual")
 
 
 def write_cameras(path: Path, cameras: LearnedCameras) -> Path:
-    """Write the calibrations as YAML, by the names of the caches; returns the path."""
+    """Write the calibrations as YAML under the names of the caches, and return the path."""
     content: dict[str, Any] = {}
     values = zip(cameras.locations, cameras.log_focal.exp().tolist(), cameras.k1.tolist(), strict=True)
     for location, factor, k1 in values:

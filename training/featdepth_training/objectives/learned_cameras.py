@@ -1,11 +1,11 @@
-"""Cameras that nobody has calibrated: a focal length and one distortion coefficient a recording, learnt with the run.
+"""Uncalibrated cameras: a focal length and one distortion coefficient per recording, learned in the run.
 
-Photometric terms tell both, once the camera turns: a wrong focal length makes pixels move by a wrong amount. Source of
-the idea: Gordon et al., Depth from Videos in the Wild (ICCV 2019), who predict intrinsics for each pair of frames. Here
-a recording has one camera. Moving straight ahead tells no focal length.
+Photometric terms determine both when the camera rotates, because a wrong focal length moves pixels by a wrong amount.
+Source of the idea: Gordon et al., Depth from Videos in the Wild (ICCV 2019), who predict intrinsics for each pair of
+frames. Here a recording has one camera. Straight motion does not determine the focal length.
 
-Images are undistorted by the coefficient as it stands. Its gradient comes from what a little more of it would do to the
-projection (`featdepth_ros.geometry.lens`). So no term gains from merely stretching a picture.
+Images are undistorted by the current coefficient. Its gradient comes from the derivative of the projection
+(`featdepth_ros.geometry.lens`). So no term can be lowered just by stretching an image.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from featdepth_training.data.batch import FrameBatch
 from featdepth_training.data.source import Source
 
-#: No lens of this model bends more; a step of the optimiser may not leave what can be undistorted.
+#: Limit of the coefficient, so that a step of the optimiser stays in the range that can be undistorted.
 MOST_DISTORTION = 0.6
 
 
 class LearnedCameras(nn.Module):
-    """Corrections of the intrinsics that the caches hold.
+    """Corrections of the intrinsics in the caches.
 
     Args:
-        locations: of the caches whose cameras are learnt.
+        locations: locations of the caches whose cameras are learned.
 
     Attributes:
         log_focal: (N,) logarithm of the factor on fx and fy.
@@ -42,12 +42,12 @@ class LearnedCameras(nn.Module):
         self.k1 = nn.Parameter(torch.zeros(len(self.locations)))
 
     def rows(self, sources: Sequence[Source]) -> Tensor:
-        """Which camera each source has, (S,) int64; -1: none of these."""
+        """Return the camera number of each source, (S,) int64; -1: none of these cameras."""
         known = {location: row for row, location in enumerate(self.locations)}
         return torch.tensor([known.get(source.location, -1) for source in sources])
 
     def figures(self) -> dict[str, float]:
-        """Of each camera the factor on its focal length, and the coefficient; for the log."""
+        """Return the factor on the focal length and the coefficient of each camera, for the log."""
         values = zip(self.locations, self.log_focal.exp().tolist(), self.k1.tolist(), strict=True)
         by_camera: dict[str, float] = {}
         for location, factor, k1 in values:
@@ -56,11 +56,11 @@ class LearnedCameras(nn.Module):
         return by_camera
 
     def forward(self, batch: FrameBatch, rows: Tensor) -> FrameBatch:
-        """The batch as these cameras have taken it: intrinsics with gradients, images without distortion.
+        """Return the batch with corrected intrinsics, which have gradients, and undistorted images.
 
         Args:
-            batch: images in floats.
-            rows: of the sources that ``batch.group`` counts, see `rows`.
+            batch: batch with float images.
+            rows: camera numbers by ``batch.group``, see `rows`.
         """
         row = rows.to(batch.group.device)[batch.group]
         learned = row >= 0

@@ -1,4 +1,4 @@
-"""Terms of recordings that compare depth with what was measured: by matching, or by the recording's own sensor."""
+"""Terms that compare depth with measured depth: from matching, or from a depth sensor of the recording."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from featdepth_training.objectives.supervised import gradient_term, log_depth_re
 
 
 def pseudo_depth_term(prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig) -> Tensor:
-    """See `_difference`, against `pseudo_depth`; without a stereo partner up to a frame's median ratio."""
+    """Return `_difference` to the pseudo-depth; without a stereo partner up to the median ratio of each frame."""
     metric = torch.isfinite(batch.T_partner_camera).flatten(1).all(1).repeat_interleave(len(prediction.targets))
     return _difference(prediction, batch.pseudo_depth, metric, batch, info, config)
 
 
 def sensor_depth_term(prediction: Prediction, batch: FrameBatch, info: ModelInfo, config: TermsConfig) -> Tensor:
-    """See `_difference`, against the metres of the recording's own depth (RGB-D, LiDAR); 0 where it holds none."""
+    """Return `_difference` to the recorded metric depth (RGB-D, LiDAR); 0 if there is none."""
     metric = torch.ones(len(batch.depth) * len(prediction.targets), dtype=torch.bool, device=batch.depth.device)
     return _difference(prediction, batch.depth, metric, batch, info, config)
 
@@ -30,10 +30,10 @@ def sensor_depth_term(prediction: Prediction, batch: FrameBatch, info: ModelInfo
 def _difference(
     prediction: Prediction, measured: Tensor, metric: Tensor, batch: FrameBatch, info: ModelInfo, config: TermsConfig
 ) -> Tensor:
-    """Mean absolute error of log depth over the four scales, and half of `gradient_term`.
+    """Return the mean absolute error of log depth over the four scales, plus half of `gradient_term`.
 
-    ``measured`` (B, F, 1, H, W) is NaN where nothing is known. Where ``metric`` (B T,) is false a frame's depths are
-    compared up to their median ratio.
+    ``measured`` (B, F, 1, H, W) is NaN where unknown. Frames for which ``metric`` (B T,) is False are compared up to
+    their median ratio.
     """
     measured = measured[:, list(prediction.targets)]
     known = ~torch.isnan(measured).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""The networks over a batch of sequences."""
+"""Runs the networks on a batch of sequences."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from featdepth_training.data.units import focal_ratio
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks predict for B samples of F frames.
+    """Predictions of the networks for B samples of F frames.
 
     Attributes:
         disparities: sigmoid maps (B T, 1, h, w) of the T target frames, sample by sample, finest first.
         targets: numbers of those frames.
         axisangle, translation: (B, F - 1, 3) motions T_next_frame of the live camera between neighbours, radians and
             units of the network's depth.
-        flow_px: (B, F - 1, 2, h, w) displacements from each frame to the next, full-size pixels; None: the model
-            matches nothing.
+        flow_px: (B, F - 1, 2, h, w) displacements from each frame to the next, full-size pixels; None: the model has no
+            matching.
     """
 
     disparities: list[Tensor]
@@ -82,7 +82,7 @@ def predict(model: FeatDepthModel, seen: Tensor, camera: Tensor, targets: Sequen
         disparities = model.depth(seen[:, list(chosen)].flatten(0, 1))
         if frames > 1:
             small = _pose_input(seen, model.info.pose_input_size)
-            # Pair by pair, as the original: what shares a batch decides the statistics of BatchNorm.
+            # Pair by pair, as in the original, because the batch determines the statistics of BatchNorm.
             pairs = [model.pose(small[:, k], small[:, k + 1]) for k in range(frames - 1)]
             turns, shifts = ([pair[n] for pair in pairs] for n in (0, 1))
             ratio = focal_ratio(camera, model.info).repeat_interleave(frames - 1)

@@ -1,5 +1,6 @@
-"""The objective without truth: neighbouring frames and the stereo partner, warped by predicted depth and motion,
-shall look alike.
+"""The self-supervised objective: it compares each frame with its neighbours and its stereo partner.
+
+These are warped by predicted depth and motion.
 
 Source: docs/reference.md 3 (Shu et al., ECCV 2020), by way of `featdepth_ros.losses.objective`.
 """
@@ -28,7 +29,7 @@ from featdepth_training.objectives.prediction import Prediction
 
 
 def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Which frames are explained, and from which: of two each by the other, of more every inner one by its neighbours.
+    """Return the target frames and their sources: with two frames each other, else every inner frame's neighbours.
 
     Returns:
         (target, sources) with equally many sources for each target; a single frame has none.
@@ -41,7 +42,7 @@ def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
 
 
 def loss_config(model: FeatDepthModel, config: TermsConfig, sources: int, stereo: bool) -> ObjectiveConfig:
-    """The settings of `losses.objective` for ``sources`` neighbours, numbered 1 and on, and the partner."""
+    """Return the settings of `losses.objective` for ``sources`` neighbours, numbered from 1, and the partner."""
     values: dict[str, Any] = {
         "scales": config.warp_scales,
         "frame_ids": (0, *range(1, sources + 1), *(("s",) if stereo else ())),
@@ -64,7 +65,7 @@ def loss_config(model: FeatDepthModel, config: TermsConfig, sources: int, stereo
 
 
 def stereo_motion(batch: FrameBatch, ratio: Tensor, metres_per_unit: float) -> Tensor:
-    """T_partner_camera (B, 4, 4) that, with the network's own depth, moves the live camera's pixels."""
+    """Return T_partner_camera (B, 4, 4) in network units, for warps of the actual camera by the network's depth."""
     motion = batch.T_partner_camera.clone()
     motion[:, :3, 3] = motion[:, :3, 3] / (metres_per_unit * ratio[:, None])
     return motion
@@ -126,7 +127,7 @@ def selfsupervised_terms(
 def _ground_term(
     model: FeatDepthModel, prediction: Prediction, batch: FrameBatch, ratio: Tensor, config: TrainConfig
 ) -> Tensor:
-    """See `ground`; of every target's finest depth."""
+    """Return the term of `ground` for the finest depth of every target."""
     count = len(prediction.targets)
     disparity = prediction.disparities[0].float()
     depth = depth_from_disparity(disparity, model.info.min_depth, model.info.max_depth)
@@ -168,7 +169,7 @@ def _features(model: FeatDepthModel, inputs: dict[Any, Tensor], config: TrainCon
     weights = config.objective
     colours = {key[1]: value for key, value in inputs.items() if key[0] == "color"}
     if weights.regularised and isinstance(model, ReferenceModel):
-        # The net is trained along, so that its BatchNorm works on batches for sources as well.
+        # This network is trained, too, so its BatchNorm uses batch statistics also for sources.
         trained = _trained_features(model, colours.pop(0))
         if weights.features > 0:
             gradients = weights.reference
@@ -180,13 +181,13 @@ def _features(model: FeatDepthModel, inputs: dict[Any, Tensor], config: TrainCon
 
 
 def _motion(prediction: Prediction, target: int, source: int) -> Tensor:
-    """T_source_target between neighbours; the network was given them in order of time."""
+    """Return T_source_target between neighbours from the prediction, which is in order of time."""
     first = min(target, source)
     return pose_matrix(prediction.axisangle[:, first], prediction.translation[:, first], invert=source < target)
 
 
 def _intrinsics(camera: Tensor) -> Tensor:
-    """(B, 4) fx, fy, cx, cy to (B, 3, 3)."""
+    """Convert (B, 4) fx, fy, cx, cy to (B, 3, 3) K."""
     K = torch.zeros(len(camera), 3, 3, device=camera.device)
     K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2] = camera.unbind(1)
     K[:, 2, 2] = 1.0

@@ -1,6 +1,6 @@
-"""The objective of the first stage: rendered depth and motion supervise directly.
+"""The supervised objective: true depth and motion of rendered clips.
 
-Everything is compared in logarithms of network units, so that rooms and streets weigh alike, and in float32.
+Depth is compared as log depth in network units, so that rooms and streets have equal weight. All terms are float32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from featdepth_training.data.batch import FrameBatch, axisangle_of
 from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.objectives.prediction import Prediction
 
-#: Unit of the errors of motion, of the camera that took the frames: about 7 pixels at 370 pixels of focal length.
+#: Unit of the motion errors in radians of the actual camera: about 7 pixels at a focal length of 370 pixels.
 MOTION_UNIT_RAD = 0.02
 
 
@@ -45,13 +45,13 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _subsample(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Pick the pixel at the middle of each cell of a coarser grid: truth is never averaged across an edge."""
+    """Sample the middle pixel of each cell of a coarser grid, so that truth is not averaged across an edge."""
     step_y, step_x = x.shape[-2] // size[0], x.shape[-1] // size[1]
     return x[..., step_y // 2 :: step_y, step_x // 2 :: step_x]
 
 
 def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
-    """Multi-scale gradient matching: the residual of log depth shall be flat, which makes edges sharp and in place.
+    """Return multi-scale gradient matching of the residual of log depth, which makes depth edges sharp.
 
     Source: Li and Snavely, MegaDepth (CVPR 2018), eq. 4; as in Ranftl et al., MiDaS (2020), eq. 11.
     """
@@ -69,7 +69,7 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
 def log_depth_residuals(
     prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: TermsConfig
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
-    """Of each scale, finest first: its share in the term, log depth less ``log``, and ``weight``, at the scale's size.
+    """Yield the weight, the residual of log depth and the pixel weights of each scale, finest first.
 
     The finest is compared at the size of ``log`` (B T, 1, H, W), the others at their own.
     """
@@ -82,10 +82,10 @@ def log_depth_residuals(
 
 
 def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
-    """Errors of rotation and translation in units of `MOTION_UNIT_RAD`: (B (F - 1),) each.
+    """Return the errors of rotation and translation in units of `MOTION_UNIT_RAD`, (B (F - 1),) each.
 
-    A translation is divided by the median depth: that many radians of rotation move the picture as much. Relative
-    errors would let the centimetres of a hand drown the metres of a car.
+    A translation is divided by the median depth, which gives the rotation in radians with the same image motion. With
+    relative errors, the centimetres of a hand-held camera would dominate the metres of a car.
     """
     axisangle, translation = motion_target(batch, info)
     turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
@@ -97,9 +97,9 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
 
 
 def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
-    """Mean distance, in cells, of a matched flow (B, F - 1, 2, h, w) from the one that true depth and motion cause.
+    """Return the mean distance, in cells, of a matched flow (B, F - 1, 2, h, w) from that of true depth and motion.
 
-    Cells whose surface is unknown, moves by itself or leaves the view do not count.
+    Cells without depth, on moving objects or outside the next view do not count.
     """
     _, pairs, _, height, width = flow_px.shape
     step = batch.images.shape[-1] // width
@@ -123,7 +123,7 @@ def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:
 
 
 def motion_target(batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
-    """True motions between neighbours: axisangle, and translation in the network's depth units, (B (F - 1), 3) each."""
+    """Return the true motions between neighbours: axis-angle and translation in network units, (B (F - 1), 3) each."""
     motions = batch.T_next_frame.flatten(0, 1)
     ratio = focal_ratio(batch.intrinsics, info).repeat_interleave(batch.frames - 1)
     return axisangle_of(motions[:, :3, :3]), depth_in_network_units(motions[:, :3, 3], ratio, info)

@@ -1,4 +1,4 @@
-"""What a micro-batch is to minimise: which terms apply to which samples, added up by their share of the batch."""
+"""The terms of a micro-batch: applies each term to its samples, and adds them by their share of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_training.objectives.supervised import supervised_terms
 
 Predict = Callable[..., Prediction]
 
-#: Every term there is, in the order they are logged in.
+#: Names of all terms, in the order of the log.
 TERMS = (
     *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness"),
     *("pseudo_depth", "ground", "reconstruction", "discriminative", "convergent"),
@@ -25,12 +25,12 @@ TERMS = (
 
 
 def active_terms(config: TrainConfig) -> list[str]:
-    """Names of the terms with a weight, in the order they are logged in."""
+    """Return the names of the terms with a weight, in the order of the log."""
     return [name for name in TERMS if getattr(config.objective, name) > 0]
 
 
 def wanted_targets(config: TrainConfig, frames: int) -> tuple[int, ...]:
-    """Frames whose depth the terms need: those that neighbours explain; all, when truth alone teaches."""
+    """Return the frames whose depth the terms need: the targets of self-supervision, else all frames."""
     if not config.objective.selfsupervised:
         return tuple(range(frames))
     return tuple(target for target, _ in targets_and_sources(frames))
@@ -47,12 +47,12 @@ def training_terms(
     """Run the networks and add up the terms.
 
     Args:
-        model: in training mode.
-        batch: images in floats.
-        seen: (B, F, 3, H, W) the images as the networks shall see them (`augment.photometric`).
-        config: of the run.
+        model: model in training mode.
+        batch: batch with float images.
+        seen: (B, F, 3, H, W) input images of the networks (`augment.photometric`).
+        config: configuration of the run.
         run: `predict`, or a compiled form of it.
-        pictures: filled for the samples that neighbours explain, see `losses.objective`.
+        pictures: filled with images of the self-supervised samples, see `losses.objective`.
 
     Returns:
         every term of `active_terms` and ``total`` (scalars, float32), and what the networks predicted (None for an
@@ -74,7 +74,7 @@ def prediction_terms(
     config: TrainConfig,
     pictures: MutableMapping[Any, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """As `training_terms`, of a prediction at hand."""
+    """Return the terms as `training_terms`, for an existing prediction."""
     objective, parts = config.objective, []
     mixed = config.data.kind == "mixed"
     with_truth = batch.rendered if mixed else torch.ones_like(batch.rendered)
@@ -94,7 +94,7 @@ def prediction_terms(
         if bool(alone.any()):
             chosen, guess = batch.select(alone).first_frame(), prediction.select(alone).first_target()
             parts.append((_share(alone), selfsupervised_terms(model, guess, chosen, config, True)))
-    if not parts:  # no sample has what a term needs, for instance no partner: nothing to learn, and no error
+    if not parts:  # no term applies to any sample, for instance without partners, which is no error
         parts.append((0.0, {"total": prediction.disparities[0].sum()}))
     return _complete(active_terms(config), parts, batch.images)
 

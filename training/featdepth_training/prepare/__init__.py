@@ -1,1 +1,1 @@
-"""Recordings into caches: which frames, rectified, with pseudo-depth."""
+"""Converts recordings to caches: selects and rectifies frames, adds pseudo-depth."""

@@ -1,4 +1,4 @@
-"""What `featdepth prepare` is asked for."""
+"""The settings of `featdepth prepare`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from featdepth_training.data.shards import Storage
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """How a recording becomes a cache.
+    """Settings for the cache of a recording.
 
     Attributes:
-        height, width: of the cached frames, pixels; multiples of 32 need no further resize in training.
-        frames: the shortest stretch worth keeping, in frames. With ``stereo`` or ``keep_static`` single frames are
-            kept as well.
-        shard_frames: frames a file, about.
-        stereo: store each frame's stereo partner; frames without one are left out.
-        keep_static: keep frames in which nothing moves, each as a stretch of its own.
-        selection: which frames are kept.
-        part: (first, end) of the recording's frames, counted from 0, that are read at all; the end is not. None: all.
-        listed: numbers of the frames that a split file names, as their names have them. They and their neighbours are
-            kept whatever `selection` says: a published split was chosen by others. None: there is no such file.
-        storage: of the images.
-        guess: where the camera of an uncalibrated recording comes from: ``found`` by matching, or the ``usual``
-            one, which training corrects. Empty: it has a calibration.
+        height, width: size of the cached frames, pixels; multiples of 32 need no further resize in training.
+        frames: length of the shortest kept sequence, in frames. With ``stereo`` or ``keep_static``, single frames are
+            kept, too.
+        shard_frames: approximate number of frames per file.
+        stereo: store the stereo partner of each frame; frames without one are left out.
+        keep_static: keep static frames, each as a sequence of its own.
+        selection: thresholds for the selection of frames.
+        part: (first, end) numbers of the frames to read, counted from 0, without the end. None: all.
+        listed: numbers of the frames in a split file, as in their file names. These frames and their neighbours are
+            always kept, without `selection`. None: there is no split file.
+        storage: format of the images.
+        guess: source of the camera of an uncalibrated recording: ``found`` by matching, or the ``usual`` one, which
+            training corrects. Empty: the recording has a calibration.
     """
 
     height: int = 192
@@ -47,22 +47,22 @@ class PrepareConfig:
         if self.height < 64 or self.width < 64:
             raise ConfigError(f"the cached size is {self.height}x{self.width}; expected at least 64x64")
         if self.frames < 1 or self.shard_frames < 1:
-            raise ConfigError(f"frames is {self.frames}, shard_frames {self.shard_frames}; expected at least 1")
+            raise ConfigError(f"frames is {self.frames}, shard_frames {self.shard_frames}; expected at least 1 each")
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
             raise ConfigError(f"the part is {self.part[0]}:{self.part[1]}; expected A:B with 0 <= A < B")
 
     @property
     def shortest(self) -> int:
-        """Frames of the shortest stretch that is kept."""
+        """Length of the shortest kept sequence, in frames."""
         return 1 if self.stereo or self.keep_static else self.frames
 
     def described(self) -> dict[str, Any]:
-        """Plain values for ``cache.json``: what was not asked for is left out, so that earlier caches say the same."""
+        """Return plain values for ``cache.json``, without unused settings, so that existing caches stay equal."""
         values = asdict(self)
         unset = {"part": None, "listed": None, "storage": "raw", "guess": ""}
         return {key: value for key, value in values.items() if key not in unset or value != unset[key]}
 
     def count_in(self, recording: Recording) -> int:
-        """How many frames of a recording are read."""
+        """Return the number of frames of a recording that are read."""
         first, end = self.part or (0, len(recording))
         return max(min(end, len(recording)) - first, 0)

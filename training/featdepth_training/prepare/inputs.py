@@ -1,4 +1,4 @@
-"""What `featdepth prepare` reads: an input opened for one cache, wherever it lies."""
+"""The inputs of `featdepth prepare`: local recordings and URLs, one for each cache."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from featdepth_training.prepare.config import PrepareConfig
 from featdepth_training.prepare.laser import with_laser_depth
 from featdepth_training.prepare.self_calibration import focal_of
 
-#: Focal length that is assumed of a camera that does not tell, in image widths: a field of view of 62 degrees.
+#: Assumed focal length of a camera for which none is found, in image widths: a field of view of 62 degrees.
 USUAL_FOCAL = 0.83
 
 
 @dataclass(frozen=True)
 class Input:
-    """One recording that becomes one cache; plain values, so that another process may do it.
+    """One recording for one cache, as plain values that can be sent to another process.
 
     Attributes:
-        path: of the recording, or its URL.
-        output: folder or URL of the cache; with ``below`` the folder it lies in.
-        config: of the cache.
+        path: path of the recording, or its URL.
+        output: folder or URL of the cache; with ``below``, its parent folder.
+        config: settings of the cache.
         topic, camera, rate_hz, partner, partner_camera: see `open_recording`.
-        guess: find a camera for a recording that has no calibration, or start from a usual one.
-        pseudo_depth: find depth by matching too.
-        laser: keep the depth of KITTI's laser, where it is there.
-        below: the cache gets a folder of its own below ``output``, by the name of the recording.
-        name: of that folder; empty: that of the recording.
+        guess: estimate the camera of a recording without calibration, or start from a usual one.
+        pseudo_depth: also compute depth by matching.
+        laser: keep the depth of KITTI's laser, if it exists.
+        below: whether the cache is a subfolder of ``output`` with the name of the recording.
+        name: name of that folder; empty: the name of the recording.
     """
 
     path: str
@@ -52,20 +52,20 @@ class Input:
 
     @property
     def remote(self) -> bool:
-        """Whether it has to be fetched first."""
+        """Whether the input must be downloaded first."""
         return "://" in self.path
 
     @property
     def cache(self) -> str:
-        """Folder or URL of the cache; the name must be known."""
+        """Folder or URL of the cache; ``name`` must be set."""
         return f"{self.output.rstrip('/')}/{self.name}" if self.below else self.output
 
 
 def expanded(path: str) -> list[str]:
-    """Return the inputs that a URL names, with ``*`` in it several, in order; what is no URL is itself.
+    """Return the inputs of a URL, which may contain ``*``, in order; a local path is returned unchanged.
 
     Raises:
-        RecordingError: none, or the store cannot be read.
+        RecordingError: there is no such input, or the store cannot be read.
     """
     if "://" not in path:
         return [path]
@@ -76,16 +76,16 @@ def expanded(path: str) -> list[str]:
         entries = fs.glob(pattern) if "*" in path else [pattern]
         locations = sorted(str(fs.unstrip_protocol(entry)) for entry in entries)
     if not locations:
-        raise RecordingError(f"nothing at {path}")
+        raise RecordingError(f"there is nothing at {path}; check the URL")
     return locations
 
 
 @contextmanager
 def local_copy(given: Input) -> Iterator[Path]:
-    """The input on a disk of this machine: itself, or a copy for as long as the block lasts (TMPDIR says where).
+    """Yield the path of the input on a local disk: its own, or a temporary copy in TMPDIR inside the block.
 
     Raises:
-        RecordingError: it cannot be fetched.
+        RecordingError: the input cannot be downloaded.
     """
     if not given.remote:
         yield Path(given.path)
@@ -121,7 +121,7 @@ def _fetching(path: str) -> Iterator[None]:
 def open_input(given: Input, path: Path) -> Recording:
     """Open an input whose files lie at ``path``.
 
-    A calibration that replaces the recording's own is named in its notes.
+    If a calibration replaces the recording's own, a note says so.
 
     Raises:
         FeatDepthError: see `open_recording`.
@@ -142,20 +142,20 @@ def open_input(given: Input, path: Path) -> Recording:
 
 
 def guess_camera(recording: Recording) -> str:
-    """Give a recording without calibration a camera: centred, free of distortion, of the focal length that it tells.
+    """Set the camera of a recording without calibration: centred, no distortion, with an estimated focal length.
 
     Returns:
-        ``found``, or ``usual`` where it tells none: then training is to learn it.
+        ``found``, or ``usual`` if the focal length cannot be estimated; training should then learn it.
 
     Raises:
-        ConfigError: it has a calibration, or a stereo partner.
+        ConfigError: the recording has a calibration, or a stereo partner.
         RecordingError: no frame can be read.
     """
     if recording.camera is not None or recording.partner_name is not None:
         raise ConfigError(f"'{recording.name}' has a calibration of its own; leave out --camera guess")
     frame = next(iter(recording), None)
     if frame is None:
-        raise RecordingError(f"no frame of '{recording.name}' can be read")
+        raise RecordingError(f"no frame of '{recording.name}' can be read, so its camera cannot be estimated")
     height, width = frame.image.shape[:2]
     matched = focal_of(recording)
     focal = (matched or USUAL_FOCAL) * width
@@ -178,7 +178,7 @@ def _words(camera: CameraModel) -> str:
 
 
 def named(inputs: list[Input], names: list[str]) -> list[Input]:
-    """Give each input that lies below its output the name of its recording; equal ones get numbers, in order."""
+    """Name each input with ``below`` by its recording; equal names get numbers, in order."""
     taken: set[str] = set()
     result = []
     for given, own in zip(inputs, names, strict=True):

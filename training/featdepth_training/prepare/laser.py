@@ -1,6 +1,6 @@
-"""True depth of KITTI raw drives from their laser, as the field's protocol has it, so that training shows AbsRel.
+"""True depth of KITTI raw drives from their laser, by the protocol of Eigen et al., for AbsRel in validation.
 
-A pixel in twenty has it: enough to measure by, and nothing is trained on it.
+One pixel in twenty has depth. It is used only for validation, not for training.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from featdepth_ros.recordings.recording import Recording
 
 
 def with_laser_depth(recording: Recording, path: Path, topic: str | None) -> Recording:
-    """Return a recording whose frames bring the depth of the laser, where drive and calibration hold it.
+    """Return a recording whose frames have the depth of the laser, if drive and calibration provide it.
 
     Args:
-        recording: as opened; anything but a synchronised KITTI raw drive is returned as it is.
-        path: of its files.
-        topic: its camera, ``image_02`` when none was named.
+        recording: the opened recording; it is returned unchanged unless it is a synchronised KITTI raw drive.
+        path: path of its files.
+        topic: its camera; None: ``image_02``.
     """
     if recording.kind != "kitti_raw" or not path.name.endswith("_sync"):
         return recording
@@ -75,13 +75,13 @@ class _WithLaser(Recording):
         self.skipped = self._drive.skipped
 
     def _depth(self, frame: Frame) -> NDArray[np.float32] | None:
-        """The depth of a frame, (H, W) metres, NaN where no return fell; None where its laser points are missing."""
+        """Return the depth of a frame, (H, W) metres, NaN without a laser return; None if its points are missing."""
         file = layouts.kitti_raw_laser(self._path, int(frame.name)) if frame.name.isdecimal() else None
         if file is None or not file.is_file():
             return None
         values = np.fromfile(file, np.float32)
         if values.size % 4:
-            self.note(f"{file} holds {values.size} numbers, 4 a point expected; its frame comes without depth")
+            self.note(f"{file} has {values.size} numbers; expected 4 per point, so its frame has no depth")
             return None
         height, width = frame.image.shape[:2]
         depth = lidar_depth_map(values.reshape(-1, 4), self._projection, (height, width))

@@ -1,4 +1,4 @@
-"""Many recordings into caches: several at once, past those that cannot be used."""
+"""Converts many recordings to caches, several at once, and leaves out unusable ones."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from featdepth_training.prepare.inputs import Input, guess_camera, local_copy, n
 from featdepth_training.prepare.prepare import prepare
 from featdepth_training.prepare.pseudo_depth import write_pseudo_depth
 
-#: File of a cache that says which remote input it was made from, once it is complete.
+#: File of a complete cache that names its remote input.
 ORIGIN = "origin.json"
-#: How often the parent looks at the count of frames, seconds.
+#: Period in seconds at which the parent reads the count of frames.
 _LOOK_S = 0.2
-#: How long processes that are to stop may go on before they are asked again, and then killed, seconds. Asked is each at
-#: its next frame; within a recording's index or a download there is none.
+#: Seconds after which processes that should stop get a second request, and after which they are killed. A process
+#: reacts at its next frame, which may take long during the indexing or the download of a recording.
 _GRACE_S = 3.0
 
 #: Called with the number of frames done since the last call.
@@ -42,17 +42,17 @@ Progress = Callable[[int], None]
 
 
 class StoppedError(FeatDepthError):
-    """The work was stopped from outside; what is finished stays."""
+    """The work was stopped from outside; finished parts are kept."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an input.
+    """Result of an input.
 
     Attributes:
         given: the input.
-        summary: of its cache; None when it could not be used.
-        reason: in words, why not.
+        summary: summary of its cache; None if it could not be used.
+        reason: why it could not be used.
     """
 
     given: Input
@@ -61,16 +61,16 @@ class Outcome:
 
 
 def survey(given: Input) -> tuple[str, int]:
-    """Return the name of a recording and how many frames there are to work on; of a remote one by its URL, 0 frames.
+    """Return the name of a recording and its number of frames; for a remote one the name in its URL and 0.
 
-    With pseudo-depth each frame counts twice: it is read, and it is matched.
+    With pseudo-depth each frame counts twice, because it is read and matched.
 
     Raises:
         FeatDepthError: it cannot be opened.
     """
     if given.remote:
         return Path(given.path.rstrip("/")).stem, 0
-    with _quiet():  # what is to be said is said when it is prepared
+    with _quiet():  # warnings appear later, when the recording is prepared
         recording = open_input(given, Path(given.path))
     return recording.name, given.config.count_in(recording) * (2 if given.pseudo_depth else 1)
 
@@ -86,7 +86,7 @@ def _quiet() -> Iterator[None]:
 
 
 def prepare_input(given: Input, progress: Progress) -> dict[str, Any]:
-    """Make the cache of one input and return its summary.
+    """Write the cache of one input and return its summary.
 
     Raises:
         FeatDepthError: it cannot be used; see `prepare`.
@@ -117,7 +117,7 @@ def _origin(given: Input) -> dict[str, Any]:
 
 
 def _finished(given: Input, store: Store) -> dict[str, Any] | None:
-    """The summary of a cache that this very remote input has given before, so that it need not be fetched again."""
+    """Return the summary of a complete cache of the same remote input, so that it need not be downloaded again."""
     if not given.remote:
         return None
     origin, summary = store.read(ORIGIN), store.read(SUMMARY)
@@ -129,19 +129,19 @@ def _finished(given: Input, store: Store) -> dict[str, Any] | None:
 
 
 class Preparation:
-    """Makes the caches of many inputs, ``jobs`` at a time. A context manager; `survey` comes first, then `prepare`.
+    """Writes the caches of many inputs, ``jobs`` at a time. A context manager; call `survey` first, then `prepare`.
 
-    Inputs that lie below their output are named by their recordings, equal names in the order of the inputs, usable or
-    not: the same command gives the same names.
+    Inputs with ``below`` are named by their recordings. Equal names are numbered in the order of all inputs, including
+    unusable ones, so that the same command gives the same names.
 
     Args:
-        inputs: at least one.
-        jobs: processes; with 1 all is done in this one.
-        strict: the first that cannot be used is an error.
+        inputs: the inputs, at least one.
+        jobs: number of processes; with 1, this process does the work.
+        strict: whether the first unusable input is an error.
 
     Attributes:
-        usable: inputs that could be opened, named.
-        frames: of these, to be read in all (remote ones not counted).
+        usable: inputs that could be opened, with their names.
+        frames: total number of their frames to read, without remote ones.
     """
 
     def __init__(self, inputs: list[Input], jobs: int = 1, strict: bool = False) -> None:
@@ -159,10 +159,10 @@ class Preparation:
         self._workers.__exit__(kind)
 
     def survey(self) -> list[Outcome]:
-        """Open every input, and return those that cannot be used.
+        """Open every input, and return the unusable ones.
 
         Raises:
-            FeatDepthError: with ``strict``, why the first of them cannot.
+            FeatDepthError: with ``strict``, the first input that cannot be used.
         """
         results = dict(self._workers.map(survey, self.inputs, _ignored))
         opened = {number: result for number, result in results.items() if isinstance(result, tuple)}
@@ -174,14 +174,14 @@ class Preparation:
         return [self._left_out(inputs[k], results[k]) for k in numbers if k not in opened]
 
     def prepare(self, progress: Progress) -> Iterator[Outcome]:
-        """Make the caches, and yield what became of each input as it ends.
+        """Write the caches, and yield the result of each input as it ends.
 
         Args:
             progress: called with the number of frames done since the last call.
 
         Raises:
-            FeatDepthError: with ``strict``, why an input cannot be used.
-            NoSpaceError: no space is left; nothing else could be written either.
+            FeatDepthError: with ``strict``, an input cannot be used.
+            NoSpaceError: no space is left, so no other input could be written either.
         """
         for number, result in self._workers.map(_prepare, self.usable, progress):
             given = self.usable[number]
@@ -201,7 +201,7 @@ class Preparation:
 
 
 def _ignored(_frames: int) -> None:
-    """A progress that nobody sees."""
+    """A progress callback without effect."""
 
 
 def _prepare(given: Input) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _prepare(given: Input) -> dict[str, Any]:
 
 
 class _Shared:
-    """What the processes share: the count of frames, and the wish to stop, a byte."""
+    """State that the processes share: the count of frames, and the request to stop (a byte)."""
 
     counter: Any = None
     stop: Any = None
@@ -217,9 +217,9 @@ class _Shared:
 
     @classmethod
     def join(cls, counter: Any, stop: Any, threads: int) -> None:
-        """Begin in a process of a pool: the parent answers Ctrl-C, and the cores are shared out."""
+        """Initialise a process of the pool: the parent handles Ctrl-C, and each process gets a share of the cores."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # what was fetched is removed on the way
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # the exit removes downloaded files
         threading.Thread(target=_leave_with_parent, daemon=True).start()
         import cv2
         import torch
@@ -230,18 +230,18 @@ class _Shared:
 
     @classmethod
     def count(cls, frames: int) -> None:
-        """Count frames; raises `StoppedError` when the parent wants that."""
+        """Count frames. Raises `StoppedError` if the parent requests a stop."""
         if cls.own is not None:
             cls.own(frames)
             return
         with cls.counter.get_lock():
             cls.counter.value += frames
         if cls.stop.value:
-            raise StoppedError("stopped; finished shards stay, and the same command goes on after them")
+            raise StoppedError("stopped; finished shards are kept, and the same command continues after them")
 
 
 def _leave_with_parent() -> None:
-    """End this process when its parent was killed; without it no work comes, and no word to end."""
+    """End this process when its parent was killed, which could not end it any more."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -251,7 +251,7 @@ def _leave_with_parent() -> None:
 
 
 def _called(function: Callable[[Input], Any], given: Input) -> Any:
-    """The result, or the error as a value: it passes between processes without a traceback."""
+    """Return the result, or the error as a value, which can be sent between processes."""
     try:
         return function(given)
     except (FeatDepthError, OSError) as error:
@@ -277,10 +277,10 @@ class _Here:
 
 
 class _Pool:
-    """Does the work in processes of their own, forked from one that has loaded what they need and done nothing else.
+    """Does the work in separate processes, forked from a server process that has only loaded the modules.
 
-    A fork of this process would copy the locks of its threads. Processes are started, waited for and ended where no
-    Ctrl-C comes between (`held`): the executor would be left with locks that nobody gives back.
+    A fork of this process would copy the locks of its threads. Ctrl-C is blocked (`held`) while processes are started,
+    awaited and ended, because it could leave locks of the executor in a locked state.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -288,7 +288,7 @@ class _Pool:
         context = multiprocessing.get_context(kind)
         context.set_forkserver_preload([__name__])
         self._seen = 0
-        # The byte has no lock, which a process that is killed might keep.
+        # The byte has no lock, because a killed process might keep it locked.
         self._counter, self._stop = context.Value("q", 0), context.RawValue("b", 0)
         threads = max(1, (os.cpu_count() or 1) // jobs)
         given = (self._counter, self._stop, threads)
@@ -307,7 +307,7 @@ class _Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _end(self) -> None:
-        """See to it that processes which are to stop do."""
+        """Stop the processes: request it, then terminate, then kill."""
         ours = [process for process in multiprocessing.active_children() if process not in self._others]
         for end in (None, BaseProcess.terminate, BaseProcess.kill):
             latest = time.monotonic() + _GRACE_S
@@ -328,7 +328,7 @@ class _Pool:
         while waiting:
             with held():
                 done, _ = wait(waiting, _LOOK_S, "FIRST_COMPLETED")
-            count = self._counter.get_obj().value  # read whole; the lock is for those who add
+            count = self._counter.get_obj().value  # an atomic read; only additions need the lock
             progress(count - self._seen)
             self._seen = count
             for future in done:
@@ -338,15 +338,15 @@ class _Pool:
                         result = future.result()
                 except BrokenProcessPool as error:
                     raise RecordingError(
-                        "a process was ended from outside (when memory ran out: fewer --jobs); finished shards stay, "
-                        "and the same command goes on after them"
+                        "a process was killed (if memory ran out, use fewer --jobs); finished shards are kept, "
+                        "and the same command continues after them"
                     ) from error
                 yield number, result
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Let processes that this one starts never hear of Ctrl-C, which a terminal sends to all of them."""
+    """Make processes that are started inside ignore Ctrl-C, which a terminal sends to all of them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""`featdepth prepare`: a recording, decoded and rectified once, at training size, into a cache (see `shards`)."""
+"""`featdepth prepare`: decodes and rectifies a recording once, at training size, and writes a cache (see `shards`)."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def prepare(
 ) -> dict[str, Any]:
     """Write the cache of one recording and return its summary (also ``<output>/summary.json``).
 
-    A cache that is complete is left as it is. One that was stopped, or has lost a shard, goes on where shards are
-    missing; finished ones are never written again.
+    A complete cache is not changed. An incomplete one is continued where shards are missing; finished shards are never
+    written again.
 
     Args:
-        recording: with a calibration.
+        recording: the recording, which needs a calibration.
         output: folder of the cache, or its URL.
         config: sizes and selection.
         progress: called with the number of frames read since the last call.
 
     Raises:
         CalibrationError: the recording has no calibration.
-        ConfigError: ``output`` holds another cache; the message says what differs.
-        RecordingError: nothing was worth keeping, or there is no space left (finished shards stay).
-        MissingDependencyError: webdataset, or what the URL needs, is not installed.
+        ConfigError: ``output`` holds another cache; the message names the differences.
+        RecordingError: no frame was useful, or there is no space left (finished shards are kept).
+        MissingDependencyError: webdataset, or a package for the URL, is not installed.
     """
     if recording.camera is None:
         raise CalibrationError(
@@ -54,9 +54,11 @@ def prepare(
         raise CalibrationError(f"the calibration of '{recording.name}' is not used: {reason}; give --camera")
     if not config.count_in(recording):
         first, end = config.part or (0, 0)
-        raise RecordingError(f"'{recording.name}' has {len(recording)} frames, and none from {first} to {end - 1}")
+        raise RecordingError(
+            f"'{recording.name}' has {len(recording)} frames, and none from {first} to {end - 1}; give another --frames"
+        )
     if config.stereo and recording.partner_name is None:
-        raise ConfigError(f"'{recording.name}' was opened without a stereo partner; open_recording takes partner=")
+        raise ConfigError(f"'{recording.name}' was opened without a stereo partner; give open_recording a partner")
     store = Store(output)
     source = {
         "recording": recording.name,
@@ -75,7 +77,7 @@ def prepare(
 
 
 class _Run:
-    """One run of `prepare`; what has to survive a stop is in `_state`."""
+    """One run of `prepare`. `_state` holds everything that must survive a stop."""
 
     def __init__(self, recording: Recording, store: Store, config: PrepareConfig) -> None:
         self.recording, self.store, self.config = recording, store, config
@@ -95,7 +97,7 @@ class _Run:
         self.ready: list[CachedFrame] = []
 
     def run(self, camera: CameraModel, progress: Callable[[int], None] | None) -> dict[str, Any]:
-        """Read what is not yet in a finished shard, write it, and return the summary."""
+        """Read the frames that are not in a finished shard, write them, and return the summary."""
         self._resume()
         if progress is not None and self.read > self.first:
             progress(self.read - self.first)
@@ -150,7 +152,7 @@ class _Run:
             return
         stored = self.rectify(frame, camera)
         if verdict == "static":
-            # A stretch of its own beside the one at hand, which goes on: what moves is measured from its last frame.
+            # It becomes a separate sequence. The current one continues: motion is measured from its last frame.
             self.stretches += 1
             self.ready.append(replace(stored, stretch=self.stretches - 1))
             return
@@ -159,7 +161,7 @@ class _Run:
         self._append(stored, camera)
 
     def _take_listed(self, frame: Frame, camera: CameraModel, centres: frozenset[int]) -> None:
-        """Keep a frame that a split file names, or a neighbour of one; a hole in the numbers ends the stretch."""
+        """Keep a frame of a split file, or a neighbour of one; a gap in the numbers ends the sequence."""
         if not frame.name.isdecimal():
             raise ConfigError(
                 f"frames of '{self.recording.name}' are named like '{frame.name}'; a split file counts frames whose "
@@ -193,8 +195,8 @@ class _Run:
             self.pending = []
 
     def _commit(self) -> None:
-        # Frames get ready only together with all that were pending, so nothing is pending here.
-        if self.shards not in self.finished:  # it may be behind one that was lost
+        # Frames become ready only together with all pending ones, so none is pending here.
+        if self.shards not in self.finished:  # this shard may already exist after a lost one
             state, storage = self._state(), self.config.storage
             write_shard(self.store, self.shards, self.written, self.ready, state, storage)
         self.shards += 1
@@ -214,7 +216,7 @@ class _Run:
         }
 
     def _resume(self) -> None:
-        """Go on after the last of the shards that follow one another from the first."""
+        """Continue after the last shard of the gapless series from the first one."""
         state = None
         while self.shards in self.finished:
             index = self.finished[self.shards]
@@ -222,11 +224,11 @@ class _Run:
         if not self.shards:
             return
         if state is None:
-            raise ConfigError(f"{self.store} holds shards that prepare did not write; name another folder")
+            raise ConfigError(f"{self.store} holds shards of another program; name another folder")
         self.read, self.stretches, self.stretch = state["read"], state["stretches"], state["stretch"]
         self.size, self.stretch_written = tuple(state["size"]), state["stretch_written"]
         self.unreadable = list(state["unreadable"])
         self.last_number = state.get("last_number")
         self.selector.load_state_dict(state["selector"])
-        # A camera that changes between two runs is not distinguished from one that stays; a recording has one camera.
+        # A change of the camera between two runs is not detected, because a recording has only one camera.
         self.camera = self.recording.camera

@@ -1,4 +1,4 @@
-"""Frames of a recording as they are stored: rectified, at training size, both images of a pair with one K."""
+"""Converts frames of a recording to stored ones: rectified, at training size, with one K for both images of a pair."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from featdepth_training.data.shards import CachedFrame
 
 
 class Rectifier:
-    """Turns frames into stored ones; sampling grids are made once a camera.
+    """Converts frames to stored ones; the sampling grids are computed once per camera.
 
     Args:
-        size: (height, width) in pixels of what is stored.
-        stereo: store the partner's image as well; frames must have one then.
+        size: (height, width) of the stored images in pixels.
+        stereo: also store the partner's image, which every frame must then have.
     """
 
     def __init__(self, size: tuple[int, int], stereo: bool) -> None:
@@ -30,10 +30,10 @@ class Rectifier:
         self._partner_chain: Rectification | None = None
 
     def __call__(self, frame: Frame, camera: CameraModel) -> CachedFrame:
-        """Rectify and resize ``frame``, taken by ``camera``; the stretch is left at 0.
+        """Return the rectified and resized ``frame`` of ``camera``; its sequence number stays 0.
 
         Raises:
-            CalibrationError: a calibration is for images of another size, or the partner has none.
+            CalibrationError: a calibration belongs to images of another size, or the partner has none.
         """
         height, width = frame.image.shape[:2]
         if self._chain is None or camera != self._camera:
@@ -69,7 +69,7 @@ class Rectifier:
         return self._partner_chain
 
     def _depth(self, frame: Frame, camera: CameraModel) -> NDArray[np.floating] | None:
-        # A camera that rectification turns would see other z-depths, and truth of another size is not this image's.
+        # Rectification that rotates the camera changes z-depths, and truth of another size does not match the image.
         if frame.depth is None or frame.depth.shape != frame.image.shape[:2] or not np.array_equal(camera.R, np.eye(3)):
             return None
         assert self._chain is not None
@@ -78,7 +78,7 @@ class Rectifier:
 
 
 def _pose(frame: Frame, camera: CameraModel) -> NDArray[np.float64] | None:
-    """T_world_camera of the rectified camera."""
+    """Return T_world_camera (4, 4) of the rectified camera; None if the frame has no pose."""
     if frame.T_world_camera is None:
         return None
     turn = np.eye(4)

@@ -1,8 +1,8 @@
-"""The focal length of a camera that nobody has calibrated, from how its pictures move while it turns and travels.
+"""Estimates the focal length of an uncalibrated camera from the motion of its images.
 
 Two views have a fundamental matrix, whatever the camera. With the right focal length it becomes an essential matrix, of
 two equal singular values. Source of the criterion: Mendonca and Cipolla, A Simple Technique for Self-Calibration (CVPR
-1999). Each pair of frames votes; pairs that go straight ahead say nothing, and then the votes do not agree.
+1999). Each pair of frames votes. Pairs of straight motion have no information, so that their votes do not agree.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from featdepth_ros.recordings.recording import Recording
 
-#: Frames that are looked at, their largest width in pixels, distances of pairs in frames, pairs of each distance.
+#: Number of used frames, their largest width in pixels, distances of pairs in frames, number of pairs per distance.
 FRAMES, WIDTH, GAPS, PAIRS = 240, 320, (2, 4, 7), 14
-#: Focal lengths that are tried, in image widths.
+#: Tested focal lengths, in image widths.
 FOCALS = np.geomspace(0.35, 2.5, 160)
-#: Fewest pairs that may speak, and the most that the upper quarter's length may exceed the lower quarter's by.
+#: Least number of votes, and largest ratio of the upper to the lower quartile of the focal lengths.
 LEAST_PAIRS, AGREEMENT = 10, 1.2
-#: Flow there and back must meet, and epipolar lines be met, within so many pixels; matches need so much texture.
+#: Largest error in pixels of flow in both directions, largest distance from epipolar lines, least texture of a match.
 NEAR_PX, TEXTURE = 0.5, 30.0
 #: Least median flow of a pair, pixels; matches of a pair; share of them that one motion must explain.
 LEAST_FLOW_PX, MATCHES, LEAST_SHARE = 3.0, 1500, 0.5
@@ -31,12 +31,12 @@ Grey = NDArray[np.uint8]
 
 
 def focal_of(recording: Recording) -> float | None:
-    """Return the focal length in image widths; None where the recording does not tell it."""
+    """Return the focal length in image widths; None if it cannot be determined."""
     return focal_from_frames(list(_greys(recording)))
 
 
 def focal_from_frames(greys: Sequence[Grey]) -> float | None:
-    """As `focal_of`, from neighbouring frames (H, W) uint8 of one camera without much distortion."""
+    """Return as `focal_of`, from consecutive frames (H, W) uint8 of one camera without much distortion."""
     votes = []
     for gap in GAPS:
         if len(greys) > gap:
@@ -60,13 +60,13 @@ def _greys(recording: Recording) -> Iterator[Grey]:
 
 
 def _vote(earlier: Grey, later: Grey) -> float | None:
-    """The focal length, in widths, that makes an essential matrix of this pair; None: it cannot be seen."""
+    """Return the focal length in widths that gives an essential matrix for this pair; None if it is undetermined."""
     matched = _matches(earlier, later)
     if matched is None:
         return None
     try:
         F, agrees = cv2.findFundamentalMat(*matched, cv2.USAC_MAGSAC, NEAR_PX, 0.999, 2000)
-    except cv2.error:  # OpenCV's way to say that it has found no model at all
+    except cv2.error:  # OpenCV raises this when it finds no model at all
         return None
     if F is None or F.shape != (3, 3) or agrees.mean() < LEAST_SHARE:
         return None
@@ -81,7 +81,7 @@ def _vote(earlier: Grey, later: Grey) -> float | None:
 
 
 def _matches(earlier: Grey, later: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Matches (N, 2) of both frames, pixels from the centre."""
+    """Return matches (N, 2) of both frames, in pixels from the centre; None if there are too few."""
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setFinestScale(0)
     there, back = flow.calc(earlier, later, None), flow.calc(later, earlier, None)

@@ -1,7 +1,7 @@
-"""Split files, as the field publishes them: which frames of KITTI are trained on, validated on and tested on.
+"""Published split files of KITTI: lists of frames for training, validation and test.
 
 A line is ``<drive> <frame> l|r`` of the raw data (the drive below its date: ``2011_09_26/2011_09_26_drive_0001_sync``)
-or ``<sequence> <frame> l|r`` of the odometry sequences. A line names a target frame; its neighbours come along.
+or ``<sequence> <frame> l|r`` of the odometry sequences. A line names a target frame; its neighbours are kept, too.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 from featdepth_ros.errors import ConfigError
 from featdepth_training.prepare.inputs import Input
 
-#: Camera folders of a side, the first that is there: raw data, odometry sequences (colour before grey).
+#: Camera folders of each side in order of preference: raw data, odometry sequences (colour before grey).
 RAW_CAMERAS: dict[str, tuple[str, ...]] = {"l": ("image_02",), "r": ("image_03",)}
 ODOMETRY_CAMERAS: dict[str, tuple[str, ...]] = {"l": ("image_2", "image_0"), "r": ("image_3", "image_1")}
 
 
 def read_split(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return the numbers of the frames by drive and side, each once and in order.
+    """Return the sorted, unique frame numbers by (drive, side).
 
     Raises:
-        ConfigError: the file cannot be read, names nothing, or holds a line of another form.
+        ConfigError: the file cannot be read, is empty, or has a line of another form.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -35,10 +35,10 @@ def read_split(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
             continue
         side = words[2] if len(words) > 2 else "l"
         if len(words) not in (2, 3) or not words[1].isdecimal() or side not in RAW_CAMERAS:
-            raise ConfigError(f"{path}, line {number}: '{line.strip()}' is no '<drive> <frame> l|r'")
+            raise ConfigError(f"{path}, line {number} is '{line.strip()}'; expected '<drive> <frame> l|r'")
         frames.setdefault((words[0], side), set()).add(int(words[1]))
     if not frames:
-        raise ConfigError(f"the split {path} names no frame")
+        raise ConfigError(f"the split {path} names no frame; expected lines '<drive> <frame> l|r'")
     return {key: tuple(sorted(numbers)) for key, numbers in frames.items()}
 
 
@@ -46,7 +46,7 @@ def inputs_of_split(given: Input, frames: dict[tuple[str, str], tuple[int, ...]]
     """Return an input for each drive and side of a split.
 
     Args:
-        given: what is common to all; ``path`` is the folder of the data set.
+        given: settings common to all; its ``path`` is the folder of the dataset.
         frames: see `read_split`.
     """
     inputs = []
@@ -69,7 +69,7 @@ def inputs_of_split(given: Input, frames: dict[tuple[str, str], tuple[int, ...]]
 
 
 def _found(root: Path, drive: str) -> Path:
-    """The folder of a drive, or the likeliest place when there is none: opening it then says what is missing."""
+    """Return the folder of a drive, or its likeliest path if there is none; opening that names what is missing."""
     padded = f"{int(drive):02d}" if drive.isdecimal() else drive
     places = (root / drive, root / padded, root / "sequences" / padded, root / Path(drive).name)
     return next((place for place in places if place.is_dir()), places[0])

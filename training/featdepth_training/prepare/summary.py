@@ -1,4 +1,4 @@
-"""What a finished cache holds, in figures and in words."""
+"""The summary of a finished cache, as figures and as a table."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def summarise(
     counts: Counter[str],
     unreadable: list[dict[str, str]],
 ) -> dict[str, Any]:
-    """Return the figures of a cache, less what the clock decides.
+    """Return the figures of a cache, without times.
 
     Args:
-        recording: that was read.
-        store: of the cache.
-        config: it was made with.
-        counts: of the frames, by what became of them.
-        unreadable: name and reason of frames that could not be read.
+        recording: the recording.
+        store: store of the cache.
+        config: settings of the cache.
+        counts: number of frames by verdict.
+        unreadable: name and reason of each unreadable frame.
 
     Raises:
-        RecordingError: nothing was worth keeping.
+        RecordingError: no frame was useful.
     """
     indices = read_indices(store)
     frames = [frame for index in indices for frame in index.frames]
@@ -60,19 +60,19 @@ def summarise(
         raise RecordingError(
             f"'{recording.name}' gave no clip of {config.shortest} frames: {summary['selected']}, "
             f"{len(unreadable)} unreadable. Is the camera standing still "
-            "(prepare --keep-static keeps such frames), or is the rate too low?"
+            "(prepare --keep-static keeps such frames), or is the frame rate too low?"
         )
     return summary
 
 
 def summary_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Lines for a terminal: what it is, what it says."""
+    """Return the (label, text) rows of the summary for a terminal."""
     words = {
         "static": "nothing moves",
         "blurred": "blurred",
         "other_size": "of another size",
         "without_partner": "without a stereo partner",
-        "too_short": "in stretches that are too short",
+        "too_short": "in sequences that are too short",
         "not_listed": "not in the split",
     }
     cuts = {"gap": "gap in time", "cut": "cut", "too_far": "moved too far"}

@@ -1,1 +1,1 @@
-"""Several processes and their signals."""
+"""Distributed processes, and signal handling."""

@@ -1,4 +1,4 @@
-"""Several processes, as torchrun starts them: who am I, means over all, waiting for each other without hanging."""
+"""Processes started by torchrun: rank, means over all processes, and barriers that do not hang."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from torch import Tensor
 
 from featdepth_ros.errors import ConfigError, FeatDepthError
 
-#: How long one process waits for another's part of a step before the run ends.
+#: Longest wait of a process for another one within a step, after which the run ends.
 PATIENCE = timedelta(minutes=10)
-#: Longest pause between two checks of the others while waiting, seconds.
+#: Longest pause in seconds between two checks of the other processes while waiting.
 _LONGEST_PAUSE_S = 0.5
 _FAILED = "featdepth/failed"
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Attributes: number of this process (0 writes files), how many there are, its number on this machine.
+    """Rank of this process (0 writes files), number of processes, and rank on this machine.
 
-    ``store`` is what the processes see of each other outside of torch's exchanges.
+    The processes communicate outside of torch's collectives through ``store``.
     """
 
     rank: int = 0
@@ -43,7 +43,7 @@ class Processes:
         return self.rank == 0
 
     def mean_(self, tensors: Sequence[Tensor]) -> None:
-        """Put the mean over all processes into each of ``tensors`` (floating point); all in one exchange a type.
+        """Replace each of ``tensors`` (floating point) by its mean over all processes, with one collective per dtype.
 
         Raises:
             FeatDepthError: another process has ended, or does not answer.
@@ -60,7 +60,7 @@ class Processes:
                 tensor.copy_(values.view_as(tensor))
 
     def any(self, *flags: bool) -> list[bool]:
-        """Tell of each flag whether it is set in any process.
+        """Return for each flag whether it is set in any process.
 
         Raises:
             FeatDepthError: another process has ended, or does not answer.
@@ -73,7 +73,7 @@ class Processes:
             return [value > 0 for value in totals.tolist()]
 
     def wait(self) -> None:
-        """Let every process arrive here, however long the first one renders or validates.
+        """Wait for all processes, without a time limit, since the first one may render or validate.
 
         Raises:
             FeatDepthError: another process has ended.
@@ -86,13 +86,13 @@ class Processes:
         with _others_may_end():
             if self.store.add(arrived, 1) == self.count:
                 self.store.set(everyone, "1")
-            # Not a barrier of torch: that one has a time limit, and rendering or validating has none.
+            # A barrier of torch would have a time limit.
             while not self.store.check([everyone]):
                 if self.store.check([_FAILED]):
                     raise _ended("it reported an error")
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
-            dist.barrier()  # the process that holds the store must not leave before the others have looked
+            dist.barrier()  # the process with the store must not end before the others have read it
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _others_may_end() -> Iterator[None]:
 def _ended(reason: str) -> FeatDepthError:
     return FeatDepthError(
         f"another process of this run has ended, or did not answer for {PATIENCE.seconds // 60} minutes ({reason}); "
-        "its own message says why. Go on from the newest checkpoint with --resume."
+        "its own message says why. Continue from the newest checkpoint with --resume."
     )
 
 
@@ -118,10 +118,10 @@ def _exchange_device() -> torch.device:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that torchrun started (NCCL on CUDA, gloo elsewhere); alone without torchrun.
+    """Join the processes of torchrun (NCCL on CUDA, gloo elsewhere); without torchrun there is only this process.
 
     Raises:
-        ConfigError: torchrun's variables are incomplete, or the processes did not find each other.
+        ConfigError: torchrun's variables are incomplete, or the processes cannot connect.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     if _number("WORLD_SIZE", "1") < 2:
@@ -149,7 +149,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"the processes did not find each other: {error}") from error
+        raise ConfigError(f"the processes cannot connect to each other: {error}; check torchrun's address") from error
     try:
         yield Processes(rank, count, local, store)
     except BaseException:

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM ask a run to stop after the step at hand; a second one stops it at once.
+"""SIGINT and SIGTERM request a stop after the current step; a second signal stops the run at once.
 
-At once means at the next moment at which nothing is half done. While a checkpoint is written, or the optimiser moves
-the weights, the second signal waits.
+At once means at the next consistent state: the second signal waits while a checkpoint is written, or while the
+optimiser changes the weights.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
-#: A signal this soon after the first is the same wish: torchrun passes on what the terminal has sent to everyone.
+#: Seconds after a signal in which another one is the same request, because torchrun forwards the terminal's signal.
 SAME_WISH_S = 2.0
 
 
 class _Held:
-    """What a second signal waits for."""
+    """State that delays a second signal."""
 
     writing = 0
     moving = False
@@ -28,7 +28,7 @@ class _Held:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a second signal wait until the block has ended; then it is a KeyboardInterrupt."""
+    """Delay a second signal until the end of the block, where it raises KeyboardInterrupt."""
     _Held.writing += 1
     try:
         yield
@@ -38,7 +38,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def hold() -> None:
-    """Let a second signal wait until `release`: the weights move, and what counts them must move along."""
+    """Delay a second signal until `release`, so that weights and step count stay consistent."""
     _Held.moving = True
 
 
@@ -59,13 +59,16 @@ def _raise_if_wanted() -> None:
 
 
 def _tell(text: str) -> None:
-    """Write a line to stderr, past any buffer: the program may be in the middle of a print."""
+    """Write a line to stderr without a buffer, because the program may be inside a print."""
     with suppress(OSError):
         os.write(2, f"\n{text}\n".encode())
 
 
 class StopRequest:
-    """Context manager; ``requested`` is the signal's name once one came. Outside the main thread it does nothing."""
+    """A context manager that catches signals; ``requested`` is the name of the signal that arrived.
+
+    Outside the main thread it does nothing.
+    """
 
     def __init__(self) -> None:
         self.requested: str | None = None
@@ -89,7 +92,7 @@ class StopRequest:
         now = time.monotonic()
         if self.requested is None:
             self.requested, self._since = signal.Signals(number).name, now
-            _tell(f"{self.requested}: stopping after this step, then saving; once more stops without the step")
+            _tell(f"{self.requested}: stopping after this step, then saving; a second signal stops at once")
         elif now - self._since > SAME_WISH_S:
             _Held.wanted = True
             if _Held.writing:
@@ -98,9 +101,9 @@ class StopRequest:
 
 
 def leave_signals_to_parent(_worker: int) -> None:
-    """Let a loader process ignore SIGINT, which its parent answers, and end quietly on SIGTERM.
+    """Make a loader process ignore SIGINT, which its parent handles, and end quietly on SIGTERM.
 
-    SIGTERM it must obey: that is how its parent ends it. A parent that has SIGTERM of its own stops for that reason.
+    It must react to SIGTERM, with which its parent ends it. A SIGTERM to the parent stops the run itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))

@@ -1,1 +1,1 @@
-"""Weights that learn the place of a recording, and the gate that refuses worse ones."""
+"""Refinement of weights on recordings of a place, with a gate that rejects worse weights."""

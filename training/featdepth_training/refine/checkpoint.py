@@ -1,4 +1,4 @@
-"""Where a refinement stands, so that one that was stopped or killed goes on."""
+"""The checkpoint of a refinement, from which a stopped or killed one continues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.refine.config import RefineConfig
 
 NAME = "refine.pt"
-#: Settings that decide nothing of the steps.
+#: Settings without influence on the steps.
 _FREE = ("accept_worse", "device", "limits", "measured_clips", "checkpoint_every")
 
 
@@ -21,10 +21,10 @@ class RefineCheckpoint:
     """The checkpoint in the folder of a refinement.
 
     Args:
-        folder: of the refinement.
-        settings: of it.
-        weights: name of what is refined.
-        recordings: names of what it is refined on.
+        folder: folder of the refinement.
+        settings: settings of the refinement.
+        weights: name of the refined weights.
+        recordings: names of the recordings.
     """
 
     def __init__(self, folder: Path, settings: RefineConfig, weights: str, recordings: Sequence[str]) -> None:
@@ -33,19 +33,19 @@ class RefineCheckpoint:
         self._made: dict[str, Any] = {**values, "weights": weights, "recordings": list(recordings)}
 
     def save(self, loop: TrainingLoop) -> None:
-        """Write where ``loop`` stands.
+        """Write the state of ``loop``.
 
         Raises:
-            CheckpointError: it cannot be written.
+            CheckpointError: the file cannot be written.
         """
         write_checkpoint(self._path, {"made": self._made, "loop": loop.state_dict()})
 
     def restore(self, loop: TrainingLoop) -> None:
-        """Put ``loop`` where the checkpoint was; without one it stays at the start.
+        """Restore ``loop`` from the checkpoint, if there is one.
 
         Raises:
-            CheckpointError: the file is damaged, or of other networks.
-            ConfigError: it is of another refinement; the message says what differs.
+            CheckpointError: the file is damaged, or belongs to other networks.
+            ConfigError: it belongs to another refinement; the message names the differences.
         """
         if not self._path.is_file():
             return
@@ -64,5 +64,5 @@ class RefineCheckpoint:
             raise CheckpointError(f"{self._path} does not fit these weights: {error}") from error
 
     def remove(self) -> None:
-        """Remove the file: the refinement has come to its end."""
+        """Remove the file at the end of the refinement."""
         self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Settings of a refinement, and the training configuration they come to."""
+"""Settings of a refinement, and its training configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from featdepth_training.refine.gate import GateLimits
 
 #: A target and its two neighbours.
 FRAMES = 3
-#: What the reference changes of a frame: mild colours and mirroring, no geometry (docs/reference.md 1).
+#: Augmentation of the reference: mild colour changes and mirroring, no geometry (docs/reference.md 1).
 AUGMENT = AugmentConfig(
     zoom=(1.0, 1.0), shift=0.0, flip=0.5, stretch=0.0, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1,
     gamma=0.0, grey=0.0, blur=0.0, haze=0.0, noise=0.0, pair_jitter=0.0,
@@ -35,27 +35,27 @@ AUGMENT = AugmentConfig(
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """How weights are refined. The stereo partner takes part when the recording was opened with one.
+    """Settings of a refinement. It uses the stereo partner if the recording was opened with one.
 
     Attributes:
-        size: (height, width) of the networks' input, pixels, multiples of 32; None: as `Estimator` would choose.
-        steps: optimiser steps; None: ``epochs``.
-        epochs: times that every clip comes; the reference's 20.
-        lr: learning rate; half of it in the last third.
-        batch_size: clips a step.
-        held_out: share of the recording's clips, from its end, that is measured on and never trained on.
-        measured_clips: at most so many of them are measured, evenly spaced.
+        size: (height, width) of the networks' input, pixels, multiples of 32; None: chosen as by `Estimator`.
+        steps: optimiser steps; None: given by ``epochs``.
+        epochs: passes over the clips; the reference has 20.
+        lr: learning rate; it is halved in the last third.
+        batch_size: clips per step.
+        held_out: share of each recording's clips, from its end, for evaluation only.
+        measured_clips: largest number of evaluated clips, evenly spaced.
         batch_norm: ``frozen`` keeps the running statistics of the weights. ``adapt`` trains with those of each batch,
-            as the reference does. With two clips of one place the statistics of a batch are noise. What is learnt under
-            them does not hold under the running ones, which are used afterwards.
-        ema_decay: of the averaged weights that are measured and written.
-        anchor: weight of the term that holds the scale where nothing but the old weights tells it (no stereo).
+            as the reference does. With two clips of one place, batch statistics are noisy, and the result does not fit
+            the running statistics that are used afterwards.
+        ema_decay: decay of the averaged weights, which are evaluated and written.
+        anchor: weight of the term that keeps the scale of the old weights without a stereo partner.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        seed: of order, augmentation, dropout.
-        accept_worse: write the weights whatever the figures say.
-        max_nonfinite: steps in a row that may be skipped for a non-finite loss or gradient.
-        checkpoint_every: steps between checkpoints, where a folder keeps them.
-        limits: of the gate.
+        seed: random seed of order, augmentation and dropout.
+        accept_worse: write the weights even if they got worse.
+        max_nonfinite: largest number of consecutive steps with a non-finite loss or gradient.
+        checkpoint_every: steps between checkpoints, if a folder keeps them.
+        limits: limits of the gate.
     """
 
     size: tuple[int, int] | None = None
@@ -91,7 +91,7 @@ class RefineConfig:
 def train_config(
     model: FeatDepthModel, settings: RefineConfig, size: tuple[int, int], stereo: bool, cache: str, clips: int
 ) -> TrainConfig:
-    """The training configuration of a refinement: the ordinary losses, no warm-up, half the rate in the last third."""
+    """Return the training configuration: the usual losses, no warm-up, half the learning rate in the last third."""
     info = model.info
     steps = settings.steps or math.ceil(settings.epochs * clips / settings.batch_size)
     has_features = "features" in model.nets
@@ -99,7 +99,7 @@ def train_config(
     config = TrainConfig(
         seed=settings.seed,
         model=ModelConfig(
-            # A joint model's feature net is held fixed here, as that of mono_fm always is.
+            # The feature network of a joint model is frozen here, as that of mono_fm always is.
             architecture=info.architecture.replace("mono_fm_joint", "mono_fm"),
             name=info.name,
             initial="none",

@@ -1,4 +1,4 @@
-"""The clips of the recordings that weights are refined on: prepared, and split by time."""
+"""Prepares the clips of a refinement, and splits them by time."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from featdepth_training.refine.config import FRAMES, RefineConfig
 
 logger = logging.getLogger(__name__)
 
-#: Fewest clips to learn from and to be judged on: fewer tell noise.
+#: Least numbers of training clips and of held-out clips; fewer give noisy results.
 LEAST_TRAINED, LEAST_HELD_OUT = 6, 3
 
 
 @dataclass
 class RefinementData:
-    """Clips by recording.
+    """The clips of all recordings.
 
     Attributes:
-        names, kinds: of the recordings that are used.
-        frames: kept in all.
-        train, held_out, everything: clips to learn from, to be measured on, and of the whole recordings; the latter two
+        names, kinds: names and kinds of the used recordings.
+        frames: total number of kept frames.
+        train, held_out, everything: clips for training, for evaluation, and of the whole recordings; the latter two are
             thinned out.
-        caches: folders.
-        camera: (4,) fx, fy, cx, cy of the first, pixels.
+        caches: folders of the caches.
+        camera: (4,) fx, fy, cx, cy of the first recording, pixels.
     """
 
     names: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class RefinementData:
 
     @property
     def train_clips(self) -> int:
-        """Clips that are learnt from."""
+        """Number of training clips."""
         return sum(len(source.clips) for source in self.train)
 
     @property
     def held_out_clips(self) -> int:
-        """Clips that are measured on."""
+        """Number of held-out clips."""
         return sum(len(source.clips) for source in self.held_out)
 
 
@@ -67,20 +67,20 @@ def gather(
     settings: RefineConfig,
     quiet: bool,
 ) -> RefinementData:
-    """Prepare and split the recordings. One of several that gives no clip is left out, with a warning.
+    """Prepare and split the recordings. One of several without a clip is left out with a warning.
 
     Args:
-        recordings: at least one.
+        recordings: the recordings, at least one.
         size: (height, width) of the frames, pixels.
-        stereo: keep the partner's images.
-        folder: of the caches; what is there from before is used again.
-        settings: how much is held out and measured.
-        quiet: no progress lines.
+        stereo: whether to keep the partner's images.
+        folder: folder of the caches; existing caches are reused.
+        settings: settings of the refinement.
+        quiet: whether to print no progress.
 
     Raises:
         CalibrationError: the only recording has no calibration.
         ConfigError: ``folder`` holds a cache of another recording under the same name.
-        RecordingError: nothing to refine on, or too little.
+        RecordingError: there are no clips, or too few.
     """
     data = RefinementData()
     counts = 0
@@ -105,7 +105,7 @@ def gather(
 def _prepared(
     recording: Recording, number: int, of: int, size: tuple[int, int], stereo: bool, folder: Path, quiet: bool
 ) -> tuple[Path, int]:
-    """Folder of the recording's cache, and the frames kept in it."""
+    """Return the folder of the recording's cache, and the number of its frames."""
     name = f"cache_{size[0]}x{size[1]}{'_stereo' if stereo else ''}"
     cache = folder / (name if of == 1 else f"{name}_{number}_{recording.name}")
     config = PrepareConfig(height=size[0], width=size[1], frames=FRAMES, stereo=stereo)
@@ -124,7 +124,7 @@ def _prepared(
 def _add(
     data: RefinementData, recording: Recording, cache: Path, frames: int, settings: RefineConfig, alone: bool
 ) -> int:
-    """Split a recording's clips; returns their number."""
+    """Split a recording's clips, and return their number."""
     every = ClipCache([cache], frames=FRAMES)
     held_out = max(round(len(every) * settings.held_out), 1)
     if alone and held_out < LEAST_HELD_OUT:
@@ -159,13 +159,13 @@ def _thinned(source: Source, spacing: int) -> Source:
 
 
 def partnered(recordings: Sequence[Recording]) -> bool:
-    """Whether every recording has a stereo partner.
+    """Return whether every recording has a stereo partner.
 
     Raises:
-        ConfigError: some have one, others not.
+        ConfigError: only some have one.
     """
     with_partner = [recording.partner_name is not None for recording in recordings]
     if any(with_partner) and not all(with_partner):
         lacking = recordings[with_partner.index(False)].name
-        raise ConfigError(f"'{lacking}' was opened without a stereo partner, others with; refine them one way")
+        raise ConfigError(f"'{lacking}' was opened without a stereo partner, others with one; refine all in one way")
     return all(with_partner)

@@ -1,4 +1,4 @@
-"""Figures of weights on held-out clips, the same before and after refinement."""
+"""Figures of weights on held-out clips, before and after refinement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from featdepth_training.refine.gate import HeldOutFigures
 
 AS_IT_IS = DepthProtocol(skip_invalid=True)
 MEDIAN_SCALED = DepthProtocol(scale="median", skip_invalid=True)
-#: Errors of log depth against matched depth count up to this: beyond, the match is false, or of something that moves.
+#: Errors of log depth against matched depth are clipped here; larger ones come from false matches or moving objects.
 MOST_SHAPE_ERROR = 0.7
 
 
@@ -47,16 +47,16 @@ def measure(
 ) -> tuple[HeldOutFigures, list[Tensor]]:
     """Return the figures, and (1, h, w) log depth in network units of each clip's target frame, on the CPU.
 
-    Depth is compared at the target frame, within the limits of docs/reference.md 6 and without a crop: the cameras
-    differ. Motion is compared between each clip's first two frames, in metres as `inference.scale` has them.
+    Depth is compared at the target frame, within the limits of docs/reference.md 6 and without a crop, because cameras
+    differ. Motion is compared between each clip's first two frames, in metres as in `inference.scale`.
 
     Args:
-        model: put into evaluation mode and left there.
-        batches: of clips of three frames, images in floats, on the model's device.
-        config: whose objective is measured.
+        model: the model, which is set to eval mode.
+        batches: batches of clips of three frames, as floats on the model's device.
+        config: configuration with the evaluated objective.
     """
     model.eval()
-    torch.manual_seed(0)  # the noise that breaks ties
+    torch.manual_seed(0)  # fixes the tie-breaking noise
     measured = _Measured()
     for batch in batches:
         prediction = predict(model, batch.images, batch.intrinsics, wanted_targets(config, batch.frames))
@@ -85,7 +85,7 @@ def _add_depth(
 
 
 def _add_shape(measured: _Measured, model: FeatDepthModel, prediction: Prediction, batch: FrameBatch) -> None:
-    """Compare with matched depth where the clip has it, up to the median ratio of each picture."""
+    """Compare with matched depth, if the clip has it, up to the median ratio of each image."""
     target = prediction.targets[0]
     matched = batch.pseudo_depth[:, target]
     disparity = prediction.disparities[0].unflatten(0, (-1, len(prediction.targets)))[:, 0].float()
@@ -136,7 +136,7 @@ def _figures(measured: _Measured, metric: bool, has_features: bool) -> HeldOutFi
 
 
 def _motion_errors(measured: _Measured) -> tuple[float | None, float | None, float | None]:
-    """Mean errors of the motions: degrees, metres, and metres with the factor that fits the translations best."""
+    """Return the mean errors of the motions: degrees, metres, and metres after the best common scale factor."""
     motions, truth = np.array(measured.motions), np.array(measured.true_motions)
     if not len(motions) or not np.isfinite(motions).all():
         return None, None, None
@@ -150,7 +150,7 @@ def _motion_errors(measured: _Measured) -> tuple[float | None, float | None, flo
 
 
 def _errors(truth: NDArray[np.float64], motions: NDArray[np.float64]) -> tuple[float, float]:
-    """Means over the T_later_earlier (N, 4, 4): metres, radians."""
+    """Return the mean errors of T_later_earlier (N, 4, 4): metres, radians."""
     pairs = [
         relative_errors(*(np.stack([np.eye(4), np.linalg.inv(T)]) for T in both))
         for both in zip(truth, motions, strict=True)
@@ -160,7 +160,7 @@ def _errors(truth: NDArray[np.float64], motions: NDArray[np.float64]) -> tuple[f
 
 @torch.no_grad()
 def log_depths(model: FeatDepthModel, batches: Iterable[FrameBatch]) -> list[Tensor]:
-    """Return (1, h, w) log depth in network units of each clip's middle frame, on the CPU; as `measure` for batches."""
+    """Return (1, h, w) log depth in network units of each clip's middle frame, on the CPU; ``batches`` as `measure`."""
     model.eval()
     maps: list[Tensor] = []
     for batch in batches:
@@ -175,6 +175,6 @@ def scale_ratio(before: list[Tensor], after: list[Tensor]) -> float:
 
 
 def depth_change(before: list[Tensor], after: list[Tensor]) -> float:
-    """Return the mean change of log depth over clips and pixels, each picture's change of scale aside."""
+    """Return the mean absolute change of log depth over clips and pixels, without each image's change of scale."""
     changes = [new - old for old, new in zip(before, after, strict=True)]
     return float(torch.stack([(change - change.median()).abs().mean() for change in changes]).mean())

@@ -1,4 +1,4 @@
-"""Whether refined weights may replace the ones before: a pure function of figures, for any kind of refinement."""
+"""The gate that decides by figures whether refined weights may replace the old ones."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class HeldOutFigures:
-    """What weights reach on clips that no step saw; None: the recording has no truth to tell it.
+    """Figures of weights on held-out clips; None: the recording has no truth for a figure.
 
     Attributes:
-        clips: clips measured.
+        clips: number of evaluated clips.
         photometric: mean photometric term, the objective's own (docs/reference.md 3).
-        features: mean feature-metric term, weighted; None: the weights hold no feature net.
-        depth_frames: frames with true depth.
-        abs_rel, a1, rmse_m: of depth as it is; None also for weights of relative scale.
-        abs_rel_median_scaled, a1_median_scaled, rmse_m_median_scaled: each frame scaled by the ratio of medians.
-        pairs: neighbouring frames with true poses.
+        features: mean feature-metric term, weighted; None: the weights have no feature network.
+        depth_frames: number of frames with true depth.
+        abs_rel, a1, rmse_m: metrics of unscaled depth; None also for weights of relative scale.
+        abs_rel_median_scaled, a1_median_scaled, rmse_m_median_scaled: the same with median scaling per frame.
+        pairs: number of neighbouring frames with true poses.
         rpe_m, rpe_deg: mean error of the motion between them; ``rpe_m`` is None for weights of relative scale.
-        rpe_m_scaled: with the one factor on all translations that fits best.
-        matched_frames: frames whose depth was found by classical matching.
-        shape_error: against it, mean absolute error of log depth, each picture's scale aside; see `figures`.
+        rpe_m_scaled: the same after the best common scale factor.
+        matched_frames: number of frames with depth from classical matching.
+        shape_error: mean absolute error of log depth against matched depth, without each image's scale; see `figures`.
     """
 
     clips: int
@@ -44,18 +44,18 @@ class HeldOutFigures:
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What still counts as no worse.
+    """Limits within which weights count as not worse.
 
     Attributes:
-        photometric: largest share the photometric figure may rise by. None: it is what refinement lowers.
-        abs_rel: largest share AbsRel may rise by. It is taken as it is where the scale is observed, else median scaled.
-            A few dozen frames do not tell less.
-        right: AbsRel as it is, up to which depth in metres counts as right. Only above it the share ``abs_rel`` applies
-            to weights that claim metres without a partner.
-        scale: largest share the scale may move by, either way, where nothing but the old weights tells the scale.
-        shape: largest share the error against matched depth may rise by. The photometric loss can fall while depth gets
-            worse, on flat ground and behind what moves by itself.
-        right_shape: that error up to which shape counts as right: matching itself is no better.
+        photometric: largest relative increase of the photometric figure. None: no increase, as refinement lowers it.
+        abs_rel: largest relative increase of AbsRel, unscaled if the scale is observed, else median scaled. A few dozen
+            frames cannot resolve less.
+        right: unscaled AbsRel up to which metric depth counts as right. For weights that are metric without a partner,
+            ``abs_rel`` applies only above it.
+        scale: largest relative change of the scale in both directions, if only the old weights determine the scale.
+        shape: largest relative increase of the error against matched depth. The photometric loss can fall while depth
+            gets worse, on flat ground and behind moving objects.
+        right_shape: value of that error up to which shape counts as right, since matching itself is not better.
     """
 
     photometric: float = 0.0
@@ -68,7 +68,7 @@ class GateLimits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Attributes: whether the new weights may be used; if not, why, in words with figures."""
+    """Whether the new weights may be used; if not, the reasons with their figures."""
 
     accepted: bool
     reasons: tuple[str, ...] = ()
@@ -81,15 +81,15 @@ def judge(
     scale_is_observed: bool = False,
     limits: GateLimits | None = None,
 ) -> Verdict:
-    """Compare the weights before and after, on the same clips by the same protocol.
+    """Compare the figures of old and new weights on the same clips.
 
     Args:
         before: figures of the old weights.
-        after: figures of the new ones.
-        scale_ratio: median depth after over before, over the whole place. On few frames a scale that moves may as well
-            be a view that is understood better.
-        scale_is_observed: a stereo partner tells metres, so that a moved scale is a finding and no drift.
-        limits: what counts as no worse.
+        after: figures of the new weights.
+        scale_ratio: median depth after over before, over all frames. On few frames, a change of scale may also be an
+            improvement of single views.
+        scale_is_observed: whether a stereo partner determines metres, so that a change of scale is no drift.
+        limits: limits of the gate; None: the defaults.
     """
     allowed = limits or GateLimits()
     compared = [
@@ -111,13 +111,13 @@ def judge(
 
 
 def worse_shape(before: HeldOutFigures, after: HeldOutFigures, limits: GateLimits) -> str:
-    """Why the shape of depth got worse, by the limit ``shape``; empty: it did not."""
+    """Return how much worse the shape of depth is than the limit ``shape`` allows; empty: it is not worse."""
     what = "the error of shape against matched depth"
     return _worse(what, before.shape_error, after.shape_error, limits.shape, limits.right_shape)
 
 
 def _worse(what: str, old: float | None, new: float | None, share: float, least: float = 0.0) -> str:
-    """In words, how a figure rose above ``old``, or ``least``, by more than a share; empty: it did not."""
+    """Return how a figure rose above ``old``, or ``least``, by more than ``share``; empty: it did not."""
     if old is None or not math.isfinite(old):
         return ""
     if new is None or not math.isfinite(new):
@@ -126,7 +126,7 @@ def _worse(what: str, old: float | None, new: float | None, share: float, least:
 
 
 def told_apart(*values: float) -> list[str]:
-    """Numbers with four decimals, or with as many as it takes to tell unequal ones apart, up to nine."""
+    """Return numbers as text with four decimals, or up to nine if unequal ones would look equal."""
     for digits in range(4, 10):
         texts = [f"{value:.{digits}f}" for value in values]
         if len(set(texts)) == len(set(values)):

@@ -1,8 +1,8 @@
-"""`featdepth refine`: weights learn a new place from its recording, and are only taken when they got better.
+"""`featdepth refine`: refines weights on recordings of a new place, and writes them only if they are not worse.
 
-It is the reference's online refinement (docs/reference.md 4): the ordinary losses on the place's own frames, their
-neighbours and the stereo partner. Depth and pose nets are trained, the feature net is fixed. Other than there, the
-figures that decide come from frames that no step saw.
+It is the reference's online refinement (docs/reference.md 4): the usual losses on frames of the place, their neighbours
+and the stereo partner. Depth and pose networks are trained, the feature network is frozen. Unlike there, the decision
+uses held-out frames.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from featdepth_training.refine.steps import give_focal, name_of, refined_info, r
 
 @dataclass(frozen=True)
 class RefineReport:
-    """What a refinement came to.
+    """Result of a refinement.
 
     Attributes:
-        recording, weights: names of what was refined on, and of what.
-        frames: frames kept for the clips.
-        train_clips, held_out_clips: clips of three frames; the two share no frame.
+        recording, weights: names of the recordings and of the refined weights.
+        frames: number of kept frames.
+        train_clips, held_out_clips: numbers of clips of three frames; the two kinds share no frame.
         size: (height, width) of the networks' input, pixels.
-        stereo: whether a stereo partner took part.
-        steps, planned_steps, skipped: optimiser steps done, meant, and left out because a number was not finite.
+        stereo: whether a stereo partner was used.
+        steps, planned_steps, skipped: numbers of finished, planned and skipped (not finite) optimiser steps.
         before, after: figures on the held-out clips.
-        scale_ratio: median depth, after over before, over the whole recording: what the gate looks at.
-        scale_ratio_held_out: the same on the held-out clips, where corrections of single views show as well.
+        scale_ratio: median depth after over before, over the whole recordings, for the gate.
+        scale_ratio_held_out: the same on the held-out clips, which also contains corrections of single views.
         verdict: whether the weights may be used.
-        output: the file written; None when they were refused.
-        seconds: of the steps.
+        output: the written file; None if the weights were rejected.
+        seconds: duration of the steps.
     """
 
     recording: str
@@ -80,11 +80,11 @@ class RefineReport:
 
     @property
     def complete(self) -> bool:
-        """Whether no one stopped it."""
+        """Whether the refinement was not stopped early."""
         return self.steps == self.planned_steps
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the fields, with ``accepted`` and ``reasons`` of the verdict, and ``written``."""
+        """Return plain values for JSON: the fields, ``accepted`` and ``reasons`` of the verdict, and ``written``."""
         values = {**asdict(self), "complete": self.complete, **asdict(self.verdict), "written": self.output is not None}
         del values["verdict"]
         return {**values, "output": None if self.output is None else str(self.output)}
@@ -100,35 +100,35 @@ def refine(
     quiet: bool = True,
     resume: bool = False,
 ) -> RefineReport:
-    """Refine weights on recordings, measure them before and after, and write them when they got no worse.
+    """Refine weights on recordings, evaluate them before and after, and write them if they are not worse.
 
-    SIGINT and SIGTERM end the training after the step at hand; what is there is measured and judged like the rest.
+    SIGINT and SIGTERM end the training after the current step; the weights so far are then evaluated as usual.
 
     Args:
-        weights: a model (left as it is), a file, or the name of a model that ships.
-        recording: one or several, with calibrations; opened with a partner where stereo shall take part. The last part
-            of each is held out.
-        output: safetensors file to write; must not exist. None: only measure.
-        config: settings.
-        preset: of published weights, see `load_model`.
-        work: folder that keeps the prepared frames for another run, checkpoints, ``metrics.jsonl`` and TensorBoard's
-            files; None: a temporary one.
-        quiet: no progress lines.
-        resume: go on from the checkpoint that a stopped or killed refinement left in ``work``, where there is one.
+        weights: a model (not changed), a file, or the name of a model that ships.
+        recording: one or several recordings with calibrations, opened with a partner to use stereo. The last part of
+            each is held out.
+        output: safetensors file to write, which must not exist. None: only evaluate.
+        config: settings; None: the defaults.
+        preset: preset of published weights, see `load_model`.
+        work: folder that keeps prepared frames, checkpoints, ``metrics.jsonl`` and TensorBoard's files for another run;
+            None: a temporary one.
+        quiet: whether to print no progress.
+        resume: whether to continue from the checkpoint that a stopped or killed refinement left in ``work``.
 
     Raises:
         CalibrationError: the recording has no calibration.
-        CheckpointError: the weights cannot be read or lack a net, or ``output`` cannot be written.
-        RecordingError: too few frames, or nothing moves.
-        ConfigError: stereo with weights of relative scale; or the checkpoint is of another refinement.
-        FeatDepthError: too many steps in a row were not finite; nothing is written.
+        CheckpointError: the weights cannot be read or lack a network, or ``output`` cannot be written.
+        RecordingError: there are too few frames, or nothing moves.
+        ConfigError: stereo is used with weights of relative scale, or the checkpoint belongs to another refinement.
+        FeatDepthError: too many consecutive steps were not finite; nothing is written.
     """
     settings = config or RefineConfig()
     recordings = [recording] if isinstance(recording, Recording) else list(recording)
     if not recordings:
-        raise RecordingError("nothing to refine on: no recording was given")
+        raise RecordingError("no recording was given; refinement needs at least one")
     if resume and work is None:
-        raise ConfigError("going on needs the folder that keeps the checkpoint: name it with work (--work DIR)")
+        raise ConfigError("resuming needs the folder of the checkpoint; name it with work (--work DIR)")
     target = _checked_output(output)
     model = start_model(weights, preset, partnered(recordings))
     with _folder(work) as folder, torch.random.fork_rng():
@@ -143,7 +143,7 @@ def _checked_output(output: str | Path | None) -> Path | None:
     path = Path(output).expanduser()
     if path.exists():
         raise CheckpointError(
-            f"'{path}' exists already; name another output: refused weights would leave it there, as if accepted"
+            f"'{path}' exists already; name another output, as rejected weights would leave the old file in its place"
         )
     if not path.parent.is_dir():
         raise CheckpointError(f"there is no folder '{path.parent}' to write '{path.name}' into; create it first")
@@ -160,7 +160,7 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
 
 
 class _Refinement:
-    """One refinement: data, configuration, steps. ``kept``: its folder outlives it."""
+    """One refinement: data, configuration, steps. ``kept``: whether its folder is kept."""
 
     def __init__(
         self,
@@ -185,12 +185,12 @@ class _Refinement:
     def _usual_size(self, recording: Recording) -> tuple[int, int]:
         camera = recording.camera
         if camera is None:
-            return self.info.input_size  # refused in a moment, by what reads the recording
+            return self.info.input_size  # reading the recording raises the error
         height, width = fitting_size(self.info, camera.width, camera.height)
         return max(height, 64), max(width, 64)
 
     def run(self, target: Path | None, weights: str, resume: bool) -> RefineReport:
-        """Measure, train, measure, judge, write."""
+        """Evaluate, train, evaluate again, decide, and write the weights."""
         self.model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         checkpoint = RefineCheckpoint(self.folder, self.settings, weights, self.data.names) if self.kept else None
         before, held_before = self._measure(self.model)
@@ -199,7 +199,7 @@ class _Refinement:
         loop = self._train(checkpoint, resume, before)
         seconds = time.perf_counter() - began
         if loop.step == 0:
-            raise FeatDepthError("stopped before the first step: the weights are as they were, nothing was written")
+            raise FeatDepthError("stopped before the first step: the weights are unchanged, and nothing was written")
         refined = loop.averaged_model()
         after, held_after = self._measure(refined)
         ratio = scale_ratio(depths_before, log_depths(refined, self._batches(self.data.everything)))
@@ -233,7 +233,7 @@ class _Refinement:
         )
 
     def _log(self, step: int, figures: HeldOutFigures) -> None:
-        """Write the figures of the new weights beside those of the steps."""
+        """Log the figures of the new weights."""
         if self.kept:
             monitor = Monitor(self.folder, step, self.config.total_steps, tensorboard=True, shown=False)
             monitor.record("held_out", step, {k: v for k, v in asdict(figures).items() if v is not None})
@@ -248,7 +248,7 @@ class _Refinement:
             yield batch.to(self.device).in_floats()
 
     def _described(self, weights: str, verdict: Verdict, steps: int) -> ModelInfo:
-        """What the new weights say of themselves: what they were refined from and on, and on what terms."""
+        """Return the description of the new weights, with their origin, the recordings and the licence."""
         height, width = self.size
         how = f"{steps} steps at {height}x{width}{', with stereo partner' if self.stereo else ''}"
         note = (
@@ -264,7 +264,7 @@ class _Refinement:
         return f"{'/'.join(kinds)} recording{'s' if len(names) > 1 else ''} {listed}"
 
     def _train(self, checkpoint: RefineCheckpoint | None, resume: bool, before: HeldOutFigures) -> TrainingLoop:
-        """Take the steps; returns the loop that has taken them."""
+        """Take the steps, and return the loop."""
         settings, config = self.settings, self.config
         anchored = settings.anchor > 0 and not self.stereo
         known = copy.deepcopy(self.model).eval().requires_grad_(False) if anchored else None
@@ -297,7 +297,7 @@ class _Refinement:
             if end.failure is not None:
                 raise end.failure
             if end.stopped:
-                monitor.say(f"{stop.requested}: stopped after step {loop.step}; judging what is there")
+                monitor.say(f"{stop.requested}: stopped after step {loop.step}; evaluating the weights so far")
                 if checkpoint is not None and loop.step:
                     checkpoint.save(loop)
         finally:

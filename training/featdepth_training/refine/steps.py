@@ -1,4 +1,4 @@
-"""What every refinement shares, on recordings and on a running robot: the networks it starts with, and its steps."""
+"""Initial networks and training loop, common to refinement on recordings and on a running robot."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from featdepth_training.engine.loop import TrainingLoop
 from featdepth_training.objectives.supervised import log_depth, weighted_mean
 from featdepth_training.objectives.terms import training_terms
 
-#: Weighted terms of a model, by name, that do not depend on the batch.
+#: Returns weighted terms of a model, by name, that do not depend on the batch.
 ExtraTerms = Callable[[FeatDepthModel], dict[str, Tensor]]
 
 
 def name_of(weights: FeatDepthModel | str | Path, model: FeatDepthModel) -> str:
-    """What weights are called in words: the name of a model, or of its file."""
+    """Return the name of weights in messages: the name of the model, or of its file."""
     return model.info.name if isinstance(weights, FeatDepthModel) else Path(weights).name
 
 
 def start_model(
     weights: FeatDepthModel | str | Path, preset: str | None = None, stereo: bool = False
 ) -> FeatDepthModel:
-    """Load weights that can be refined; a model that is given is copied.
+    """Load weights for a refinement; a given model is copied.
 
     Args:
         weights: a model, a file, or the name of a model that ships.
-        preset: of published weights, see `load_model`.
-        stereo: a partner takes part.
+        preset: preset of published weights, see `load_model`.
+        stereo: whether a stereo partner is used.
 
     Raises:
-        CheckpointError: the weights cannot be read, or lack a net.
-        ConfigError: stereo with weights of relative scale.
+        CheckpointError: the weights cannot be read, or lack a network.
+        ConfigError: stereo is used with weights of relative scale.
     """
     if isinstance(weights, FeatDepthModel):
         model = copy.deepcopy(weights)
@@ -61,19 +61,19 @@ def start_model(
             )
     if stereo and model.info.scale_kind != "metric":
         raise ConfigError(
-            f"the weights '{name_of(weights, model)}' are of relative scale, and a stereo partner tells metres: name "
-            "what published weights were trained on with --preset, or refine without --stereo"
+            f"the weights '{name_of(weights, model)}' have a relative scale, and a stereo partner needs metres: "
+            "name the training dataset of published weights with --preset, or refine without --stereo"
         )
     return model
 
 
 def give_focal(model: FeatDepthModel, camera: Sequence[float] | NDArray[np.float64], size: tuple[int, int]) -> None:
-    """Let the camera at hand count as the one of weights that say none: there is none to compensate for.
+    """Set the focal length of the current camera in weights without one, so that none is compensated.
 
     Args:
-        model: whose facts are completed.
+        model: model whose description is completed.
         camera: (4,) fx, fy, cx, cy, pixels.
-        size: (height, width) of its pictures, pixels.
+        size: (height, width) of its images, pixels.
     """
     if model.info.focal is None:
         focal = (float(camera[0]) / size[1], float(camera[1]) / size[0])
@@ -81,7 +81,7 @@ def give_focal(model: FeatDepthModel, camera: Sequence[float] | NDArray[np.float
 
 
 def refined_info(info: ModelInfo, note: str) -> ModelInfo:
-    """What refined weights say of themselves: how they came about, and that who owns the frames may have a say."""
+    """Return the description of refined weights, with their origin and a note on the rights to the frames."""
     terms = "+ data terms"
     licence = info.licence if info.licence.endswith(terms) else f"{info.licence} {terms}"
     return info.with_(training="; ".join(filter(None, (info.training, note))), licence=licence)
@@ -97,17 +97,17 @@ def refinement_loop(
     extra: ExtraTerms | None = None,
     hold: float = 0.0,
 ) -> TrainingLoop:
-    """The loop that refines ``model``; the net that features come from is taken out of training.
+    """Return the loop that refines ``model``; its feature network is frozen.
 
     Args:
-        model: to be trained, on ``device``.
-        config: by `train_config`.
-        sources: clips to learn from.
-        device: of the networks.
-        known: frozen weights, in evaluation mode, whose scale is kept; None: nothing holds it.
-        anchor: weight of the term that keeps it.
-        extra: further weighted terms, by name; what they draw they draw from torch's global generator.
-        hold: weight of the term that keeps the depth of ``known`` where nothing was matched.
+        model: model to train, on ``device``.
+        config: configuration from `train_config`.
+        sources: training clips.
+        device: device of the networks.
+        known: frozen model in eval mode whose scale is kept; None: the scale is free.
+        anchor: weight of the term that keeps the scale.
+        extra: further weighted terms, by name; they use torch's global random generator.
+        hold: weight of the term that keeps the depth of ``known`` at unmatched pixels.
     """
     freeze_feature_net(model)
     dataset = ClipDataset(sources, config.data.sequence, config.data.augment, config.seed)
@@ -124,7 +124,7 @@ def _terms(
     batch: FrameBatch,
     seen: Tensor,
 ) -> dict[str, Tensor]:
-    """The terms of training, those that keep scale and depth of ``known``, and what is added to them."""
+    """Return the terms of training, the terms that keep scale and depth of ``known``, and the ``extra`` terms."""
     terms, prediction = training_terms(model, batch, seen, config)
     added: dict[str, Tensor] = {}
     if known is not None and prediction is not None:
@@ -140,15 +140,15 @@ def _terms(
 
 
 def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) -> Tensor:
-    """Return by how much the scale of depth has moved: mean change of log depth (a scalar).
+    """Return the change of the scale of depth: the mean change of log depth (a scalar).
 
-    Of each image the middle half of the changes counts, so that what is to be learnt, a wall that moves or a sky that
-    recedes, is free: one number a batch is held, no map.
+    Only the middle half of the changes in each image counts. So local corrections, such as a wall that moves or a sky
+    that recedes, stay possible.
 
     Args:
-        disparity: (B, 1, h, w) sigmoid maps of the network at hand.
-        known: those of the network before.
-        model: for its depth range.
+        disparity: (B, 1, h, w) sigmoid maps of the trained network.
+        known: sigmoid maps of the network before.
+        model: model with the depth range.
     """
     change = (log_depth(disparity, model.info) - log_depth(known, model.info)).flatten(1)
     low, high = torch.quantile(change.detach(), torch.tensor([0.25, 0.75], device=change.device), dim=1, keepdim=True)
@@ -158,10 +158,11 @@ def log_scale_change(disparity: Tensor, known: Tensor, model: FeatDepthModel) ->
 
 
 def unmatched_change(disparity: Tensor, known: Tensor, matched: Tensor, model: FeatDepthModel) -> Tensor:
-    """Return the mean absolute change of log depth (a scalar) where matching found nothing, in frames where it did.
+    """Return the mean absolute change of log depth (a scalar) at unmatched pixels of matched frames.
 
-    Matching is silent on flat ground, sky, what drives along and in the direction of travel. The photometric loss is as
-    low there for wrong depth as for right. Without this, ground went along with what was learnt beside it.
+    Matching finds nothing on flat ground, sky, vehicles that drive along, and in the direction of travel. There the
+    photometric loss is as low for wrong depth as for right one. Without this term, the depth of the ground changed with
+    that of matched pixels.
 
     Args:
         disparity: (B, 1, h, w) sigmoid maps of the network at hand.
@@ -175,7 +176,7 @@ def unmatched_change(disparity: Tensor, known: Tensor, matched: Tensor, model: F
 
 
 def freeze_feature_net(model: FeatDepthModel) -> None:
-    """Take all that the feature-metric term's map comes from out of training, whatever the architecture."""
+    """Freeze all layers that compute the maps of the feature-metric term, for any architecture."""
     if "features" not in model.nets:
         return
     device = next(model.parameters()).device

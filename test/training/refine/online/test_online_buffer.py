@@ -84,7 +84,7 @@ def poisoned(buffer: Path) -> dict[str, str]:
     cases = [
         (darkened(wall(20)), "dark (2 of the first 2 frames)"),
         (cut, "the picture cuts at frame 4"),
-        (turning, "the camera moves 0.000 m in all"),
+        (turning, "the camera moves only 0.000 m"),
         (wall(23, step_px=0), "no 3 moving frames in a row"),
         (small, "80x160 pictures, no multiples of 32"),
         ([replace(frame, camera=other) for frame in wall(25)], "another camera (96x160, focal length 200.0)"),
@@ -101,7 +101,7 @@ def test_poison_is_refused_in_words(tmp_path: Path) -> None:
     write_segment(tmp_path, wall(28), complete=False)
     odd = write_segment(tmp_path, wall(29))
     (odd / "segment.json").write_text(json.dumps({"split": "train"}))
-    expected |= {broken.name: "is no picture", odd.name: "segment.json is not as expected"}
+    expected |= {broken.name: "is not an image", odd.name: "segment.json is not as expected"}
     buffer = looked_at(tmp_path)
     assert set(buffer.refused) == set(expected)
     assert not [name for name, words in expected.items() if words not in buffer.refused[name]]

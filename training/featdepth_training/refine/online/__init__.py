@@ -1,1 +1,1 @@
-"""The learner beside a running robot: a process of its own that reads a buffer of frames and writes generations."""
+"""The online learner of a running robot: a separate process that reads a buffer of frames and writes generations."""

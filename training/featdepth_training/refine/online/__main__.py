@@ -1,6 +1,6 @@
-"""``python -m featdepth_training.refine.online WORK --weights W``: the learner beside a running robot.
+"""``python -m featdepth_training.refine.online WORK --weights W``: the online learner of a running robot.
 
-It works in the folder that it shares with the node until it is ended: SIGTERM ends it at once, and nothing is lost.
+It works in the folder that it shares with the node until SIGTERM, which ends it at once without loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from featdepth_ros.threads import single_threaded_linear_algebra, wait_asleep
 
-#: How long a learner waits for the one before it to end, seconds.
+#: Seconds that a learner waits for the end of an earlier one.
 PATIENCE_S = 15.0
 
 
@@ -27,12 +27,14 @@ def _arguments() -> argparse.Namespace:
         epilog="example:\n  python -m featdepth_training.refine.online ~/refining --weights compact-open steps=40",
     )
     parser.add_argument("work", type=Path, metavar="WORK", help="folder shared with the node")
-    parser.add_argument("--weights", required=True, metavar="W", help="that the node was started with: file or name")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the processor (1)")
-    parser.add_argument("--budget", type=float, default=0.5, help="share of one core, until the node says another")
-    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started it, has ended")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of OnlineConfig, such as lr=5e-5")
+    parser.add_argument("--weights", required=True, metavar="W", help="weights of the node at its start: file or name")
+    parser.add_argument("--device", default="auto", metavar="D", help="device: auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads on the CPU (1)")
+    parser.add_argument(
+        "--budget", type=float, default=0.5, help="processor cores to use, until the node sets another value (0.5)"
+    )
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process has ended")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings of OnlineConfig, such as lr=5e-5")
     args = parser.parse_intermixed_args()
     if args.threads < 1 or args.budget <= 0:
         parser.error("--threads must be at least 1, and --budget above 0")
@@ -40,7 +42,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the learner; 0 when it was ended, 1 when it cannot work."""
+    """Run the learner. Returns 0 when it was ended by a signal, 1 when it cannot work."""
     args = _arguments()
     wait_asleep()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
@@ -82,7 +84,7 @@ def main() -> int:
 
 
 def _alone(held: ExitStack, folder: Path) -> None:
-    """Keep other learners out of the folder; one that is just ending is waited for.
+    """Lock the folder against other learners, and wait for one that is ending.
 
     Raises:
         ConfigError: another learner works there.

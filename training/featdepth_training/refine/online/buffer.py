@@ -1,4 +1,4 @@
-"""The buffer as the learner sees it: complete segments of one camera, judged once, split as the node has split them."""
+"""The learner's view of the buffer: complete segments of one camera, each checked once, with the node's split."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from featdepth_training.refine.online.matching import Maps, Matcher
 from featdepth_training.refine.online.quality import Fitness, fitness
 from featdepth_training.refine.online.segments import Segment, SegmentClips, read_segment
 
-#: Networks halve the picture so often: both sides must be multiples.
+#: Both image sides must be multiples of this, because the networks halve the image several times.
 _MULTIPLE = 32
 
 
 @dataclass(frozen=True)
 class Portion:
-    """What one round takes from the buffer.
+    """The clips of one round.
 
     Attributes:
-        sources: clips, their files in memory.
-        size: (height, width) of the pictures, pixels.
+        sources: clips, with their files in memory.
+        size: (height, width) of the images, pixels.
         camera: fx, fy, cx, cy, pixels.
     """
 
@@ -36,12 +36,12 @@ class Portion:
 
     @property
     def clips(self) -> int:
-        """How many."""
+        """Number of clips."""
         return sum(len(source.clips) for source in self.sources)
 
     @property
     def names(self) -> list[str]:
-        """Of the segments."""
+        """Names of the segments."""
         return [source.name for source in self.sources]
 
 
@@ -49,11 +49,11 @@ class Buffer:
     """The segments of a folder.
 
     Args:
-        folder: ``WORK/buffer``; need not be there yet.
-        config: of the learner.
+        folder: ``WORK/buffer``, which may not exist yet.
+        config: settings of the learner.
 
     Attributes:
-        refused: why a segment is not used, by its name.
+        refused: reason for each unused segment, by name.
     """
 
     def __init__(self, folder: Path, config: OnlineConfig) -> None:
@@ -64,7 +64,7 @@ class Buffer:
         self.refused: dict[str, str] = {}
 
     def refresh(self, rest: Callable[[], None] = lambda: None) -> None:
-        """Look at what has come, and forget what has gone. ``rest`` is called after each frame that is judged."""
+        """Add new segments and remove deleted ones. ``rest`` is called after each checked frame."""
         names = sorted(path.name for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
         for known in set(self._fitness) - set(names):
             self._segments.pop(known, None)
@@ -99,18 +99,18 @@ class Buffer:
         return one.size == other.size and bool((np.abs(ratios - 1) <= self._config.quality.camera).all())
 
     def _camera(self) -> Segment | None:
-        """A segment of the camera that most fit clips are of; of equals the newest."""
+        """Return a segment of the camera with the most usable clips; with equal numbers, of the newest one."""
         fit = [segment for name, segment in self._segments.items() if self._fitness[name].clips]
         fit.sort(key=lambda segment: segment.last_ns)
         votes = [sum(len(self._fitness[other.name].clips) for other in fit if self._alike(one, other)) for one in fit]
         return fit[max(range(len(fit)), key=lambda k: (votes[k], k))] if fit else None
 
     def usable(self, held_out: bool | None = None, since_ns: int | None = None) -> list[Segment]:
-        """Return the fit segments of the camera at hand, oldest first.
+        """Return the usable segments of the current camera, oldest first.
 
         Args:
-            held_out: of one split; None: of both.
-            since_ns: those that begin after it alone.
+            held_out: the split; None: both splits.
+            since_ns: only segments that begin after this stamp, nanoseconds; None: all.
         """
         chosen = [
             segment
@@ -122,16 +122,16 @@ class Buffer:
         return sorted(chosen, key=lambda segment: segment.last_ns)
 
     def clips(self, held_out: bool, apart_from: Collection[str] = ()) -> int:
-        """How many clips one split has, some segments left out."""
+        """Return the number of clips of one split, without the segments ``apart_from``."""
         counted = [segment.name for segment in self.usable(held_out) if segment.name not in apart_from]
         return sum(len(self._fitness[name].clips) for name in counted)
 
     def training(self, seed: int, rest: Callable[[], None] = lambda: None) -> Portion:
-        """Return clips to learn from: all, or half of them the newest and the others drawn from before.
+        """Return training clips: all, or the newest ones for one half and random older ones for the other.
 
         Args:
-            seed: of the draw.
-            rest: called after each frame that is matched.
+            seed: random seed.
+            rest: called after each matched frame.
 
         Raises:
             RecordingError: there is none any more.
@@ -154,11 +154,11 @@ class Buffer:
     def _matched(
         self, chosen: Sequence[tuple[Segment, Sequence[tuple[int, ...]]]], rest: Callable[[], None]
     ) -> dict[str, Maps]:
-        """Depth by matching of the clips' middle frames, by name of the segment."""
+        """Return matched depth of the clips' middle frames, by name of the segment."""
         return {s.name: self._matcher.maps(s, self._fitness[s.name], clips, rest) for s, clips in chosen}
 
     def measured(self, rest: Callable[[], None] = lambda: None) -> Portion:
-        """Return held-out clips to judge on, evenly spaced over all of them, with matched depth.
+        """Return evenly spaced held-out clips with matched depth.
 
         Args:
             rest: called after each frame that is matched.
@@ -170,10 +170,10 @@ class Buffer:
         return self._portion(chosen, self._matched(chosen, rest))
 
     def watched(self, segment: Segment) -> Portion:
-        """Return the clips of one segment that probation measures.
+        """Return the clips of one segment for probation.
 
         Raises:
-            RecordingError: it is gone.
+            RecordingError: the segment was deleted.
         """
         return self._portion(self._spaced([segment], self._config.watched_clips))
 
@@ -194,7 +194,7 @@ class Buffer:
         for segment, clips in chosen:
             try:
                 sources.append(SegmentClips(segment, clips, (maps or {}).get(segment.name)).source())
-            except RecordingError:  # the node has made room since
+            except RecordingError:  # the node has deleted it meanwhile
                 continue
         if not sources:
             raise RecordingError("the segments were deleted while they were read")
@@ -202,7 +202,7 @@ class Buffer:
         return Portion(sources, first.size, first.camera)
 
     def refusals(self) -> str:
-        """Refused segments in words; empty: none."""
+        """Return the number of unused segments with the reasons; empty: all are used."""
         if not self.refused:
             return ""
         kinds = Counter(why.split(" (")[0].split(" at frame")[0] for why in self.refused.values())

@@ -11,15 +11,15 @@ from featdepth_training.refine.gate import GateLimits
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Which segments may teach and judge.
+    """Limits for usable segments.
 
     Attributes:
-        dark: mean level of a frame, of 255, below which it is dark.
-        flat: standard deviation of its levels, of 255, below which it shows nothing: a covered lens, or glare.
-        spoilt: share of a segment's frames that may be dark or flat.
-        least_path: the camera's path by the poses, metres. A camera that only turns tells nothing of depth. It holds
-            where the poses are metric.
-        camera: largest difference of the focal lengths, as a share, within one camera.
+        dark: mean grey level (of 255) below which a frame is dark.
+        flat: standard deviation of the grey levels (of 255) below which a frame shows nothing (covered lens, glare).
+        spoilt: largest share of dark or flat frames in a segment.
+        least_path: least length of the camera's path, metres, if the poses are metric. Pure rotation has no information
+            on depth.
+        camera: largest relative difference of focal lengths that counts as the same camera.
     """
 
     dark: float = 12.0
@@ -31,39 +31,40 @@ class QualityLimits:
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """How the learner works.
+    """Settings of the learner.
 
     Attributes:
-        steps: optimiser steps of a round.
-        batch_size: clips a step.
-        lr: learning rate; half of it in the last third of a round. Every refused round in a row halves it, down to an
-            eighth.
-        encoder_lr: factor on the rate of the encoder, in which most of what was known lies.
-        ema_decay: of the averaged weights that are judged and written.
-        anchor: weight of the term that keeps the scale of the weights that the learner was started with.
-        matching: weight of the difference to depth by classical matching, up to each picture's scale; 0: it teaches
-            nothing, and judges alone.
-        hold: weight of the change of depth against the weights of the start where nothing was matched, in frames where
-            something was. It holds for `least_clips`, and falls as one over the clips that a round learns from.
-        replay_frames: rendered frames on which the weights must go on saying what those of the start say; 0: none.
-        replay_batch: of these, a step.
-        replay_weight: of that term.
-        least_clips, least_held_out: clips to learn from and to be judged on, without which no round begins.
-        new_clips: clips that must have come since a refused round before the next; doubled by each further refusal.
-        most_clips: clips that one round draws from, held in memory; half of them the newest. The default is what its
-            steps take: depth is matched for each of them.
-        measured_clips: held-out clips that a round is judged on, evenly spaced.
-        watched_clips: clips of one segment that probation measures.
-        least_gain: share by which the photometric loss must fall: a smaller gain is not worth a swap.
-        most_change: largest mean change of log depth, each picture's scale aside, against the weights in force and
-            against those of the start.
-        limits: of the gate. Its ``scale`` and ``shape`` hold against the weights of the start too, on the same clips.
-        quality: of segments.
-        generations_mb: disk for the weights of generations, megabytes; the oldest go first.
-        refusals_kept: refused generations whose evidence is kept.
-        patience_s: how long an accepted generation waits for the node's decision before learning goes on, seconds.
+        steps: optimiser steps per round.
+        batch_size: clips per step.
+        lr: learning rate; it is halved in the last third of a round. Every consecutive rejected round halves it, down
+            to an eighth.
+        encoder_lr: factor on the learning rate of the encoder, which holds most of the earlier knowledge.
+        ema_decay: decay of the averaged weights, which are evaluated and written.
+        anchor: weight of the term that keeps the scale of the initial weights of the learner.
+        matching: weight of the difference to depth by classical matching, up to each image's scale; 0: matched depth is
+            used only for evaluation.
+        hold: weight of the change of depth against the initial weights at unmatched pixels of matched frames. It is
+            valid for `least_clips`, and is inversely proportional to the number of a round's training clips.
+        replay_frames: number of rendered frames on which the depth of the initial weights is preserved; 0: none.
+        replay_batch: number of these frames per step.
+        replay_weight: weight of that term.
+        least_clips, least_held_out: least numbers of training clips and of held-out clips for a round.
+        new_clips: number of new clips before the next round after a rejected one; each further rejection doubles it.
+        most_clips: largest number of a round's clips, in memory; half of them are the newest. The default is the number
+            that its steps need, since depth is matched for each clip.
+        measured_clips: number of evenly spaced held-out clips that evaluate a round.
+        watched_clips: number of clips of one segment in probation.
+        least_gain: least relative decrease of the photometric loss; less is not worth a swap.
+        most_change: largest mean change of log depth, without each image's scale, against the current weights and
+            against the initial ones.
+        limits: limits of the gate. Its ``scale`` and ``shape`` also apply against the initial weights, on the same
+            clips.
+        quality: limits for usable segments.
+        generations_mb: largest size of all generations' weights, megabytes; the oldest are removed first.
+        refusals_kept: number of rejected generations whose evidence is kept.
+        patience_s: seconds that an accepted generation waits for the node's decision before learning continues.
         gpu_budget: share of the time that the GPU may be busy.
-        seed: of order, augmentation and dropout.
+        seed: random seed of order, augmentation and dropout.
     """
 
     steps: int = 40
@@ -114,7 +115,7 @@ class OnlineConfig:
             )
 
     def refinement(self, size: tuple[int, int], lr: float, seed: int) -> RefineConfig:
-        """The settings of one round's refinement."""
+        """Return the refinement settings of one round."""
         return RefineConfig(
             size=size,
             steps=self.steps,

@@ -1,4 +1,4 @@
-"""What the learner and the node say to each other: small JSON files in the shared folder, each replaced as a whole."""
+"""Communication of learner and node: small JSON files in the shared folder, each replaced atomically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["waiting", "training", "judging", "paused", "failed"]
 
 @dataclass(frozen=True)
 class Watch:
-    """Attributes: two weights files that probation compares, on segments that begin after a stamp (nanoseconds)."""
+    """Two weights files that probation compares, on segments that begin after a stamp (nanoseconds)."""
 
     old: str
     new: str
@@ -30,13 +30,13 @@ class Watch:
 
 @dataclass(frozen=True)
 class Control:
-    """What the node wants.
+    """Requests of the node.
 
     Attributes:
-        run: learn; else pause.
-        current: the weights in force.
-        budget: share of one core.
-        watch: what to compare; None: nothing.
+        run: whether to learn; else pause.
+        current: the weights in use.
+        budget: processor cores to use.
+        watch: weights to compare; None: nothing.
     """
 
     run: bool
@@ -55,14 +55,14 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 class ControlFile:
-    """``control.json``; what it lacks, or a file that cannot be read, leaves things as they were."""
+    """``control.json``. A missing key, or an unreadable file, leaves the last values unchanged."""
 
     def __init__(self, work: Path, current: str, budget: float) -> None:
         self._path = work / CONTROL
         self._last = Control(run=True, current=current, budget=budget)
 
     def read(self) -> Control:
-        """What holds now."""
+        """Return the current requests."""
         values = files.read_json(self._path)
         if values is None:
             return self._last
@@ -83,8 +83,8 @@ class StatusFile:
     """``learner.json``, written at most once a second.
 
     Args:
-        work: folder.
-        clock: for tests.
+        work: the shared folder.
+        clock: returns monotonic seconds; tests pass their own.
     """
 
     def __init__(self, work: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,14 +95,14 @@ class StatusFile:
         self._changed = True
 
     def say(self, state: State, message: str, **values: Any) -> None:
-        """Set the state, its words, and any of ``round``, ``step``, ``steps``, ``generation``."""
+        """Set the state, its message, and any of ``round``, ``step``, ``steps``, ``generation``."""
         said = {**self._values, "state": state, "message": message, **values}
         self._changed |= said != self._values
         self._values = said
         self.flush()
 
     def flush(self, at_once: bool = False) -> None:
-        """Write what has been said, when the last time is a second ago; also a sign of life every few seconds."""
+        """Write a changed status at most once a second, and an unchanged one every few seconds as a sign of life."""
         passed = self._clock() - self._written
         if at_once or self._written < 0 or passed >= (1.0 if self._changed else 5.0):
             write_json(self._path, {**self._values, "pid": os.getpid(), "time": time.time()})
@@ -110,7 +110,7 @@ class StatusFile:
 
 
 def decided(work: Path, generation: int) -> bool:
-    """Whether ``history.jsonl`` tells what became of a generation: more than that it was offered."""
+    """Return whether ``history.jsonl`` has a decision on a generation, and not only its offer."""
     try:
         lines = (work / HISTORY).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -118,7 +118,7 @@ def decided(work: Path, generation: int) -> bool:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:  # being written
+        except ValueError:  # the line is still being written
             continue
         if isinstance(event, dict) and event.get("generation") == generation and event.get("event") != "offered":
             return True
@@ -126,11 +126,11 @@ def decided(work: Path, generation: int) -> bool:
 
 
 def accepted_weights(work: Path) -> str | None:
-    """The file of ``accepted.json``: what the node goes back to."""
+    """Return the weights in ``accepted.json``, to which the node returns."""
     values = files.read_json(work / ACCEPTED)
     return None if values is None or not values.get("weights") else str(values["weights"])
 
 
 def watch_values(watch: Watch) -> dict[str, Any]:
-    """The watch as plain values."""
+    """Return the watch as plain values."""
     return asdict(watch)

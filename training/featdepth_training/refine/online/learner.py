@@ -1,4 +1,4 @@
-"""The learner: looks at the buffer, takes rounds, writes generations, and does what the node's control file says."""
+"""The learner: reads the buffer, runs rounds, writes generations, and follows the node's control file."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from featdepth_training.refine.online.replay import Replay, rendered_frames
 from featdepth_training.refine.online.round import Outcome, Round
 from featdepth_training.refine.steps import give_focal, refined_info, start_model
 
-#: Seconds between two looks while there is nothing to do, and after a failure of the disk.
+#: Seconds between two checks without work, and after an error of the disk.
 IDLE_S, TROUBLE_S = 0.5, 5.0
-#: Refusals in a row that count: more change nothing.
+#: Number of consecutive rejections above which nothing changes any more.
 _MOST_REFUSALS = 3
 
 
 class AbandonedError(Exception):
-    """The weights in force are others now: the round at hand leads nowhere."""
+    """The weights in use were changed, so that the current round is useless."""
 
 
 class Learner:
     """A learner on one shared folder.
 
     Args:
-        work: the folder; is made.
-        weights: file, or name of shipped weights: what the node was started with. Their scale is kept.
+        work: the folder, created if needed.
+        weights: file, or name of shipped weights, with which the node was started. Their scale is kept.
         config: settings.
-        device: of the networks.
-        budget: share of one core, until ``control.json`` says another.
-        alive: whether whoever started the learner still is; when not, it ends.
+        device: device of the networks.
+        budget: processor cores to use, until ``control.json`` sets another value.
+        alive: returns whether the parent process is alive; if not, the learner ends.
 
     Raises:
-        CheckpointError: the weights cannot be read, or lack a net.
+        CheckpointError: the weights cannot be read, or lack a network.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Learner:
         self._buffer = Buffer(work / "buffer", config)
         self._probation = Probation(work, self._buffer, config, device)
         self._pacer = Pacer(device, config.gpu_budget)
-        self._replay: dict[tuple[int, int], Replay | None] = {}  # of the latest size
+        self._replay: dict[tuple[int, int], Replay | None] = {}  # for the latest size
         self.status = StatusFile(work)
         self.refusals = 0
-        self._known: set[str] = set()  # training segments at the latest verdict
+        self._known: set[str] = set()  # names of the training segments at the latest verdict
         self._pending = self._undecided()
         self._pending_since = time.monotonic()
         self.status.say("waiting", "started", generation=self._generations.newest())
@@ -80,28 +80,28 @@ class Learner:
         return model.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _undecided(self) -> int | None:
-        """An accepted generation that a learner before this one has left, and that the node has not decided on."""
+        """Return an accepted generation of an earlier learner without a decision of the node; None: there is none."""
         newest = self._generations.newest()
         accepted = newest is not None and bool(self._generations.evidence(newest).get("accepted"))
         return newest if accepted else None
 
     def run(self, rounds: int | None = None) -> None:
-        """Work on; ``rounds``: end after so many (for tests and measurements)."""
+        """Work until the end; with ``rounds``, end after this number of rounds (for tests and measurements)."""
         done = 0
         while rounds is None or done < rounds:
             try:
                 done += self.turn()
             except OSError as error:
-                self.status.say("failed", f"the disk refuses: {error}")
+                self.status.say("failed", f"the disk cannot be written: {error}")
                 self._pause(TROUBLE_S)
 
     @property
     def refused(self) -> dict[str, str]:
-        """Why a segment of the buffer is not used, by its name."""
+        """Reason for each unused segment of the buffer, by name."""
         return self._buffer.refused
 
     def turn(self) -> bool:
-        """Do the next thing; whether that was a round that came to its end."""
+        """Do the next piece of work. Returns whether that was a complete round."""
         self._attend()
         self._buffer.refresh(self._rest)
         self._probation.update(self._control.watch, self._rest)
@@ -123,17 +123,17 @@ class Learner:
         self._pacer.rest(self._control.budget, self._attend)
 
     def _attend(self) -> None:
-        """Look at what the node wants, and show a sign of life.
+        """Read the node's requests, and write a sign of life.
 
         Raises:
-            SystemExit: who started the learner is gone.
+            SystemExit: the parent process has ended.
         """
         if not self._alive():
             raise SystemExit(0)
         before, self._control = self._control, self._control_file.read()
         watch = before.watch
         if watch is not None and (watch.new, watch.old) == (before.current, self._control.current):
-            self._refused()  # rolled back: the same frames would lead to the same weights
+            self._refused()  # after a rollback, the same frames would lead to the same weights
         self.status.flush()
 
     def _refused(self) -> None:
@@ -144,7 +144,7 @@ class Learner:
         return {segment.name for segment in self._buffer.usable(False)}
 
     def _why_wait(self) -> str:
-        """Why no round can begin now, in words; empty: one can."""
+        """Return why no round can begin now; empty: one can."""
         config, buffer, pending = self._config, self._buffer, self._pending
         clips, held_out = buffer.clips(False), buffer.clips(True)
         if clips < config.least_clips or held_out < config.least_held_out:
@@ -167,7 +167,7 @@ class Learner:
         return ""
 
     def _round(self) -> bool:
-        """Take a round and write what came of it; whether it came to its end."""
+        """Run a round and write its result. Returns whether it was completed."""
         number, parent, config = (self._generations.newest() or 0) + 1, self._control.current, self._config
         try:
             model = self._in_force(parent)
@@ -215,7 +215,7 @@ class Learner:
         return True
 
     def _written(self, number: int, evidence: dict[str, object], outcome: Outcome) -> None:
-        """Write the generation, and remember what came of it."""
+        """Write the generation, and store its verdict."""
         accepted, model = outcome.verdict.accepted, outcome.model
         if accepted:
             model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -240,7 +240,7 @@ class Learner:
         self._generations.prune((self._control.current, accepted_weights(self._work), *compared))
 
     def _replayed(self, size: tuple[int, int]) -> Replay | None:
-        """Frames of other places at the size at hand; rendered once."""
+        """Return rendered frames of other places at this size; they are rendered once."""
         config = self._config
         if size not in self._replay:
             self.status.say("waiting", "rendering frames for replay")
@@ -254,7 +254,7 @@ class Learner:
         return self._replay[size]
 
     def _in_force(self, path: str) -> FeatDepthModel:
-        """The model of the weights in force, loaded once."""
+        """Return the model of the weights in use, which is loaded once."""
         if path == self._weights:
             self._current = (path, self._start)
         elif path != self._current[0]:
@@ -268,7 +268,7 @@ class Learner:
         return self._current[1]
 
     def _between(self, parent: str, state: Literal["training", "judging"], number: int, step: int) -> None:
-        """Sleep after a piece of a round, serve probation, and wait while paused."""
+        """Sleep after a part of a round, run probation, and wait while paused."""
         counted = {"round": number, "step": step, "steps": self._config.steps}
         self.status.say(state, f"round {number}", **counted)
         self._rest()
@@ -288,7 +288,7 @@ def _same(one: str, other: Path) -> bool:
 
 
 def _checksum(weights: str) -> str | None:
-    """SHA-256 of a weights file; None: it cannot be read."""
+    """Return the SHA-256 of a weights file; None if it cannot be read."""
     try:
         return sha256_of(weights_file(weights))
     except (OSError, FeatDepthError):

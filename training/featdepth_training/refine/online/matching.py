@@ -1,8 +1,8 @@
-"""Depth by classical matching of the frames of a segment: it teaches shape where the photometric loss is weak, and
-judges it on held-out segments.
+"""Depth by classical matching of a segment's frames.
 
-See `featdepth_training.prepare.pseudo_depth`. A frame is compared with earlier ones of its stretch, up to eighteen
-back, so that slow robots show parallax as well.
+It trains shape where the photometric loss is weak, and evaluates shape on held-out segments. See
+`featdepth_training.prepare.pseudo_depth`. A frame is matched with up to eighteen earlier ones of its sequence, so that
+slow robots have parallax, too.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class Matcher:
         self._known: dict[str, dict[int, NDArray[np.float16] | None]] = {}
 
     def forget(self, name: str) -> None:
-        """A segment is gone."""
+        """Remove the maps of a deleted segment."""
         self._known.pop(name, None)
 
     def maps(self, segment: Segment, fit: Fitness, clips: Sequence[tuple[int, ...]], rest: Callable[[], None]) -> Maps:
         """Return (H, W) depth up to scale (NaN: unknown) by number of the frame; frames without parallax have none.
 
         Args:
-            segment: to read.
-            fit: what it is good for.
-            clips: of it; the middle frame of each is matched.
+            segment: the segment.
+            fit: its usable sequences.
+            clips: clips of the segment, whose middle frames are matched.
             rest: called after each frame.
         """
         known = self._known.setdefault(segment.name, {})
@@ -55,6 +55,6 @@ class Matcher:
                     depth = moving_depth(seen(middle), earlier, np.array(segment.camera))
                     known[middle] = None if depth is None else depth.astype(np.float16)
                     rest()
-        except RecordingError:  # the node has made room since
+        except RecordingError:  # the node has deleted it meanwhile
             return {}
         return {index: matched for index in middles if (matched := known[index]) is not None}

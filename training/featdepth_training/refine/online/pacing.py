@@ -1,4 +1,4 @@
-"""The learner's share of the machine: low priority, and sleep after every piece of work."""
+"""Limits the learner's use of the machine: low priority, and sleep after every piece of work."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Callable
 
 import torch
 
-#: Longest sleep between two looks at what has changed, seconds.
+#: Longest sleep between two checks for changes, seconds.
 SLICE_S = 0.2
-#: The lowest priority there is.
+#: The lowest priority.
 NICE = 19
 
 
 def lowest_priority() -> None:
-    """Let every other process go first, as far as the system allows."""
+    """Set the lowest priority, as far as the system allows."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
 
 
 class Pacer:
-    """Holds a share of one core, and of the GPU, by sleeping.
+    """Limits the use of processor cores and of the GPU by sleeping.
 
     Work that has taken p seconds of processor time (of all threads) within w seconds is followed by p / share - w
     seconds of sleep. No credit is kept: a learner that had to wait for the processor does not catch up. The GPU counts
     as busy for as long as the work took.
 
     Args:
-        device: that the networks are on.
+        device: device of the networks.
         gpu_share: share of the time that a GPU may be busy.
         clock, used, sleep: for tests.
     """
@@ -50,11 +50,11 @@ class Pacer:
         self._began, self._used_before = self._clock(), self._used()
 
     def rest(self, share: float, between: Callable[[], None] = lambda: None) -> None:
-        """Sleep off the work since the last call.
+        """Sleep for the work since the last call.
 
         Args:
-            share: of one core; as many as there are threads, or more, is no limit.
-            between: called at least every `SLICE_S` while asleep, and once before.
+            share: processor cores to use; as many as there are threads, or more, is no limit.
+            between: called once before, and at least every `SLICE_S` seconds while asleep.
         """
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -69,6 +69,6 @@ class Pacer:
         self._begin()
 
     def pause(self, seconds: float) -> None:
-        """Sleep without having worked."""
+        """Sleep without counting work."""
         self._sleep(seconds)
         self._begin()

@@ -1,4 +1,4 @@
-"""Old and new weights side by side on what the robot sees since a swap: figures for the node, which decides."""
+"""Probation: compares old and new weights on new images since a swap, for the decision of the node."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from featdepth_training.refine.steps import give_focal, start_model
 class Probation:
     """Measures each new segment once with both weights and keeps ``probation.json`` up to date.
 
-    A robot may write segments faster than the budget measures them. So one is measured at a time, the newest first. The
-    figures are never old then, and a round in work goes on.
+    A robot may write segments faster than the budget can measure them. So one is measured at a time, the newest first.
+    Then the figures are always recent, and a current round continues.
 
     Args:
-        work: folder.
-        buffer: of segments; refreshed by its owner.
-        config: of the learner.
-        device: of the networks.
+        work: the shared folder.
+        buffer: buffer of segments, which its owner refreshes.
+        config: settings of the learner.
+        device: device of the networks.
 
     Attributes:
-        trouble: why the latest watch cannot be served, in words; empty: it can.
+        trouble: why the latest request cannot be served; empty: it can.
     """
 
     def __init__(self, work: Path, buffer: Buffer, config: OnlineConfig, device: torch.device) -> None:
@@ -43,7 +43,7 @@ class Probation:
         self.trouble = ""
 
     def update(self, watch: Watch | None, rest: Callable[[], None]) -> None:
-        """Measure the newest segment that has come since the last call; ``rest`` is called after each batch."""
+        """Measure the newest segment since the last call; ``rest`` is called after each batch."""
         if watch != self._watch:
             self._begin(watch)
         if watch is None or self._models is None:
@@ -53,7 +53,7 @@ class Probation:
             try:
                 portion = self._buffer.watched(segment)
                 figures = [self._photometric(model, portion, rest) for model in self._models]
-            except RecordingError:  # the node has made room since
+            except RecordingError:  # the node has deleted it meanwhile
                 figures, clips = [], 0
             else:
                 clips = portion.clips

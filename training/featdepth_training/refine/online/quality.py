@@ -1,4 +1,4 @@
-"""Which segments are fit to teach and to judge: every frame is looked at once, before anything is learnt from it."""
+"""Checks every frame of a segment once, before the segment is used for training or evaluation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from featdepth_training.refine.online.segments import Segment, decode_picture
 
 @dataclass(frozen=True)
 class Fitness:
-    """What a segment is good for.
+    """The usable part of a segment.
 
     Attributes:
-        stretches: numbers of the frames that are kept, in runs of neighbours; each is long enough for a clip.
-        refused: why it has none, in words; empty: it has some.
+        stretches: numbers of the kept frames, as sequences of neighbours that are long enough for a clip.
+        refused: why there are none; empty: there are some.
     """
 
     stretches: tuple[tuple[int, ...], ...] = ()
@@ -33,17 +33,17 @@ class Fitness:
         return tuple(run[k : k + FRAMES] for run in self.stretches for k in range(len(run) - FRAMES + 1))
 
     def before(self, frame: int) -> list[int]:
-        """Numbers of the frames before one in its stretch, the nearest first."""
+        """Return the numbers of the frames before one in its sequence, the nearest first."""
         run = next(run for run in self.stretches if frame in run)
         return list(run[: run.index(frame)][::-1])
 
 
 def fitness(segment: Segment, limits: QualityLimits, rest: Callable[[], None] = lambda: None) -> Fitness:
-    """Look at every frame of a segment: light, sharpness, motion between the pictures and by the poses, cuts.
+    """Check every frame of a segment for light, sharpness, image motion, motion of the poses, and cuts.
 
     Args:
-        segment: to judge.
-        limits: of what is fit.
+        segment: the segment.
+        limits: limits for usable segments.
         rest: called after each frame.
     """
     selector, spoilt = Selector(), 0
@@ -72,12 +72,12 @@ def fitness(segment: Segment, limits: QualityLimits, rest: Callable[[], None] = 
         return Fitness(refused=f"no {FRAMES} moving frames in a row ({counted})")
     path = _path(segment.poses())
     if segment.metric and path is not None and path < limits.least_path:
-        return Fitness(refused=f"the camera moves {path:.3f} m in all, which tells nothing of depth")
+        return Fitness(refused=f"the camera moves only {path:.3f} m, which has no information on depth")
     return Fitness(long)
 
 
 def _spoilt(image: NDArray[np.uint8], limits: QualityLimits) -> str:
-    """Why a frame shows nothing, in a word; empty: it shows something."""
+    """Return why a frame shows nothing, as one word; empty: it shows something."""
     levels = image[::4, ::4].astype(np.float32)
     if float(levels.mean()) < limits.dark:
         return "dark"
@@ -85,6 +85,6 @@ def _spoilt(image: NDArray[np.uint8], limits: QualityLimits) -> str:
 
 
 def _path(poses: NDArray[np.float64]) -> float | None:
-    """Length of the path of (N, 4, 4) poses; None: too few are known."""
+    """Return the length of the path of (N, 4, 4) poses; None if too few are known."""
     known = poses[np.isfinite(poses).all((1, 2)), :3, 3]
     return float(np.linalg.norm(np.diff(known, axis=0), axis=1).sum()) if len(known) > 1 else None

@@ -1,7 +1,7 @@
-"""Rendered frames of the world that the weights came from, so that a new place does not push the old ones out.
+"""Replay of rendered frames, which prevents that a new place displaces earlier knowledge.
 
-On each step the networks also see a few of them, and shall say of them what the weights of the start say. No truth is
-needed, and only depth is held: the pose head solves for the motion from it.
+Each step includes a few of these frames, on which the depth of the initial weights is preserved. No truth is needed.
+Motion needs no such term, because the pose head computes it from depth.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from featdepth_training.objectives.supervised import log_depth
 
 logger = logging.getLogger(__name__)
 
-#: Scenes of the frames, in turns, and the seed that no recipe has.
+#: Scenes of the frames in turn, and a random seed that no recipe uses.
 SCENES, SEED = ("street", "room", "clutter", "corridor"), 4711
 
 
 def rendered_frames(
     folder: Path, size: tuple[int, int], count: int, rest: Callable[[], None] = lambda: None
 ) -> NDArray[np.uint8]:
-    """Return (N, H, W, 3) uint8 RGB frames, rendered once and kept in ``folder``.
+    """Return (N, H, W, 3) uint8 RGB frames, which are rendered once and stored in ``folder``.
 
     Args:
-        folder: where they are kept.
+        folder: folder of the stored frames.
         size: (height, width), pixels.
-        count: N. Where the packages of the renderer are not installed, there are none.
+        count: number of frames N. Without the packages of the renderer, there are none.
         rest: called after each frame.
     """
     if count < 1:
@@ -43,7 +43,7 @@ def rendered_frames(
     try:
         kept: NDArray[np.uint8] = np.load(path, allow_pickle=False)
         return kept
-    except (OSError, ValueError):  # not there, or damaged
+    except (OSError, ValueError):  # the file is missing or damaged
         pass
     try:
         from featdepth_training.rendering.rendered import ClipRenderer
@@ -64,14 +64,14 @@ def rendered_frames(
 
 
 class Replay:
-    """A term that holds what the weights of the start say of rendered frames.
+    """A term that preserves the depth of the initial weights on rendered frames.
 
     Args:
         frames: (N, H, W, 3) uint8 RGB.
-        start: the weights of the start, frozen and in evaluation mode.
-        weight: of the mean change of log depth.
-        batch: frames a step.
-        device: of the networks.
+        start: model with the initial weights, frozen and in eval mode.
+        weight: weight of the mean change of log depth.
+        batch: frames per step.
+        device: device of the networks.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Replay:
         self._known: dict[int, Tensor] = {}
 
     def __call__(self, model: FeatDepthModel) -> dict[str, Tensor]:
-        """Return the weighted term (a scalar) of frames that are drawn from torch's global generator."""
+        """Return the weighted term (a scalar) for frames that torch's global generator draws."""
         chosen = torch.randperm(len(self._frames))[: self._batch].tolist()
         images = torch.from_numpy(self._frames[chosen]).to(self._device).permute(0, 3, 1, 2).float() / 255.0
         for index, image in zip(chosen, images, strict=True):

@@ -1,4 +1,4 @@
-"""One round: a few steps from the weights in force, and the averaged weights judged in shadow."""
+"""One round: a few steps from the weights in use, and the evaluation of the averaged weights."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.replay import Replay
 from featdepth_training.refine.steps import refinement_loop
 
-#: Told after each piece of work: what is being done, and how many steps are. It sleeps, and may raise to end the round.
+#: Called after each piece of work with the kind of work and the number of steps. It sleeps, and may raise an exception
+#: to end the round.
 Between = Callable[[Literal["training", "judging"], int], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round came to.
+    """Result of a round.
 
     Attributes:
-        model: the averaged weights, in evaluation mode.
-        verdict: whether they may be offered.
-        at_start, before, after: figures on the held-out clips. They are of the weights that the learner was started
-            with, of those in force and of the new ones.
-        scale_ratio, scale_ratio_start: median depth of the new weights over those in force, and over the start's.
-        depth_change, depth_change_start: mean change of log depth against them, each picture's scale aside.
-        steps, skipped: optimiser steps done, and those left out because a number was not finite.
-        seconds, processor_s: that the round took, sleep included, and of processor time.
+        model: model with the averaged weights, in eval mode.
+        verdict: whether the weights may be offered.
+        at_start, before, after: figures on the held-out clips of the learner's initial weights, of the weights in use,
+            and of the new ones.
+        scale_ratio, scale_ratio_start: median depth of the new weights over that of the weights in use, and over that
+            of the initial ones.
+        depth_change, depth_change_start: mean change of log depth against the same, without each image's scale.
+        steps, skipped: numbers of optimiser steps, and of those skipped because a value was not finite.
+        seconds, processor_s: wall time of the round including sleep, and processor time.
     """
 
     model: FeatDepthModel
@@ -66,11 +68,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Moved:
-    """How far depth has moved from that of other weights.
+    """Change of depth relative to other weights.
 
     Attributes:
-        scale: median depth over theirs.
-        change: mean change of log depth, each picture's scale aside.
+        scale: ratio of the median depths.
+        change: mean change of log depth, without each image's scale.
     """
 
     scale: float
@@ -85,17 +87,17 @@ def round_verdict(
     from_start: Moved,
     from_before: Moved,
 ) -> Verdict:
-    """Whether the weights of a round may be offered.
+    """Return whether the weights of a round may be offered.
 
-    They are held against those in force, and against those of the start: what a round may lose, many rounds may not.
+    They are compared with the weights in use and with the initial ones, so that small losses do not accumulate.
 
     Args:
-        config: limits.
-        at_start: figures of the weights of the start.
-        before: figures of the weights in force, on the same clips.
+        config: settings with the limits.
+        at_start: figures of the initial weights.
+        before: figures of the weights in use, on the same clips.
         after: figures of the new weights, on the same clips.
-        from_start: how far depth has moved from that of the weights of the start.
-        from_before: the same from that of the weights in force.
+        from_start: change of depth from the initial weights.
+        from_before: change of depth from the weights in use.
     """
     limits = config.limits
     verdict = judge(before, after, from_before.scale, limits=limits)
@@ -122,18 +124,18 @@ def round_verdict(
 
 
 class Round:
-    """A round that has not begun yet.
+    """One round, which `run` executes.
 
     Args:
-        current: the weights in force, on the device; stay as they are.
-        start: the weights that the learner was started with, frozen and in evaluation mode, on the device.
-        training, measured: what it learns from, and what it is judged on.
-        config: of the learner.
+        current: model with the weights in use, on the device; it is not changed.
+        start: model with the initial weights of the learner, frozen and in eval mode, on the device.
+        training, measured: clips for training and for evaluation.
+        config: settings of the learner.
         lr: learning rate.
-        seed: of order and augmentation.
-        device: of the networks.
+        seed: random seed of order and augmentation.
+        device: device of the networks.
         between: see `Between`.
-        replay: holds what is known of other places; None: nothing does.
+        replay: term that preserves depth in other places; None: there is none.
     """
 
     def __init__(
@@ -159,19 +161,19 @@ class Round:
             objective=replace(plan.objective, pseudo_depth=config.matching),
             optimiser=replace(plan.optimiser, encoder_lr_factor=config.encoder_lr),
         )
-        # Little that was seen says little of the rest; the more there is, the less counts what the start says.
+        # With few clips, unmatched pixels should keep the initial depth; with more clips, this matters less.
         self._hold = config.hold * min(1.0, config.least_clips / max(training.clips, 1))
         self._judged = judging_plan(current, measured, config)
 
     def run(self) -> Outcome:
-        """Measure, take the steps, measure again, judge.
+        """Evaluate the weights, take the steps, evaluate again, and return the result with its verdict.
 
         Raises:
-            FeatDepthError: the steps diverge, or a picture cannot be read.
+            FeatDepthError: the steps diverge, or an image cannot be read.
         """
         began, used = time.monotonic(), time.process_time()
         before, old_depths = self._figures(self._current)
-        # The weights in force may have moved from the start already: nothing must creep from round to round.
+        # The weights in use may already differ from the initial ones; changes must not accumulate over rounds.
         at_start, start_depths = before, old_depths
         if self._start is not self._current:
             at_start, start_depths = self._figures(self._start)
@@ -227,13 +229,13 @@ class Round:
 
 
 def batches_of(portion: Portion, plan: TrainConfig, device: torch.device) -> Iterator[FrameBatch]:
-    """Yield every clip of a portion once, as it is, two at a time."""
+    """Yield every clip of a portion once, without augmentation, two at a time."""
     dataset = ClipDataset(portion.sources, plan.data.sequence, None, plan.seed)
     for batch in validation_batches(dataset, [portion.size], 2):
         yield batch.to(device).in_floats()
 
 
 def judging_plan(model: FeatDepthModel, portion: Portion, config: OnlineConfig) -> TrainConfig:
-    """The configuration whose objective weights are measured by."""
+    """Return the configuration with the objective of the evaluation."""
     settings = replace(config.refinement(portion.size, config.lr, config.seed), steps=1)
     return train_config(model, settings, portion.size, False, "buffer", portion.clips)

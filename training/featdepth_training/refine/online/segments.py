@@ -1,7 +1,7 @@
-"""Segments of the buffer: stretches of consecutive frames that the node has written, and clips of them.
+"""Segments of the buffer, which are sequences of consecutive frames from the node, and their clips.
 
 A segment is a folder: ``<stamp_ns>.png`` (rectified RGB), ``poses.txt`` (TUM: stamp, T_odom_camera of the optical
-frame) and, written last, ``segment.json``. Without the latter it does not count.
+frame) and, written last, ``segment.json``. Without the latter it is incomplete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from featdepth_training.data.source import Source
 
 DESCRIPTION = "segment.json"
 POSES = "poses.txt"
-#: Stamps in ``poses.txt`` are decimal seconds: they may be off by as much.
+#: Tolerance in nanoseconds of stamps in ``poses.txt``, which are decimal seconds.
 _SAME_STAMP_NS = 1_000_000
 
 
@@ -33,12 +33,12 @@ class Segment:
     """One complete segment.
 
     Attributes:
-        folder: where it lies.
-        held_out: it judges, and is never learnt from.
-        size: (height, width) of its pictures, pixels.
+        folder: its folder.
+        held_out: whether it is for evaluation only.
+        size: (height, width) of its images, pixels.
         camera: fx, fy, cx, cy, pixels.
         metric: whether the poses are in metres.
-        stamps_ns: of its frames, in order.
+        stamps_ns: stamps of its frames, in order.
     """
 
     folder: Path
@@ -59,10 +59,10 @@ class Segment:
         return self.stamps_ns[-1]
 
     def picture(self, index: int) -> bytes:
-        """Return the file of one frame as it is stored.
+        """Return the content of the file of one frame.
 
         Raises:
-            RecordingError: it is gone.
+            RecordingError: the file was deleted.
         """
         path = self.folder / f"{self.stamps_ns[index]}.png"
         try:
@@ -85,10 +85,10 @@ class Segment:
 
 
 def read_segment(folder: Path) -> Segment | None:
-    """Read what a segment says of itself; None: it is not complete yet, or not there any more.
+    """Read the description of a segment; None if it is incomplete or was deleted.
 
     Raises:
-        RecordingError: its description, or its folder, is not as it must be.
+        RecordingError: its description or its folder is invalid.
     """
     try:
         content: Any = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -114,27 +114,27 @@ def decode_picture(data: bytes, size: tuple[int, int], what: str) -> NDArray[np.
     """Decode (H, W, 3) uint8 RGB and compare its size.
 
     Raises:
-        RecordingError: no picture, or one of another size; the message begins with ``what``.
+        RecordingError: the data is no image, or has another size; the message begins with ``what``.
     """
     try:
         image = decode_image(data)
     except ImageError as error:
-        raise RecordingError(f"{what} is no picture: {error}") from error
+        raise RecordingError(f"{what} is not an image: {error}") from error
     if image.shape[:2] != size:
         raise RecordingError(f"{what} is {image.shape[0]}x{image.shape[1]}; expected {size[0]}x{size[1]}")
     return image
 
 
 class SegmentClips(Sequence[Clip]):
-    """Clips of one segment, its files held in memory: the node may delete the segment at any time.
+    """Clips of one segment, with its files in memory, since the node may delete the segment at any time.
 
     Args:
-        segment: to read.
+        segment: the segment.
         clips: numbers of the frames of each clip.
-        matched: (H, W) float16 depth by matching, up to scale, of some frames.
+        matched: frame number -> (H, W) float16 depth by matching, up to scale.
 
     Raises:
-        RecordingError: a file is gone.
+        RecordingError: a file was deleted.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class SegmentClips(Sequence[Clip]):
         """Return one clip, decoded.
 
         Raises:
-            RecordingError: a file is no picture of the segment's size.
+            RecordingError: a file is not an image of the segment's size.
         """
         chosen, segment = list(self._clips[index]), self.segment
         images = [
@@ -176,7 +176,7 @@ class SegmentClips(Sequence[Clip]):
         return np.stack([self._matched.get(i, unknown) for i in chosen])
 
     def source(self) -> Source:
-        """The clips as a source of samples."""
+        """Return the clips as a source of samples."""
         return Source(
             self.segment.name, self, float(len(self)), False, self.segment.size, location=str(self.segment.folder)
         )
