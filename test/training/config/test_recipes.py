@@ -139,6 +139,7 @@ def test_a_recipe_loads_goes_round_and_says_how_to_use_it(recipe: str) -> None:
     head = find_config(recipe).read_text(encoding="utf-8").split("\nseed:")[0]
     assert f"featdepth train --config {recipe} --output" in head
     assert ("featdepth prepare" in head) == (config.data.kind != "rendered")
+    assert re.search(r"\b(hours|minutes)\b", head), "the head of a recipe says how long it takes"
 
 
 @pytest.mark.slow
