@@ -229,7 +229,7 @@ def test_known_results_through_the_command(tmp_path, test_data):
         ("0.5 1 0 0 0 0 1 0 0 0 0 1 0\n", "whole frame number"),
         ("0.1 0 0 0 0 0 0 0\n", "far from unit length"),
         ("0.1 0 0 nan 0 0 0 1\n", "NaN or infinity"),
-        ("nan 0 0 0 0 0 0 1\n", "'nan' is no stamp"),
+        ("nan 0 0 0 0 0 0 1\n", "'nan' is not a stamp"),
         (b"\xff\xfe\x00\x81", "cannot be read"),
     ],
 )
