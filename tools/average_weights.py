@@ -1,9 +1,9 @@
-"""Writes weights whose every value is the mean of the same value in several weights (Wortsman et al., ICML 2022).
+"""Write the average of several weights, value by value (model soups, Wortsman et al., ICML 2022).
 
     python tools/average_weights.py OUTPUT WEIGHTS=SHARE... [--name NAME]
 
-The weights must come of one another or of one ancestor: far apart, the mean of two networks is no network. Everything
-that is no value (depth range, scale, licence) is that of the first.
+The weights must be fine-tuned from each other or from common weights. The average of unrelated weights does not work.
+The other contents (depth range, scale, licence) are those of the first weights.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from featdepth_ros.models.checkpoints import save_model
 
 
 def average(weights: Mapping[str, float], output: Path, name: str = "") -> Path:
-    """Write the mean of several weights, kernels in half precision.
+    """Write the weighted mean of several weights, with kernels in half precision.
 
     Args:
         weights: names or files, each with its share; the shares need not add up to 1.
         output: safetensors file; an existing one is replaced.
-        name: of the new weights; default: that of the first.
+        name: name of the new weights; default: that of the first weights.
+
+    Returns:
+        The path of the written file.
 
     Raises:
-        ConfigError: fewer than two weights, shares without a positive sum, or networks of unlike shapes.
+        ConfigError: there are fewer than two weights, the sum of the shares is not positive, or shapes differ.
     """
     total = sum(weights.values())
     if len(weights) < 2 or not total > 0:
@@ -38,7 +41,9 @@ def average(weights: Mapping[str, float], output: Path, name: str = "") -> Path:
     shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]
     for one, shape in zip(weights, shapes, strict=True):
         if shape != shapes[0]:
-            raise ConfigError(f"'{one}' has other layers than '{next(iter(weights))}': only equal networks have a mean")
+            raise ConfigError(
+                f"'{one}' has other layers than '{next(iter(weights))}'; expected weights of the same architecture"
+            )
     mean = {}
     for key, value in states[0].items():
         if value.is_floating_point():
@@ -52,7 +57,7 @@ def average(weights: Mapping[str, float], output: Path, name: str = "") -> Path:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line and write the average."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("weights", nargs="+", metavar="WEIGHTS=SHARE")

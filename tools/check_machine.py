@@ -1,4 +1,4 @@
-"""Name what this machine lacks for `make demo` and `make test`, before anything is installed.
+"""List what this machine lacks for `make demo` and `make test`, before anything is installed.
 
 usage: python3 tools/check_machine.py --ros wheels|sourced
 """
@@ -10,7 +10,7 @@ import shutil
 import sys
 import sysconfig
 
-# This file alone must run on a Python that is too old, to say so: nothing newer than 3.6 in it.
+# This file must run on an unsupported Python in order to report it, so it uses no syntax newer than Python 3.6.
 OLDEST = (3, 10)
 NEWEST_WITH_WHEELS = (3, 14)
 FREE_GIB = 4
@@ -31,12 +31,12 @@ def module_problems():
 
 
 def wheel_problems():
-    """Return what stands against the ROS 2 wheels and the build of tf2_msgs against them."""
+    """Return the problems with installing the ROS 2 wheels and with building tf2_msgs."""
     problems = []
     if sys.version_info[:2] > NEWEST_WITH_WHEELS:
         problems.append(
-            f"a Python up to {version(NEWEST_WITH_WHEELS)}: the ROS 2 wheels have none for "
-            f"{version(sys.version_info)} (name one: make demo PYTHON=python3.12)"
+            f"a Python up to {version(NEWEST_WITH_WHEELS)}: there are no ROS 2 wheels for "
+            f"{version(sys.version_info)} (choose another Python: make demo PYTHON=python3.12)"
         )
     if sys.platform != "linux" or platform.machine() != "x86_64":
         problems.append(
@@ -56,7 +56,7 @@ def wheel_problems():
 def found_problems(ros):
     if sys.version_info[:2] < OLDEST:
         return [
-            f"Python {version(OLDEST)} or later; {sys.executable} is {version(sys.version_info)} (name a newer one: "
+            f"Python {version(OLDEST)} or later; {sys.executable} is {version(sys.version_info)} (choose a newer one: "
             "make demo PYTHON=python3.12)"
         ]
     problems = module_problems()
@@ -65,11 +65,12 @@ def found_problems(ros):
         if os.environ.get("ROS_DISTRO"):
             problems.append(
                 f"a Python that can import rclpy: ROS 2 {os.environ['ROS_DISTRO']} is sourced, but {sys.executable} "
-                "cannot (use that ROS's own: make demo PYTHON=/usr/bin/python3, or a shell in which no ROS is sourced)"
+                "cannot import it (use the Python of that ROS: make demo PYTHON=/usr/bin/python3, or a shell in which "
+                "no ROS is sourced)"
             )
     free_gib = shutil.disk_usage(os.path.dirname(os.path.abspath(__file__))).free / 2.0**30
     if free_gib < FREE_GIB:
-        problems.append(f"{FREE_GIB} GiB of free disk; {free_gib:.1f} GiB are free here")
+        problems.append(f"{FREE_GIB} GiB of free disk space; only {free_gib:.1f} GiB are free")
     return problems
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What a machine with a GPU says of this package, within six minutes: parity of every net with the processor, times of
-# networks, estimator and training step beside eager float32, a resume that must be equal to the bit, the loader beside
-# the step. Writes OUTPUT/gpu_check.json and OUTPUT/gpu_check.md, a table for docs/results.md. Both are written whatever
-# happens, and name the parts that failed, or that time was over for.
+# Checks and measures this package on a GPU within six minutes. It compares every network with the CPU, times networks,
+# estimator and training step against eager float32, checks a bit-exact resume, and compares the loader with the step.
+# It writes OUTPUT/gpu_check.json and OUTPUT/gpu_check.md, a table for docs/results.md. Both are always written, and
+# name the parts that failed or had no time left.
 #   tools/gpu_check.sh [--device cuda|cpu] [--output DIR] [--reference CHECKOUT]
-# cpu tries the script itself out, at sizes of no meaning. CHECKOUT is one of the original's, which is then measured too.
+# The device cpu only tests this script, with tiny sizes. CHECKOUT is a checkout of the original, to measure it as well.
 set -euo pipefail
 device=cuda output=gpu_check reference=
 while [ $# -gt 0 ]; do
@@ -35,19 +35,19 @@ report() {
 trap report EXIT
 trap 'failed=1; exit' INT TERM
 
-# Says what became of a part, here and for the report.
+# Prints the outcome of a part, and stores it for the report.
 became() {  # NAME WORDS
     printf '%s\t%s\n' "$1" "$2" >> "$work/parts.tsv"
     echo "$1: $2"
 }
 
-# Runs a part within what is left of the time, a third of the whole at most. Its log lies in work/NAME.log, its figures
+# Runs a part within the remaining time, and within a third of the total time. Its log is work/NAME.log, its results are
 # in NAME.json.
 part() {  # NAME COMMAND...
     local name=$1 started=$SECONDS left=$((limit - for_the_report - SECONDS)) most=$((limit / 3))
     shift
     if [ $left -lt 5 ]; then
-        became "$name" "left out, the time is over"
+        became "$name" "skipped, no time left"
         failed=1
         return
     fi
@@ -93,6 +93,6 @@ if [ "$device" = cuda ]; then
     part loader "${command[@]}" bench loader --device "$device" --architecture "$depth_net" --size "$size" \
         --steps "$steps" --cache "$work/cache" --json "$output/loader.json"
 else
-    for name in step loader; do became $name "not run on a processor"; done
+    for name in step loader; do became $name "not run on a CPU"; done
 fi
 exit $failed

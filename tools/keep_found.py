@@ -1,7 +1,8 @@
-"""Print pip constraints that keep the packages a sourced ROS brings, at the versions found.
+"""Print pip constraints that keep the packages of a sourced ROS at their installed versions.
 
-A ROS distribution's messages and cv_bridge are compiled against its own numpy and OpenCV; pip must not put newer ones
-before them. The pins of constraints.txt are for machines without a ROS; here everything else goes by setup.py's ranges.
+The messages and cv_bridge of a ROS distribution are compiled against its own numpy and OpenCV, so pip must not install
+newer versions over them. The pins of constraints.txt are for machines without ROS. With ROS, all other packages follow
+the version ranges of setup.py.
 
 usage: .venv/bin/python tools/keep_found.py > FILE   (in a venv with --system-site-packages)
 """
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 
 PINS = Path(__file__).resolve().parent / "constraints.txt"
-#: Pinned on every machine: no build of torch that pulls in CUDA, no setuptools that colcon cannot use.
+#: Pinned on every machine, to avoid a build of torch that needs CUDA, and a setuptools that colcon cannot use.
 CARRY = {"torch", "setuptools"}
 KEEP = ("numpy", "torch", "PyYAML", "matplotlib", "scipy", "opencv-python", "opencv-python-headless")
 

@@ -1,7 +1,7 @@
 """Link this source tree's ``share/`` and ``lib/`` files into the prefix of the running virtual environment.
 
-An editable pip install brings no data files, so ``ros2 launch`` and ``ros2 run`` would not find the package. The
-links are what ``colcon build --symlink-install`` makes; running this again refreshes them.
+An editable pip install has no data files, so ``ros2 launch`` and ``ros2 run`` would not find the package. The links are
+the same as those of ``colcon build --symlink-install``. Run this script again to update them.
 
 usage: .venv/bin/python tools/link_prefix.py
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def links(prefix: Path) -> dict[Path, Path]:
-    """Return link -> file of the source tree. Folders are real: `ros2 launch` does not look behind linked ones."""
+    """Return the file of the source tree for each link. Only files are linked: `ros2 launch` ignores linked folders."""
     share = prefix / "share" / PACKAGE
     targets = {
         prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE: ROOT / "resource" / PACKAGE,
@@ -31,9 +31,9 @@ def links(prefix: Path) -> dict[Path, Path]:
 
 
 def main() -> None:
-    """Make the links, in the place of whatever an earlier install left there."""
+    """Create the links, and replace files of an earlier installation."""
     if sys.prefix == sys.base_prefix:
-        sys.exit("run this with the Python of a virtual environment")
+        sys.exit(f"{sys.executable} is not the Python of a virtual environment; run this script with .venv/bin/python")
     prefix = Path(sys.prefix)
     for folder in (prefix / "share" / PACKAGE, prefix / "lib" / PACKAGE):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Lists the sentences of more than 25 words: in the pages, in docstrings and comments, in YAML and in launch files.
+"""List sentences of more than 25 words in documentation pages, docstrings, comments, YAML and launch files.
 
     python tools/long_sentences.py [--limit 25] [--count] [PATH ...]
 
-Exit code 1 when there is one. Code blocks and addresses do not count. A cell of a table, an item of a list and a
-comment each stand for themselves.
+The exit code is 1 if there is such a sentence. Code blocks and URLs are ignored. Every table cell, list item and
+comment is checked separately.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What people read. Tests speak to whoever changes them, but they are read as well.
+#: Folders to check. Tests are included, because people read them too.
 FOLDERS = ("featdepth_ros", "training", "launch", "config", "tools", "test", "docs")
-#: What ends a sentence: a stop, a question mark, an empty line, a colon at the end of a line.
-#: Or what comes next: an item of a list, a named argument, a row of a drawn table.
+#: The end of a sentence: a full stop, a question mark, an empty line, or a colon at the end of a line.
+#: A sentence also ends before a list item, a named argument or a table row.
 ENDS = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bFig)(?<!\bvs)(?<!\bal)[.!?](?=[\s\"')\]]|$)(?!\s+\()"
     r"|\n\s*\n|:\n|\n(?=\s*[-*] )|\n(?=\s*\d+\. )|\n(?=\s*[\w, /]{1,60}: )"
     r"|\n(?======|\(?\")"
 )
-#: A command, with the lines it goes on over.
+#: A command with its continuation lines.
 COMMAND = re.compile(r"^\s*(featdepth|python|ros2) (.*\\\n)*.*$", re.MULTILINE)
 
 
 def words_in(sentence: str) -> int:
-    """Words of a sentence: runs of characters that hold a letter."""
+    """Return the number of words in a sentence; a word contains at least one letter."""
     return sum(any(c.isalpha() for c in word) for word in sentence.split())
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Sentences of a text, each with its offset in characters."""
+    """Yield the sentences of a text, each with its offset in characters."""
     text = COMMAND.sub("\n", text)
     start = 0
     for end in ENDS.finditer(text):
@@ -47,7 +47,7 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 
 
 def markdown(text: str) -> Iterator[tuple[int, str]]:
-    """Pieces of a page, each with its line: paragraphs, items, cells and headings."""
+    """Yield the paragraphs, list items, table cells and headings of a page, each with its line number."""
     fenced = False
     piece: list[str] = []
     begin = 1
@@ -74,7 +74,7 @@ def markdown(text: str) -> Iterator[tuple[int, str]]:
 
 
 def python(text: str) -> Iterator[tuple[int, str]]:
-    """Docstrings and comments of a module, each with its line."""
+    """Yield the docstrings and comments of a module, each with its line number."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             doc = ast.get_docstring(node, clean=True)
@@ -84,7 +84,7 @@ def python(text: str) -> Iterator[tuple[int, str]]:
 
 
 def comments(text: str) -> Iterator[tuple[int, str]]:
-    """Comments of Python source, those on neighbouring lines as one text."""
+    """Yield the comments of Python source; comments on consecutive lines are one text."""
     piece, begin, last = "", 0, -2
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type != tokenize.COMMENT:
@@ -103,7 +103,7 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
 
 
 def hashed(text: str) -> Iterator[tuple[int, str]]:
-    """Comments of YAML, those on neighbouring lines as one text."""
+    """Yield the comments of YAML; comments on consecutive lines are one text."""
     piece, begin, last = "", 0, -2
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r"(\s*)#+ ?(.*)|.*\s#\s(.*)", line)
@@ -125,18 +125,18 @@ READERS = {".md": markdown, ".py": python, ".yaml": hashed, ".yml": hashed}
 
 
 def files(paths: list[Path]) -> Iterator[Path]:
-    """The files to read."""
+    """Yield the files to check."""
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         yield from (p for p in inside if p.suffix in READERS and "build" not in p.parts)
 
 
 def main() -> int:
-    """Prints what is too long and returns the exit code."""
+    """Print the long sentences and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", type=Path, default=[ROOT / f for f in FOLDERS] + sorted(ROOT.glob("*.md")))
     parser.add_argument("--limit", type=int, default=25, help="words (default: 25)")
-    parser.add_argument("--count", action="store_true", help="only the number of each folder")
+    parser.add_argument("--count", action="store_true", help="print only the number per folder")
     given = parser.parse_args()
     counts: dict[str, int] = {}
     for path in files(given.paths):

@@ -1,9 +1,9 @@
-"""Make the README's moving picture from a rendered drive: tracks, fused depth, sigma, and the path beside the true one.
+"""Create the README's animation from a rendered drive: tracks, fused depth, sigma, and estimated and true path.
 
 python tools/moving_picture.py OUTPUT.webp [--scene street] [--seed 8] [--seconds 9] [--weights W] [--quality 45]
 
-Everything shown is what the estimator gives, frame by frame. Nothing is looked up later: the path is the sum of the
-motions. The only picture data is our own rendering. Needs Pillow, which matplotlib brings.
+It shows the output of the estimator, frame by frame and without later corrections: the path is the sum of the motions.
+All images are rendered by this package. The script needs Pillow, which is installed with matplotlib.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from featdepth_ros.simulation.simulate import default_camera
 
 Picture = NDArray[np.uint8]
 
-#: Rate (Hz), size of a panel (width, height), size of the rendered picture, and frames until the window has settled.
+#: Rate (Hz), size of a panel (width, height), size of the rendered images, and number of frames before the first shown.
 RATE_HZ, PANEL, RENDERED, SETTLING = 10, (416, 128), (832, 256), 12
-#: Largest sigma over depth that the colours tell apart.
+#: Ratio of sigma to depth at the end of the colour scale.
 MOST_SIGMA = 0.4
-#: Colours of the true and the estimated path, of tracks with depth and of those not yet measured; RGB.
+#: RGB colours of the true and the estimated path, and of tracks with and without measured depth.
 TRUTH, ESTIMATE, MEASURED, NEW = (150, 150, 150), (0, 114, 178), (86, 220, 120), (200, 200, 200)
 BACKGROUND, TEXT = 250, (40, 40, 40)
-#: Information from which a track counts as measured.
+#: Least information (inverse variance of log depth) of a track with measured depth.
 KNOWN = 25.0
 
 
 def with_tracks(estimate: Estimate) -> Picture:
-    """The picture with the points of the window."""
+    """Return the image with the tracks of the window."""
     shown = cv2.resize(estimate.image, PANEL, interpolation=cv2.INTER_AREA)
     if estimate.window is None or estimate.window.camera is None:
         return np.asarray(shown, np.uint8)
@@ -50,7 +50,7 @@ def with_tracks(estimate: Estimate) -> Picture:
 
 
 def with_sigma(estimate: Estimate) -> Picture:
-    """Sigma over depth: dark is sure, bright is not."""
+    """Return an image of sigma divided by depth; dark is certain, bright is uncertain."""
     assert estimate.sigma is not None
     share = np.clip(estimate.sigma / estimate.finite_depth / MOST_SIGMA, 0, 1)
     coloured = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
@@ -58,7 +58,10 @@ def with_sigma(estimate: Estimate) -> Picture:
 
 
 def paths(truth: NDArray[np.float64], estimate: NDArray[np.float64], now: int) -> Picture:
-    """The true path and the estimated one up to now, from above, forward to the right; (N, 4, 4) poses each."""
+    """Return a plot of the true and the estimated path up to ``now``, from above, with forward to the right.
+
+    Both paths are (N, 4, 4) poses.
+    """
     panel = np.full((PANEL[1], PANEL[0], 3), BACKGROUND, np.uint8)
     both = np.concatenate([truth[:, :3, 3], estimate[:, :3, 3]])[:, [2, 0]]
     low, high = both.min(axis=0), both.max(axis=0)
@@ -76,14 +79,14 @@ def paths(truth: NDArray[np.float64], estimate: NDArray[np.float64], now: int) -
 
 
 def named(panel: Picture, name: str) -> Picture:
-    """The panel with its name above it."""
+    """Return the panel with its name above it."""
     strip = np.full((18, PANEL[0], 3), BACKGROUND, np.uint8)
     cv2.putText(strip, name, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT, 1, cv2.LINE_AA)
     return np.concatenate([strip, panel])
 
 
 def frames(scene: str, seed: int, seconds: float, weights: str) -> list[Picture]:
-    """Run the estimator over a rendered drive and return what the moving picture shows."""
+    """Run the estimator on a rendered drive and return the frames of the animation."""
     count = SETTLING + round(seconds * RATE_HZ)
     camera = default_camera(*RENDERED)
     simulation = Simulation(SimulationConfig(scene=scene, seed=seed, frames=count, rate_hz=RATE_HZ, camera=camera))
@@ -113,7 +116,7 @@ def frames(scene: str, seed: int, seconds: float, weights: str) -> list[Picture]
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Parse the command line and write the animation."""
     from PIL import Image
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The weights that ship, from ImageNet on: prepares the recordings below DATA, then trains three recipes of config/train.
-# Stopped, the same command goes on where it was. It takes about ten hours on two free cores (docs/training.md).
-#   tools/train_weights.sh DATA OUTPUT [key=value ...]     (values go to every recipe: engine.threads=1, stages=...)
-# DATA holds the recordings in their own layouts, as named below.
+# Trains the shipped weights from ImageNet weights: prepares the recordings in DATA, then trains three recipes of
+# config/train. After an interruption, the same command continues. It takes about ten hours on two free cores
+# (docs/training.md).
+#   tools/train_weights.sh DATA OUTPUT [key=value ...]     (settings for every recipe: engine.threads=1, stages=...)
+# DATA holds the recordings in their original layouts, with the names below.
 set -euo pipefail
 data=$(realpath "$1") output=$2
 shift 2
@@ -25,18 +26,18 @@ train() {  # RECIPE OUTPUT [options and settings]
 
 prepare kitti_0001 kitti_raw/2011_09_26/2011_09_26_drive_0001_sync --stereo
 prepare kitti_00 kitti_odometry/sequences/00
-# What is judged stays out: the later half of 03, and of the colour frames those that 00 holds as well.
+# Evaluation data is excluded: the later half of 03, and the colour frames that are also in 00.
 prepare kitti_03 kitti_odometry/sequences/03 --frames 0:200
 prepare kitti_00_color kitti_00_color_416x128/image_2 --size 128x416 --frames 160:1018 --rate 10 \
     --camera 240.970,244.717,203.539,63.052
 prepare kitti_268 kitti_raw_268_color/image_02 --rate 10 --camera 481.0251,481.0251,406.3729,115.236
-# 7-Scenes names the focal length of its depth camera, 585 pixels; that of its colour camera is a Kinect's, about 525.
+# 7-Scenes gives the focal length of its depth camera, 585 pixels; the colour camera is a Kinect's, with about 525.
 colour=(--size 192x256 --camera 525,525,320,240)
 prepare seven_scenes seven_scenes_kitchen "${colour[@]}"
-# Neighbouring frames of a slow hand are a pixel apart: every third or so says more.
+# Neighbouring frames of the slow hand-held camera differ by a pixel, so about every third frame is used as well.
 prepare seven_scenes_far seven_scenes_kitchen "${colour[@]}" --min-motion 0.015
 prepare tum tum_freiburg1_rpy --size 192x256
-# A lab floor from a low robot. Its calibration is not known; that of the same kind of camera is about this.
+# A lab floor from a low robot. Its calibration is unknown; this is a typical one of the same camera model.
 prepare lab cmu_lab_realsense_200/rgb --size 192x256 --camera 615,615,320,240 --rate 30
 euroc=euroc/V1_01_easy_static/mav0
 prepare euroc_pairs euroc/V1_01_easy_pairs --size 224x352 --stereo \

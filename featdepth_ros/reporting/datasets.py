@@ -1,6 +1,6 @@
-"""Image and true depth of the data sets depth is judged on, as the field's protocols pair them.
+"""Pairs of image and ground-truth depth from the usual depth benchmarks, by their published protocols.
 
-Only folders that a user has are read; nothing is downloaded. Names and units are in `recordings.datasets.layouts`.
+It reads local folders only and downloads nothing. File names and units are in `recordings.datasets.layouts`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from featdepth_ros.reporting.truth_archive import read_truth_archive
 
 KittiTruth = Literal["eigen", "eigen_laser", "improved"]
 
-#: Crop and cap (metres) that belong to each data set.
+#: Crop and largest evaluated depth (metres) of each data set.
 PROTOCOLS: dict[str, tuple[CropName, float]] = {
     "kitti_raw": ("garg", 80.0),
     "kitti_odom": ("garg", 80.0),
@@ -40,10 +40,10 @@ PROTOCOLS: dict[str, tuple[CropName, float]] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its truth, read when asked for.
+    """One image and its ground truth, which are read on access.
 
     Attributes:
-        name: what messages call it.
+        name: name of the sample in messages.
         image: returns (H, W, 3) uint8 RGB.
         truth: returns (H', W') metres, 0 or NaN where unknown.
     """
@@ -54,10 +54,10 @@ class Sample:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) uint8 RGB.
+    """Read an image as (H, W, 3) uint8 RGB.
 
     Raises:
-        EvaluationError: it cannot be read; the message names the file.
+        EvaluationError: the file cannot be read; the message names it.
     """
     try:
         return read_image(path)
@@ -73,7 +73,7 @@ def _lines(split: Path | None) -> list[list[str]] | None:
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"the split {split} cannot be read: {error}") from error
     if not rows:
-        raise EvaluationError(f"the split {split} names no frame")
+        raise EvaluationError(f"the split {split} names no frame; expected one frame per line")
     return rows
 
 
@@ -84,13 +84,13 @@ def _images(folder: Path) -> list[Path]:
 def _points(path: Path) -> NDArray[np.float32]:
     values = np.fromfile(path, dtype=np.float32)
     if values.size % 4:
-        raise EvaluationError(f"{path} holds {values.size} numbers; expected 4 a point (x y z reflectance)")
+        raise EvaluationError(f"{path} holds {values.size} numbers; expected 4 per point (x y z reflectance)")
     return values.reshape(-1, 4)
 
 
 def _frame(words: Sequence[str], split: Path | None) -> tuple[int, str]:
     if len(words) < 2 or not words[1].isdecimal() or (words[2:] and words[2] not in ("l", "r")):
-        raise EvaluationError(f"{split}: '{' '.join(words)}' is no line of the form 'folder frame l|r'")
+        raise EvaluationError(f"{split}: line '{' '.join(words)}' is invalid; expected 'folder frame l|r'")
     return int(words[1]), words[2] if len(words) > 2 else "l"
 
 
@@ -122,7 +122,10 @@ def _kitti_raw(
             if image.stem.isdecimal() and truth_path(folder, 2, int(image.stem)).is_file()
         ]
     if archive is not None and len(archive) != len(lines):
-        raise EvaluationError(f"the archive of truth holds {len(archive)} maps, {split} names {len(lines)} frames")
+        raise EvaluationError(
+            f"the ground-truth archive holds {len(archive)} maps, but {split} names {len(lines)} frames; "
+            "expected one map per frame"
+        )
     samples = []
     for position, words in enumerate(lines):
         number, side = _frame(words, split)
@@ -195,7 +198,7 @@ def _nyu(root: Path, split: Path | None) -> list[Sample]:
 
 
 def _make3d(root: Path, split: Path | None) -> list[Sample]:
-    """Test images ``Test134/img-*.jpg`` and ``Gridlaserdata/depth_sph_corr-*.mat``, the central 2:1 of each."""
+    """Return ``Test134/img-*.jpg`` with ``Gridlaserdata/depth_sph_corr-*.mat``, both cropped to the central 2:1."""
 
     def middle(values: NDArray[np.generic], rows: int) -> slice:
         start = (values.shape[0] - rows) // 2
@@ -203,7 +206,7 @@ def _make3d(root: Path, split: Path | None) -> list[Sample]:
 
     def read_truth(path: Path) -> NDArray[np.float64]:
         grid = read_make3d_grid(path)
-        # 21 of 55 rows belong to half the image's width in rows of the picture, as the field crops it.
+        # 21 of the 55 laser rows correspond to the central 2:1 crop of the image, as in published evaluations.
         return grid[middle(grid, 21)]
 
     def read_image(path: Path) -> NDArray[np.uint8]:
@@ -220,7 +223,7 @@ def _make3d(root: Path, split: Path | None) -> list[Sample]:
 
 
 def _chosen(images: Sequence[Path], root: Path, split: Path | None, strip: str = "") -> list[Path]:
-    """Images in order, or those a split names by relative path, file name or stem."""
+    """Return the images in order, or only those that a split names by relative path, file name or stem."""
     lines = _lines(split)
     if lines is None:
         return list(images)
@@ -231,7 +234,7 @@ def _chosen(images: Sequence[Path], root: Path, split: Path | None, strip: str =
             names.setdefault(name, path)
     unknown = [words[0] for words in lines if words[0] not in names]
     if unknown:
-        raise EvaluationError(f"{split} names {len(unknown)} images that {root} lacks: {listed(unknown)}")
+        raise EvaluationError(f"{split} names {len(unknown)} images that are not in {root}: {listed(unknown)}")
     return [names[words[0]] for words in lines]
 
 
@@ -241,7 +244,7 @@ def _sample(
     if image is None or not image.is_file():
         raise EvaluationError(f"{name}: no image" + (f" at {image}" if image else " (.png, .jpg)"))
     if not truth.is_file():
-        raise EvaluationError(f"{name}: no true depth at {truth}")
+        raise EvaluationError(f"{name}: no ground-truth depth at {truth}")
     return Sample(name, lambda: read_rgb(image), lambda: read_truth(truth, *extra))
 
 
@@ -263,21 +266,22 @@ def open_dataset(
     Args:
         name: a key of `PROTOCOLS`.
         root: the data set's folder.
-        split: file with a line a frame: ``date/drive frame l|r`` (kitti_raw), ``sequence frame l|r`` (kitti_odom),
+        split: file with one frame per line: ``date/drive frame l|r`` (kitti_raw), ``sequence frame l|r`` (kitti_odom),
             image and depth path (nyu), else an image's relative path, file name or stem. None: every frame with truth.
-        truth: of kitti_raw: projected laser points, or the accumulated maps of the depth benchmark.
-        archive: of kitti_raw: a ``gt_depths.npz`` with the truth of the split's frames, in its order.
+        truth: ground truth of kitti_raw: projected laser points, or the accumulated maps of the depth benchmark.
+        archive: for kitti_raw, a ``gt_depths.npz`` with the ground truth of the split's frames, in the same order.
 
     Raises:
-        EvaluationError: no such folder, a malformed split, an image or truth that is missing, or no frame at all.
-        RecordingError: a list of images that is missing or malformed.
+        EvaluationError: the folder, an image or its ground truth is missing, the split is malformed, or no frame is
+            found.
+        RecordingError: a list of images is missing or malformed.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise EvaluationError(f"no folder at {folder}")
     lines = Path(split).expanduser() if split else None
     if archive is not None and (name != "kitti_raw" or lines is None):
-        raise EvaluationError("an archive of truth goes with a split of kitti_raw; name both")
+        raise EvaluationError("a ground-truth archive needs kitti_raw and a split; give both")
     if name == "kitti_raw":
         maps = None if archive is None else read_truth_archive(archive)
         samples = _kitti_raw(folder, lines, truth, maps)
@@ -286,8 +290,8 @@ def open_dataset(
             "kitti_odom": _kitti_odom, "tum": _tum, "nyu": _nyu, "seven_scenes": _seven_scenes, "make3d": _make3d
         }  # fmt: skip
         if name not in readers:
-            raise EvaluationError(f"data set '{name}' is not known; expected one of {', '.join(PROTOCOLS)}")
+            raise EvaluationError(f"the data set '{name}' is unknown; expected one of {', '.join(PROTOCOLS)}")
         samples = readers[name](folder, lines)
     if not samples:
-        raise EvaluationError(f"{folder} holds no image with true depth in the layout of {name}")
+        raise EvaluationError(f"{folder} holds no image with ground-truth depth in the layout of {name}")
     return samples

@@ -1,4 +1,4 @@
-"""Depth maps against truth, image by image: the figures, and the few pictures a report shows."""
+"""Evaluation of depth maps against ground truth, per image: metrics, and the images that a report shows."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _ERRORS_A_FRAME = 5000
 
 @dataclass(frozen=True)
 class DepthPair:
-    """One image to judge; maps are read when they are asked for.
+    """A predicted depth map and its ground truth; maps are read on access.
 
     Attributes:
-        name: what messages call it.
+        name: name of the pair in messages.
         prediction: returns (h, w) depth.
         truth: returns (H, W) metres, 0 or non-finite where unknown.
-        image: returns (h, w, 3) uint8 RGB, for pictures; None when there is none.
-        sigma: returns (h, w), the prediction's standard deviation in its unit; None when there is none.
-        tracks: returns (h, w, 3) uint8 RGB, the image with the points behind the prediction; None when there is none.
-        network: returns (h, w), the network's depth that the prediction was made from; None when there is none.
+        image: returns the (h, w, 3) uint8 RGB image for the report; None: there is none.
+        sigma: returns (h, w), the prediction's standard deviation in its unit; None: there is none.
+        tracks: returns (h, w, 3) uint8 RGB, the image with the points used for the prediction; None: there is none.
+        network: returns (h, w), the network's depth before its correction; None: there is none.
     """
 
     name: str
@@ -54,16 +54,16 @@ class DepthPair:
 
 @dataclass(frozen=True)
 class Picture:
-    """Maps of one frame for a report: as compared, scaled, not clamped.
+    """Maps of one frame for a report. They are scaled as in the comparison, but not clamped.
 
     Attributes:
-        name: what the report calls it.
-        depth: (H, W).
-        truth: (H, W), NaN where unknown.
+        name: name of the frame in the report.
+        depth: (H, W) predicted depth.
+        truth: (H, W) ground truth, NaN where unknown.
         image: (h, w, 3) uint8 RGB.
-        relative_sigma: (h, w) standard deviation as a share of depth, at the prediction's own size.
-        tracks: (h, w, 3) uint8 RGB, the image with the points behind the depth.
-        network: (h, w) the network's depth, scaled as the depth is.
+        relative_sigma: (h, w) standard deviation as a share of depth, at the size of the prediction.
+        tracks: (h, w, 3) uint8 RGB, the image with the points used for the depth.
+        network: (h, w) depth of the network, with the same scale as ``depth``.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Picture:
     network: NDArray[np.float32] | None = None
 
     def draw(self, depth_name: str = "depth", unit: str = "m") -> Figure:
-        """Return the row of a report; see `depth_figures.depth_row`."""
+        """Return the figure of one report row; see `depth_figures.depth_row`."""
         from featdepth_ros.reporting.depth_figures import depth_row
 
         return depth_row(
@@ -102,15 +102,15 @@ def relative_sigma(sigma: NDArray[Any] | None, depth: NDArray[Any]) -> NDArray[n
 
 @dataclass(frozen=True)
 class DepthResult:
-    """Figures of a set, of its images, and its pictures.
+    """Depth metrics of a set of images, with the data for a report.
 
     Attributes:
         summary: means over images.
-        images: figures of every image that had a pixel to compare.
-        protocol: what was compared.
+        images: metrics of every image with at least one compared pixel.
+        protocol: the evaluation protocol.
         pictures: a few frames, spread evenly.
         errors: (N,) a sample of relative errors over all images, for histograms.
-        notes: what a reader of the figures should know.
+        notes: remarks for the reader of the metrics.
     """
 
     summary: DepthSummary
@@ -121,7 +121,7 @@ class DepthResult:
     notes: tuple[str, ...] = field(default=())
 
     def figures(self) -> dict[str, Any]:
-        """The command line's JSON keys; ``skipped_pixels`` only where skipping was asked for."""
+        """Return the metrics by the JSON keys of the command line; ``skipped_pixels`` only if skipping is enabled."""
         figures = asdict(self.summary)
         if self.protocol.skip_invalid:
             figures["skipped_pixels"] = sum(image.skipped for image in self.images)
@@ -135,26 +135,26 @@ def folder_pairs(
     truth_divisor: float,
     sigma: str | Path | None = None,
 ) -> tuple[list[DepthPair], list[str]]:
-    """Pair folders by stem, and say which predictions have no truth.
+    """Pair the maps of two folders by stem, and report predictions without ground truth.
 
     Args:
-        predictions: folder of maps.
-        truth: folder of maps.
-        prediction_divisor: of predictions in PNG files, see `read_depth_map`.
-        truth_divisor: of truth in PNG files.
-        sigma: folder of the predictions' standard deviations, read as they are; None: there are none.
+        predictions: folder of predicted maps.
+        truth: folder of ground-truth maps.
+        prediction_divisor: divisor of predictions in PNG files, see `read_depth_map`.
+        truth_divisor: divisor of ground truth in PNG files.
+        sigma: folder of the predictions' standard deviations, which are not scaled; None: there are none.
 
     Raises:
-        EvaluationError: see `depth_maps.pair_folders`; a judged prediction without its standard deviation.
+        EvaluationError: see `depth_maps.pair_folders`, or a paired prediction has no standard deviation.
     """
     matched, extra = pair_folders(predictions, truth)
-    notes = [f"{len(extra)} predictions have no truth and do not count: {listed(extra)}"] if extra else []
+    notes = [f"{len(extra)} predictions have no ground truth and are ignored: {listed(extra)}"] if extra else []
     deviations = maps_by_stem(sigma, "sigma", inside="sigma") if sigma is not None else {}
     missing = [stem for stem, _, _ in matched if stem not in deviations] if sigma is not None else []
     if missing:
         raise EvaluationError(
             f"sigma: {len(missing)} of {len(matched)} predictions have no standard deviation in {sigma}: "
-            f"{listed(missing)}. Expected the same stems"
+            f"{listed(missing)}. Expected the same stems in both folders"
         )
 
     def pair(stem: str, predicted: Path, true: Path) -> DepthPair:
@@ -172,18 +172,18 @@ def archive_pairs(predictions: str | Path, archive: str | Path, divisor: float) 
     """Pair predictions, in the order of their names, with the maps of a ``gt_depths.npz``.
 
     Args:
-        predictions: folder of maps, one a line of the split that the archive was made of.
+        predictions: folder of maps, one per line of the split from which the archive was made.
         archive: see `read_truth_archive`.
-        divisor: of predictions in PNG files, see `read_depth_map`.
+        divisor: divisor of predictions in PNG files, see `read_depth_map`.
 
     Raises:
-        EvaluationError: the archive cannot be read, or has another number of maps.
+        EvaluationError: the archive cannot be read, or has a different number of maps.
     """
     predicted, true = list(maps_by_stem(predictions, "predictions").values()), read_truth_archive(archive)
     if len(predicted) != len(true):
         raise EvaluationError(
-            f"{predictions} holds {len(predicted)} predictions and {archive} {len(true)} true maps; they are paired in "
-            "order, so expected as many"
+            f"{predictions} holds {len(predicted)} predictions and {archive} {len(true)} ground-truth maps; they are "
+            "paired in order, so equal numbers are expected"
         )
 
     def pair(path: Path, depth: NDArray[np.floating]) -> DepthPair:
@@ -197,16 +197,16 @@ def _sample(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures: int = 0) -> DepthResult:
-    """Judge a set of images, with a progress bar.
+    """Evaluate a set of images, with a progress bar.
 
     Args:
-        pairs: at least one.
-        protocol: limits, crop, scale.
-        pictures: keep the maps of so many frames at most, and a sample of the errors.
+        pairs: at least one pair.
+        protocol: depth limits, crop and scale.
+        pictures: largest number of frames whose maps are kept. Above 0, a sample of the errors is kept too.
 
     Raises:
-        EvaluationError: no image with a pixel to compare, or see `metrics.evaluate_image`; where non-finite
-            predictions are refused, all such images are named.
+        EvaluationError: no image has a pixel to compare, or see `metrics.evaluate_image`. If non-finite predictions
+            are errors, the message names all images with them.
     """
     from featdepth_ros.reporting.depth_figures import chosen_frames
 
@@ -233,7 +233,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
             clamped = np.clip(scaled[mask], protocol.min_depth, protocol.max_depth)
             errors.append(_sample((clamped - truth[mask]) / truth[mask]))
             if position in shown:
-                inside = (truth > protocol.min_depth) & (truth < protocol.max_depth)  # the crop is for figures only
+                inside = (truth > protocol.min_depth) & (truth < protocol.max_depth)  # the crop is for metrics only
                 gt = np.where(inside, truth, np.nan)
                 image, tracks = (read() if read else None for read in (pair.image, pair.tracks))
                 share = relative_sigma(sigma, prediction)
@@ -245,7 +245,7 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
         raise EvaluationError(refused[0] + (more if len(refused) > 1 else ""))
     notes = []
     if empty:
-        notes.append(f"{len(empty)} images have no pixel to compare and do not count: {listed(empty)}")
+        notes.append(f"{len(empty)} images have no pixel to compare and are ignored: {listed(empty)}")
     skipped = [image for image in images if image.skipped]
     if skipped:
         total = sum(image.skipped for image in skipped)
@@ -256,17 +256,17 @@ def evaluate_pairs(pairs: Sequence[DepthPair], protocol: DepthProtocol, pictures
 
 
 def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | Path) -> Path:
-    """Write PNGs of a few frames and of the errors' distribution, and the page that holds them; return its path."""
+    """Write an HTML page with a few frames and a histogram of the errors, and its PNG files; return the page's path."""
     from featdepth_ros.reporting.depth_figures import HOW_TO_READ
     from featdepth_ros.reporting.figures import histogram_figure, save_figures
     from featdepth_ros.reporting.html import Page
     from featdepth_ros.reporting.tables import comparison_table, number
 
     rules = result.protocol
-    page = Page("Depth against truth")
+    page = Page("Depth against ground truth")
     page.text(
-        f"Crop {rules.crop}, truth between {rules.min_depth:g} and {rules.max_depth:g} m, scale {rules.scale}. "
-        "Figures are means over images."
+        f"Crop {rules.crop}, ground truth between {rules.min_depth:g} and {rules.max_depth:g} m, scale {rules.scale}. "
+        "All metrics are means over images."
     )
     page.table(*comparison_table({"mean over images": result.figures()}))
     for note in notes:
@@ -281,7 +281,7 @@ def write_depth_report(result: DepthResult, notes: Sequence[str], folder: str | 
     )
     page.heading("Distribution of the relative error")
     page.figure(
-        figures["errors"], "(depth - truth) / truth over all compared pixels, the last bin holds what lies beyond"
+        figures["errors"], "(depth - truth) / truth over all compared pixels; the last bin holds all larger errors"
     )
     page.heading("Images with the largest AbsRel")
     rows = [[i.name, number(i.abs_rel), number(i.rmse), number(i.a1), number(i.scale)] for i in worst]

@@ -1,4 +1,4 @@
-"""Pictures of depth beside its truth: one scale for all maps of a row, and a colour bar."""
+"""Figures of predicted depth beside ground truth, with a common colour scale per row and a colour bar."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DEPTH_MAP, _ERROR_MAP, _SIGMA_MAP, _UNKNOWN = "magma_r", "RdBu_r", "viridis", "#e8e8e8"
-#: Said once on every page that shows such pictures.
+#: Legend for every page that shows these figures.
 HOW_TO_READ = (
-    "Depth and true depth of a row share one scale of colours, and grey is unknown. The relative error is "
-    "(depth - truth) / truth: red is too far, blue too near. Sigma is the standard deviation that comes with the "
-    "depth, as a share of it. Tracks are the points that motion and fused depth rest on: red is near, blue far, grey "
-    "not yet measured."
+    "Depth and true depth of a row share one colour scale, and grey is unknown. The relative error is "
+    "(depth - truth) / truth: red is too far, blue is too near. Sigma is the standard deviation that the estimator "
+    "gives for the depth, as a share of it. Tracks are the points used for motion and fused depth: red is near, blue "
+    "is far, and grey has no measured depth yet."
 )
-#: Names of the panels whose values are shares.
+#: Names of the panels whose values are shares, without a unit.
 _SHARES = ("relative error", "sigma / depth")
 #: Relative error at the ends of the error colours.
 _ERROR_LIMIT = 0.5
@@ -35,7 +35,7 @@ def relative_error(depth: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
 
 
 def _visible(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Thicken sparse truth (laser points) so that it can be seen at the size of a page; dense maps stay as they are."""
+    """Dilate sparse ground truth (laser points) so that it is visible on a page; dense maps are not changed."""
     known = np.isfinite(values)
     if known.mean() > 0.3 or not known.any():
         return values
@@ -58,22 +58,22 @@ def depth_row(
     depth_name: str = "depth",
     network: ArrayLike | None = None,
 ) -> Figure:
-    """Draw image, tracks, the network's depth, depth, truth, error and sigma side by side; what is missing is left out.
+    """Draw image, tracks, the network's depth, depth, truth, error and sigma side by side; missing ones are omitted.
 
-    Depth and truth share logarithmic colours from the 2nd to the 98th percentile of the truth, or of the depth without
-    truth. Error is (depth - truth) / truth, red too far, blue too near, ends at +-50 %. Sigma ends at 50 %.
-    Grey is unknown.
+    Depth and truth share a logarithmic colour scale from the 2nd to the 98th percentile of the truth. Without truth it
+    is that of the depth. The error is (depth - truth) / truth: red is too far, blue is too near. Its colours end at
+    +-50 %, and those of sigma at 50 %. Grey is unknown.
 
     Args:
-        depth: (H, W).
+        depth: (H, W) depth.
         truth: (H, W) of the same size and unit, 0 or non-finite where unknown.
         image: (h, w, 3) uint8 RGB.
-        title: shown on top.
-        unit: of depth, for the colour bar.
+        title: title of the figure.
+        unit: unit of depth, for the colour bar.
         relative_sigma: (h, w) standard deviation as a share of depth.
         tracks: (h, w, 3) uint8 RGB, the image with points drawn into it.
-        depth_name: what the panel of the depth is called.
-        network: (h, w) depth of the network, which ``depth`` corrects.
+        depth_name: name of the depth panel.
+        network: (h, w) depth of the network, before its correction to ``depth``.
     """
     pred = np.asarray(depth, dtype=np.float64)
     gt = None if truth is None else np.where(np.asarray(truth) > 0, np.asarray(truth, dtype=np.float64), np.nan)
@@ -91,7 +91,7 @@ def depth_row(
 def _panels(
     pred: NDArray[np.float64], gt: NDArray[np.float64] | None, depth_name: str, relative_sigma: ArrayLike | None
 ) -> list[tuple[str, Any, Any, str | None]]:
-    """The maps of a row: name, values, scale of colours, colours."""
+    """Return the maps of a row: name, values, normalisation of the colours, colour map."""
     from matplotlib.colors import LogNorm, Normalize
 
     basis = pred if gt is None or not np.isfinite(gt).any() else gt
@@ -112,7 +112,7 @@ def _panels(
 
 
 def _drawn(panels: list[tuple[str, Any, Any, str | None]], shape: tuple[int, ...], unit: str, title: str) -> Figure:
-    """The figure of a row, each map with its colour bar."""
+    """Return the figure of a row, each map with its colour bar."""
     from matplotlib import colormaps
 
     height, width = shape
@@ -139,7 +139,7 @@ def _drawn(panels: list[tuple[str, Any, Any, str | None]], shape: tuple[int, ...
 
 
 def _plain_ticks(bar: Any, low: float, high: float) -> None:
-    """Round numbers, five or so, instead of powers of ten."""
+    """Put about five round numbers on a colour bar, instead of powers of ten."""
     steps = [base * 10.0**power for power in range(-3, 4) for base in (1, 1.5, 2, 3, 5, 7)]
     inside = [step for step in steps if low <= step <= high] or [low, high]
     bar.set_ticks(inside[:: max(1, len(inside) // 6)])

@@ -1,4 +1,4 @@
-"""Depth maps from files: ``.npy`` (float) and 16-bit PNG, one folder of predictions and one of truth."""
+"""Reading of depth maps from ``.npy`` (float) and 16-bit PNG files, and pairing of predictions and ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_array(path: Path) -> NDArray[Any]:
     """Read the numbers of a ``.npy`` file.
 
     Raises:
-        EvaluationError: it cannot be read, or holds something else.
+        EvaluationError: the file cannot be read, or does not hold numbers.
     """
     try:
         values = np.load(path, allow_pickle=False)
@@ -38,14 +38,14 @@ def read_depth_map(path: str | Path, divisor: float = KITTI_DIVISOR) -> NDArray[
     """Read one depth map.
 
     Args:
-        path: ``.npy`` of (H, W), (1, H, W) or (H, W, 1) numbers, taken as they are; or a 16-bit PNG.
-        divisor: a PNG's values over this are metres; its zeros are unknown.
+        path: ``.npy`` with (H, W), (1, H, W) or (H, W, 1) numbers, which are not scaled; or a 16-bit PNG.
+        divisor: a PNG's values divided by this are metres; its zeros are unknown.
 
     Returns:
         (H, W) float64; NaN where a PNG is 0.
 
     Raises:
-        EvaluationError: unreadable, not a map, 8-bit.
+        EvaluationError: the file cannot be read, is not a single map, or has 8 bits.
     """
     source = Path(path)
     if source.suffix == ".npy":
@@ -65,13 +65,13 @@ def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[s
     """Return the maps of a folder by stem, in name order.
 
     Args:
-        folder: of maps, or one that `featdepth infer` wrote.
-        what: what messages call it.
-        inside: the folder below that `infer` puts the maps into; it is looked at first, since `infer` keeps another
+        folder: folder of maps, or an output folder of `featdepth infer`.
+        what: name of the folder in messages.
+        inside: the subfolder in which `infer` writes the maps. It is searched first, because `infer` writes another
             array beside it.
 
     Raises:
-        EvaluationError: no folder, no map in it, or two of one stem.
+        EvaluationError: the folder is missing, holds no map, or holds two maps with the same stem.
     """
     source = Path(folder).expanduser()
     if not source.is_dir():
@@ -83,7 +83,7 @@ def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[s
         for path in sorted(p for p in directory.iterdir() if p.suffix in _SUFFIXES):
             if path.stem in maps:
                 raise EvaluationError(
-                    f"{what}: {maps[path.stem].name} and {path.name} share a stem; expected one map a frame"
+                    f"{what}: {maps[path.stem].name} and {path.name} share a stem; expected one map per frame"
                 )
             maps[path.stem] = path
         if maps:
@@ -92,7 +92,7 @@ def maps_by_stem(folder: str | Path, what: str, inside: str = "depth") -> dict[s
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
+    """Return the first names of a list, and how many more there are."""
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
@@ -101,10 +101,10 @@ def pair_folders(predictions: str | Path, truth: str | Path) -> tuple[list[tuple
     """Pair maps by stem.
 
     Returns:
-        (stem, prediction, truth) in name order, and the stems of predictions without truth.
+        (stem, prediction, truth) in name order, and the stems of predictions without ground truth.
 
     Raises:
-        EvaluationError: a folder that is missing or empty, or truth without a prediction; the stems are listed.
+        EvaluationError: a folder is missing or empty, or ground truth has no prediction; the message lists the stems.
     """
     predicted, true = maps_by_stem(predictions, "predictions"), maps_by_stem(truth, "ground truth")
     missing = [stem for stem in true if stem not in predicted]

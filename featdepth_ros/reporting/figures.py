@@ -1,6 +1,6 @@
-"""Plots of trajectories, segment errors and distributions. matplotlib is imported when a figure is asked for.
+"""Plots of trajectories, segment errors and distributions. matplotlib is imported only when a figure is made.
 
-Figures are built without pyplot: no window, no global state, and nothing to close.
+Figures are built without pyplot, so they open no window, have no global state, and need no closing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRUTH_COLOUR = "#333333"
-#: Okabe and Ito's palette, told apart with any kind of colour vision.
+#: The palette of Okabe and Ito, which is suitable for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: Centres of the speed bins of the reference's draw_odometry, m/s.
 SPEEDS = tuple(float(speed) for speed in range(2, 25, 2))
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches.
+    """Return an empty figure; ``width`` and ``height`` are in inches.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -44,14 +44,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
-    """Render a figure."""
+    """Return a figure as a PNG file's bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()
 
 
 def save_figures(figures: Mapping[str, Figure], folder: str | Path) -> list[Path]:
-    """Write ``<name>.png`` into a folder, which is made; return the paths."""
+    """Write ``<name>.png`` into a folder, which is created if missing; return the paths."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -74,10 +74,10 @@ def _plain(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 
 def _views(positions: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[str, ...]]:
-    """Axes of the top and side view as (horizontal, vertical, sign of vertical), and their labels.
+    """Return the axes of the top and side view as (horizontal, vertical, sign of vertical), and their labels.
 
-    The axis along which the path extends least is the vertical one, where it is y (camera: y down) or z (base link: z
-    up).
+    The axes follow from the path, which extends less in height than along the ground. If y extends less than z, these
+    are camera axes (y down), else base axes (z up).
     """
     extent = np.ptp(positions, axis=0)
     if extent[1] < extent[2]:
@@ -92,7 +92,7 @@ def _lines(axes: Axes, results: Sequence[OdometryResult], view: tuple[int, int, 
     truth = longest.truth[:, :3, 3]
     axes.plot(truth[:, across], sign * truth[:, along], color=TRUTH_COLOUR, linewidth=2.2, label="ground truth")
     for result, colour in zip(results, _colours(len(results)), strict=True):
-        # An estimate that starts at another frame is based there: bring it to where the drawn truth is based.
+        # An estimate is relative to its own first frame, so it is moved to the origin of the drawn ground truth.
         path = (T_base_world @ result.T_world_base @ result.estimate)[:, :3, 3]
         axes.plot(path[:, across], sign * path[:, along], color=colour, linewidth=1.3, label=result.name)
     axes.plot(
@@ -109,7 +109,7 @@ def _colours(count: int) -> list[str]:
 
 
 def trajectory_figure(results: Sequence[OdometryResult]) -> Figure:
-    """Plot all estimates over the truth, from above and from the side, each with equal scales of its axes."""
+    """Plot all estimates over the ground truth, from above and from the side, with equal axis scales."""
     figure = new_figure(12, 5.5)
     top, side = figure.subplots(1, 2)
     top_view, side_view, labels = _views(_longest(results).truth[:, :3, 3])
@@ -124,7 +124,7 @@ def trajectory_figure(results: Sequence[OdometryResult]) -> Figure:
 
 
 def path_figure(poses: ArrayLike, unit: str = "m") -> Figure:
-    """Plot a path without truth, from above and from the side. ``poses`` is (N, 4, 4)."""
+    """Plot a path without ground truth, from above and from the side. ``poses`` is (N, 4, 4)."""
     path = np.asarray(poses, dtype=np.float64)[:, :3, 3]
     figure = new_figure(12, 5.5)
     top_view, side_view, labels = _views(path)
@@ -144,13 +144,13 @@ def path_figure(poses: ArrayLike, unit: str = "m") -> Figure:
 
 
 def drift_figure(results: Sequence[OdometryResult]) -> Figure:
-    """Plot the position error and its part of the path, against the path travelled."""
+    """Plot the position error in metres and as a percentage of the path, against the travelled path."""
     figure = new_figure(12, 3.6)
     metres, share = figure.subplots(1, 2)
     for result, colour in zip(results, _colours(len(results)), strict=True):
         distance, error = path_distances(result.truth), absolute_errors(result.truth, result.estimate)
         metres.plot(distance, error, color=colour, linewidth=1.3, label=result.name)
-        travelled = distance > 0.05 * max(distance[-1], 1e-9)  # a share of next to nothing says nothing
+        travelled = distance > 0.05 * max(distance[-1], 1e-9)  # a percentage of a very short path is meaningless
         share.plot(distance[travelled], 100 * error[travelled] / distance[travelled], color=colour, linewidth=1.3)
     _plain(metres, "path (m)", "position error (m)")
     _plain(share, "path (m)", "position error (% of path)")
@@ -188,7 +188,7 @@ def segment_figure(results: Sequence[OdometryResult]) -> Figure | None:
 
 
 def odometry_figures(results: Sequence[OdometryResult]) -> dict[str, Figure]:
-    """Return every plot of a comparison, by file name."""
+    """Return all plots of a comparison, by file name."""
     figures = {"trajectory": trajectory_figure(results), "drift": drift_figure(results)}
     segments = segment_figure(results)
     if segments is not None:
@@ -199,9 +199,9 @@ def odometry_figures(results: Sequence[OdometryResult]) -> dict[str, Figure]:
 def histogram_figure(
     values: ArrayLike, xlabel: str, ylabel: str = "share (%)", marks: Mapping[str, float] | None = None, bins: int = 60
 ) -> Figure:
-    """Plot the distribution of finite values in per cent, with named vertical marks (percentiles, median).
+    """Plot a histogram of the finite values in per cent, with named vertical marks (percentiles, median).
 
-    The axis ends at the 99.5th percentile; what lies beyond is counted in the last bin.
+    The axis ends at the 99.5th percentile; larger values are counted in the last bin.
     """
     data = np.asarray(values, dtype=np.float64).ravel()
     data = data[np.isfinite(data)]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: pictures are embedded, nothing is loaded from elsewhere."""
+"""A self-contained HTML page with embedded images, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ figure { margin: 1em 0; } img { max-width: 100%; height: auto; } figcaption { co
 
 
 class Page:
-    """Collects the parts of a page in order; `write` joins them."""
+    """Collects the parts of a page in order; `write` writes them to a file."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._parts: list[str] = [f"<h1>{html.escape(title)}</h1>"]
 
     def heading(self, text: str) -> None:
-        """Begin a section."""
+        """Add a section heading."""
         self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
     def text(self, text: str) -> None:
@@ -44,11 +44,11 @@ class Page:
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def note(self, text: str) -> None:
-        """Add a paragraph that must not be overlooked."""
+        """Add a highlighted paragraph, for warnings."""
         self._parts.append(f'<p class="note">{html.escape(text)}</p>')
 
     def tiles(self, tiles: Sequence[tuple[str, str]]) -> None:
-        """Add the figures that matter most, as (value, label)."""
+        """Add tiles with the most important figures, as (value, label)."""
         inner = "".join(
             f'<div class="tile"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>'
             for value, label in tiles
@@ -62,7 +62,7 @@ class Page:
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
     def figure(self, figure: Figure, caption: str = "", dpi: int = 90) -> None:
-        """Add a plot with a caption, which is also its text for who cannot see it."""
+        """Add a plot with a caption, which is also its alternative text."""
         data = base64.b64encode(png_bytes(figure, dpi)).decode("ascii")
         words = html.escape(caption, quote=True)
         self._parts.append(
@@ -70,7 +70,7 @@ class Page:
         )
 
     def render(self) -> str:
-        """Return the page."""
+        """Return the page as HTML text."""
         return (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -80,7 +80,7 @@ class Page:
         )
 
     def write(self, path: str | Path) -> Path:
-        """Write the page; folders are made.
+        """Write the page and return its path; missing folders are created.
 
         Raises:
             EvaluationError: the file cannot be written.

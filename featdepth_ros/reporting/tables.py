@@ -1,4 +1,4 @@
-"""Figures as text for a terminal and as rows for a page. Plain Python."""
+"""Formatting of numbers and tables for a terminal, an HTML page and JSON. It needs only plain Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featdepth_ros.errors import EvaluationError
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Format a figure; what could not be measured is ``-``."""
+    """Format a number; an unavailable one becomes ``-``."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -21,7 +21,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table for a terminal: first column to the left, the others to the right."""
+    """Format a table for a terminal: the first column is left-aligned, the others are right-aligned."""
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:
@@ -34,13 +34,13 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def comparison_table(named: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Turn figures by name into a header and rows, one row a figure, one column a name."""
+    """Return a header and rows for figures by name: one row per figure, one column per name."""
     keys = list(next(iter(named.values())))
     return ["", *named], [[key, *(number(figures[key]) for figures in named.values())] for key in keys]
 
 
 def finite(value: Any) -> Any:
-    """Return the value with every NaN and infinity replaced by None, for JSON; containers are walked."""
+    """Return the value with every NaN and infinity replaced by None, for JSON, also inside containers."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -53,7 +53,7 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: str | Path, figures: Mapping[str, Any]) -> None:
-    """Write figures; NaN and infinity become null.
+    """Write figures as JSON; NaN and infinity become null.
 
     Raises:
         EvaluationError: the file cannot be written.

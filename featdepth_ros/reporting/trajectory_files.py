@@ -1,4 +1,4 @@
-"""Trajectories from files: KITTI, TUM, EuRoC csv, and bags through the recordings room."""
+"""Reading of trajectories from KITTI, TUM and EuRoC csv files, and from bags (by `recordings`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featdepth_ros.recordings.datasets.pose_files import read_pose_file, read_ti
 from featdepth_ros.recordings.datasets.tables import numbers, rows
 from featdepth_ros.reporting.depth_maps import read_array
 
-#: Where a folder keeps its trajectory: `featdepth infer` and KITTI, TUM RGB-D, EuRoC.
+#: Usual file names of a trajectory inside a folder: `featdepth infer` and KITTI, TUM RGB-D, EuRoC.
 _IN_FOLDERS = (
     "trajectory.tum.txt",
     "poses.txt",
@@ -22,20 +22,20 @@ _IN_FOLDERS = (
     "state_groundtruth_estimate0/data.csv",
     "mav0/state_groundtruth_estimate0/data.csv",
 )
-#: What `featdepth infer` writes beside its trajectories: the covariance of each motion.
+#: File that `featdepth infer` writes beside its trajectories, with the covariance of each motion.
 COVARIANCE_FILE = "trajectory.covariance.npy"
 
 
 def _covariances_beside(path: Path, poses: int) -> NDArray[np.float64] | None:
-    """The (N, 6, 6) covariances that belong to the lines of a trajectory file; None when its folder has none."""
+    """Return the (N, 6, 6) covariances for the lines of a trajectory file; None if its folder has none."""
     beside = path.parent / COVARIANCE_FILE
     if not beside.is_file():
         return None
     values = read_array(beside)
     if values.ndim and len(values) != poses:
         raise EvaluationError(
-            f"{beside} has {len(values)} covariances, {path.name} {poses} poses; expected one for each pose "
-            "(keep trajectories of another origin in a folder of their own)"
+            f"{beside} has {len(values)} covariances, {path.name} {poses} poses; expected one covariance per pose "
+            "(move trajectories from another source to a separate folder)"
         )
     return np.asarray(values, dtype=np.float64)
 
@@ -54,7 +54,7 @@ def _stamps_of_frames(path: Path, frames: NDArray[np.int64], times: Path) -> NDA
     if frames.min() < 0 or frames.max() >= len(stamps):
         raise EvaluationError(
             f"{times} has {len(stamps)} times, {path} frames {frames.min()} to {frames.max()}; "
-            "expected a time for every frame"
+            "expected one time per frame"
         )
     return stamps[frames]
 
@@ -62,10 +62,10 @@ def _stamps_of_frames(path: Path, frames: NDArray[np.int64], times: Path) -> NDA
 def covariances_of_motion(
     stamps_ns: Sequence[int] | NDArray[np.int64], of_twist: Sequence[NDArray[np.float64]] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the (N, 6, 6) covariances of what was driven at each twist since the message before; NaN for the first.
+    """Return the (N, 6, 6) covariances of the motion between messages, from those of their twists; NaN for the first.
 
     Args:
-        stamps_ns: (N,) of the messages, in their order.
+        stamps_ns: (N,) stamps of the messages, in their order.
         of_twist: (N, 6, 6) covariances of their twists, (m/s)^2 and (rad/s)^2.
     """
     stamps = np.asarray(stamps_ns, dtype=np.int64)
@@ -92,21 +92,23 @@ def read_trajectory_file(
     *,
     estimate: bool = False,
 ) -> Trajectory:
-    """Read a trajectory; the format is told from the file's own lines.
+    """Read a trajectory; the format is detected from the lines of the file.
 
     Args:
-        path: KITTI poses (12 numbers a line, or a frame number and 12), TUM (stamp x y z qx qy qz qw), EuRoC csv
+        path: KITTI poses (12 numbers per line, or a frame number and 12), TUM (stamp x y z qx qy qz qw), EuRoC csv
             (stamp_ns,x,y,z,qw,qx,qy,qz,...), a bag, or a folder that holds one of them under its usual name.
-        topic: for bags; None takes the only topic that carries poses.
-        times: for KITTI poses, a file with a time in seconds for every frame: the trajectory then has stamps.
-        name: what tables call it; the file's name by default.
-        estimate: it is to be judged. Its covariances of motion are read too: `COVARIANCE_FILE` of the file's folder,
-            or a bag's twist covariances times the squared time since the message before. Of a bag's topics those of
-            the truth are not taken.
+        topic: topic of a bag; None takes the only topic with poses.
+        times: for KITTI poses, a file with a time in seconds for every frame; the trajectory then has stamps.
+        name: name of the trajectory in tables; the file's name by default.
+        estimate: whether the trajectory is an estimate. If so, its covariances of motion are read too: from
+            `COVARIANCE_FILE` in the file's folder, or from a bag's twist covariances times the squared time since the
+            previous message. Ground-truth topics of a bag are then ignored.
 
     Raises:
-        RecordingError: no pose, lines of another kind, or stamps, numbers or quaternions that are none.
-        EvaluationError: no such file, NaN, matrices that are no rotations, covariances that do not fit the poses.
+        RecordingError: there is no pose, the lines have an unknown format, or stamps, numbers or quaternions are
+            invalid.
+        EvaluationError: the file is missing, holds NaN or matrices that are not rotations, or the covariances do not
+            match the poses.
     """
     source = Path(path).expanduser()
     label = name or source.name
@@ -119,17 +121,20 @@ def read_trajectory_file(
     if source.is_dir():
         inside = [source / relative for relative in _IN_FOLDERS if (source / relative).is_file()]
         if not inside:
-            raise EvaluationError(f"{source} is a folder without {', '.join(_IN_FOLDERS)} or a bag's metadata.yaml")
+            raise EvaluationError(
+                f"{source} is a folder without a trajectory; expected one of {', '.join(_IN_FOLDERS)}, or the "
+                "metadata.yaml of a bag"
+            )
         source = inside[0]
     seconds = Path(times).expanduser() if times else None
     return _from_file(source, label, seconds, estimate=estimate)
 
 
 def read_extrinsics(path: str | Path) -> NDArray[np.float64]:
-    """Return a (4, 4) transform from a text of 12 or 16 numbers, or the ``T_BS`` of a EuRoC ``sensor.yaml``.
+    """Return a (4, 4) transform from a text file with 12 or 16 numbers, or the ``T_BS`` of a EuRoC ``sensor.yaml``.
 
     Raises:
-        EvaluationError, RecordingError: no such file or no transform in it.
+        EvaluationError, RecordingError: the file is missing or holds no transform.
     """
     source = Path(path).expanduser()
     if not source.is_file():

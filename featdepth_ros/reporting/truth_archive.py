@@ -1,8 +1,8 @@
-"""``gt_depths.npz``: the true depth maps of a split in one file, as the field has passed it on since monodepth2.
+"""Reading and writing of ``gt_depths.npz``: the ground-truth depth maps of a split in one file, as in monodepth2.
 
-Its entry ``data`` is an array of objects, one (H, W) map a line of the split, since the images of KITTI differ in size.
-numpy stores such an array as a pickle, which may call anything when it is loaded. Here its instructions are read one by
-one, and only those that describe arrays of numbers are understood: nothing is called.
+Its entry ``data`` is an object array with one (H, W) map per line of the split, because KITTI images differ in size.
+numpy stores such an array as a pickle, which can run arbitrary code when it is loaded. This reader interprets the
+pickle's instructions itself. It accepts only those that describe arrays of numbers, and calls nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_truth_archive(path: str | Path) -> list[NDArray[np.floating]]:
     """Read the maps of a ``gt_depths.npz``, (H, W) metres each, 0 where unknown, in the order of its split.
 
     Raises:
-        EvaluationError: unreadable, no such entry, or something else than maps of numbers in it.
+        EvaluationError: the file cannot be read, has no such entry, or holds anything but maps of numbers.
     """
     file = Path(path).expanduser()
     try:
@@ -47,10 +47,10 @@ def read_truth_archive(path: str | Path) -> list[NDArray[np.floating]]:
 
 
 def write_truth_archive(path: str | Path, maps: Sequence[NDArray[np.floating]]) -> Path:
-    """Write maps (H, W), metres, unknown pixels 0 or NaN, as ``gt_depths.npz``; returns its path.
+    """Write (H, W) maps in metres, with 0 or NaN for unknown pixels, as ``gt_depths.npz``; return its path.
 
     Raises:
-        EvaluationError: it cannot be written.
+        EvaluationError: the file cannot be written.
     """
     file = Path(path).expanduser()
     values = np.empty(len(maps), dtype=object)
@@ -83,14 +83,14 @@ class _Named:
 
 @dataclass
 class _Made:
-    """What the pickle would make by calling ``name`` with ``arguments``, and the state it would be given."""
+    """The object that the pickle would create by calling ``name`` with ``arguments``, and its state."""
 
     name: str
     arguments: tuple[Any, ...]
     state: Any = None
 
 
-#: All that an array of arrays needs; ``numpy.core`` has become ``numpy._core``.
+#: All names that an array of arrays needs; ``numpy.core`` was renamed to ``numpy._core``.
 _RECONSTRUCT = {f"numpy.{core}.multiarray _reconstruct" for core in ("core", "_core")}
 _FROM_BUFFER = {f"numpy.{core}.numeric _frombuffer" for core in ("core", "_core")}
 _ARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
@@ -99,23 +99,23 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Reader:
-    """Follows the instructions of a pickle with a stack and a memory of its own."""
+    """Interprets the instructions of a pickle with its own stack and memo."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
 
     def run(self, stream: IO[bytes]) -> Any:
-        """Return what is on the stack at the end.
+        """Return the object on the stack at the end.
 
         Raises:
-            ValueError: an instruction, or a name, that no array of numbers needs.
+            ValueError: the pickle has an instruction or a name that no array of numbers needs.
         """
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "STOP":
                 return self.stack.pop()
             self._step(opcode.name, argument)
-        raise ValueError("it ends in the middle")
+        raise ValueError("its pickle is truncated")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self.stack
@@ -139,7 +139,7 @@ class _Reader:
         elif isinstance(argument, (int, str, bytes, bytearray)):
             stack.append(argument)
         else:
-            raise ValueError(f"the instruction {name} has no place in an array of numbers")
+            raise ValueError(f"the pickle instruction {name} is not allowed in an array of numbers")
 
     def _sequence(self, name: str) -> None:
         stack = self.stack
@@ -164,7 +164,7 @@ class _Reader:
         elif name == "REDUCE":
             arguments, called = stack.pop(), stack.pop()
             if called.name == _ENCODE:
-                stack.append(str(arguments[0]).encode("latin1"))  # bytes, as protocol 2 has them
+                stack.append(str(arguments[0]).encode("latin1"))  # bytes, as protocol 2 stores them
             else:
                 stack.append(_Made(called.name, arguments))
         else:
@@ -179,9 +179,9 @@ def _known(name: str) -> _Named:
 
 
 def _array(made: Any) -> NDArray[Any]:
-    """The array that is described: by a state (version, shape, dtype, Fortran order, content), or by its buffer."""
+    """Return the array that a state (version, shape, dtype, Fortran order, content) or a buffer describes."""
     if not isinstance(made, _Made) or made.name not in _RECONSTRUCT | _FROM_BUFFER:
-        raise ValueError("it holds something else than arrays")
+        raise ValueError("it holds objects that are not arrays")
     if made.name in _FROM_BUFFER:
         content, described, shape, order = made.arguments
     else:
@@ -193,8 +193,8 @@ def _array(made: Any) -> NDArray[Any]:
             values[number] = _array(entry)
         return values
     if described.name != _DTYPE:
-        raise ValueError("an array in it has no type")
+        raise ValueError("an array in it has no data type")
     dtype = np.dtype(described.arguments[0]).newbyteorder(described.state[1])
     if dtype.kind not in "fiu":
-        raise ValueError(f"an array in it holds {dtype}, not numbers")
+        raise ValueError(f"an array in it holds {dtype}; expected numbers")
     return np.frombuffer(content, dtype).reshape(shape, order=order)

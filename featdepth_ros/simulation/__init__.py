@@ -1,4 +1,4 @@
-"""A rendered world with known depth, motion and calibration: the camera of whoever has none. Needs scipy."""
+"""A rendered world with known depth, motion and calibration, for use without a camera. It needs numba and scipy."""
 
 from featdepth_ros.simulation.camera_path import Motion, TurnStyle, stop_and_go
 from featdepth_ros.simulation.faults import Faults

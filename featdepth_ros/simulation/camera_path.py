@@ -1,4 +1,4 @@
-"""Where the camera is at any time: a scene's own path, or a turn on the spot, with stretches of standing still."""
+"""The pose of the camera over time: a scene's own path or a turn on the spot, with pauses in which it stands still."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from featdepth_ros.simulation.trajectories import (
     hand_held,
 )
 
-#: Step of the integral that slows the time of a path down, seconds.
+#: Integration step of the path's time, which slows down before a stop, seconds.
 STEP_S = 0.005
 
-#: Stretches of time (s): (first, last) of each.
+#: Time intervals, (first, last) in seconds.
 Stretches = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class TurnStyle:
-    """A turn on the spot: the camera's centre does not move at all.
+    """A turn on the spot, in which the camera's centre does not move.
 
     Attributes:
-        rate_radps: angular speed about the vertical; with ``all_axes`` the typical speed about each axis.
-        all_axes: swing about all three axes to and fro, as a hand does, instead of turning on and on about one.
-        place_s: it stands where the scene's own path is after so many seconds. Nothing lies behind a road's start.
+        rate_radps: angular speed about the vertical, rad/s; with ``all_axes`` the typical speed about each axis.
+        all_axes: swing to and fro about all three axes, as in a hand, instead of a continuous turn about one axis.
+        place_s: time on the scene's own path that gives the camera's position, seconds. It should be above 0 on a
+            road, because there is nothing behind the start of a road.
     """
 
     rate_radps: float = 0.5
@@ -45,13 +46,13 @@ class TurnStyle:
 
 @dataclass(frozen=True)
 class Motion:
-    """How the camera's motion differs from the scene's own path. Defaults change nothing.
+    """Changes to the motion on the scene's own path. Defaults change nothing.
 
     Attributes:
-        turn: turn on the spot instead, at one place of the path.
-        stands: (from, to) seconds in which the camera stands still, in order and apart. It comes to rest before and
-            starts after it, ``ramp_s`` each.
-        ramp_s: how long it takes to slow down or to gather speed.
+        turn: turn on the spot at one position of the path, instead of following it.
+        stands: (from, to) seconds in which the camera stands still, in ascending order and without overlap. It brakes
+            for ``ramp_s`` before each interval and accelerates for ``ramp_s`` after it.
+        ramp_s: time to brake or to accelerate, seconds.
     """
 
     turn: TurnStyle | None = None
@@ -62,19 +63,19 @@ class Motion:
         edges = [edge for stretch in self.stands for edge in stretch]
         if self.ramp_s <= 0 or any(b <= a for a, b in pairwise(edges)):
             raise ConfigError(
-                f"the motion stands in {self.stands} with ramps of {self.ramp_s} s; expected (from, to) seconds that "
-                "ascend and a ramp above 0"
+                f"the motion has stands {self.stands} and ramp_s {self.ramp_s}; expected (from, to) seconds that "
+                "ascend, and a ramp above 0"
             )
 
 
 def stop_and_go(duration_s: float, seed: int, go_s: float = 3.0, stand_s: float = 2.0) -> Motion:
-    """Return a motion that stops and goes all the time.
+    """Return a motion that stops and starts repeatedly.
 
     Args:
-        duration_s: of the recording.
-        seed: decides the stretches.
-        go_s: typical time from one stop to the next, ramps included.
-        stand_s: typical time of standing.
+        duration_s: duration of the recording, seconds.
+        seed: random seed of the stops.
+        go_s: typical time between two stops, including the ramps, seconds.
+        stand_s: typical duration of a stop, seconds.
     """
     rng, stands, at = np.random.default_rng([seed, 71]), [], 0.5 * go_s
     while at < duration_s:
@@ -87,14 +88,14 @@ def stop_and_go(duration_s: float, seed: int, go_s: float = 3.0, stand_s: float 
 class CameraPath:
     """The pose of the camera as a function of time.
 
-    Before its start the path goes on backwards as it begins, so that rows exposed before the first stamp have poses.
+    The path is extrapolated to times before its start, so that rows exposed before the first stamp have poses.
 
     Args:
-        scene: where.
-        driving: the motion in scenes with a road.
-        holding: the motion in the others.
-        seed: decides the scene's own path.
-        motion: how the camera's motion differs from it.
+        scene: the scene in which the camera moves.
+        driving: style of the motion in scenes with a road.
+        holding: style of the motion in other scenes.
+        seed: random seed of the scene's own path.
+        motion: changes to that path.
     """
 
     def __init__(self, scene: Scene, driving: DriveStyle, holding: HandStyle, seed: int, motion: Motion) -> None:
@@ -102,7 +103,7 @@ class CameraPath:
         self._seed, self._motion = seed, motion
 
     def poses(self, seconds: Vector) -> list[Vector]:
-        """Return one ``T_world_camera``, (4, 4), a time; times ascend."""
+        """Return one (4, 4) ``T_world_camera`` per time; ``seconds`` must ascend."""
         times = self._own_time(np.asarray(seconds, float))
         if not (times < 0).any():
             return self._follow(times)
@@ -115,7 +116,7 @@ class CameraPath:
         return out
 
     def along_m(self, seconds: Vector) -> Vector:
-        """Return how far along the scene's road (m) the camera is; times ascend."""
+        """Return the camera's distance (m) along the scene's road per time; ``seconds`` must ascend."""
         road, times = self._scene.path, np.maximum(self._own_time(np.asarray(seconds, float)), 0.0)
         assert isinstance(road, Road)
         if self._motion.turn is not None:
@@ -135,7 +136,7 @@ class CameraPath:
         return hand_held(self._scene, times, self._holding, self._seed)
 
     def _own_time(self, seconds: Vector) -> Vector:
-        """Return the time on the undisturbed path: it passes as the clock does, but for stretches of standing still."""
+        """Return the time (s) on the path without stops: it runs with the clock, except while the camera stands."""
         if not self._motion.stands:
             return seconds
         steps = np.arange(0.0, max(float(seconds.max()), 0.0) + 2 * STEP_S, STEP_S)

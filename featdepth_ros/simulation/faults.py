@@ -1,4 +1,4 @@
-"""What goes wrong with pictures in the field: darkness, smear, wrong exposure, frozen frames. Truth does not change."""
+"""Image faults as in the field: darkness, motion blur, wrong exposure, frozen frames. Ground truth does not change."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from featdepth_ros.errors import ConfigError
 
-#: Brightness that is left in a dark tunnel, and the sensor's noise there, of 1.
+#: Remaining brightness in a dark tunnel, and the standard deviation of the sensor's noise there; 1 is white.
 DARK_GAIN, DARK_NOISE = 0.01, 0.012
-#: How much too bright pictures are right after the tunnel: the exposure has not yet come back.
+#: Factor on the brightness right after the tunnel, where the automatic exposure has not yet adapted.
 GLARE = 1.7
 
 
 @dataclass(frozen=True)
 class Faults:
-    """Faults by number of frame; ``first`` and ``last`` are both faulty. Defaults change nothing.
+    """Faults by frame number; ``first`` and ``last`` are inclusive. Defaults change nothing.
 
     Attributes:
-        dark: (first, last): inside a dark tunnel. Over ``fade`` frames before it the light goes, over as many after it
-            it comes back, too bright at first. What is left is black with noise.
-        fade: length of the way into the dark, and out of it, frames.
-        blur: (first, last, pixels): smeared to the side over so many pixels.
-        exposure: (first, last, factor): brightness times a factor, at once.
-        frozen: (first, last): the picture of the frame before ``first``, delivered again and again.
-        cut: (first, seconds): from this frame on the recording shows what the path meets so many seconds later: a hard
-            cut. The true poses jump as well.
-        seed: of the noise.
+        dark: (first, last) frames in a dark tunnel: black images with noise. Before it the light fades out over
+            ``fade`` frames. After it the light returns over as many frames, and images are first too bright.
+        fade: frames over which the light changes at each end of the tunnel.
+        blur: (first, last, pixels): horizontal motion blur over that many pixels.
+        exposure: (first, last, factor): a sudden factor on the brightness.
+        frozen: (first, last): frames that repeat the image of the frame before ``first``.
+        cut: (first, seconds): a hard cut. From this frame on the camera is that many seconds further along its path.
+            The true poses jump as well.
+        seed: random seed of the noise.
     """
 
     dark: tuple[int, int] | None = None
@@ -55,17 +55,17 @@ class Faults:
             raise ConfigError(f"fault cut is {self.cut}; expected a frame from 1 on and seconds above 0")
 
     def shown(self, index: int) -> int:
-        """Return the number of the frame whose picture is delivered as frame ``index``."""
+        """Return the number of the frame whose image is delivered as frame ``index``."""
         if self.frozen is None or not self.frozen[0] <= index <= self.frozen[1]:
             return index
         return max(self.frozen[0] - 1, 0)
 
     def jump_s(self, index: int) -> float:
-        """Return how many seconds further along the path frame ``index`` was taken."""
+        """Return the time (s) by which a cut moves frame ``index`` along the path."""
         return self.cut[1] if self.cut is not None and index >= self.cut[0] else 0.0
 
     def light(self, index: int) -> float:
-        """Return the factor on brightness at frame ``index`` that darkness leaves."""
+        """Return the factor of the dark tunnel on the brightness of frame ``index``."""
         if self.dark is None:
             return 1.0
         first, last = self.dark
@@ -74,14 +74,14 @@ class Faults:
         if first - self.fade < index < first:
             return float(DARK_GAIN ** ((index - first + self.fade) / self.fade))
         after = index - last
-        if 0 < after <= 3 * self.fade:  # the light is back within the first third
+        if 0 < after <= 3 * self.fade:  # the light returns within the first third
             back = min(after / self.fade, 1.0)
             glare = (GLARE - 1.0) * math.exp(-1.5 * (after / self.fade - 1.0) ** 2)
             return float(DARK_GAIN ** (1.0 - back) * (1.0 + glare))
         return 1.0
 
     def apply(self, image: NDArray[np.uint8], index: int, view: int = 0) -> NDArray[np.uint8]:
-        """Return the (H, W, 3) uint8 picture of frame ``index`` as it is delivered; view 0 is left, 1 right."""
+        """Return the (H, W, 3) uint8 image of frame ``index`` with its faults; view 0 is left, 1 is right."""
         if self.blur is not None and self.blur[0] <= index <= self.blur[1]:
             smeared = cv2.blur(image, (self.blur[2], 1))
             image = np.asarray(smeared, np.uint8)

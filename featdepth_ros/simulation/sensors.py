@@ -1,4 +1,4 @@
-"""What other sensors of a simulated robot measure while the camera moves: its twist, and a gyroscope's rates."""
+"""Other sensors of a simulated robot: readings of its twist and of a gyroscope while the camera moves."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from featdepth_ros.simulation.simulate import NANOSECONDS, Simulation
 
 @dataclass(frozen=True)
 class TwistStyle:
-    """How a robot measures its twist.
+    """Model of a robot's twist sensor.
 
     Attributes:
         rate_hz: readings per second.
-        message: ``odometry`` (nav_msgs/Odometry, its pose the sum of the readings) or ``stamped``
+        message: ``odometry`` (nav_msgs/Odometry, whose pose is the sum of the readings) or ``stamped``
             (geometry_msgs/TwistStamped).
-        noise_mps: deviation of each linear component.
-        noise_radps: deviation of each angular component.
-        scale: factor on the linear velocity: wheels of another radius than believed.
+        noise_mps: standard deviation of each linear component, m/s.
+        noise_radps: standard deviation of each angular component, rad/s.
+        scale: factor on the linear velocity, as from a wrong wheel radius.
     """
 
     rate_hz: float = 50.0
@@ -38,13 +38,13 @@ class TwistStyle:
 
 @dataclass(frozen=True)
 class GyroscopeStyle:
-    """How a gyroscope measures.
+    """Model of a gyroscope.
 
     Attributes:
         rate_hz: readings per second.
-        noise_radps: deviation of each component of a reading.
-        bias_radps: constant error of each component.
-        mounting_rad: yaw, pitch and roll of its axes on the base.
+        noise_radps: standard deviation of each component of a reading, rad/s.
+        bias_radps: constant error of each component, rad/s.
+        mounting_rad: yaw, pitch and roll of its axes relative to the base.
     """
 
     rate_hz: float = 200.0
@@ -54,7 +54,7 @@ class GyroscopeStyle:
 
     @property
     def mounts(self) -> dict[str, Vector]:
-        """The gyroscope's frame and its (4, 4) pose on the base."""
+        """Return the gyroscope's frame and its (4, 4) pose on the base."""
         return {IMU_FRAME: se3.make(turn(*self.mounting_rad), np.zeros(3))}
 
 
@@ -64,7 +64,7 @@ def twists(simulation: Simulation, style: TwistStyle) -> Iterator[TwistReading]:
     A reading is the mean over one period around its stamp, so that readings add up to the true motion.
 
     Raises:
-        ConfigError: the recording is cut.
+        ConfigError: the recording has a cut, or the rate is out of range.
     """
     poses, stamps_ns, period_s = _base_poses(simulation, style.rate_hz)
     rng, summed = np.random.default_rng([simulation.config.seed, 91]), np.eye(4)
@@ -83,7 +83,7 @@ def gyroscope(simulation: Simulation, style: GyroscopeStyle) -> Iterator[Gyrosco
     A reading is the mean over one period around its stamp, so that readings add up to the true rotation.
 
     Raises:
-        ConfigError: the recording is cut.
+        ConfigError: the recording has a cut, or the rate is out of range.
     """
     poses, stamps_ns, period_s = _base_poses(simulation, style.rate_hz)
     rng, to_sensor = np.random.default_rng([simulation.config.seed, 92]), turn(*style.mounting_rad).T
@@ -95,7 +95,7 @@ def gyroscope(simulation: Simulation, style: GyroscopeStyle) -> Iterator[Gyrosco
 
 
 def readings(simulation: Simulation, twist: TwistStyle | None, gyro: GyroscopeStyle | None) -> Iterator[Reading]:
-    """Iterate over the readings of all sensors in order of their stamps; None leaves one out."""
+    """Iterate over the readings of all sensors in order of their stamps; None omits a sensor."""
     sensors: list[Iterator[Reading]] = []
     if twist is not None:
         sensors.append(twists(simulation, twist))
@@ -107,7 +107,10 @@ def readings(simulation: Simulation, twist: TwistStyle | None, gyro: GyroscopeSt
 def _base_poses(simulation: Simulation, rate_hz: float) -> tuple[list[Vector], list[int], float]:
     """Return the base's poses half a period before and after each reading, the readings' stamps, and the period (s)."""
     if simulation.config.faults.cut is not None:
-        raise ConfigError("a recording with a cut has no other sensors: they would measure the jump; leave one out")
+        raise ConfigError(
+            "a recording with a cut cannot have other sensors, because they would measure the jump; remove the cut or "
+            "the sensors"
+        )
     if not 1.0 <= rate_hz <= 1000.0:
         raise ConfigError(f"a sensor has {rate_hz} readings per second; expected between 1 and 1000")
     count = int(np.floor(float(simulation.seconds[-1]) * rate_hz + 1e-6)) + 1

@@ -1,4 +1,4 @@
-"""One picture of a world in motion: all rows at once, or one after the other."""
+"""Exposure of images of a moving world, with a global or a rolling shutter."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from featdepth_ros.simulation.render.rolling import RollingRenderer
 from featdepth_ros.simulation.render.scene import Scene, Vector
 from featdepth_ros.simulation.traffic.traffic import Traffic
 
-#: Within this time the camera's path is taken as even, seconds.
+#: Time within which the camera's path is interpolated linearly, seconds.
 KNOT_S = 0.005
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """A picture and its truth.
+    """An image and its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         depth: (H, W) float32, metres along the optical axis of ``T_world_camera``; NaN for the sky.
-        moving: (H, W) bool, where a pixel shows a vehicle that drives; None without traffic.
+        moving: (H, W) bool mask of pixels that show a moving vehicle or person; None without traffic.
         T_world_camera: (4, 4) pose at the middle of the exposure.
     """
 
@@ -38,7 +38,7 @@ class Exposure:
 
 
 class Shutter:
-    """Exposes pictures; the arguments are those of `Renderer`, and the traffic that drives in the scene."""
+    """Exposes images; the arguments are those of `Renderer`, and the traffic in the scene."""
 
     def __init__(
         self, scene: Scene, camera: CameraModel, traffic: Traffic | None, threads: int | None, smooth: bool
@@ -49,22 +49,22 @@ class Shutter:
         self._knots: NDArray[np.float64] | None = None
 
     def open(self, path: CameraPath, seconds: Vector, readout_s: float) -> None:
-        """Take the path from which frames are exposed: at ``seconds``, from first to last row in ``readout_s``."""
+        """Set the path of the frames at ``seconds``; ``readout_s`` is the time from the first to the last row."""
         self._readout_s = readout_s
         if readout_s > 0:
-            # An odd number of knots: the middle one is the frame's own pose.
+            # The number of knots is odd, so that the middle one is the frame's own pose.
             around = np.linspace(-0.5, 0.5, 2 * math.ceil(readout_s / (2 * KNOT_S)) + 1) * readout_s
             poses = path.poses((seconds[:, None] + around).ravel())
             self._knots = np.array(poses).reshape(len(seconds), len(around), 4, 4)
 
     def expose(self, index: int, T_world_camera: Vector, seconds: float, offset_m: float = 0.0) -> Exposure:
-        """Take a picture.
+        """Expose one image.
 
         Args:
-            index: number of the frame.
-            T_world_camera: (4, 4) its pose.
-            seconds: its time.
-            offset_m: how far to the right of the pose the camera stands, along its x axis.
+            index: frame number.
+            T_world_camera: (4, 4) pose of the frame.
+            seconds: time of the frame.
+            offset_m: offset of the camera from this pose to the right, along its x axis, metres.
         """
         pose = _beside(T_world_camera, offset_m)
         if self._traffic is not None:
@@ -81,7 +81,7 @@ class Shutter:
         return Exposure(image, depth, moving, pose)
 
     def row_poses(self, index: int, T_world_camera: Vector) -> NDArray[np.float64]:
-        """Return (H, 4, 4) the pose at which each row of a frame is exposed."""
+        """Return the (H, 4, 4) poses at which the rows of a frame are exposed."""
         height = self._camera.height
         if self._knots is None:
             return np.tile(T_world_camera, (height, 1, 1))
@@ -93,7 +93,7 @@ class Shutter:
     def _along_one_axis(
         self, depth: NDArray[np.float32], rows: NDArray[np.float64], pose: Vector
     ) -> NDArray[np.float32]:
-        """Turn depth along each row's own optical axis into depth along that of ``pose``, of the same points."""
+        """Convert depth along each row's own optical axis to depth of the same points along the axis of ``pose``."""
         relative = se3.inverse(pose) @ rows
         rays = np.concatenate([ray_table(self._camera), np.ones((*depth.shape, 1))], axis=2)
         lengths = np.einsum("hwk,hk->hw", rays, relative[:, 2, :3])

@@ -1,4 +1,4 @@
-"""A recording that never was: frames with true depth, motion, calibration and stamps."""
+"""Simulated recordings: frames with true depth, motion, calibration and stamps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from featdepth_ros.simulation.traffic.traffic import Traffic
 from featdepth_ros.simulation.trajectories import R_BODY_OPTICAL, DriveStyle, HandStyle
 
 NANOSECONDS = 1_000_000_000
-#: Deviation of a sensor's read noise, of 1: one grey level of 255, as of a good camera by day.
+#: Standard deviation of a sensor's read noise, where 1 is white: one grey level of 255, as in a good camera by day.
 READ_NOISE = 1.0 / 255.0
 
 SCENES: dict[str, Callable[[int, float], Scene]] = {
@@ -47,14 +47,14 @@ SCENES: dict[str, Callable[[int, float], Scene]] = {
 }
 
 
-#: How often `random_scene_config` draws each kind; the others it does not draw.
+#: Share of each kind of scene in `random_scene_config`; it does not use the other kinds.
 SCENE_SHARES: dict[str, float] = {"street": 0.4, "room": 0.3, "corridor": 0.12, "clutter": 0.18}
 
 
 def default_camera(width: int = 640, height: int = 192) -> CameraModel:
-    """Return a KITTI-like pinhole: the reference's normalised intrinsics (fx 0.58, fy 1.92).
+    """Return a KITTI-like pinhole camera with the reference's normalised intrinsics (fx 0.58, fy 1.92).
 
-    At other aspect ratios than KITTI's, where 1.92 would make long pixels, they are square instead.
+    At aspect ratios other than KITTI's, for which fy 1.92 would give stretched pixels, pixels are square instead.
     """
     fx, fy = 0.58 * width, 1.92 * height
     if abs(fy / fx - 1.0) > 0.05:
@@ -64,26 +64,26 @@ def default_camera(width: int = 640, height: int = 192) -> CameraModel:
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """What to simulate.
+    """Settings of a simulation.
 
     Attributes:
-        scene: ``street``, ``room``, ...: see `SCENES`.
-        seed: decides the scene and the motion; the same seed gives the same bytes on the same installation.
-        frames: how many.
+        scene: kind of scene: ``street``, ``room``, ...; see `SCENES`.
+        seed: random seed of scene and motion; the same seed gives the same bytes on the same installation.
+        frames: number of frames.
         rate_hz: frames per second.
-        camera: its full image is rendered; distortion is honoured.
-        baseline_m: distance of the right camera of a stereo pair.
-        start_ns: stamp of the first frame.
-        driving, holding: the motion, for scenes with a road and for the others.
-        smooth: average rays on outlines.
-        effects: effects of a real camera on the images; None leaves them as rendered, but for a sensor's read noise
-            while the camera stands: no camera takes the same picture twice. Truth does not change.
-        traffic: vehicles that drive, in scenes with a road; None: none.
-        motion: how the camera's motion differs from the scene's own: a turn on the spot, stretches of standing still.
-        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0 exposes all at once. Stamp
-            and pose belong to the middle row. Depth is measured along the middle row's optical axis, at each pixel that
-            of the very point it shows.
-        faults: what goes wrong with single pictures.
+        camera: the camera, whose full image is rendered with its distortion.
+        baseline_m: distance of the right camera of a stereo pair, metres.
+        start_ns: stamp of the first frame, nanoseconds.
+        driving, holding: style of the motion, for scenes with a road and for the others.
+        smooth: anti-aliasing of outlines.
+        effects: effects of a real camera on the images, which do not change ground truth. None: images as rendered,
+            but with read noise while the camera stands, because no real camera takes identical images.
+        traffic: moving vehicles, in scenes with a road; None: no traffic.
+        motion: changes to the camera's own motion: a turn on the spot, or stops.
+        rolling_shutter_s: seconds from the exposure of the first row to that of the last; 0: global shutter. Stamp and
+            pose belong to the middle row. Depth is that of the point which a pixel shows, measured along the middle
+            row's optical axis.
+        faults: faults of single images.
     """
 
     scene: str = "street"
@@ -104,7 +104,7 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:
-            raise ConfigError(f"no scene '{self.scene}'{nearest_name(self.scene, SCENES)}")
+            raise ConfigError(f"there is no scene '{self.scene}'{nearest_name(self.scene, SCENES)}")
         if self.frames < 1 or not self.rate_hz > 0:
             raise ConfigError(
                 f"{self.frames} frames at {self.rate_hz} Hz; expected at least 1 frame and a positive rate"
@@ -121,26 +121,26 @@ def make_scene(kind: str, seed: int, length_m: float = 400.0) -> Scene:
 
     Args:
         kind: one of `SCENES`.
-        seed: decides everything.
-        length_m: how long a road to build, for the kinds that have one.
+        seed: random seed of the whole scene.
+        length_m: length of the road, for kinds with a road.
 
     Raises:
-        ConfigError: no such kind.
+        ConfigError: the kind is unknown.
     """
     if kind not in SCENES:
-        raise ConfigError(f"no scene '{kind}'{nearest_name(kind, SCENES)}")
+        raise ConfigError(f"there is no scene '{kind}'{nearest_name(kind, SCENES)}")
     return SCENES[kind](seed, length_m)
 
 
 class Simulation:
-    """A simulated recording: ``len``, iteration over `Frame`, random access to poses.
+    """A simulated recording, with ``len``, iteration over `Frame` and random access to poses.
 
     Attributes:
-        config, scene: what it was made from.
-        poses: the ``T_world_camera`` of every frame, (4, 4) float64 each.
-        stamps_ns: the stamp of every frame.
-        seconds: the time of every frame on the path; it jumps where a fault cuts the recording.
-        path: the camera's pose at any time.
+        config, scene: settings and scene of the recording.
+        poses: ``T_world_camera`` of every frame, (4, 4) float64 each.
+        stamps_ns: stamp of every frame.
+        seconds: time of every frame on the path; it jumps at a cut.
+        path: the camera's pose over time.
     """
 
     def __init__(self, config: SimulationConfig, threads: int | None = None) -> None:
@@ -187,20 +187,20 @@ class Simulation:
         return self._shutter.expose(index, self.poses[index], float(self.seconds[index]), offset_m)
 
     def _stands(self, index: int) -> bool:
-        """Tell whether the camera has not moved since the frame before."""
+        """Return whether the camera has not moved since the previous frame."""
         return index > 0 and np.array_equal(self.poses[index], self.poses[index - 1])
 
     def row_poses(self, index: int) -> NDArray[np.float64]:
-        """Return (H, 4, 4) the ``T_world_camera`` at which each row of a frame was exposed."""
+        """Return (H, 4, 4) ``T_world_camera`` at the exposure of each row of a frame."""
         return self._shutter.row_poses(index, self.poses[index])
 
     def right(self) -> Iterator[Frame]:
-        """Iterate over the right camera's frames; it stands ``baseline_m`` along the left one's x axis."""
+        """Iterate over the right camera's frames; it is ``baseline_m`` along the left camera's x axis."""
         return (self.frame(index, self.config.baseline_m) for index in range(len(self)))
 
     @property
     def T_base_camera(self) -> NDArray[np.float64]:  # noqa: N802 - the house's names of transforms
-        """(4, 4) pose of the camera on its base: above the road for a drive, at the base's origin in a hand."""
+        """(4, 4) pose of the camera on its base: above the road for a drive, at the base's origin if hand-held."""
         height = self.config.driving.height_m if isinstance(self.scene.path, Road) else 0.0
         return se3.make(turn(0.0, self._pitch_rad()) @ R_BODY_OPTICAL, np.array([0.0, 0.0, height]))
 
@@ -209,12 +209,12 @@ class Simulation:
 
     @property
     def path_length_m(self) -> float:
-        """Length of the camera's way, metres."""
+        """Length of the camera's path, metres."""
         places = np.array([T[:3, 3] for T in self.poses])
         return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
 
     def stereo(self) -> Iterator[tuple[Frame, Frame]]:
-        """Iterate over (left, right) pairs; the right camera stands ``baseline_m`` along the left one's x axis."""
+        """Iterate over (left, right) pairs; the right camera is ``baseline_m`` along the left camera's x axis."""
         for index in range(len(self)):
             yield self.frame(index), self.frame(index, self.config.baseline_m)
 
@@ -225,11 +225,13 @@ def simulate(config: SimulationConfig) -> Iterator[Frame]:
 
 
 def random_scene_config(seed: int, frames: int = 30, size: tuple[int, int] = (192, 640)) -> SimulationConfig:
-    """Draw a recording for training: scene, camera height and pitch, focal length, speed, rate, light and look vary.
+    """Return a random configuration for training.
+
+    Scene, camera height and pitch, focal length, speed, rate, light and camera effects vary.
 
     Args:
-        seed: decides everything; also the seed of the scene.
-        frames: how many.
+        seed: random seed of all values, and seed of the scene.
+        frames: number of frames.
         size: (height, width) of the images, pixels.
     """
     rng = np.random.default_rng([seed, 51])

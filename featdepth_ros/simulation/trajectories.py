@@ -1,4 +1,4 @@
-"""How the camera moves: a drive along a road, or a camera held in a hand. Poses are exact, float64."""
+"""Trajectories of the camera: a drive along a road, or a hand-held camera. Poses are exact, in float64."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from featdepth_ros.simulation.scenes.room import FreeSpace
 
 Vector = NDArray[np.float64]
 
-#: Turns optical axes to body axes.
+#: Rotation from optical axes to body axes.
 R_BODY_OPTICAL = se3.T_BODY_OPTICAL[:3, :3]
 STEP_S = 0.02
 
 
 @dataclass(frozen=True)
 class DriveStyle:
-    """How a vehicle drives.
+    """Settings of a drive.
 
     Attributes:
-        speed_mps: slowest and fastest cruising speed.
-        height_m: of the camera above the road.
-        pitch_rad: of the mounting, positive looks down.
-        jitter: strength of the body's shaking, 1 is a car on a town road.
+        speed_mps: slowest and fastest cruising speed, m/s.
+        height_m: height of the camera above the road.
+        pitch_rad: pitch of the camera's mounting, positive downwards.
+        jitter: strength of the body's vibration; 1 is a car on a town road.
         stops: stops per minute.
     """
 
@@ -41,14 +41,14 @@ class DriveStyle:
 
 @dataclass(frozen=True)
 class HandStyle:
-    """How a hand-held camera moves: typical speed (m/s), and how much it turns (1: looks all around)."""
+    """Settings of a hand-held camera: typical speed (m/s), and amount of rotation (1: it looks all around)."""
 
     speed_mps: float = 0.35
     turning: float = 1.0
 
 
 def _sway(rng: np.random.Generator, t: Vector, low_hz: float, high_hz: float, count: int = 4) -> Vector:
-    """Return a smooth random curve over ``t`` (s) with deviation near 1."""
+    """Return a smooth random curve over ``t`` (s) with a standard deviation near 1."""
     total = np.zeros_like(t)
     for _ in range(count):
         total += np.sin(2 * math.pi * (rng.uniform(low_hz, high_hz) * t + rng.uniform()))
@@ -58,7 +58,7 @@ def _sway(rng: np.random.Generator, t: Vector, low_hz: float, high_hz: float, co
 def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[Vector]:
     """Drive along the scene's road.
 
-    Returns one ``T_world_camera`` a stamp; more stamps do not change the first ones.
+    Returns one ``T_world_camera`` per stamp; additional later stamps do not change the earlier poses.
     """
     road = scene.path
     assert isinstance(road, Road)
@@ -71,7 +71,7 @@ def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[
     out = []
     for t in stamps_s:
         s, left = float(np.interp(t, steps, distance)), float(np.interp(t, steps, wander)) + lane
-        # The mean over a wheelbase: a car has no jump in its yaw rate where an arc begins.
+        # The mean heading over a wheelbase, because a car's yaw rate does not jump where an arc begins.
         near = road.at(s + np.linspace(-4.0, 4.0, 17), left).mean(axis=0)
         up, pitch, roll, yaw = (float(np.interp(t, steps, v)) for v in shake)
         height, slope_x, slope_y = scene.ground_height(near[0], near[1])
@@ -84,19 +84,19 @@ def drive(scene: Scene, stamps_s: Vector, style: DriveStyle, seed: int) -> list[
 
 
 def camera_lane_m(road: Road) -> float:
-    """Return how far left of the centreline (m) a camera drives; traffic keeps to the right."""
+    """Return the camera's offset to the left of the centreline (m); traffic keeps to the right."""
     return -min(1.8, max(road.half_width_m - 3.15, 0.0))
 
 
 def distance_driven(road: Road, stamps_s: Vector, style: DriveStyle, seed: int) -> Vector:
-    """Return how far along the road (m) `drive` is at each stamp; stamps (s) ascend from 0 on."""
+    """Return the distance of `drive` along the road (m) at each stamp; stamps (s) ascend from 0."""
     steps = np.arange(0.0, stamps_s[-1] + 2 * STEP_S, STEP_S)
     distance, _ = _progress(road, steps, style, np.random.default_rng([seed, 32]))
     return np.interp(stamps_s, steps, distance)
 
 
 def _progress(road: Road, steps: Vector, style: DriveStyle, rng: np.random.Generator) -> tuple[Vector, Vector]:
-    """Return distance (m) along the road and speed (m/s) at every step: slow in bends, with stops, gently."""
+    """Return distance (m) along the road and speed (m/s) at every step, with smooth stops and slow bends."""
     phases = rng.uniform(0, 1, 3)
     low, high = style.speed_mps
     next_stop, stop_until = float(rng.exponential(60.0 / max(style.stops, 1e-6))) + 4.0, -1.0
@@ -122,7 +122,7 @@ def _progress(road: Road, steps: Vector, style: DriveStyle, rng: np.random.Gener
 
 
 def hand_held(scene: Scene, stamps_s: Vector, style: HandStyle, seed: int) -> list[Vector]:
-    """Move through a room's free space with six degrees of freedom. Returns one ``T_world_camera`` a stamp."""
+    """Move through a room's free space with six degrees of freedom. Returns one ``T_world_camera`` per stamp."""
     free = scene.path
     assert isinstance(free, FreeSpace)
     rng = np.random.default_rng([seed, 33])

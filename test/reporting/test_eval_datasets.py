@@ -134,14 +134,14 @@ def test_what_is_missing_is_named(kitti_raw, tmp_path):
     split = tmp_path / "split.txt"
     for text, words in (
         ("", "names no frame"),
-        ("drive five l", "is no line of the form"),
-        ("drive 5 x", "is no line"),
+        ("drive five l", "is invalid; expected 'folder frame"),
+        ("drive 5 x", "is invalid"),
     ):
         split.write_text(text)
         with pytest.raises(EvaluationError, match=words):
             open_dataset("kitti_raw", kitti_raw, split)
     (kitti_raw / "2011_09_26/2011_09_26_drive_0001_sync/velodyne_points/data/0000000005.bin").write_bytes(b"1234")
-    with pytest.raises(EvaluationError, match="expected 4 a point"):
+    with pytest.raises(EvaluationError, match="expected 4 per point"):
         open_dataset("kitti_raw", kitti_raw, None)[0].truth()
 
 

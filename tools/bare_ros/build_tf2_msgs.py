@@ -1,8 +1,9 @@
 """Compile ``tf2_msgs/msg/TFMessage`` into the virtual environment that runs this file.
 
-The ROS 2 wheels on PyPI hold everything a node needs except ``tf2_msgs``. This builds the one message from
-``tf2_msgs/`` beside this file with CMake, Ninja and g++, against the wheels' own headers and generators. It installs
-it into the environment, which is a merged ament prefix. Running it again when the message imports does nothing.
+The ROS 2 wheels on PyPI contain everything that a node needs except ``tf2_msgs``. This script builds the message from
+``tf2_msgs/`` beside this file with CMake, Ninja and g++, against the headers and generators of the wheels. It installs
+the message into the environment, which is a merged ament prefix. If the message can already be imported, it does
+nothing.
 
 usage: .venv/bin/python tools/bare_ros/build_tf2_msgs.py [--force]
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "tf2_msgs"
 
-#: Import, type support and (de)serialisation in a fresh interpreter: a half-finished build must not pass for a whole.
+#: Check of import, type support and (de)serialisation in a new interpreter, which detects an incomplete build.
 CHECK = """
 from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import deserialize_message, serialize_message
@@ -32,14 +33,15 @@ assert deserialize_message(serialize_message(message), TFMessage) == message
 
 
 def works() -> bool:
-    """Return whether TFMessage imports and serialises in this environment."""
+    """Return whether TFMessage can be imported and serialised in this environment."""
     return subprocess.run([sys.executable, "-c", CHECK], capture_output=True, check=False).returncode == 0
 
 
 def repair_exports(prefix: Path) -> int:
-    """Point the wheels' exported CMake targets at this machine's Python and numpy headers. Returns the files changed.
+    """Point the wheels' exported CMake targets to the Python and numpy headers of this machine.
 
     The exports hold the include folders of the container that built the wheels (``/opt/python/cp3XX-cp3XX/...``).
+    Returns the number of changed files.
     """
     import numpy
 
@@ -71,7 +73,7 @@ def build(prefix: Path) -> None:
         configure = ["cmake", "-S", str(SOURCE), "-B", folder, "-G", "Ninja"]
         configure += ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
         configure += [f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_EXECUTABLE={sys.executable}"]
-        # The wheels' packages predate CMake 4, which refuses policies below 3.5 unless told.
+        # The wheels' packages are older than CMake 4, which rejects policies below 3.5 without this option.
         configure += ["-DPython3_FIND_VIRTUALENV=ONLY", "-DCMAKE_POLICY_VERSION_MINIMUM=3.5"]
         for command in (configure, ["cmake", "--build", folder], ["cmake", "--install", folder]):
             result = subprocess.run(
@@ -82,20 +84,25 @@ def build(prefix: Path) -> None:
 
 
 def main() -> None:
-    """Build tf2_msgs unless it works already."""
+    """Build tf2_msgs, unless it already works."""
     parser = argparse.ArgumentParser(description="Compile tf2_msgs into this virtual environment.")
-    parser.add_argument("--force", action="store_true", help="build even when tf2_msgs works already")
+    parser.add_argument("--force", action="store_true", help="build even if tf2_msgs already works")
     if not parser.parse_args().force and works():
-        print("tf2_msgs works already")
+        print("tf2_msgs already works")
         return
     prefix = Path(sys.prefix)
     if sys.prefix == sys.base_prefix:
-        sys.exit("run this with the Python of a virtual environment; it installs into the environment itself")
+        sys.exit(
+            f"{sys.executable} is not the Python of a virtual environment, into which this script installs; run it "
+            "with .venv/bin/python"
+        )
     repaired = repair_exports(prefix)
     print(f"building tf2_msgs ({repaired} CMake exports repaired) ...", flush=True)
     build(prefix)
     if not works():
-        sys.exit("tf2_msgs was built but does not import or serialise; run with --force after reading the output above")
+        sys.exit(
+            "tf2_msgs was built but cannot be imported or serialised; see the output above and run again with --force"
+        )
     print(f"tf2_msgs installed into {prefix}")
 
 

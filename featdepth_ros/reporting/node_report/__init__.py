@@ -1,1 +1,1 @@
-"""The report on a recording of the node."""
+"""The evaluation report of a bag that the node recorded."""

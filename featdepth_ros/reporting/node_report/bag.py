@@ -1,6 +1,6 @@
-"""What a recording of the node holds: which topic is what, and its messages as a stream.
+"""Access to a bag that the node recorded: the role of each topic, and streams of messages.
 
-Stamps are read from the messages' first bytes, so that a large bag is only decoded where a map is looked at.
+Stamps are read from the first bytes of a message. So a message of a large bag is decoded only when its map is needed.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _DEPTH_SUFFIX, _TRACKS = "depth/image_rect", "/tracks"
 
 @dataclass(frozen=True)
 class Topics:
-    """Topics of a recording by their part in it; None: not there.
+    """Topics of a recording by their role; None: the topic is missing.
 
     Attributes:
-        depth: depth images the node wrote.
-        image: pictures the depth belongs to (the node's ``~/image_rect``), else the camera's.
-        input_image: pictures the node was given.
-        odometry: odometry the node wrote.
-        truth_depth: true depth images.
-        truth_odometry: true odometry.
-        diagnostics: the node's diagnostics.
+        depth: depth images that the node published.
+        image: images that match the depth (the node's ``~/image_rect``), else the camera's images.
+        input_image: input images of the node.
+        odometry: odometry that the node published.
+        truth_depth: ground-truth depth images.
+        truth_odometry: ground-truth odometry.
+        diagnostics: diagnostics of the node.
         sigma: standard deviations of the node's depth.
-        tracks: pictures with the points that its motion and depth rest on.
+        tracks: images with the points that are used for motion and depth.
         network_depth: depth of the node's network, before the window corrected it.
     """
 
@@ -69,7 +69,7 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the node said of itself: the last values, and the ages it measured, milliseconds."""
+    """Diagnostics of the node: the last values, and all values of ``age_at_publish_ms`` in milliseconds."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     ages_ms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -80,7 +80,7 @@ def open_bag(path: str | Path) -> BagSource:
     """Open a bag.
 
     Raises:
-        FeatDepthError: no bag there, or it cannot be read.
+        FeatDepthError: there is no bag, or it cannot be read.
     """
     from featdepth_ros.recordings.bags.source import BagSource
     from featdepth_ros.recordings.bags.storage.files import is_bag
@@ -92,7 +92,7 @@ def open_bag(path: str | Path) -> BagSource:
 
 
 def _holds_depth(topic: str) -> bool:
-    """True for names such as ``/camera/depth/image_raw``; the node's own namespace, ``/depth_node``, says nothing."""
+    """Return True for names such as ``/camera/depth/image_raw``; the node's namespace ``/depth_node`` is ignored."""
     words = [word for word in topic.split("/") if "node" not in word]
     return any("depth" in word or word == "sigma" for word in words)
 
@@ -102,14 +102,15 @@ def _parent(topic: str, levels: int = 1) -> str:
 
 
 def find_topics(bag: BagSource, given: Topics) -> Topics:
-    """Tell the topics' parts from types and names; what is given stands.
+    """Find the roles of the topics by their types and names; given topics are kept.
 
-    The truth's names hold ``truth``, or, for depth, it lies beside the camera's own image
-    (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is what is left, in doubt that in the
-    namespace of a node (``/depth_node``). Of several odometries, that called ``odom`` beside the node is its own.
+    Names of ground truth contain ``truth``. True depth may also lie beside the camera's own image
+    (``/camera/image_raw`` and ``/camera/depth/image_rect``). The node's depth is the remaining depth topic. If there
+    are several, it is the one in the namespace of a node (``/depth_node``). Of several odometry topics, the node's own
+    is the one named ``odom`` beside the node.
 
     Raises:
-        EvaluationError: a given topic is not in the bag, or more than one could be the node's.
+        EvaluationError: a given topic is not in the bag, or several topics could be the node's.
     """
     names = {topic.name: topic.msgtype for topic in bag.topics.values() if topic.count}
     for asked in (given.depth, given.image, given.odometry, given.truth_depth, given.truth_odometry):
@@ -160,16 +161,18 @@ def _raw(topics: Sequence[str]) -> str | None:
 
 def _only(candidates: Sequence[str], what: str, flag: str, bag: BagSource) -> str | None:
     if len(candidates) > 1:
-        raise EvaluationError(f"{bag.path} holds several topics of {what}: {', '.join(candidates)}; name one: {flag}")
+        raise EvaluationError(
+            f"{bag.path} holds several topics of {what}: {', '.join(candidates)}; choose one with {flag}"
+        )
     return candidates[0] if candidates else None
 
 
 def read_stamps(bag: BagSource, topic: str) -> Stamps:
-    """Read a topic's header stamps without decoding its messages; the type must begin with a std_msgs/Header."""
+    """Read the header stamps of a topic without decoding its messages. Its type must begin with a std_msgs/Header."""
     header, log = [], []
     for message in bag.messages([topic]):
         log.append(message.log_ns)
-        if len(message.data) < _HEADER_BYTES:  # cut short: no frame has this stamp, and the count stays right
+        if len(message.data) < _HEADER_BYTES:  # truncated: no frame has this stamp, and the count stays right
             header.append(-1)
             continue
         order = "<" if bytes(message.data[1:2]) == b"\x01" else ">"  # the CDR encapsulation names the byte order
@@ -183,10 +186,10 @@ class RecordedOdometry:
     """Messages of an Odometry topic, in the order of the bag.
 
     Attributes:
-        stamps_ns: (N,).
-        poses: (N, 4, 4), of the child frame.
-        twist_covariances: (N, 6, 6), (m/s)^2 and (rad/s)^2.
-        child: the child frame's name.
+        stamps_ns: (N,) header stamps.
+        poses: (N, 4, 4) poses of the child frame.
+        twist_covariances: (N, 6, 6), in (m/s)^2 and (rad/s)^2.
+        child: name of the child frame.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -196,7 +199,11 @@ class RecordedOdometry:
 
 
 def read_odometry(bag: BagSource, topic: str) -> RecordedOdometry:
-    """Read an Odometry topic."""
+    """Read an Odometry topic.
+
+    Raises:
+        EvaluationError: the topic holds no message.
+    """
     from featdepth_ros.messages.stamps import header_stamp_ns
     from featdepth_ros.recordings.datasets.pose_files import poses_from_quaternions
 
@@ -216,7 +223,7 @@ def read_odometry(bag: BagSource, topic: str) -> RecordedOdometry:
 
 
 def read_diagnosis(bag: BagSource, topic: str) -> Diagnosis:
-    """Collect the node's own statuses: those that report ``age_at_publish_ms``."""
+    """Collect the statuses of the node, which are those that report ``age_at_publish_ms``."""
     values: dict[str, str] = {}
     ages: list[float] = []
     levels: dict[str, int] = {}
@@ -246,7 +253,7 @@ def decoded_at(bag: BagSource, topic: str, positions: Sequence[int]) -> Iterator
 
 
 class InOrder:
-    """Hands out decoded messages by position, reading the bag once; positions are asked for mostly in order."""
+    """Returns decoded messages by position and reads the bag once; positions are requested mostly in order."""
 
     def __init__(self, bag: BagSource, topic: str, positions: Sequence[int]) -> None:
         self._stream = decoded_at(bag, topic, positions)
@@ -254,7 +261,7 @@ class InOrder:
         self._topic = topic
 
     def __call__(self, position: int) -> Any:
-        """Return the message at a position; it is forgotten afterwards.
+        """Return the message at a position once; it is not kept afterwards.
 
         Raises:
             FeatDepthError: the bag ends before it.

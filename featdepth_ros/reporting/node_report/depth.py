@@ -1,4 +1,4 @@
-"""Depth of a recording of the node: its maps against the truth, and the frames a report shows."""
+"""Evaluation of the node's recorded depth maps against ground truth, and the frames that a report shows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecordedDepth:
-    """What a recording tells of the node's depth.
+    """Evaluation of the node's depth in a recording.
 
     Attributes:
-        result: against truth; None where that cannot be told.
-        coverage: share of pixels with truth in the protocol's range for which the node gave a depth.
-        pictures: frames to look at.
+        result: metrics against ground truth; None if they cannot be computed.
+        coverage: share of the pixels with ground truth in the protocol's range for which the node gave a depth.
+        pictures: frames for the report.
     """
 
     result: DepthResult | None = None
@@ -44,23 +44,23 @@ def recorded_depth(
     relative: bool,
     notes: list[str],
 ) -> RecordedDepth:
-    """Judge the depth images of a recording, with their sigma where it was recorded of every frame.
+    """Evaluate the depth images of a recording, with their sigma if it was recorded for every frame.
 
     Args:
-        bag: with the node's topics.
-        truth_bag: with the truth's; may be the same.
-        topics: which topic is what.
+        bag: bag with the node's topics.
+        truth_bag: bag with the ground truth; it may be the same.
+        topics: roles of the topics.
         frames: stamps of the depth images.
         options: see `RecordingOptions`.
-        relative: the node said that its scale is relative.
-        notes: what a reader should know is added here.
+        relative: whether the node reported a relative scale.
+        notes: list to which remarks for the reader are appended.
     """
     if topics.depth is None:
         notes.append("the recording holds no depth image of the node")
         return RecordedDepth()
     pairs: list[tuple[int, int]] = []
     if topics.truth_depth is None:
-        notes.append("the recording holds no true depth: the depth is shown, not judged")
+        notes.append("the recording holds no true depth: the depth is shown, but not evaluated")
     else:
         truth = read_stamps(truth_bag, topics.truth_depth)
         pairs = _pair_positions(truth, frames, round(options.max_difference_s * 1e9))
@@ -81,7 +81,7 @@ def recorded_depth(
         judged = [reader.pair(position, next_truth, of_truth) for of_truth, position in pairs]
         result = evaluate_pairs(judged, protocol, pictures=options.pictures)
     except EvaluationError as error:
-        notes.append(f"depth cannot be judged: {error}")
+        notes.append(f"depth cannot be evaluated: {error}")
         return RecordedDepth(pictures=_pictures_without_truth(bag, topics, frames, options.pictures))
     compared, skipped = result.summary.pixels, sum(image.skipped for image in result.images)
     notes += [note for note in result.notes if "not finite" not in note]
@@ -89,7 +89,7 @@ def recorded_depth(
 
 
 class _Reader:
-    """Reads what belongs to a frame of the node, each topic once and in the order of the bag."""
+    """Reads the messages that belong to a frame of the node, each topic once and in the order of the bag."""
 
     def __init__(
         self,
@@ -108,12 +108,15 @@ class _Reader:
         self._networks = _at_frames(bag, topics.network_depth, frames, shown, _map)
         self._sigma_at = _same_stamps(bag, topics.sigma, frames, positions)
         if self._sigma_at and len(self._sigma_at) < len(positions):
-            notes.append(f"sigma was recorded of {len(self._sigma_at)} of {len(positions)} frames: shown, not judged")
+            notes.append(
+                f"sigma was recorded for {len(self._sigma_at)} of {len(positions)} frames: it is shown, but not "
+                "evaluated"
+            )
         if topics.sigma is not None:
             self._next_sigma = InOrder(bag, topics.sigma, list(self._sigma_at.values()))
 
     def pair(self, position: int, next_truth: InOrder, truth_position: int) -> DepthPair:
-        """Return one frame and its truth, read when they are asked for: the depth before its sigma."""
+        """Return one frame and its ground truth, which are read on access: the depth before its sigma."""
         image, tracks = self._images.get(position), self._tracks.get(position)
         network = self._networks.get(position)
         shape: list[tuple[int, ...]] = []
@@ -140,7 +143,7 @@ class _Reader:
     def _known(self, read: Callable[[], Any], position: int, what: str) -> NDArray[np.float64]:
         try:
             return _map(read())
-        except FeatDepthError as error:  # one malformed message does not cost the others
+        except FeatDepthError as error:  # a malformed message does not stop the evaluation of the others
             self._notes.append(f"frame {position}: {what} cannot be read: {error}")
             return np.full((1, 1), np.nan)
 
@@ -162,7 +165,7 @@ def _map(message: Any) -> NDArray[np.float64]:
 
 
 def _pair_positions(truth: Stamps, frames: Stamps, max_difference_ns: int) -> list[tuple[int, int]]:
-    """Positions (in true depth, in the node's depth) of matching messages, in the order of the bag."""
+    """Return positions (in true depth, in the node's depth) of matching messages, in the order of the bag."""
     true_stamps, true_first = np.unique(truth.header_ns, return_index=True)
     stamps, first = np.unique(frames.header_ns, return_index=True)
     of_truth, of_frames = associate(true_stamps, stamps, max_difference_ns)
@@ -171,7 +174,7 @@ def _pair_positions(truth: Stamps, frames: Stamps, max_difference_ns: int) -> li
 
 
 def _same_stamps(bag: BagSource, topic: str | None, frames: Stamps, positions: Sequence[int]) -> dict[int, int]:
-    """Frame's position -> position in another topic of the message with the very stamp."""
+    """Return, by a frame's position, the position in another topic of the message with the same stamp."""
     if topic is None or not positions:
         return {}
     index_of = {int(stamp): i for i, stamp in enumerate(read_stamps(bag, topic).header_ns)}
@@ -182,13 +185,13 @@ def _same_stamps(bag: BagSource, topic: str | None, frames: Stamps, positions: S
 def _at_frames(
     bag: BagSource, topic: str | None, frames: Stamps, positions: Sequence[int], read: Callable[[Any], NDArray[Any]]
 ) -> dict[int, NDArray[Any]]:
-    """What a topic's messages with the stamps of the given frames hold, by the frames' position."""
+    """Return the decoded content of a topic's messages with the stamps of the given frames, by the frames' position."""
     frame_of = {index: position for position, index in _same_stamps(bag, topic, frames, positions).items()}
     by_frame = {}
     for index, message in decoded_at(bag, topic, list(frame_of)) if topic is not None and frame_of else ():
         try:
             by_frame[frame_of[index]] = read(message)
-        except FeatDepthError:  # what cannot be shown does not stop the figures
+        except FeatDepthError:  # a message that cannot be shown does not stop the evaluation
             continue
     return by_frame
 

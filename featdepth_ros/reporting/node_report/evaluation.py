@@ -1,4 +1,6 @@
-"""A recording of the node against the truth in it: depth, odometry, rate, latency, drops. The demo's report.
+"""Evaluation of a bag that the node recorded against its ground truth: depth, odometry, rate, latency, drops.
+
+The demo's report comes from here.
 
 >>> from featdepth_ros.reporting.node_report.evaluation import evaluate_recording, write_html
 >>> write_html(evaluate_recording("out/bag"), "report.html")
@@ -43,21 +45,22 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordingOptions", "RecordingResult", "evaluate_recording", "write_html"]
 
-#: Segments for paths too short for KITTI's.
+#: Segment lengths (m) for paths that are too short for KITTI's lengths.
 SHORT_LENGTHS = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
 
 
 def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = None) -> RecordingResult:
-    """Judge what the node wrote into a bag against the truth in it.
+    """Evaluate the recorded output of the node against the ground truth in the bag.
 
-    Works with whatever is there: without truth, figures of depth and odometry are None and the notes say so.
+    Missing topics are no error. Without ground truth, the metrics of depth and odometry are None and the notes say so.
 
     Args:
         bag_path: ROS 1 or ROS 2 bag with the node's depth images or odometry, or both.
         options: see `RecordingOptions`.
 
     Raises:
-        FeatDepthError: no bag, neither depth nor odometry of the node in it, or topics that cannot be told apart.
+        FeatDepthError: there is no bag, it holds neither depth nor odometry of the node, or the roles of its topics are
+            ambiguous.
     """
     chosen = options or RecordingOptions()
     bag = open_bag(bag_path)
@@ -65,7 +68,7 @@ def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = 
     topics = _find(bag, truth_bag, chosen.topics)
     notes: list[str] = []
     frame_topic = topics.depth or topics.odometry
-    assert frame_topic is not None  # _find refuses a bag with neither
+    assert frame_topic is not None  # _find rejects a bag with neither
     stamps = read_stamps(bag, frame_topic)
     inputs = read_stamps(bag, topics.input_image) if topics.input_image else None
     diagnosis = read_diagnosis(bag, topics.diagnostics) if topics.diagnostics else Diagnosis()
@@ -76,7 +79,7 @@ def evaluate_recording(bag_path: str | Path, options: RecordingOptions | None = 
     depth = recorded_depth(bag, truth_bag, topics, stamps, chosen, relative, notes)
     odometry, path, alignment = _odometry(bag, truth_bag, topics, chosen, relative, notes)
     if relative:
-        notes.append("the node says its scale is relative: depth and odometry are in model units, not metres")
+        notes.append("the node reports a relative scale: depth and odometry are in model units, not in metres")
     return RecordingResult(
         bag=str(bag_path),
         topics=topics,
@@ -107,7 +110,7 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
         node_names = Topics(depth=given.depth, image=given.image, odometry=given.odometry)
         topics = find_topics(bag, node_names)
         truth = find_topics(truth_bag, truth_names)
-        # Alone in its bag, a camera's own depth and an odometry are the truth whatever they are called.
+        # In a separate bag of ground truth, the only depth and the only odometry are the truth, whatever their names.
         topics = replace(
             topics,
             truth_depth=truth.truth_depth or truth.depth,
@@ -117,7 +120,7 @@ def _find(bag: BagSource, truth_bag: BagSource, given: Topics) -> Topics:
         listing = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in bag.topics.values())
         raise EvaluationError(
             f"{bag.path} holds neither depth images nor odometry of the node; topics: {listing or 'none'}. "
-            "Name them with --depth and --odometry, or record again"
+            "Name its topics with --depth and --odometry, or record again"
         )
     return topics
 
@@ -141,7 +144,7 @@ def _odometry(
         return None, None, alignment
     path = rebase(estimate.poses)
     if topics.truth_odometry is None:
-        notes.append("the recording holds no true odometry: the path is shown, not judged")
+        notes.append("the recording holds no true odometry: the path is shown, but not evaluated")
         return None, path, alignment
     try:
         truth, true_child = _trajectory(truth_bag, topics.truth_odometry, "ground truth")
@@ -149,14 +152,17 @@ def _odometry(
         notes.append(f"the true odometry cannot be read: {error}")
         return None, path, alignment
     if child != true_child:
-        notes.append(f"odometry tells of frame '{child}', its truth of '{true_child}'; they are compared as one")
+        notes.append(
+            f"the odometry describes frame '{child}', its ground truth frame '{true_child}'; they are compared as one "
+            "frame"
+        )
     lengths = options.lengths
     if not lengths:
         lengths = KITTI_LENGTHS if path_distances(truth.poses)[-1] > KITTI_LENGTHS[0] else SHORT_LENGTHS
     try:
         result = evaluate_odometry(truth, estimate, alignment, lengths, round(options.max_difference_s * 1e9))
     except EvaluationError as error:
-        notes.append(f"odometry cannot be judged: {error}")
+        notes.append(f"odometry cannot be evaluated: {error}")
         return None, path, alignment
     notes += result.notes
     return result, path, alignment

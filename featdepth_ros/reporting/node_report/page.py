@@ -1,4 +1,4 @@
-"""The report of a recording as one self-contained HTML page."""
+"""The evaluation report of a recording as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from featdepth_ros.reporting.node_report.result import RecordingResult
 
 _LATENCY_WORDS = {
-    "stamp": "from the image's stamp to the recorder",
-    "image": "from the recorder's receipt of the image to that of its result",
+    "stamp": "from the image's stamp to the recording of its result",
+    "image": "from the recording of the image to the recording of its result",
 }
 
 
 def write_html(result: RecordingResult, path: str | Path) -> Path:
-    """Write the report of a recording; folders are made.
+    """Write the report of a recording and return its path; missing folders are created.
 
     Raises:
         EvaluationError: the file cannot be written.
@@ -80,8 +80,9 @@ def _depth_section(page: Page, result: RecordingResult) -> None:
     if result.depth is not None:
         rules = result.depth.protocol
         page.text(
-            f"{result.depth.summary.frames} frames against truth from {rules.min_depth:g} to {rules.max_depth:g} m, "
-            f"scale {rules.scale}. The node gave a depth for {100 * (result.coverage or 0):.1f} % of these pixels."
+            f"{result.depth.summary.frames} frames are compared with ground truth from {rules.min_depth:g} to "
+            f"{rules.max_depth:g} m, scale {rules.scale}. The node gave a depth for "
+            f"{100 * (result.coverage or 0):.1f} % of these pixels."
         )
     unit = "model units" if result.relative and result.depth is None else "m"
     kind = result.diagnosis.values.get("depth", "")  # fused, or the network's
@@ -103,7 +104,7 @@ def _error_histogram(result: RecordingResult) -> Figure:
 def _odometry_section(page: Page, result: RecordingResult) -> None:
     if result.odometry is not None:
         page.heading("Odometry")
-        page.text(f"Alignment: {result.alignment}. Both paths are based at the first common frame.")
+        page.text(f"Alignment: {result.alignment}. Both paths are relative to the first common frame.")
         page.figure(trajectory_figure([result.odometry]), "Path from above and from the side")
         page.figure(drift_figure([result.odometry]), "Position error along the path")
         segments = segment_figure([result.odometry])
@@ -119,9 +120,9 @@ def _time_section(page: Page, result: RecordingResult) -> None:
     if latency is None:
         return
     page.heading("Latency")
-    page.text(f"Milliseconds {_LATENCY_WORDS[result.latency_source]}.")
+    page.text(f"Latency is measured in milliseconds {_LATENCY_WORDS[result.latency_source]}.")
     figure = histogram_figure(result.latency_ms, "latency (ms)", "frames (%)", dict(latency))
-    page.figure(figure, "Distribution of the latency; the last bin holds what lies beyond")
+    page.figure(figure, "Distribution of the latency; the last bin holds all larger values")
 
 
 def _rows(result: RecordingResult) -> list[list[str]]:

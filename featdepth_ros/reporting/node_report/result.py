@@ -1,4 +1,4 @@
-"""What is asked of a recording of the node, and what it says."""
+"""Options and results of the evaluation of a recording."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from featdepth_ros.reporting.node_report.timing import percentiles
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """What to compare, and how.
+    """Options of the evaluation.
 
     Attributes:
-        topics: topics the caller names; the others are found.
-        truth_bag: bag that holds the truth, when it is not the recording itself.
-        cap, min_depth: metres, see `metrics.DepthProtocol`.
-        scale: of depth: ``auto`` is none when the node says its scale is metric (or says nothing), else median.
-        align: of odometry: ``auto`` is none or scale, likewise.
-        lengths: of segments, metres; None: KITTI's, or 5 to 80 m when the true path is shorter than 100 m.
-        max_difference_s: largest stamp difference of a pair.
-        pictures: frames that are shown, at most.
+        topics: topics that the caller names; the others are found by type and name.
+        truth_bag: bag with the ground truth, if it is not the recording itself.
+        cap, min_depth: largest and smallest evaluated depth, metres, see `metrics.DepthProtocol`.
+        scale: scaling of depth. ``auto`` is ``median`` if the node reports a relative scale, else ``none``.
+        align: alignment of odometry. ``auto`` is ``scale`` if the node reports a relative scale, else ``none``.
+        lengths: segment lengths, metres. None: KITTI's, or 5 to 80 m if the true path is shorter than 100 m.
+        max_difference_s: largest stamp difference between a frame and its ground truth, seconds.
+        pictures: largest number of frames in the report.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -44,27 +44,27 @@ class RecordingOptions:
 
 @dataclass(frozen=True)
 class RecordingResult:
-    """Everything a report says; None and empty where the recording could not tell.
+    """Results of the evaluation; values are None or empty if the recording lacks their data.
 
     Attributes:
         bag: path of the recording.
-        topics: which topic was taken for what.
-        frames: depth images (or odometry messages, without depth) of the node.
-        input_frames: images the node was given, as far as they were recorded.
-        missed: of these, images between the node's first and last frame that have none of its frames.
-        duration_s, rate_hz: from the first to the last of the node's frames, by recording time.
-        latency_ms: (N,) of each frame, see ``latency_source``.
+        topics: roles of the topics.
+        frames: number of depth images of the node (or of odometry messages, without depth).
+        input_frames: number of recorded input images of the node.
+        missed: number of input images between the node's first and last frame without a frame of the same stamp.
+        duration_s, rate_hz: time from the first to the last of the node's frames, by recording time, and their rate.
+        latency_ms: (N,) latency of each frame, see ``latency_source``.
         latency_source: ``stamp`` is recording time minus header stamp. ``image`` is recording time of the frame minus
-            that of its image, where stamps and the recorder's clock differ. Empty when neither is possible.
-        diagnosis: what the node said of itself.
-        relative: the node said that its scale is relative.
-        depth: against truth.
-        coverage: share of pixels with truth in the protocol's range for which the node gave a depth.
-        odometry: against truth.
-        alignment: of the odometry.
-        path: (N, 4, 4) the estimated poses, based at the first.
-        pictures: frames to look at.
-        notes: what a reader should know.
+            that of its image, for stamps of another clock than the recorder's. Empty: neither is possible.
+        diagnosis: diagnostics of the node.
+        relative: whether the node reported a relative scale.
+        depth: depth metrics against ground truth.
+        coverage: share of the pixels with ground truth in the protocol's range for which the node gave a depth.
+        odometry: odometry metrics against ground truth.
+        alignment: alignment of the odometry.
+        path: (N, 4, 4) estimated poses, relative to the first one.
+        pictures: frames for the report.
+        notes: remarks for the reader.
     """
 
     bag: str
@@ -87,7 +87,7 @@ class RecordingResult:
     notes: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """All figures, as the command line's JSON; what could not be measured is None."""
+        """Return all metrics by the JSON keys of the command line; unavailable ones are None."""
         values = self.diagnosis.values
         depth = None
         if self.depth is not None:

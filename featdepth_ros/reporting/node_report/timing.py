@@ -1,4 +1,4 @@
-"""Rate, latency and missed frames of a recording, from stamps alone. numpy only."""
+"""Rate, latency and missed frames of a recording, computed from stamps alone. It needs only numpy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from featdepth_ros.reporting.node_report.bag import Stamps
 
 _PERCENTILES = (50, 95, 99)
-#: Beyond this the header stamps of results and the recorder's clock have nothing to do with each other.
+#: Above this difference, the header stamps of results are not from the recorder's clock.
 _ONE_CLOCK_NS = 60_000_000_000
-#: Age of an image by the recorder's clock up to which its stamp is of that clock. Exposure, driver and transport of a
-#: live camera take less. The images of a recording that is played are older, and their age is no latency.
+#: Largest age of an image by the recorder's clock at which its stamp is taken for one of that clock. Exposure, driver
+#: and transport of a live camera take less. Images of a played recording are older, and their age is not a latency.
 _LIVE_IMAGE_NS = 100_000_000
 
 
@@ -26,9 +26,9 @@ def frame_rate(stamps: Stamps) -> tuple[float | None, float | None]:
 def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64], str]:
     """Return (N,) milliseconds and how they were measured.
 
-    ``stamp``: recording time minus header stamp. ``image``: recording time minus that of the image with the same
-    stamp. It serves recordings whose stamps come from another clock than the recorder's: an image that is old when
-    it is published is one of them. Empty when neither is possible.
+    ``stamp``: recording time minus header stamp. ``image``: recording time minus that of the image with the same stamp.
+    The latter is for recordings whose stamps come from another clock than the recorder's. An image that is old when it
+    is published reveals such a recording. The result is empty if neither is possible.
     """
     if not len(frames):
         return np.zeros(0), ""
@@ -47,7 +47,7 @@ def latencies(frames: Stamps, images: Stamps | None) -> tuple[NDArray[np.float64
 
 
 def _is_live(images: Stamps | None) -> bool:
-    """Tell whether images were published when their stamps say; without any that is taken on trust."""
+    """Return whether images were published at the time of their stamps; without images, this is assumed."""
     return images is None or not len(images) or 0 <= np.median(images.log_ns - images.header_ns) < _LIVE_IMAGE_NS
 
 
@@ -61,7 +61,7 @@ def missed_frames(frames: Stamps, images: Stamps | None) -> int | None:
 
 
 def percentiles(values: NDArray[np.float64]) -> dict[str, float] | None:
-    """Return p50, p95 and p99 of (N,) values; None without any."""
+    """Return p50, p95 and p99 of (N,) values; None without values."""
     if not values.size:
         return None
     return {f"p{p}": float(v) for p, v in zip(_PERCENTILES, np.percentile(values, _PERCENTILES), strict=True)}

@@ -1,1 +1,1 @@
-"""From a scene to pictures with known depth: shapes, textures, light, the compiled loops."""
+"""Rendering of a scene to images with known depth: shapes, textures, light and the compiled loops."""

@@ -1,4 +1,4 @@
-"""What a real camera does to a perfect picture: exposure, colour, blur, noise, compression. Truth stays untouched."""
+"""Effects of a real camera on a rendered image: exposure, colour, blur, noise, compression. Depth is not changed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from featdepth_ros.simulation.render.weather import by_night, in_rain
 
 @dataclass(frozen=True)
 class CameraEffects:
-    """Effects laid over rendered images. Defaults change nothing.
+    """Effects that are applied to rendered images. Defaults change nothing.
 
     Attributes:
         exposure: factor on brightness; ``exposure_drift``: its slow relative change over a recording.
-        gamma: exponent of the tone curve, above 1 darkens the middle tones.
-        cast: factors of red, green and blue.
-        saturation: 1 as rendered, 0 grey.
+        gamma: exponent of the tone curve; values above 1 darken the mid-tones.
+        cast: factors on red, green and blue.
+        saturation: colour saturation; 1: as rendered, 0: grey.
         vignette: loss of brightness in the corners, 0 to 1.
-        haze: share of grey that covers what is 100 m away.
-        night: share of the daylight that is gone; what is near is lit by headlamps (see `weather`).
+        haze: share of grey that covers objects at a distance of 100 m.
+        night: share of the missing daylight, 0 to 1; headlamps light near objects (see `weather`).
         rain: strength of rain, 0 to 1.
-        blur_px: deviation of the lens's blur.
-        motion_px: longest smear by motion, drawn anew each frame.
-        noise: deviation of the sensor's noise at full brightness, 0 to 1.
-        jpeg: quality 1 to 100, 0: no compression.
-        seed: of the noise; with the frame's number it decides every draw.
+        blur_px: standard deviation of the lens blur, pixels.
+        motion_px: largest length of the motion blur, pixels, which is random for each frame.
+        noise: standard deviation of the sensor's noise at full brightness, 0 to 1.
+        jpeg: JPEG quality from 1 to 100; 0: no compression.
+        seed: random seed; with the frame number it determines all random values.
     """
 
     exposure: float = 1.0
@@ -51,8 +51,8 @@ class CameraEffects:
     def __post_init__(self) -> None:
         if self.exposure <= 0 or self.gamma <= 0 or not 0 <= self.jpeg <= 100:
             raise ConfigError(
-                f"exposure {self.exposure}, gamma {self.gamma}, jpeg {self.jpeg}; expected exposure and gamma above 0 "
-                "and jpeg between 0 and 100"
+                f"camera effects have exposure {self.exposure}, gamma {self.gamma}, jpeg {self.jpeg}; expected "
+                "exposure and gamma above 0 and jpeg between 0 and 100"
             )
 
     def apply(
@@ -63,8 +63,8 @@ class CameraEffects:
         Args:
             image: (H, W, 3) uint8 RGB.
             depth: (H, W) float32 metres, NaN for the sky.
-            index: number of the frame.
-            view: 0 left camera, 1 right camera (their noise differs).
+            index: frame number.
+            view: 0: left camera, 1: right camera; their noise differs.
         """
         rng = np.random.default_rng([self.seed, index, view])
         colour = image.astype(np.float32) / 255.0
@@ -111,7 +111,7 @@ class CameraEffects:
 
 
 def random_effects(seed: int) -> CameraEffects:
-    """Draw a camera's look, from clean to poor."""
+    """Return random camera effects, from a clean to a poor camera."""
     rng = np.random.default_rng([seed, 41])
     poor = float(rng.uniform(0.0, 1.0))
     return CameraEffects(

@@ -1,6 +1,6 @@
-"""How the inner loops are compiled: without the GIL, cached where a cache can be written.
+"""Compilation of the inner loops by numba: without the GIL, and cached if the cache can be written.
 
-Only the entry points are cached, and each holds `FINGERPRINT`, the digest of all the compiled files.
+Only the entry points are cached. Each contains `FINGERPRINT`, the digest of the files in `_FILES`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 from featdepth_ros.compiling import OPTIONS, Function, fingerprint
 from featdepth_ros.errors import MissingDependencyError
 
-# Every module of the simulation is imported after this one, so that what it needs is asked for here, once.
+# All modules of the simulation import this one first, so missing packages are reported here, once.
 try:
     import numba
     import scipy.spatial  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(
-        f"the simulation needs numba and scipy, and {error.name or 'one of them'} cannot be imported ({error}); "
+        f"the simulation needs numba and scipy, but {error.name or 'one of them'} cannot be imported ({error}); "
         "install the extra: pip install 'featdepth_ros[simulation]'"
     ) from error
 
 _OPTIONS: dict[str, Any] = {
     **OPTIONS,
-    # No reference counting: the kernels allocate nothing, and counting (atomically) cost more than half of their time.
+    # No reference counting: the kernels allocate nothing, and atomic counting took more than half of their time.
     "_nrt": False,
 }
 _FILES = ("shapes.py", "shading.py", "kernels.py")
@@ -32,7 +32,7 @@ FINGERPRINT = fingerprint(Path(__file__).with_name(name) for name in _FILES)
 
 
 def jit(function: Function) -> Function:
-    """Compile a function that other compiled functions call."""
+    """Compile a function that is called by other compiled functions."""
     return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
@@ -42,7 +42,7 @@ def jit_inline(function: Function) -> Function:
 
 
 def jit_entry(function: Function) -> Function:
-    """Compile an entry point and cache it, unless no cache folder can be written or the disk is full."""
+    """Compile an entry point and cache it, if a cache folder can be written and the disk is not full."""
     try:
         compiled = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba: "cannot cache function: no locator available"
@@ -52,7 +52,7 @@ def jit_entry(function: Function) -> Function:
     def call(*arguments: Any) -> Any:
         try:
             return compiled(*arguments)
-        except OSError:  # it was compiled, and is kept in memory; only its file could not be saved
+        except OSError:  # the compiled function is in memory; only its cache file could not be saved
             return compiled(*arguments)
 
     return call  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The ray of every pixel: a camera turned into a table, so that the renderer knows no camera models."""
+"""A table with the ray of every pixel, so that the renderer does not depend on camera models."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ def ray_table(camera: CameraModel) -> NDArray[np.float64]:
     """Return (H, W, 2) float64: x/z and y/z of the ray through each pixel centre of the full image, raw camera axes.
 
     Raises:
-        CalibrationError: the camera has a region of interest or binning, or its distortion cannot be undone there.
+        CalibrationError: the camera has a region of interest or binning, or its distortion cannot be inverted over the
+            whole image.
     """
     if camera.roi is not None or camera.binning != (1, 1):
-        raise CalibrationError("the simulation renders full images; give a camera without ROI and binning")
+        raise CalibrationError("the camera has a ROI or binning; expected a camera of full images without them")
     x, y = np.meshgrid(np.arange(camera.width, dtype=float), np.arange(camera.height, dtype=float))
     if camera.distortion_model == "none" or not camera.distortion:
         return np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy], axis=-1)
@@ -38,8 +39,8 @@ def ray_table(camera: CameraModel) -> NDArray[np.float64]:
     error = float(np.abs(back.reshape(-1, 2) - pixels.reshape(-1, 2)).max())
     if not error < 1e-3:
         raise CalibrationError(
-            f"the camera's distortion cannot be undone over its whole image (error {error:.3g} px; expected "
-            "below 0.001); use a smaller image or weaker coefficients"
+            f"the camera's distortion cannot be inverted over its whole image (error {error:.3g} px; expected "
+            "below 0.001); use a smaller image or smaller distortion coefficients"
         )
     table: NDArray[np.float64] = rays.reshape(camera.height, camera.width, 2)
     return table

@@ -1,4 +1,4 @@
-"""From a scene, a camera and a pose to an image and its depth."""
+"""The renderer: it renders an image and its depth from a scene, a camera and a pose."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Renderer:
     """Renders a scene through one camera.
 
     Args:
-        scene: what to render.
-        camera: the camera, distorted or not; every pixel's ray must point forwards.
-        threads: worker threads; None takes the number of processors, at most 8. Results do not depend on it.
-        smooth: average three rays on outlines, so that edges have no stairs. Depth is that of the pixel's centre.
+        scene: the scene to render.
+        camera: the camera, with or without distortion; the ray of every pixel must point forwards.
+        threads: worker threads; None: the number of processors, at most 8. Results do not depend on it.
+        smooth: anti-aliasing: average three rays per pixel on outlines. Depth is always that of the pixel's centre.
 
     Raises:
         CalibrationError: a pixel of the camera has no forward ray.
@@ -64,8 +64,8 @@ class Renderer:
             T_world_camera: (4, 4) pose of the camera (optical axes) in the scene's world (x east, y north, z up).
 
         Returns:
-            image (H, W, 3) uint8 RGB, and depth (H, W) float32, metres along the optical axis through the pixel's
-            centre. NaN where the ray meets nothing (the sky).
+            image (H, W, 3) uint8 RGB, and depth (H, W) float32: z-depth of the pixel's centre in metres, NaN where the
+            ray hits nothing (the sky).
         """
         image, depth, _ = self.render_surfaces(T_world_camera)
         return image, depth
@@ -73,11 +73,11 @@ class Renderer:
     def render_surfaces(
         self, T_world_camera: NDArray[np.float64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
-        """Render one view, and tell what each pixel's centre shows.
+        """Render one view, and return the surface that each pixel's centre shows.
 
         Returns:
-            image and depth as `render`, and surfaces (H, W) int32. A surface is four times the primitive's number plus
-            the axis of its face, or negative for ground and sky.
+            image and depth as in `render`, and surfaces (H, W) int32. A surface is four times the number of the
+            primitive plus the axis of its face; it is negative for ground and sky.
         """
         data, pose = self.scene.data, np.ascontiguousarray(T_world_camera, np.float64)
         height, width = self._rays.shape[:2]
@@ -99,7 +99,7 @@ class Renderer:
         return image, depth, hits
 
     def _visible(self, pose: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the primitives that can be seen, nearest first, and their bounds."""
+        """Return the visible primitives, nearest first, and their bounds."""
         data = self.scene.data
         order, bounds = np.empty(len(data.kind), np.int64), np.empty((len(data.kind), 5))
         seen = kernels.cull(
@@ -109,7 +109,7 @@ class Renderer:
         return order[:seen][ranks], bounds[:seen][ranks]
 
     def _spread(self, work: Callable[[bool, int, int], None], outlines: bool, count: int) -> None:
-        """Share ``count`` pieces of work among the threads."""
+        """Distribute ``count`` pieces of work over the threads."""
         if self._pool is None:
             work(outlines, 0, count)
             return

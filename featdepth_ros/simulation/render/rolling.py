@@ -1,4 +1,4 @@
-"""Pictures whose rows are exposed one after the other."""
+"""Rendering with a rolling shutter: the rows of an image are exposed one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featdepth_ros.simulation.render import kernels
 from featdepth_ros.simulation.render.renderer import Renderer
 from featdepth_ros.simulation.render.shapes import C_COLUMNS
 
-#: Pixels of a row that share their candidates.
+#: Number of pixels of a row that share one list of candidate primitives.
 PIECE = 32
 
 Tail = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -19,27 +19,28 @@ Tail = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class RowView:
-    """What the camera sees while it exposes one row: the primitives in view, nearest first, and their bounds."""
+    """The view of the camera while it exposes one row: visible primitives, nearest first, and their bounds."""
 
     order: NDArray[np.int64]
     bounds: NDArray[np.float64]
 
 
 class RollingRenderer(Renderer):
-    """Renders each row of a picture from a pose of its own; the arguments are those of `Renderer`."""
+    """Renders each row of an image from a separate pose; the arguments are those of `Renderer`."""
 
     def render_rows(
         self, poses: NDArray[np.float64], moved: tuple[Tail, Tail] | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
-        """Render one picture.
+        """Render one image.
 
         Args:
             poses: (H, 4, 4) ``T_world_camera`` of each row.
-            moved: the last rows of the scene's ``shapes`` and ``axes`` as the first and the last row of the picture
-                see them. Between these they move evenly. None: nothing moves.
+            moved: the last entries of the scene's ``shapes`` and ``axes``, which describe moving bodies, at the
+                exposure of the image's first row and of its last row. They are interpolated linearly in between.
+                None: nothing moves.
 
         Returns:
-            As `Renderer.render_surfaces`. The depth of a pixel lies along the optical axis of its own row's pose.
+            As `Renderer.render_surfaces`. The depth of a pixel is measured along the optical axis of its row's pose.
         """
         height, width = self._rays.shape[:2]
         colour = np.empty((height, width, 3), np.float32)
@@ -74,7 +75,7 @@ class RollingRenderer(Renderer):
         return image, depth, hits
 
     def _pieces(self, row: int, starts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (T, 4) the range of the rays' x and y in each piece of a row."""
+        """Return (T, 4) ranges of the rays' x and y in each piece of a row."""
         rays, margin = self._rays[row], 0.5 * np.abs(self._steps[row]).max(0).reshape(2, 2).sum(0)
         low = np.minimum.reduceat(rays, starts, axis=0) - margin
         high = np.maximum.reduceat(rays, starts, axis=0) + margin
@@ -84,7 +85,7 @@ class RollingRenderer(Renderer):
         self, shapes: NDArray[np.float64], axes: NDArray[np.float64], pose: NDArray[np.float64],
         tiles: NDArray[np.float64],
     ) -> RowView:  # fmt: skip
-        """Return the primitives that a row can see."""
+        """Return the primitives that are visible in a row."""
         order, bounds = np.empty(len(shapes), np.int64), np.empty((len(shapes), 5))
         window = np.array([tiles[:, 0].min(), tiles[:, 1].max(), tiles[:, 2].min(), tiles[:, 3].max()])
         seen = kernels.cull(shapes, axes, pose, window, self.scene.far_m, order, bounds, np.empty((8, 3)))

@@ -1,4 +1,4 @@
-"""What a scene is made of, and how one is put together."""
+"""The description of a scene, and its builder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Tile = float | tuple[float, float] | NDArray[np.float64] | str
 
 @dataclass(frozen=True)
 class Light:
-    """The scene's light: a sun (or lamp) far away, and light from above and below.
+    """The scene's light: a distant sun (or lamp), and ambient light from above and below.
 
     Attributes:
-        direction: towards the sun, world axes, any length.
-        sun, above, below: (red, green, blue) strength.
+        direction: direction towards the sun, world axes, of any length.
+        sun, above, below: (red, green, blue) intensity.
     """
 
     direction: tuple[float, float, float] = (0.3, 0.5, 0.8)
@@ -34,7 +34,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Sky:
-    """The sky's colours, and its clouds (cover 0 to 1, brightness)."""
+    """The colours of the sky and its clouds (cover 0 to 1, brightness)."""
 
     zenith: tuple[float, float, float] = (0.3, 0.5, 0.85)
     horizon: tuple[float, float, float] = (0.8, 0.87, 0.93)
@@ -45,7 +45,7 @@ class Sky:
 
 @dataclass(frozen=True)
 class Ground:
-    """Ground with a road: undulation, widths and paint. Lengths in metres; a width or strength of 0 leaves it out."""
+    """Ground with a road: undulation, widths and markings. Lengths are in metres; a width or strength of 0 omits it."""
 
     road: float = 4.0
     pavement: float = 2.5
@@ -64,10 +64,10 @@ class Scene:
     """A world to render.
 
     Attributes:
-        kind, seed: what it was made from.
-        data: the arrays the kernels read.
-        path: what the trajectories need to know (a road's centreline, a room's free space).
-        far_m: primitives beyond this distance are not drawn.
+        kind, seed: kind and random seed from which the scene was made.
+        data: arrays for the compiled kernels.
+        path: data for the trajectories (a road's centreline, a room's free space).
+        far_m: distance beyond which primitives are not drawn, metres.
     """
 
     kind: str
@@ -77,18 +77,18 @@ class Scene:
     far_m: float = 160.0
 
     def ground_height(self, x: float, y: float) -> tuple[float, float, float]:
-        """Return the ground's height (m) and slopes at a place, or zeros where the scene has no such ground."""
+        """Return the height (m) and slopes of the ground at a position, or zeros if the scene has no such ground."""
         return undulation(self.data.waves, x, y)
 
 
 def undulation(waves: Vector, x: float, y: float) -> tuple[float, float, float]:
-    """Return height (m) and slopes of an undulating ground: the very function the renderer uses."""
+    """Return height (m) and slopes of an undulating ground, by the same function as the renderer."""
     height, slope_x, slope_y = shapes.ground_height.py_func(waves, float(x), float(y))  # type: ignore[attr-defined]
     return float(height), float(slope_x), float(slope_y)
 
 
 def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
-    """Return the 3x3 rotation Rz(yaw) Ry(pitch) Rx(roll); columns are the turned axes."""
+    """Return the 3x3 rotation Rz(yaw) Ry(pitch) Rx(roll), angles in radians; columns are the rotated axes."""
     cz, sz, cy, sy, cx, sx = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
     return np.array(
         [
@@ -102,9 +102,9 @@ def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Vector:
 class SceneBuilder:
     """Collects primitives; `build` turns them into a `Scene`.
 
-    ``texture`` is an index of the atlas, or three of them, one per face axis. ``tint`` is one colour or three.
-    ``tile`` is metres per texture tile: one number, (u, v), or (3, 2) of them per face axis. "fit" lays one tile over
-    each face.
+    ``texture`` is an index of the atlas, or three of them, one per face axis. ``tint`` is one colour factor or three.
+    ``tile`` is metres per texture tile: one number, (u, v), or (3, 2) of them per face axis. ``"fit"`` stretches one
+    tile over each face.
     """
 
     def __init__(self, kind: str, seed: int, atlas: Atlas | None = None) -> None:
@@ -114,7 +114,7 @@ class SceneBuilder:
         self._rows: list[tuple[tuple[int, ...], list[float], Vector]] = []
 
     def pick(self, rng: np.random.Generator, *names: str) -> int:
-        """Return one texture of the named kinds."""
+        """Return the index of a random texture of the named kinds."""
         name = names[int(rng.integers(len(names)))]
         choices = self.atlas[name]
         return choices[int(rng.integers(len(choices)))]
@@ -130,7 +130,7 @@ class SceneBuilder:
             shift = (0.5, 0.5)
         else:
             tiles = np.broadcast_to(np.asarray(tile, dtype=float), (3, 2))
-        # Textures stand on the primitive's foot: a storey begins at the ground.
+        # Textures are aligned with the primitive's bottom, so that a storey begins at the ground.
         shift = shift or (0.0, float(h[2] / tiles[0][1]) % 1.0)
         textures = texture if isinstance(texture, tuple) else (texture,) * 3
         inverse, tints = rotation.T / h[:, None], np.broadcast_to(np.asarray(tint, dtype=float), (3, 3))
@@ -152,7 +152,7 @@ class SceneBuilder:
         tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
         casts: bool = True, shift: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        """Add a box: centre and half extents (m), rotation of its axes."""
+        """Add a box by its centre, half extents (m) and the rotation of its axes."""
         self._add(BOX, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, casts, shift)
 
     def ellipsoid(
@@ -160,16 +160,16 @@ class SceneBuilder:
         tile: float | tuple[float, float] = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0), glow: float = 0.0,
         shift: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        """Add an ellipsoid: centre and half axes (m)."""
+        """Add an ellipsoid by its centre and half axes (m)."""
         self._add(ELLIPSOID, centre, half, _or_upright(rotation), texture, tile, tint, (1.0, 1.0), glow, True, shift)
 
     def leaves(
         self, centre: ArrayLike, half: ArrayLike, texture: int, rotation: Vector | None, tile: float, tint: ArrayLike
     ) -> None:
-        """Add an ellipsoid of foliage: open where the texture is transparent. ``tile`` holds for its mean half axis."""
+        """Add foliage: an ellipsoid with gaps where the texture is transparent. ``tile`` is for its mean half axis."""
         h = np.asarray(half, float)
         density = float(h.mean()) / tile
-        # The texture lies on the unit sphere, so that its dark parts are the very gaps.
+        # The texture is mapped to the unit sphere, so that its dark parts are the gaps.
         tiles = np.array([[h[a], h[b]] for a, b in ((1, 2), (0, 2), (0, 1))]) / density
         self._add(LEAVES, centre, h, _or_upright(rotation), texture, tiles, tint, (density, 1.0), shift=(0.0, 0.0))
 
@@ -177,7 +177,7 @@ class SceneBuilder:
         self, centre: ArrayLike, half: ArrayLike, texture: Texture, taper: tuple[float, float],
         rotation: Vector | None = None, tile: Tile = 1.0, tint: ArrayLike = (1.0, 1.0, 1.0),
     ) -> None:  # fmt: skip
-        """Add a box whose top is ``taper`` (along x, y; 0 to 1) times as wide as its foot: roofs, cabins."""
+        """Add a box whose top is ``taper`` (along x, y; 0 to 1) times as wide as its bottom, for roofs and cabins."""
         self._add(FRUSTUM, centre, half, _or_upright(rotation), texture, tile, tint, taper)
 
     def cone(
@@ -195,13 +195,13 @@ class SceneBuilder:
         rotation = np.stack([x, np.cross(z, x), z], axis=1)
         top_radius = radius if radius_top is None else radius_top
         widest = max(radius, top_radius)
-        if top_radius > radius:  # the wide end is the foot, so that the unit box always bounds it
+        if top_radius > radius:  # the wide end becomes the foot, so that the unit box always bounds the cone
             rotation, top_radius = rotation @ np.diag([1.0, -1.0, -1.0]), radius
         half = (widest, widest, 0.5 * length)
         self._add(CONE, 0.5 * (a + b), half, rotation, texture, tile, tint, (top_radius / widest, 1.0), glow, casts)
 
     def pack(self) -> tuple[NDArray[np.int32], Vector, Vector, NDArray[np.bool_]]:
-        """Return kind, shapes and axes as `SceneData` holds them, and which primitives cast a shadow."""
+        """Return kind, shapes and axes as in `SceneData`, and a mask of the primitives that cast a shadow."""
         columns = list(zip(*self._rows, strict=True))
         return np.array(columns[0], np.int32), np.array(columns[1], float), np.array(columns[2]), np.array(self.casts)
 
@@ -209,7 +209,7 @@ class SceneBuilder:
         self, path: object, light: Light, sky: Sky, ground: Ground | None, arcs: Vector, grid: NDArray[np.int32],
         frame: Vector, shadow_cell_m: float, far_m: float,
     ) -> Scene:  # fmt: skip
-        """Pack the arrays and cast the shadows."""
+        """Build the arrays of the scene and its shadow map."""
         sun = np.asarray(light.direction, float) / np.linalg.norm(light.direction)
         kind, packed, axes, casts = self.pack()
         frame_s, shape, top = _shadow_frame(sun, packed[:, :3], axes, casts, shadow_cell_m)
@@ -242,7 +242,7 @@ def _or_upright(rotation: Vector | None) -> Vector:
 
 def _ground_numbers(ground: Ground, on: bool, patch: int) -> Vector:
     waves = ground.waves
-    # The parabolic sine rises by at most 8 per cycle.
+    # The parabolic sine has a slope of at most 8 per cycle.
     slope = float(np.sum(np.abs(waves[:, 0]) * np.hypot(waves[:, 1], waves[:, 2])) * 8.0)
     highest = float(np.abs(waves[:, 0]).sum()) + 1e-6
     return np.array(
@@ -256,7 +256,7 @@ def _ground_numbers(ground: Ground, on: bool, patch: int) -> Vector:
 def _shadow_frame(
     sun: Vector, centre: Vector, axes: Vector, casts: NDArray[np.bool_], cell: float
 ) -> tuple[Vector, tuple[int, int], float]:
-    """Return the shadow map's frame, its (rows, columns), and a height towards the sun above every primitive."""
+    """Return the shadow map's frame, its (rows, columns), and a height along the sun's axis above every primitive."""
     first = np.cross(sun, [0.0, 1.0, 0.0])
     first /= np.linalg.norm(first)
     second = np.cross(sun, first)

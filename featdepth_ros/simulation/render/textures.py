@@ -1,4 +1,4 @@
-"""Procedural textures: tiles that repeat without a seam, drawn by seed, with their mip levels."""
+"""Procedural textures: tiles that repeat without a seam, generated from a seed, with their mip levels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = TEXTURE_SIZE
 
 
 def noise(rng: np.random.Generator, slope: float, stretch: tuple[float, float] = (1.0, 1.0)) -> Colours:
-    """Return (SIZE, SIZE) noise in 0 to 1 that tiles; amplitude falls as frequency^-slope. ``stretch`` is (y, x)."""
+    """Return (SIZE, SIZE) tileable noise from 0 to 1; its amplitude is frequency^-slope. ``stretch`` is (y, x)."""
     fy = np.fft.fftfreq(SIZE)[:, None] * SIZE * stretch[0]
     fx = np.fft.rfftfreq(SIZE)[None, :] * SIZE * stretch[1]
     amplitude = np.maximum(np.hypot(fx, fy), 1.0) ** -slope
@@ -26,7 +26,7 @@ def noise(rng: np.random.Generator, slope: float, stretch: tuple[float, float] =
 
 
 def colour(rng: np.random.Generator, *choices: tuple[float, float, float], spread: float = 0.06) -> Colours:
-    """Return one of the colours, slightly changed."""
+    """Return a random one of the colours with a slight variation."""
     return np.clip(np.array(choices[rng.integers(len(choices))]) + rng.uniform(-spread, spread, 3), 0.02, 0.98)
 
 
@@ -37,7 +37,7 @@ def blend(low: Colours, high: Colours, weight: Colours) -> Colours:
 
 
 def plaster(rng: np.random.Generator) -> Colours:
-    """Painted plaster: nearly nothing to hold on to."""
+    """Painted plaster, which has almost no texture."""
     base = colour(rng, (0.85, 0.8, 0.7), (0.75, 0.76, 0.78), (0.8, 0.65, 0.5), (0.9, 0.88, 0.85), (0.62, 0.7, 0.72))
     return base * (0.94 + 0.12 * noise(rng, 1.2))[..., None]
 
@@ -49,7 +49,7 @@ def concrete(rng: np.random.Generator) -> Colours:
 
 
 def asphalt(rng: np.random.Generator) -> Colours:
-    """Asphalt: grain over patches."""
+    """Asphalt with grain over patches."""
     tone = 0.45 * noise(rng, 1.3) + 0.55 * noise(rng, 0.15)
     return blend(np.array([0.2, 0.2, 0.21]), np.array([0.58, 0.57, 0.56]), tone)
 
@@ -65,7 +65,7 @@ def ground_cover(rng: np.random.Generator) -> Colours:
 
 
 def foliage(rng: np.random.Generator) -> Colours:
-    """Leaves over each other, light and dark clumps of them, and dark gaps between."""
+    """Overlapping leaves in light and dark clumps, with dark gaps between them."""
     dark = colour(rng, (0.03, 0.05, 0.02), (0.05, 0.06, 0.02), spread=0.01)
     light = colour(rng, (0.4, 0.55, 0.2), (0.52, 0.58, 0.25), (0.3, 0.48, 0.2), (0.65, 0.5, 0.2))
     clumps = noise(rng, 1.3)
@@ -81,7 +81,7 @@ def foliage(rng: np.random.Generator) -> Colours:
 
 
 def bark(rng: np.random.Generator) -> Colours:
-    """Bark: long vertical cracks."""
+    """Bark with long vertical cracks."""
     tone = 0.7 * noise(rng, 1.0, (0.25, 1.5)) + 0.3 * noise(rng, 0.4)
     return blend(np.array([0.1, 0.08, 0.06]), colour(rng, (0.45, 0.38, 0.3), (0.55, 0.52, 0.47)), tone)
 
@@ -100,7 +100,7 @@ def wood(rng: np.random.Generator) -> Colours:
 
 
 def _masonry(rng: np.random.Generator, rows: int, columns: int, shift: float, joint: int) -> tuple[Colours, Colours]:
-    """Return per-pixel brick brightness and joint mask of a bond pattern that tiles."""
+    """Return the brightness of the bricks and the mask of the joints, per pixel, of a tileable bond pattern."""
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     row = y * rows // SIZE
     moved = x * columns / SIZE + shift * (row % 2)
@@ -124,13 +124,13 @@ def bricks(rng: np.random.Generator) -> Colours:
 
 
 def blend_mask(image: Colours, over: Colours, mask: Colours) -> Colours:
-    """Lay a colour over an image where the mask is 1."""
+    """Return the image with ``over`` where the mask is 1."""
     laid: Colours = image + (over - image) * mask[..., None]
     return laid
 
 
 def paving(rng: np.random.Generator) -> Colours:
-    """Slabs, cobbles or floor tiles."""
+    """Paving slabs, cobblestones or floor tiles."""
     rows, columns, shift = [(4, 4, 0.0), (6, 3, 0.5), (16, 16, 0.5), (8, 8, 0.0)][rng.integers(4)]
     tone, joint = _masonry(rng, rows, columns, shift, 2)
     base = colour(rng, (0.6, 0.58, 0.54), (0.5, 0.5, 0.52), (0.66, 0.56, 0.46))
@@ -139,7 +139,7 @@ def paving(rng: np.random.Generator) -> Colours:
 
 
 def facade(rng: np.random.Generator) -> Colours:
-    """Two by two windows with frames, sills, curtains and reflections in a wall."""
+    """A wall with two by two windows, which have frames, sills, curtains and reflections."""
     wall = [bricks, plaster, plaster, concrete][rng.integers(4)](rng)
     image, half = wall.copy(), SIZE // 2
     width, height = int(half * rng.uniform(0.3, 0.7)), int(half * rng.uniform(0.4, 0.72))
@@ -163,14 +163,14 @@ def facade(rng: np.random.Generator) -> Colours:
 
 
 def roof(rng: np.random.Generator) -> Colours:
-    """Rows of tiles."""
+    """Rows of roof tiles."""
     tone, joint = _masonry(rng, 16, 16, 0.5, 3)
     image = colour(rng, (0.5, 0.25, 0.18), (0.3, 0.3, 0.33), (0.4, 0.32, 0.26)) * (0.6 + 0.5 * tone)[..., None]
     return blend_mask(image, np.array([0.12, 0.1, 0.1]), 0.7 * joint)
 
 
 def fabric(rng: np.random.Generator) -> Colours:
-    """Cloth: checks or stripes over a weave."""
+    """Woven cloth with checks or stripes."""
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
     image = np.ones((SIZE, SIZE, 3)) * rng.uniform(0.15, 0.9, 3)
     for _ in range(int(rng.integers(1, 5))):
@@ -195,7 +195,7 @@ def carpet(rng: np.random.Generator) -> Colours:
 
 
 def poster(rng: np.random.Generator) -> Colours:
-    """A picture or poster: shapes over a landscape of noise, in a frame."""
+    """A framed picture or poster: shapes over a landscape of noise."""
     image = blend(rng.uniform(0.0, 0.6, 3), rng.uniform(0.4, 1.0, 3), noise(rng, float(rng.uniform(1.0, 2.0))))
     for _ in range(int(rng.integers(4, 16))):
         centre = rng.integers(0, SIZE, 2).tolist()
@@ -231,17 +231,17 @@ def books(rng: np.random.Generator) -> Colours:
 
 
 def paint_coat(rng: np.random.Generator) -> Colours:
-    """Even paint, white so that the tint decides, with a broad sheen."""
+    """Even paint with a broad sheen; it is white, so that the tint determines the colour."""
     return np.ones((SIZE, SIZE, 3)) * (0.82 + 0.18 * noise(rng, 1.8))[..., None]
 
 
 def glass(rng: np.random.Generator) -> Colours:
-    """A dark pane with the sky's reflection."""
+    """A dark pane that reflects the sky."""
     return blend(np.array([0.04, 0.05, 0.06]), np.array([0.5, 0.56, 0.62]), np.clip(noise(rng, 1.7) * 1.3 - 0.25, 0, 1))
 
 
 def metal(rng: np.random.Generator) -> Colours:
-    """Painted or galvanised metal with wear."""
+    """Worn metal, painted or galvanised."""
     return np.ones((SIZE, SIZE, 3)) * (0.6 + 0.3 * noise(rng, 1.0) + 0.2 * (noise(rng, 0.3) - 0.5))[..., None]
 
 
@@ -257,7 +257,7 @@ def door(rng: np.random.Generator) -> Colours:
 
 
 def outlook(rng: np.random.Generator) -> Colours:
-    """What a window shows: sky over hills or trees; v runs upwards."""
+    """The view through a window: sky over hills or trees; v runs upwards."""
     y = np.linspace(0.0, 1.0, SIZE)[:, None]
     zenith = colour(rng, (0.5, 0.7, 0.95), (0.8, 0.85, 0.9))
     bright = blend(np.array([0.95, 0.96, 0.97]), zenith, y * np.ones((1, SIZE)))
@@ -268,12 +268,12 @@ def outlook(rng: np.random.Generator) -> Colours:
 
 
 def cloud(rng: np.random.Generator) -> Colours:
-    """Clouds' thickness."""
+    """The thickness of clouds."""
     return np.repeat(noise(rng, 1.6)[..., None], 3, axis=2)
 
 
 def stain(rng: np.random.Generator) -> Colours:
-    """Large soft patches, to vary what would repeat."""
+    """Large soft patches, which hide the repetition of other textures."""
     return np.repeat(noise(rng, 1.1)[..., None], 3, axis=2)
 
 
@@ -287,10 +287,10 @@ MAKERS: dict[str, tuple[Callable[[np.random.Generator], Colours], int]] = {
 
 
 class Atlas:
-    """All textures of a scene: ``atlas["bricks"]`` is the list of indices of that kind.
+    """All textures of a scene; ``atlas["bricks"]`` is the list of the indices of that kind.
 
     Attributes:
-        texels: (K, texels, 4) uint8, every mip level after the other: red, green, blue, opacity.
+        texels: (K, texels, 4) uint8 red, green, blue and opacity, with the mip levels one after the other.
     """
 
     def __init__(self, seed: int) -> None:
@@ -305,7 +305,7 @@ class Atlas:
 
     @classmethod
     def of(cls, texels: NDArray[np.uint8]) -> Atlas:
-        """Name the textures of a scene that was built before."""
+        """Return the atlas of an existing scene from its texels."""
         atlas = cls.__new__(cls)
         ends = np.cumsum([count for _, count in MAKERS.values()]).tolist()
         atlas.indices = {
@@ -319,7 +319,7 @@ class Atlas:
 
 
 def _mip_levels(image: Colours) -> NDArray[np.uint8]:
-    """Return all levels of an image whose light parts are opaque: the gaps between leaves are its darkest third."""
+    """Return all mip levels of an image. Its darkest third is transparent, as the gaps between leaves."""
     light = image.mean(axis=2)
     gaps = np.quantile(light, 0.3)
     image = np.concatenate([image, (light > gaps).astype(float)[..., None]], axis=2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Night and rain, laid over a picture by day: the light of a camera's own lamps, streaks, and drops on the lens."""
+"""Night and rain as effects on an image by day: headlamps beside the camera, rain streaks, and drops on the lens."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 
 Colours = NDArray[np.float32]
 
-#: At this distance headlamps are a quarter as bright as right before them, metres.
+#: Distance at which the light of the headlamps is a quarter of that right before them, metres.
 LAMP_REACH_M = 20.0
-#: Half width and half height of the lamps' beam, of half the picture's width; where its middle is below the picture's.
+#: Half width and half height of the beam, and distance of its middle below the image's, in half image widths.
 BEAM, BEAM_BELOW = (0.75, 0.35), 0.08
-#: Streaks on a picture of 640 x 192 pixels in the strongest rain, and drops on the lens.
+#: Number of streaks on an image of 640 x 192 pixels in the strongest rain, and of drops on the lens.
 STREAKS, DROPS = 260, 14
 
 
 def by_night(colour: Colours, depth: NDArray[np.float32], night: float) -> Colours:
-    """Take the daylight away and light the scene by headlamps beside the camera.
+    """Return the image at night: without daylight, and lit by headlamps beside the camera.
 
-    Surfaces are lit from where they are seen, so that the light of a pixel follows from its depth alone.
+    The lamps are at the camera, so the light of a pixel depends only on its position and depth.
 
     Args:
-        colour: (H, W, 3) in [0, 1], by day.
+        colour: (H, W, 3) image by day, in [0, 1].
         depth: (H, W) metres, NaN for the sky.
-        night: share of the daylight that is gone, 0 to 1.
+        night: share of the missing daylight, 0 to 1.
     """
     height, width = depth.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -38,13 +38,13 @@ def by_night(colour: Colours, depth: NDArray[np.float32], night: float) -> Colou
 
 
 def in_rain(colour: Colours, rain: float, lens: np.random.Generator, fall: np.random.Generator) -> Colours:
-    """Lay streaks of falling rain over a picture, and drops that sit on the lens.
+    """Return the image with streaks of falling rain and with drops on the lens.
 
     Args:
-        colour: (H, W, 3) in [0, 1].
-        rain: strength, 0 to 1.
-        lens: draws the drops: the same for all frames of a recording.
-        fall: draws the streaks of this frame.
+        colour: (H, W, 3) image in [0, 1].
+        rain: strength of the rain, 0 to 1.
+        lens: random generator of the drops; it is the same for all frames of a recording.
+        fall: random generator of this frame's streaks.
     """
     height, width = colour.shape[:2]
     streaks = np.zeros((height, width), np.float32)

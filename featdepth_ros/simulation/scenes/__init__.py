@@ -1,1 +1,1 @@
-"""What the rendered worlds consist of: streets, rooms, corridors, and what stands in them."""
+"""The rendered worlds: streets, rooms, corridors, and the objects in them."""

@@ -13,16 +13,16 @@ from featdepth_ros.simulation.scenes.outdoors import Rng, Site, Vector
 def house(
     site: Site, rng: Rng, s: float, side: float, front: float, size: tuple[float, float, float], storey: float
 ) -> None:
-    """Add a house, unless it would stand on the road.
+    """Add a house, unless it would stand on the road. All lengths are in metres.
 
     Args:
-        site: where.
-        rng: decides the style.
-        s: of its middle along the road.
-        side: 1 left of the road, -1 right of it.
-        front: distance of its front from the centreline.
-        size: half its width, half its depth, and the height of its walls.
-        storey: height of one.
+        site: the road and the ground beside it.
+        rng: random generator of the style.
+        s: position of the house's middle along the road.
+        side: 1: left of the road, -1: right of it.
+        front: distance of the front from the centreline.
+        size: half width, half depth, and height of the walls.
+        storey: height of one storey.
     """
     b, (half_width, deep, tall) = site.b, size
     p, heading = site.place(s, side * (front + deep))
@@ -40,7 +40,7 @@ def house(
 
 
 def _roof(b: SceneBuilder, rng: Rng, top: Vector, r: Vector, half_width: float, deep: float, tint: Vector) -> None:
-    """Cover the walls: a saddle roof between gables, a hipped roof, or a flat one with a parapet."""
+    """Add a random roof: a gable roof, a hipped roof, or a flat roof with a parapet."""
     kind = rng.random()
     if kind > 0.65:
         b.box(top + [0, 0, 0.2], (half_width + 0.15, deep + 0.15, 0.25), b.pick(rng, "concrete"), r, 2.0)
@@ -62,7 +62,7 @@ def _roof(b: SceneBuilder, rng: Rng, top: Vector, r: Vector, half_width: float, 
 def _front(
     b: SceneBuilder, rng: Rng, face: Vector, r: Vector, side: float, size: tuple[float, float, float], storey: float
 ) -> None:
-    """Add a door with a step, and by chance a shop's sign and awning, and balconies; ``face`` is the front's foot."""
+    """Add a door with a step, and at random a shop sign, an awning and balconies; ``face`` is the front's bottom."""
     half_width, towards = size[0], -side * r[:, 1]
     at = face + r[:, 0] * rng.uniform(-0.7, 0.7) * half_width
     b.box(at + [0, 0, 1.05], (0.55, 0.06, 1.1), b.pick(rng, "door"), r, "fit")

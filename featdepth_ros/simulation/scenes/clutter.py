@@ -1,4 +1,4 @@
-"""A path through a park or yard, with clutter close beside it."""
+"""A path through a park or yard, with many objects close to it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from featdepth_ros.simulation.scenes.street_furniture import fence, posts
 
 
 def make_clutter(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a path through a park or yard: trees, bushes, crates, barrels, rocks, posts and fences, close by.
+    """Build a path through a park or yard with close trees, bushes, crates, barrels, rocks, posts and fences.
 
     Args:
-        seed: decides everything.
-        length_m: of the path.
+        seed: random seed of the whole scene.
+        length_m: length of the path.
     """
     rng = np.random.default_rng([seed, 3])
     builder = SceneBuilder("clutter", seed)
@@ -37,7 +37,7 @@ def make_clutter(seed: int, length_m: float = 400.0) -> Scene:
 
 
 def _fill(site: Site, rng: Rng, start: float, side: float) -> None:
-    """Add what stands along ``CHUNK_M`` metres of one side of the path."""
+    """Add the objects along ``CHUNK_M`` metres of one side of the path."""
     edge = site.road.half_width_m
     for _ in range(rng.poisson(5.0)):
         tree(site, rng, start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(0.5, 18.0)))

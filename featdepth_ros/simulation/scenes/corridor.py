@@ -1,4 +1,4 @@
-"""A corridor: long and narrow, with doors, pictures, lamps, pipes and what stands against its walls."""
+"""A long, narrow corridor with doors, pictures, lamps, pipes, and furniture along its walls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featdepth_ros.simulation.scenes.room import FreeSpace, finish_indoors, shel
 
 
 def make_corridor(seed: int) -> Scene:
-    """Build a corridor. Its middle is free; the camera looks along it."""
+    """Build a corridor. Its middle is free, and the camera looks along it."""
     rng = np.random.default_rng([seed, 12])
     b = SceneBuilder("corridor", seed)
     size = np.array([rng.uniform(14.0, 30.0), rng.uniform(2.3, 3.4), rng.uniform(2.3, 3.0)])
@@ -35,7 +35,7 @@ def make_corridor(seed: int) -> Scene:
         foot, r, length = wall_frame(size, wall)
         door(b, rng, foot + r @ np.array([-0.5, 0.0, 0.0]), r, length, size[2])
     light = Light((0.1, float(rng.uniform(-0.3, 0.3)), 1.0), (0.45, 0.44, 0.41), (0.8, 0.8, 0.8), (0.72, 0.7, 0.67))
-    half, back, ahead = size[1] / 2 - 0.75, size[0] / 2 - 1.6, size[0] / 2 - 6.0  # some way always lies ahead
+    half, back, ahead = size[1] / 2 - 0.75, size[0] / 2 - 1.6, size[0] / 2 - 6.0  # there is always free space ahead
     if rng.random() < 0.5:
         free = FreeSpace((-back, -half, 0.7), (ahead, half, 1.6), facing_rad=0.0)
     else:

@@ -17,10 +17,10 @@ TOP_M = 0.74
 
 @dataclass(frozen=True)
 class Worktop(FreeSpace):
-    """Free space before something that is looked at from close by.
+    """Free space in front of objects that the camera observes from a short distance.
 
     Attributes:
-        focus_low, focus_high: corners (m) of the box that holds what is looked at, world axes.
+        focus_low, focus_high: corners (m) of the box around the observed objects, world axes.
     """
 
     focus_low: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -28,14 +28,14 @@ class Worktop(FreeSpace):
 
 
 def make_desk(seed: int) -> Scene:
-    """Build a room with a full desk along one wall, shelves above it, or with a wall of shelves alone."""
+    """Build a room that has a full desk and shelves above it along one wall, or only a wall of shelves."""
     rng = np.random.default_rng([seed, 13])
     b = SceneBuilder("desk", seed)
     size = np.array([rng.uniform(3.5, 6.5), rng.uniform(3.2, 5.5), rng.uniform(2.4, 3.0)])
     shell(b, rng, size)
     for wall in (0, 1, 2):
         furnish_wall(b, rng, size, wall)
-    front = -size[1] / 2  # the wall that is looked at: x runs along it, y into the room
+    front = -size[1] / 2  # the observed wall: x runs along it, y into the room
     wide = float(rng.uniform(1.3, 2.6))
     if rng.random() < 0.7:
         deep = float(rng.uniform(0.6, 0.9))
@@ -57,7 +57,7 @@ def make_desk(seed: int) -> Scene:
 
 
 def _full_desk(b: SceneBuilder, rng: Rng, front: float, wide: float, deep: float) -> None:
-    """Add a desk along the wall at y = ``front``, and all that lies on it."""
+    """Add a desk along the wall at y = ``front``, and the objects on it."""
 
     def at(x: float, y: float, z: float = 0.0) -> Vector:
         return np.array([x, front + y, TOP_M + 0.005 + z])
@@ -90,7 +90,7 @@ def _full_desk(b: SceneBuilder, rng: Rng, front: float, wide: float, deep: float
 
 
 def _screen(b: SceneBuilder, rng: Rng, foot: Vector) -> None:
-    """Add a screen, or a laptop's lid, that stands on ``foot``."""
+    """Add a screen or the lid of a laptop, which stands on ``foot``."""
     r, glow = turn(rng.normal(0.0, 0.2), rng.normal(0.0, 0.05)), float(rng.choice([0.0, 0.6]))
     half = (float(rng.uniform(0.16, 0.36)), 0.015, float(rng.uniform(0.11, 0.22)))
     low = float(rng.choice([0.02, 0.12]))
@@ -103,7 +103,7 @@ def _screen(b: SceneBuilder, rng: Rng, foot: Vector) -> None:
 
 
 def _keyboard(b: SceneBuilder, rng: Rng, centre: Vector) -> None:
-    """Add a keyboard of rows of keys, and a mouse beside it."""
+    """Add a keyboard with rows of keys, and a mouse beside it."""
     r, tone = turn(rng.normal(0.0, 0.15)), float(rng.uniform(0.1, 1.0))
     paint = b.pick(rng, "paint")
     b.box(centre + [0, 0, 0.008], (0.21, 0.07, 0.008), paint, r, 0.5, tone * np.ones(3))
@@ -125,7 +125,7 @@ def _books(b: SceneBuilder, rng: Rng, foot: Vector) -> None:
 
 
 def _above(b: SceneBuilder, rng: Rng, front: float, wide: float) -> None:
-    """Hang boards with things, or pictures, above the desk."""
+    """Add shelves with objects, or pictures, above the desk."""
     for z in (1.25, 1.6):
         if rng.random() < 0.5:
             b.box((0.0, front + 0.13, z), (0.5 * wide, 0.13, 0.012), b.pick(rng, "wood"), None, 0.8)

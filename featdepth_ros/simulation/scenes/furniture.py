@@ -1,7 +1,8 @@
-"""Furniture: what stands along a room's walls and hangs on them, and what lies about.
+"""Furniture and small objects: along the walls of a room, on its walls, and on tables.
 
-A piece takes the lower left corner of its place on the wall and a rotation (x along the wall, y into the room). It
-also takes the width that is left (m) and the height of the ceiling (m). It returns the width it took (m).
+A function for a piece at a wall takes the lower left corner of its place ``p`` and a rotation ``r`` (x along the wall,
+y into the room). It also takes the remaining width ``space`` (m) and the height ``ceiling`` (m). It returns the width
+(m) that the piece occupies.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def bookcase(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceil
 
 
 def trinket(b: SceneBuilder, rng: Rng, p: Vector, size: float) -> None:
-    """Add a ball, vase, box or cup that stands on ``p`` and is about ``size`` m wide and high."""
+    """Add a ball, vase, box or cup, which stands on ``p`` and is about ``size`` m wide and high."""
     texture, tint = b.pick(rng, "paint", "fabric", "poster", "metal", "wood"), rng.uniform(0.25, 1.1, 3)
     kind, h = rng.integers(4), 0.5 * size
     if kind == 0:
@@ -107,7 +108,7 @@ def table(b: SceneBuilder, rng: Rng, centre: Vector, r: Vector, half: tuple[floa
 
 
 def chair(b: SceneBuilder, rng: Rng, centre: Vector, yaw: float) -> None:
-    """Add a chair: thin legs, a seat, a back of slats."""
+    """Add a chair with thin legs, a seat and a back of slats."""
     r, wood_, cloth = turn(yaw), b.pick(rng, "wood", "metal"), b.pick(rng, "fabric", "wood")
     b.box(centre + [0, 0, 0.45], (0.21, 0.21, 0.025), cloth, r, 0.5)
     for x in (-0.19, 0.19):
@@ -119,7 +120,7 @@ def chair(b: SceneBuilder, rng: Rng, centre: Vector, yaw: float) -> None:
 
 
 def desk(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a desk with a screen and a chair before it."""
+    """Add a desk with a screen, and a chair in front of it."""
     wide, deep = min(rng.uniform(1.0, 1.7), space), 0.65
     if wide < 0.9:
         return 0.4
@@ -135,7 +136,7 @@ def desk(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling:
 
 
 def cupboard(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a chest or cupboard with doors, knobs and things on top."""
+    """Add a chest or cupboard with doors, knobs and objects on top."""
     wide, deep, tall = min(rng.uniform(0.6, 1.5), space), rng.uniform(0.35, 0.55), rng.choice([0.5, 0.8, 1.05, 1.9])
     body = b.pick(rng, "wood", "paint")
     b.box(p + r @ np.array([wide / 2, deep / 2, tall / 2]), (wide / 2, deep / 2, tall / 2), body, r, 1.1)
@@ -153,13 +154,13 @@ def cupboard(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceil
 
 
 def picture(b: SceneBuilder, rng: Rng, centre: Vector, r: Vector, half_wide: float, half_high: float) -> None:
-    """Hang a picture in a frame."""
+    """Add a framed picture on the wall."""
     b.box(centre, (half_wide + 0.03, 0.012, half_high + 0.03), b.pick(rng, "wood", "metal"), r, 0.5)
     b.box(centre, (half_wide, 0.018, half_high), b.pick(rng, "poster"), r, "fit")
 
 
 def pictures(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Hang one or two pictures."""
+    """Add one or two pictures on the wall."""
     wide = min(rng.uniform(0.5, 1.3), space)
     high = rng.uniform(0.2, 0.45)
     picture(b, rng, p + r @ np.array([wide / 2, 0.015, 1.5]), r, wide / 2 - 0.06, high)
@@ -170,7 +171,7 @@ def pictures(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceil
 
 
 def window(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a bright window with frame, sill and curtains of many folds."""
+    """Add a bright window with a frame, a sill and curtains with many folds."""
     wide = min(rng.uniform(0.9, 1.8), space)
     low, high = 0.9, ceiling - 0.35
     middle = p + r @ np.array([wide / 2, 0.0, (low + high) / 2])
@@ -205,7 +206,7 @@ def door(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling:
 
 
 def plant(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a potted plant: thin stems, many leaves."""
+    """Add a potted plant with thin stems and many leaves."""
     centre = p + r @ np.array([0.3, 0.35, 0.0])
     b.cone(centre, centre + [0, 0, 0.35], 0.13, b.pick(rng, "paint", "bricks"), 0.19, 0.5, rng.uniform(0.4, 1.0, 3))
     leaf, green = b.pick(rng, "paint"), np.array([0.25, 0.5, 0.15]) * rng.uniform(0.6, 1.3) + rng.uniform(0, 0.12, 3)
@@ -219,7 +220,7 @@ def plant(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling
 
 
 def floor_lamp(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a lamp on a thin pole under a conical shade."""
+    """Add a floor lamp with a thin pole and a conical shade."""
     centre, tall = p + r @ np.array([0.25, 0.25, 0.0]), rng.uniform(1.2, 1.6)
     b.cone(centre, centre + [0, 0, 0.03], 0.15, b.pick(rng, "metal"))
     b.cone(centre, centre + [0, 0, tall], 0.014, b.pick(rng, "metal"))
@@ -228,7 +229,7 @@ def floor_lamp(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ce
 
 
 def radiator(b: SceneBuilder, rng: Rng, p: Vector, r: Vector, space: float, ceiling: float) -> float:
-    """Add a radiator of upright pipes."""
+    """Add a radiator with vertical pipes."""
     count = int(min(float(rng.integers(5, 14)), max((space - 0.1) / 0.07, 1.0)))
     metal = b.pick(rng, "paint")
     for k in range(count):

@@ -1,4 +1,4 @@
-"""Trees, conifers, bushes and hedges, and the low walls that stand in their place."""
+"""Trees, conifers, bushes and hedges, and the low walls that sometimes replace hedges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featdepth_ros.simulation.scenes.outdoors import CHUNK_M, Rng, Site
 def tree(site: Site, rng: Rng, s: float, left: float, size: float = 1.0) -> None:
     """Add a tree at road coordinates (m), unless its trunk would stand on the road or its crown inside a house.
 
-    ``size`` is a factor on its crown, and a smaller one on its trunk.
+    ``size`` is a factor on its crown; the trunk grows less with it.
     """
     p, _ = site.place(s, left)
     tall, radius, spread = rng.uniform(1.8, 4.0), rng.uniform(0.09, 0.28), rng.uniform(1.0, 2.6) * size
@@ -58,9 +58,9 @@ def bush(site: Site, rng: Rng, s: float, left: float) -> None:
 
 
 def hedge_row(site: Site, rng: Rng, start: float, left: float, gaps: float) -> None:
-    """Close off the gardens along ``CHUNK_M`` metres from ``start`` (m) by hedges and walls, ``left`` (m) of the road.
+    """Add hedges and walls along ``CHUNK_M`` metres from ``start`` (m), at the offset ``left`` (m) from the centreline.
 
-    ``gaps`` is the share of its pieces that are open: gates and driveways.
+    ``gaps`` is the share of open pieces, for gates and driveways.
     """
     s = start
     while s < start + CHUNK_M:

@@ -1,4 +1,4 @@
-"""A highway: four lanes between guard rails, with few bends and nothing parked; by choice under bridges and a hill."""
+"""A highway: four lanes between guard rails with few bends, and optionally with bridges and a tunnel."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from featdepth_ros.simulation.scenes.road import make_road
 from featdepth_ros.simulation.scenes.street import street_ground
 from featdepth_ros.simulation.scenes.street_furniture import posts
 
-#: Where the lanes' middles are, metres left of the centreline; the camera drives in the first.
+#: Offsets of the lanes' middles to the left of the centreline, metres; the camera drives in the first lane.
 HIGHWAY_LANES_M = (-1.8, -5.4, 1.8, 5.4)
 HALF_WIDTH_M = 8.2
 
 
 def make_highway(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a highway of a given length; a longer one of the same seed begins with the shorter one.
+    """Build a highway. For one seed, a longer highway begins with the shorter one.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     site, of_scene = _highway("highway", seed, length_m, np.random.default_rng([seed, 8]), tunnel_m=(0.0, 0.0))
     return site.finish(of_scene, shadow_cell_m=0.22, far_m=170.0)
@@ -35,8 +35,8 @@ def make_underpass(seed: int, length_m: float = 400.0) -> Scene:
     """Build a highway that passes below bridges and through a tunnel.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     rng = np.random.default_rng([seed, 14])
     start = float(rng.uniform(25.0, 70.0))
@@ -52,7 +52,7 @@ def make_underpass(seed: int, length_m: float = 400.0) -> Scene:
 
 
 def _highway(kind: str, seed: int, length_m: float, rng: Rng, tunnel_m: tuple[float, float]) -> tuple[Site, Rng]:
-    """Lay the road, and what stands along it outside a tunnel; return the site and the generator to go on with."""
+    """Build the road and the objects along it outside a tunnel; return the site and the generator for the rest."""
     builder = SceneBuilder(kind, seed)
     road = make_road(seed, length_m, HALF_WIDTH_M, tightest_m=180.0, bends=0.5)
     ground = dataclasses.replace(
@@ -72,7 +72,7 @@ def _highway(kind: str, seed: int, length_m: float, rng: Rng, tunnel_m: tuple[fl
 
 
 def _guard_rail(site: Site, start: float, side: float) -> None:
-    """Add the rail of a chunk on one side (1 left, -1 right) and its posts."""
+    """Add the guard rail and its posts along a chunk on one side (1: left, -1: right)."""
     b, left = site.b, side * (site.road.half_width_m + 0.3)
     metal, tint = b.atlas["metal"][0], (0.75, 0.76, 0.78)
     for s in np.arange(start, start + CHUNK_M, 3.75):
@@ -84,7 +84,7 @@ def _guard_rail(site: Site, start: float, side: float) -> None:
 
 
 def _verge(site: Site, rng: Rng, start: float, side: float, woods: float, town: float) -> None:
-    """Add trees, bushes and far houses along a chunk of one side."""
+    """Add trees, bushes and distant houses along a chunk of one side."""
     edge = site.road.half_width_m + site.ground.pavement
     for _ in range(rng.poisson(woods)):
         at, left = start + rng.uniform(0, CHUNK_M), side * (edge + rng.uniform(1.5, 14.0))
@@ -98,7 +98,7 @@ def _verge(site: Site, rng: Rng, start: float, side: float, woods: float, town: 
 
 
 def _bridge(site: Site, rng: Rng, s: float) -> None:
-    """Add a bridge across the road: a deck between parapets on abutments, and often piers beside the road."""
+    """Add a bridge across the road: a deck with parapets on abutments, and often piers beside the road."""
     b, reach = site.b, site.road.half_width_m
     p, heading = site.place(s, 0.0)
     r = turn(heading + float(rng.normal(0.0, 0.2)))
@@ -118,7 +118,7 @@ def _bridge(site: Site, rng: Rng, s: float) -> None:
 
 
 def _tunnel(site: Site, rng: Rng, first: float, last: float) -> None:
-    """Add a tunnel from ``first`` to ``last`` (m along the road): walls, a roof with lamps, and a face at each end."""
+    """Add a tunnel from ``first`` to ``last`` (m along the road): walls, a roof with lamps, and two portals."""
     b, reach = site.b, site.road.half_width_m + float(rng.uniform(0.7, 2.0))
     high, wall = float(rng.uniform(4.6, 6.5)), b.pick(rng, "concrete", "paving", "bricks")
     tint, step = float(rng.uniform(0.6, 1.05)) * np.ones(3), 5.0

@@ -1,4 +1,4 @@
-"""Vehicles that can fill the view: delivery vans, lorries and buses."""
+"""Large vehicles, which can fill the view: delivery vans, lorries and buses."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ DARK = (0.12, 0.12, 0.13)
 
 
 class _Chassis:
-    """A vehicle's own axes: x forward, y left, z up from the ground below its middle."""
+    """A builder in the axes of a vehicle: x forward, y left, z up, with the origin on the ground below its middle."""
 
     def __init__(self, b: SceneBuilder, rng: Rng, p: Vector, r: Vector) -> None:
         self.b, self.p, self.r = b, p, r
         self.paint, self.glass, self.metal = b.pick(rng, "paint"), b.pick(rng, "glass"), b.pick(rng, "metal")
 
     def at(self, x: float, y: float, z: float) -> Vector:
-        """Return a place on the vehicle in the world."""
+        """Return a point of the vehicle in world coordinates."""
         place: Vector = self.p + self.r @ np.array([x, y, z])
         return place
 
     def box(self, centre: tuple[float, float, float], half: tuple[float, float, float], texture: int | tuple[int, ...],
             tint: Vector | tuple[float, float, float] = (1.0, 1.0, 1.0), tile: float | str = 3.0) -> None:  # fmt: skip
-        """Add a box between given half extents."""
+        """Add a box by its centre and half extents."""
         self.b.box(self.at(*centre), half, texture, self.r, tile, tint)  # type: ignore[arg-type]
 
     def frustum(self, centre: tuple[float, float, float], half: tuple[float, float, float],
@@ -44,7 +44,7 @@ class _Chassis:
                 self.b.cone(hub + 0.97 * out, hub + 1.03 * out, cap, self.metal, 0.6 * cap, 0.3, (0.7, 0.7, 0.7))
 
     def lamps(self, ends: tuple[float, float], side: float, height: float) -> None:
-        """Add headlamps, rear lamps and number plates at the foremost and the rearmost x."""
+        """Add headlamps, rear lamps and number plates at the front and the rear end (x)."""
         for y in (-side, side):
             self.box((ends[0], y, height), (0.03, 0.2, 0.11), self.metal, (1.3, 1.3, 1.15), 0.4)
             self.box((ends[1], y, height), (0.03, 0.12, 0.16), self.metal, (0.9, 0.1, 0.1), 0.4)

@@ -1,4 +1,4 @@
-"""What scenes outdoors share: ground along a road, daylight, sky, and where things may stand."""
+"""Common parts of outdoor scenes: ground along a road, daylight, sky, and checks for free positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Vector = NDArray[np.float64]
 
 
 class Site:
-    """A road with its ground, and the builder that collects what stands along it.
+    """A road with its ground, and the builder that collects the objects along it.
 
     Attributes:
         b: the builder.
@@ -41,7 +41,7 @@ class Site:
         return bool(distance > radius + self.road.half_width_m + 0.2)
 
     def add_house(self, point: Vector, rotation: Vector, half: tuple[float, float]) -> None:
-        """Keep a house's ground (its middle, the rotation of its axes, half extents in m) for `off_houses`."""
+        """Store the footprint of a house (middle, rotation of its axes, half extents in m) for `off_houses`."""
         self._houses.append((point[:2], rotation[:2, :2], np.array(half)))
 
     def off_houses(self, point: Vector, radius: float) -> bool:
@@ -55,7 +55,7 @@ class Site:
         return self.off_road(point, radius) and self.off_houses(point, radius)
 
     def finish(self, rng: Rng, shadow_cell_m: float, far_m: float) -> Scene:
-        """Draw light and sky and pack the scene."""
+        """Choose random light and sky, and build the scene."""
         grid, frame = self.road.grid()
         return self.b.build(
             self.road, daylight(rng), day_sky(rng), self.ground, self.road.arcs, grid, frame, shadow_cell_m, far_m
@@ -63,14 +63,14 @@ class Site:
 
 
 def daylight(rng: Rng) -> Light:
-    """Draw sun and sky light, from noon to evening, clear to overcast, as a camera with automatic exposure sees it."""
+    """Return random sun and sky light, from noon to evening and clear to overcast, as seen with automatic exposure."""
     height, around = math.radians(rng.uniform(22.0, 65.0)), rng.uniform(0.0, 2.0 * math.pi)
     clear = float(rng.uniform(0.15, 1.0))
     warm = float(np.clip((math.radians(50.0) - height), 0.0, 0.6))
     sun = clear * np.array([0.85, 0.8 - 0.12 * warm, 0.72 - 0.35 * warm])
     above = (0.55 + 0.35 * (1.0 - clear)) * np.array([0.95, 1.0, 1.08])
     below = (0.36 + 0.22 * (1.0 - clear)) * np.array([1.05, 1.0, 0.92])
-    # Exposure brings ground and walls together to about the same brightness, whatever the weather.
+    # Automatic exposure gives ground and walls about the same total brightness in any weather.
     ground = sun * math.sin(height) + above
     wall = 0.45 * sun * math.cos(height) + 0.5 * (above + below)
     exposure = 1.02 * math.exp(rng.normal(0.0, 0.1)) / float(np.mean([ground, wall]))
@@ -79,7 +79,7 @@ def daylight(rng: Rng) -> Light:
 
 
 def day_sky(rng: Rng) -> Sky:
-    """Draw a sky between blue and grey."""
+    """Return a random sky between blue and grey."""
     grey = float(rng.uniform(0.0, 1.0))
     zenith = (1 - grey) * np.array([0.28, 0.48, 0.85]) + grey * np.array([0.68, 0.71, 0.75])
     horizon = (1 - grey) * np.array([0.78, 0.86, 0.95]) + grey * np.array([0.88, 0.89, 0.9])
@@ -87,7 +87,7 @@ def day_sky(rng: Rng) -> Sky:
 
 
 def waves(rng: Rng, amplitude_m: float) -> Vector:
-    """Draw a gentle undulation: (W, 4) amplitude, cycles per metre along x and y, phase."""
+    """Return a random gentle undulation: (W, 4) amplitude (m), cycles per metre along x and y, phase (cycles)."""
     out = []
     for share, length in ((1.0, 170.0), (0.5, 83.0), (0.05, 11.0)):
         angle, cycles = rng.uniform(0, 2 * math.pi), 1.0 / (length * rng.uniform(0.8, 1.3))

@@ -1,4 +1,4 @@
-"""A road's centreline: circular arcs after each other, found again from any place by a grid."""
+"""The centreline of a road: a sequence of circular arcs, and a grid for the lookup of the nearest arc."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Road:
     """A centreline.
 
     Attributes:
-        arcs: (A, 6) float64: x, y (m), heading (rad), curvature (1/m), length (m), distance of its start (m).
+        arcs: (A, 6) float64: x, y (m), heading (rad), curvature (1/m), length (m), distance of the arc's start (m).
         half_width_m: from the centreline to the kerb.
     """
 
@@ -27,7 +27,7 @@ class Road:
 
     @property
     def length_m(self) -> float:
-        """Length of the centreline."""
+        """Length of the centreline, metres."""
         return float(self.arcs[-1, 4] + self.arcs[-1, 5])
 
     def at(self, s: NDArray[np.float64] | float, left: NDArray[np.float64] | float = 0.0) -> Vector:
@@ -49,7 +49,7 @@ class Road:
         )
 
     def grid(self, margin_m: float = 80.0) -> tuple[NDArray[np.int32], Vector]:
-        """Return the nearest arc of every ground cell, and the grid's frame (x, y of its corner, cell size)."""
+        """Return the nearest arc of every ground cell, and the grid's frame (x, y of its corner, cell size, in m)."""
         s = np.arange(0.0, self.length_m, 2.0)
         points = self.at(s)[:, :2]
         owner = np.clip(np.searchsorted(self.arcs[:, 5], s, side="right") - 1, 0, len(self.arcs) - 1)
@@ -62,16 +62,17 @@ class Road:
 
 
 def make_road(seed: int, length_m: float, half_width_m: float, tightest_m: float = 25.0, bends: float = 1.0) -> Road:
-    """Draw a centreline that starts at the origin eastwards and never crosses itself (headings stay within 80 deg).
+    """Return a random centreline that starts eastwards at the origin.
 
-    A longer road of the same seed begins with the shorter one.
+    It never crosses itself, because headings stay within 80 degrees. For one seed, a longer road begins with the
+    shorter one.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline, at least.
-        half_width_m: from the centreline to the kerb.
-        tightest_m: smallest radius.
-        bends: 1 for a town's turns, near 0 for a straight road.
+        seed: random seed of the centreline.
+        length_m: least length of the centreline.
+        half_width_m: distance from the centreline to the kerb.
+        tightest_m: smallest radius of a bend.
+        bends: strength of the bends: 1 for a town, near 0 for a straight road.
     """
     rng = np.random.default_rng([seed, 101])
     x, y, heading, s = 0.0, 0.0, 0.0, 0.0

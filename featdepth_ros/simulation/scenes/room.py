@@ -1,4 +1,4 @@
-"""A furnished room: walls with pictures, shelves, tables, chairs, a sofa, lamps, plants and what lies about."""
+"""A furnished room: walls with pictures, shelves, tables, chairs, a sofa, lamps, plants and small objects."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from featdepth_ros.simulation.scenes.furniture import (
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Where a hand-held camera may move: a box without furniture.
+    """The free space of a hand-held camera: a box without furniture.
 
     Attributes:
         low, high: corners (m), world axes.
-        facing_rad: mean heading of the camera, or None where it may look anywhere.
+        facing_rad: mean heading of the camera; None: it may look in any direction.
     """
 
     low: tuple[float, float, float]
@@ -42,7 +42,7 @@ class FreeSpace:
 
 
 def make_room(seed: int) -> Scene:
-    """Build a room. Its middle is kept free above the height of a table's things."""
+    """Build a room. Its middle is free above the objects on the table."""
     rng = np.random.default_rng([seed, 11])
     b = SceneBuilder("room", seed)
     size = np.array([rng.uniform(4.2, 8.5), rng.uniform(3.8, 6.5), rng.uniform(2.4, 3.1)])
@@ -59,12 +59,12 @@ def make_room(seed: int) -> Scene:
     return finish_indoors(b, free, light, shadow_cell_m=0.03)
 
 
-#: Share of every texture's contrast that a textureless room keeps: below two grey levels on its walls and floor.
+#: Remaining share of every texture's contrast in a textureless room: below two grey levels on its walls and floor.
 TEXTURELESS_CONTRAST = 0.08
 
 
 def make_textureless_room(seed: int) -> Scene:
-    """Build the room of the same seed with everything in it of nearly one colour: outlines and soft shading remain."""
+    """Build the room of the same seed with nearly one colour everywhere, so that only outlines and shading remain."""
     scene = make_room(seed)
     atlas = scene.data.atlas.astype(np.float32)
     colours = atlas[:, :, :3]
@@ -75,13 +75,13 @@ def make_textureless_room(seed: int) -> Scene:
 
 
 def finish_indoors(b: SceneBuilder, free: FreeSpace, light: Light, shadow_cell_m: float) -> Scene:
-    """Pack a scene that has neither road nor sky."""
+    """Build a scene without road and sky."""
     no_arcs, no_grid, no_frame = np.zeros((1, 6)), np.zeros((1, 1), np.int32), np.array([0.0, 0.0, 1.0])
     return b.build(free, light, Sky(), None, no_arcs, no_grid, no_frame, shadow_cell_m, far_m=60.0)
 
 
 def shell(b: SceneBuilder, rng: Rng, size: Vector) -> None:
-    """Add floor, ceiling, walls and skirting."""
+    """Add floor, ceiling, walls and skirting boards."""
     x, y, z = size / 2
     floor = b.pick(rng, "wood", "wood", "paving", "fabric")
     b.box((0, 0, -0.1), (x + 0.2, y + 0.2, 0.1), floor, tile=rng.uniform(1.0, 1.8), casts=False)
@@ -108,14 +108,14 @@ def shell(b: SceneBuilder, rng: Rng, size: Vector) -> None:
 
 
 def wall_frame(size: Vector, wall: int) -> tuple[Vector, Vector, float]:
-    """Return a wall's foot at its middle, a rotation (x along it, y into the room) and its length (m)."""
+    """Return the middle of a wall's bottom edge, a rotation (x along it, y into the room) and its length (m)."""
     x, y = size[0] / 2, size[1] / 2
     foot = np.array([(x, 0, 0), (0, y, 0), (-x, 0, 0), (0, -y, 0)][wall])
     return foot, turn((wall + 1) * math.pi / 2), float(size[1 - wall % 2])
 
 
 def furnish_wall(b: SceneBuilder, rng: Rng, size: Vector, wall: int) -> None:
-    """Stand furniture along one wall, and hang things on what is left of it."""
+    """Add furniture along one wall, and pictures on the rest of it."""
     foot, r, length = wall_frame(size, wall)
     pieces = (bookcase, sofa, desk, cupboard, window, door, plant, pictures, pictures, floor_lamp, radiator)
     at = -length / 2 + 0.35
@@ -126,7 +126,7 @@ def furnish_wall(b: SceneBuilder, rng: Rng, size: Vector, wall: int) -> None:
 
 
 def middle(b: SceneBuilder, rng: Rng, size: Vector) -> None:
-    """Put a rug and a table with chairs into the middle."""
+    """Add a rug and a table with chairs in the middle."""
     if rng.random() < 0.7:
         half = (rng.uniform(0.8, size[0] / 2 - 1.0), rng.uniform(0.6, size[1] / 2 - 1.0), 0.006)
         rug = b.pick(rng, "carpet", "fabric")

@@ -1,4 +1,4 @@
-"""Streets: a road through a town, with houses, trees, parked cars, poles, fences and wires along it."""
+"""Streets: a road through a town with houses, trees, parked cars, poles, fences and wires."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from featdepth_ros.simulation.scenes.vehicles import parked_car
 
 #: Widths of pavements, metres.
 PAVEMENT_M = (1.6, 3.5)
-#: Height of the longest wave of hills, metres: slopes reach a fifth.
+#: Height of the longest wave of hills, metres; slopes reach 20 %.
 HILLS_M = (0.8, 2.2)
 
 
 def make_street(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a street of a given length; a longer one of the same seed begins with the shorter one.
+    """Build a street. For one seed, a longer street begins with the shorter one.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     rng = np.random.default_rng([seed, 1])
     return _make(SceneBuilder("street", seed), rng, length_m, float(rng.uniform(4.0, 6.0)), _Side)
 
 
 def make_avenue(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a narrow street under trees: their crowns over it, gardens, hedges and many parked cars along it.
+    """Build a narrow street below the crowns of trees, with gardens, hedges and many parked cars.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     rng = np.random.default_rng([seed, 6])
     return _make(SceneBuilder("avenue", seed), rng, length_m, float(rng.uniform(3.0, 5.0)), _LeafySide)
 
 
 def make_lane(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a narrow street between hedges and garden walls, cars parked at one kerb or both.
+    """Build a narrow street between hedges and garden walls, with cars parked at one kerb or both.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     rng = np.random.default_rng([seed, 7])
     return _make(SceneBuilder("lane", seed), rng, length_m, float(rng.uniform(2.9, 4.2)), _GardenSide)
 
 
 def make_hills(seed: int, length_m: float = 400.0) -> Scene:
-    """Build a street that goes up and down by up to a fifth.
+    """Build a street over hills, with slopes up to 20 %.
 
     Args:
-        seed: decides everything.
-        length_m: of the centreline.
+        seed: random seed of the whole scene.
+        length_m: length of the centreline.
     """
     rng = np.random.default_rng([seed, 15])
     return _make(SceneBuilder("hills", seed), rng, length_m, float(rng.uniform(4.0, 6.0)), _Side, HILLS_M)
@@ -76,7 +76,7 @@ def _make(
     seed = builder.seed
     road = make_road(seed, length_m, half_width_m)
     ground = street_ground(builder, rng, road.half_width_m, side_of.pavement_m)
-    if hills_m is not None:  # the long waves alone: a road is no washboard
+    if hills_m is not None:  # only the long waves become hills, so that the road stays smooth
         ups = waves(rng, float(rng.uniform(*hills_m)))
         ground = dataclasses.replace(ground, waves=ups[:2])
     site = Site(builder, road, ground)
@@ -93,7 +93,7 @@ def _make(
 def street_ground(
     b: SceneBuilder, rng: Rng, half_width_m: float, pavement_m: tuple[float, float] = PAVEMENT_M
 ) -> Ground:
-    """Draw a road's widths, paint, surfaces and undulation."""
+    """Return random widths, markings, surfaces and undulation of a road."""
     return Ground(
         road=half_width_m,
         pavement=float(rng.uniform(*pavement_m)),
@@ -114,7 +114,7 @@ def street_ground(
 
 
 class _Side:
-    """One side of a street: how much of each thing stands along it."""
+    """One side of a street, with random densities of the objects along it."""
 
     bushes = 2.5
     pavement_m = PAVEMENT_M
@@ -125,7 +125,7 @@ class _Side:
         self.cars, self.setback = float(rng.uniform(0.0, 0.9)), float(rng.uniform(0.3, 6.0))
 
     def fill(self, site: Site, rng: Rng, start: float) -> None:
-        """Add what stands along ``CHUNK_M`` metres from ``start``."""
+        """Add the objects along ``CHUNK_M`` metres from ``start``."""
         side, road = self.side, site.road.half_width_m
         edge = road + site.ground.pavement
         kerbs(site, start, side)
@@ -148,7 +148,7 @@ class _Side:
             tree(site, rng, start + rng.uniform(0, CHUNK_M), self.side * (edge + rng.uniform(-1.0, 5.0)))
 
     def _houses(self, site: Site, rng: Rng, start: float, edge: float) -> None:
-        """Add a row of houses, and a second, taller one that closes the view between them."""
+        """Add a row of houses, and behind it a taller row that blocks the view between them."""
         s = start
         while s < start + CHUNK_M:
             width, deep = rng.uniform(7.0, 17.0), rng.uniform(4.0, 8.0)
@@ -178,7 +178,7 @@ class _LeafySide(_Side):
         self.apart, self.big = float(rng.uniform(6.0, 14.0)), float(rng.uniform(1.0, 2.2))
 
     def _trees(self, site: Site, rng: Rng, start: float, edge: float) -> None:
-        """Add a row of big trees at the kerb, and some behind it."""
+        """Add a row of large trees at the kerb, and some behind it."""
         kerb = site.road.half_width_m + 0.8
         for at in np.arange(start, start + CHUNK_M, self.apart):
             if rng.random() < 0.85:
@@ -189,7 +189,7 @@ class _LeafySide(_Side):
 
 
 class _GardenSide(_Side):
-    """One side of a lane: gardens behind hedges and walls, houses behind them."""
+    """One side of a narrow street: hedges and walls, gardens behind them, and houses behind the gardens."""
 
     bushes = 4.0
     pavement_m = (0.4, 1.8)

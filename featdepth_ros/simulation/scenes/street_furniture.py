@@ -1,4 +1,4 @@
-"""What stands along a road: kerbs, lamps, signs, bins, fences, and wires on poles."""
+"""Objects along a road: kerbs, lamps, signs, bins, fences, and wires on poles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGN_TINTS = ((0.9, 0.15, 0.12), (0.15, 0.3, 0.8), (0.95, 0.8, 0.1))
 
 
 def kerbs(site: Site, start: float, side: float) -> None:
-    """Add the kerb stones of a chunk on one side (1 left, -1 right)."""
+    """Add the kerb stones of a chunk on one side (1: left, -1: right)."""
     texture, tint = site.b.atlas["concrete"][0], np.full(3, 1.05)
     for s in np.arange(start, start + CHUNK_M, 5.0):
         p, q = (site.place(v, side * (site.road.half_width_m + 0.08))[0] for v in (s, s + 5.0))
@@ -46,7 +46,7 @@ def _lamp(site: Site, rng: Rng, s: float, side: float, near: float) -> None:
 
 
 def _sign(site: Site, rng: Rng, s: float, side: float, near: float) -> None:
-    """Add a traffic sign or a board that faces the traffic of its side."""
+    """Add a traffic sign or a board, which faces the traffic on its side."""
     b, paint = site.b, site.b.pick(rng, "paint")
     p, heading = site.place(s, side * near)
     b.cone(p, p + [0, 0, 2.5], 0.035, b.pick(rng, "metal"), None, 0.5, GREY)
@@ -76,7 +76,7 @@ def _bin(site: Site, rng: Rng, s: float, left: float) -> None:
 
 
 def fence(site: Site, rng: Rng, s: float, left: float) -> None:
-    """Add a wall, or a fence of posts and rails, along the road; it ends where it would reach the road."""
+    """Add a wall, or a fence of posts and rails, along the road; it ends before it would reach the road."""
     b, length = site.b, rng.uniform(6.0, 18.0)
     tall, solid = rng.uniform(0.8, 1.9), rng.random() < 0.4
     texture = b.pick(rng, "bricks", "concrete", "wood") if solid else b.pick(rng, "metal", "wood")

@@ -1,1 +1,1 @@
-"""What moves by itself in a rendered world: vehicles, where they drive, and how they are placed in a scene."""
+"""Moving vehicles and people in a rendered world: their bodies, lanes and motion."""

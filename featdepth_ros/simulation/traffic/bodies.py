@@ -1,4 +1,4 @@
-"""Rigid bodies that move through a scene: their primitives stand behind the scene's own and are placed anew."""
+"""Rigid bodies that move through a scene; their primitives are stored after those of the static scene."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from featdepth_ros.simulation.render import kernels
 from featdepth_ros.simulation.render.scene import Scene, SceneBuilder, Vector
 from featdepth_ros.simulation.render.shapes import CENTRE, HALF, INVERSE, SHADOW, SUN, SceneData
 
-#: Where a hidden body's primitives are: far below the ground, where no camera looks.
+#: Position of the primitives of a hidden body: far below the ground, where no camera looks.
 BURIED_M = -1e6
 
 
 class MovingBodies:
     """The moving bodies of a scene.
 
-    `place` moves their primitives and their shadows; what stands still is neither copied nor looked at.
+    `place` moves their primitives and their shadows; static primitives are neither copied nor processed.
 
     Args:
-        scene: the world without them.
-        bodies: one builder a body, which holds its primitives in the body's own axes (x forward, y left, z up, the
-            origin on the ground). They share the scene's atlas.
+        scene: the scene without the bodies.
+        bodies: one builder per body, with its primitives in the body's own axes (x forward, y left, z up, origin on
+            the ground). They share the scene's atlas.
 
     Attributes:
-        scene: the world with them; `place` changes its arrays.
-        first: number of their first primitive.
-        owner: (M,) int64, the body of each of their primitives.
+        scene: the scene with the bodies; `place` changes its arrays.
+        first: number of the bodies' first primitive.
+        owner: (M,) int64 number of the body to which each of their primitives belongs.
     """
 
     def __init__(self, scene: Scene, bodies: list[SceneBuilder]) -> None:
@@ -54,7 +54,7 @@ class MovingBodies:
 
         Args:
             poses: (B, 4, 4) ``T_world_body``.
-            seen: (B,) whether each is in the world.
+            seen: (B,) bool, whether each body is in the world.
         """
         data = self.scene.data
         data.shapes[self.first :], data.axes[self.first :] = self.placed(poses, seen)
@@ -72,12 +72,12 @@ class MovingBodies:
         return shapes, np.einsum("nij,nkj->nik", self._axes, rotation)
 
     def body_of(self, surfaces: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return (H, W) the body that each pixel shows, -1 for none; ``surfaces`` are the renderer's."""
+        """Return (H, W) int64 number of the body in each pixel, -1 for none; ``surfaces`` come from the renderer."""
         number = (surfaces >> 2).astype(np.int64) - self.first
         return np.where(number >= 0, self.owner[np.maximum(number, 0)], -1)
 
     def _move_shadows(self, data: SceneData, seen: NDArray[np.bool_]) -> None:
-        """Take the bodies' shadows off the map, and cast them where the bodies are now."""
+        """Remove the bodies' old shadows from the shadow map, and cast new ones at their present poses."""
         for window, before in self._covered:
             data.shadow[window] = before
         self._covered.clear()
@@ -96,7 +96,7 @@ class MovingBodies:
             low, high = np.maximum(low, 0), np.maximum(high, 0)
             window = (slice(low[1], high[1]), slice(low[0], high[0]))
             self._covered.append((window, data.shadow[window].copy()))
-        # Every window is kept before any shadow is cast: where two overlap, both hold the scene's own map.
+        # All windows are saved before any shadow is cast, so that overlapping ones hold the static scene's map.
         heights = moved[:, CENTRE : CENTRE + 3] @ data.numbers[SUN : SUN + 3] + radius
         top = float(heights[casts[self.first :]].max()) + 1.0
         kernels.cast_shadows(data, casts, top, data.shadow, np.empty(3), np.empty(3))

@@ -1,4 +1,4 @@
-"""People on foot."""
+"""Pedestrians."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SKINS = ((0.85, 0.65, 0.52), (0.6, 0.42, 0.3), (0.4, 0.27, 0.2), (0.92, 0.75, 0.
 
 
 def person(b: SceneBuilder, rng: Rng, p: Vector, r: Vector) -> float:
-    """Add somebody who walks: on ``p``, along the first axis of ``r``, in mid-stride.
+    """Add a pedestrian in mid-stride, who stands on ``p`` and walks along the first axis of ``r``.
 
     Returns:
         Length of the stride, metres.

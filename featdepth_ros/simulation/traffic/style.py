@@ -1,4 +1,4 @@
-"""How dense the traffic is, of what it consists and where its lanes are."""
+"""Density and composition of the traffic, and the lanes of a road."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from featdepth_ros.simulation.scenes.highway import HIGHWAY_LANES_M
 from featdepth_ros.simulation.scenes.road import Road
 from featdepth_ros.simulation.trajectories import camera_lane_m
 
-#: How far from the kerb the cars parked along a street reach, metres.
+#: Distance from the kerb that parked cars occupy, metres.
 PARKED_M = 1.97
-#: Half the width of the camera's own vehicle, and the least distance that others keep from it sideways, metres.
+#: Half the width of the camera's own vehicle, and the least sideways distance of others from it, metres.
 OWN_HALF_WIDTH_M = 0.9
-#: Half widths of a car and of a lorry or bus, metres.
+#: Half widths of a car, and of a lorry or bus, metres.
 CAR_HALF_WIDTH_M, LARGE_HALF_WIDTH_M = 0.93, 1.27
 
 
 @dataclass(frozen=True)
 class TrafficStyle:
-    """The vehicles around the camera.
+    """Settings of the traffic around the camera.
 
     Attributes:
-        along, against: vehicles per 100 m of each lane that runs the camera's way, and the other way.
+        along, against: vehicles per 100 m of each lane in the camera's direction, and in the opposite direction.
         large: share of lorries, buses and vans among them, 0 to 1.
-        speed_mps: slowest and fastest lane.
-        people: on foot, per 100 m of each pavement and each way.
-        jam: all lanes run the camera's way, close together, at nearly its speed; ``against`` and ``speed_mps`` are not
-            used.
+        speed_mps: speeds of the slowest and the fastest lane, m/s.
+        people: pedestrians per 100 m of each pavement and direction.
+        jam: traffic jam: all lanes run in the camera's direction, close together, at nearly its speed; ``against`` and
+            ``speed_mps`` are not used.
     """
 
     along: float = 2.0
@@ -42,24 +42,24 @@ class TrafficStyle:
         if min(self.along, self.against, self.people) < 0 or not 0 <= self.large <= 1:
             raise ConfigError(
                 f"traffic has along {self.along}, against {self.against}, people {self.people}, large {self.large}; "
-                "expected densities from 0 on and a share between 0 and 1"
+                "expected densities of at least 0 and a share between 0 and 1"
             )
         if not 0 < self.speed_mps[0] <= self.speed_mps[1]:
             raise ConfigError(f"traffic has speeds {self.speed_mps}; expected two above 0, the lower first")
 
 
-#: Traffic by name.
+#: Traffic styles by name.
 TRAFFIC: dict[str, TrafficStyle] = {"flow": TrafficStyle(), "jam": TrafficStyle(along=6.0, large=0.7, jam=True)}
 
 
 def traffic_style(name: str) -> TrafficStyle:
-    """Return the traffic of a name.
+    """Return a traffic style by its name.
 
     Raises:
-        ConfigError: no such name.
+        ConfigError: the name is unknown.
     """
     if name not in TRAFFIC:
-        raise ConfigError(f"no traffic '{name}'{nearest_name(name, TRAFFIC)}")
+        raise ConfigError(f"there is no traffic '{name}'{nearest_name(name, TRAFFIC)}")
     return TRAFFIC[name]
 
 
@@ -68,10 +68,10 @@ class Lane:
     """A lane of a road.
 
     Attributes:
-        left_m: of its middle, from the road's centreline.
-        along: whether it runs the way the camera drives.
+        left_m: offset of its middle to the left of the road's centreline, metres.
+        along: whether it runs in the camera's direction.
         own: whether the camera drives in it.
-        half_width_m: half the width of the widest vehicle that fits.
+        half_width_m: half the width of the widest vehicle that fits, metres.
     """
 
     left_m: float

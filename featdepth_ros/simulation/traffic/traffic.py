@@ -1,4 +1,4 @@
-"""Vehicles on the lanes around the camera and people on the pavements, as functions of time."""
+"""The positions of vehicles on the lanes around the camera, and of pedestrians on the pavements, over time."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from featdepth_ros.simulation.traffic.people import person
 from featdepth_ros.simulation.traffic.style import LARGE_HALF_WIDTH_M, Lane, TrafficStyle, lanes_of
 
 STEP_S = 0.05
-#: Slower than this a vehicle stands: its pixels are not marked as moving.
+#: Speed below which a vehicle counts as standing, m/s; its pixels are then not marked as moving.
 STANDING_MPS = 0.05
 CAR_LENGTH_M, VAN_HALF_WIDTH_M = 4.8, 1.05
-#: Half the width of somebody on foot, metres, and how fast people walk.
+#: Half the width of a pedestrian, metres, and the range of walking speeds, m/s.
 SHOULDER_M, WALKING_MPS = 0.3, (0.7, 1.8)
-#: From the camera to the bumper of the vehicle that carries it.
+#: Distance from the camera to the front bumper of its own vehicle, metres.
 BUMPER_M = 2.0
-#: How far before and behind the camera vehicles are kept in the world.
+#: Distance ahead of and behind the camera within which vehicles are in the world, metres.
 REACH_M = 185.0
 
 
@@ -43,17 +43,17 @@ class Traffic:
     """The traffic of a drive.
 
     Args:
-        scene: with a road, without traffic.
-        style: how dense, and of what.
-        seed: decides everything.
-        camera_m: ascending times (s) -> how far along the road (m) the camera is.
-        duration_s: of the drive, from 0.
+        scene: a scene with a road and without traffic.
+        style: settings of the traffic.
+        seed: random seed of the traffic.
+        camera_m: function from ascending times (s) to the camera's distance along the road (m).
+        duration_s: duration of the drive, which begins at time 0, seconds.
 
     Raises:
         ConfigError: the scene has no road.
 
     Attributes:
-        scene: the world to render; `place` moves the vehicles in it.
+        scene: the scene to render; `place` moves the vehicles in it.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Traffic:
         self.scene = self._bodies.scene if self._bodies else scene
 
     def place(self, seconds: float) -> None:
-        """Move every vehicle, with its shadow, to where it is at a time."""
+        """Move all vehicles and pedestrians, with their shadows, to their poses at a time."""
         if self._bodies is not None:
             seen = self._seen(seconds)
             self._bodies.place(self._poses(seconds, seen), seen)
 
     def rows(self, middle_s: float, first_s: float, last_s: float) -> tuple[Tail, Tail] | None:
-        """Return what `RollingRenderer.render_rows` needs to know of a picture exposed from one time to another."""
+        """Return the argument ``moved`` of `RollingRenderer.render_rows` for an image with these exposure times."""
         if self._bodies is None:
             return None
         seen = self._seen(middle_s)
@@ -92,7 +92,7 @@ class Traffic:
         return first, last
 
     def moving(self, surfaces: NDArray[np.int32], seconds: float) -> NDArray[np.bool_]:
-        """Return (H, W) where a picture shows a vehicle that drives at a time; ``surfaces`` are the renderer's."""
+        """Return the (H, W) bool mask of what moves at a time; ``surfaces`` come from the renderer."""
         if self._bodies is None:
             return np.zeros(surfaces.shape, np.bool_)
         before, after = self._along(seconds - STEP_S), self._along(seconds + STEP_S)
@@ -101,7 +101,7 @@ class Traffic:
         return mask
 
     def _along(self, seconds: float) -> Vector:
-        """Return (B,) how far along the road each vehicle's middle is, metres."""
+        """Return the (B,) distances of the vehicles' middles along the road, metres."""
         at = min(max((seconds - self._times[0]) / STEP_S, 0.0), len(self._times) - 1.001)
         k, share = int(at), at - int(at)
         return np.array([(1.0 - share) * way[k] + share * way[k + 1] for way in self._ways])
@@ -113,7 +113,7 @@ class Traffic:
         return seen & (along < self._road.length_m - 3.0)
 
     def _poses(self, seconds: float, seen: NDArray[np.bool_]) -> Vector:
-        """Return (B, 4, 4) the pose of each vehicle that is seen: both axles stand on the ground."""
+        """Return the (B, 4, 4) pose of each vehicle in ``seen``, with both axles on the ground."""
         poses = np.tile(np.eye(4), (len(self._vehicles), 1, 1))
         along, scene = self._along(seconds), self.scene
         for i in np.flatnonzero(seen):
@@ -130,13 +130,13 @@ class Traffic:
         return poses
 
     def _fill_platoon(self, lane: Lane, style: TrafficStyle, rng: np.random.Generator) -> None:
-        """Add vehicles that keep their distances to the camera: the queue ahead of it, or one that crawls beside it."""
+        """Add vehicles that move with the camera: a queue ahead of it in its own lane, or a slow one beside it."""
         size, period = (1.0, 30.0) if lane.own else (float(rng.uniform(3.0, 6.0)), float(rng.uniform(20.0, 45.0)))
         swing = size * np.sin(2 * math.pi * (self._times / period + rng.uniform()))
         if not style.jam:
             swing = 3.0 * swing
         at = BUMPER_M + (float(rng.uniform(3.0, 7.0) if style.jam else rng.uniform(14.0, 30.0)) if lane.own else -50.0)
-        at += 0.0 if not lane.own else size  # the swing must not push the next one into the camera
+        at += 0.0 if not lane.own else size  # the oscillation must not push the next vehicle into the camera
         while at < 100.0 and style.along > 0:
             vehicle = self._draw(lane, style, rng)
             wish = self._camera + at + 0.5 * vehicle.length_m + swing
@@ -144,7 +144,7 @@ class Traffic:
             at += vehicle.length_m + self._gap(vehicle, style.along, rng)
 
     def _fill_stream(self, lane: Lane, style: TrafficStyle, rng: np.random.Generator) -> None:
-        """Add vehicles that drive at one even speed, all along the road and as many as come in time."""
+        """Add vehicles with a constant speed, along the whole road and for the whole duration."""
         density = style.along if lane.along else style.against
         speed = float(rng.uniform(*style.speed_mps))
         before, after = (speed * self._times[-1], 0.0) if lane.along else (0.0, speed * self._times[-1])
@@ -160,7 +160,7 @@ class Traffic:
             self._add(vehicle, at + 0.5 * vehicle.length_m + speed * self._times)
 
     def _fill_pavement(self, side: int, density: float, rng: np.random.Generator) -> None:
-        """Add people who walk along one pavement (1 left, -1 right), both ways; who goes one way goes at one pace."""
+        """Add pedestrians on one pavement (1: left, -1: right) in both directions, with one speed per direction."""
         for along, left in ((True, rng.uniform(0.4, 1.0)), (False, rng.uniform(1.3, 2.0))):
             lane = Lane(side * (self._road.half_width_m + float(left)), along, False, SHOULDER_M)
             pace = float(rng.uniform(*WALKING_MPS)) * (1.0 if along else -1.0)
@@ -176,7 +176,7 @@ class Traffic:
         self._ways.append(way)
 
     def _follow(self, wish: Vector) -> Vector:
-        """Return the way of a driver who keeps to a wish (m along the road at each step) but never backwards."""
+        """Return the distances (m) of a driver who follows the wished ones at each step, but never drives backwards."""
         way, pace = np.empty_like(wish), np.gradient(self._camera, STEP_S)
         way[0] = wish[0]
         for k in range(1, len(wish)):
@@ -190,7 +190,7 @@ class Traffic:
         return least + float(rng.exponential(max(100.0 / density - vehicle.length_m - least, 0.5)))
 
     def _draw(self, lane: Lane, style: TrafficStyle, rng: np.random.Generator) -> _Vehicle:
-        """Draw a vehicle that fits into a lane."""
+        """Return a random vehicle that fits into a lane."""
         body, origin, axes = SceneBuilder("vehicle", 0, self._atlas), np.zeros(3), np.eye(3)
         kind = str(rng.choice(["lorry", "bus", "van"], p=[0.6, 0.2, 0.2])) if rng.random() < style.large else "car"
         if lane.half_width_m < LARGE_HALF_WIDTH_M and kind in ("lorry", "bus"):

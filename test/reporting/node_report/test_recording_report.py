@@ -186,7 +186,7 @@ def test_sigma_of_some_frames_is_shown_and_not_judged(tmp_path):
     bag = write_recording(tmp_path / "bag", replace(SEEN, sigma_drop=(0, 3), spoiled=(2,)))
     result = evaluate_recording(bag, RecordingOptions(pictures=12))
     assert result.figures()["depth"]["ause"] is None and result.depth.summary.frames == 10
-    assert any(note.startswith("sigma was recorded of 9 of 11 frames") for note in result.notes)
+    assert any(note.startswith("sigma was recorded for 9 of 11 frames") for note in result.notes)
     assert [picture.relative_sigma is None for picture in result.pictures[:3]] == [True, False, True]
 
 

@@ -162,11 +162,12 @@ def test_the_forecast_counts_pixels_and_validations(monkeypatch: pytest.MonkeyPa
     for step in range(1, 13):
         clock[0] += 1.0
         told.append(forecast.stepped(step))
-    expected = "about 20 s for the 50 steps that are left; 5 validations come on top, the first will tell how long they"
-    assert told[9] == f"{expected} take"
+    expected = "about 20 s for the remaining 50 steps, plus 5 validations, whose time is known after the first one"
+    assert told[9] == expected
     assert [line for line in told if line] == [told[9]]
     said = forecast.validated(12, 6.0)
-    assert said is not None and said.startswith("a validation takes 6 s; about 42 s are left with the 4 to come")
+    expected = "a validation takes 6 s; the run takes about 42 s more with 4 validations"
+    assert said is not None and said.startswith(expected)
     assert forecast.validated(24, 6.0) is None
     assert [duration(s) for s in (40, 450, 64800)] == ["40 s", "7.5 min", "18.0 h"]
 

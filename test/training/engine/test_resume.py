@@ -147,7 +147,7 @@ def test_a_full_disk_costs_nothing_but_room(place: Path, whole: Path) -> None:
     run = start(place, "full", "--resume", before=allow_files_of, given=[len(before) // 2])
     assert run.finish() == 1
     said = run.text()
-    assert "step_00000004.pt could not be written" in said and "make room and go on with --resume" in said
+    assert "step_00000004.pt could not be written" in said and "free disk space and continue with --resume" in said
     assert "Traceback" not in said
     assert [p.name for p in (output / "checkpoints").iterdir()] == ["step_00000002.pt"]
     assert (output / "checkpoints" / "step_00000002.pt").read_bytes() == before

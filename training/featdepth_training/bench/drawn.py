@@ -1,4 +1,4 @@
-"""What benchmarks of inference run on where no recording and no trained weights are needed: drawn ones."""
+"""Synthetic images and random weights for inference benchmarks, which need neither recordings nor trained weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from featdepth_ros.models.build import architectures, build_model
 from featdepth_ros.models.checkpoints import load_model
 
 SEED = 0
-#: Pictures that follow one another, each moved by this many pixels.
+#: Number of consecutive images, and their shift from image to image, pixels.
 _PICTURES, _STEP_PX = 8, 4
-#: (height, width) of those that batch norms are settled with.
+#: (height, width) of the images from which the running statistics of BatchNorm are computed.
 _SETTLING = (64, 96)
 
 
 def pictures(size: tuple[int, int], seed: int = 0) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Drawn textures that move sideways, (H, W, 3) uint8."""
+    """Return random textures that move sideways, each (H, W, 3) uint8 with (H, W) = ``size``."""
     height, width = size
     generator = torch.Generator().manual_seed(seed)
     texture = torch.zeros(1, 3, height, width + _PICTURES * _STEP_PX)
@@ -33,14 +33,14 @@ def pictures(size: tuple[int, int], seed: int = 0) -> list[np.ndarray[Any, np.dt
 
 
 def model_named(name: str, preset: str | None = None) -> FeatDepthModel:
-    """Load weights, or draw those of an architecture such as ``mono_fm_r50``: for times, what they hold is no matter.
+    """Load weights, or build an architecture such as ``mono_fm_r50`` with random weights, which suffice for timing.
 
     Args:
-        name: a file, a model that ships, or one of `architectures` but ``compact``.
+        name: a file, a shipped model, or one of `architectures` except ``compact``.
         preset: see `load_model`.
 
     Raises:
-        FeatDepthError: neither a file nor a known name.
+        FeatDepthError: the name is neither a file nor known.
     """
     if name == "compact" or name not in architectures():
         return load_model(name, preset=preset)
@@ -57,11 +57,11 @@ def _as_batch(picture: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
 
 @torch.no_grad()
 def _settle_norms(model: FeatDepthModel, images: Tensor) -> None:
-    """Let batch norms see what drawn weights make of the images; unused ones hold no activations together."""
+    """Compute the running statistics of BatchNorm with random weights, without which activations would diverge."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
-            module.momentum = None  # the plain mean of what was seen
+            module.momentum = None  # the cumulative mean over all batches
     model.train()
     model.depth(images)
     model.pose(images[:1].repeat(2, 1, 1, 1), images)

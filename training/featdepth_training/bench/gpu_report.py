@@ -1,4 +1,4 @@
-"""What tools/gpu_check.sh measured, as one JSON file and one table: `python -m featdepth_training.bench.gpu_report`."""
+"""Report of tools/gpu_check.sh as a JSON file and a table: `python -m featdepth_training.bench.gpu_report`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from featdepth_ros.files import sha256_of
 from featdepth_ros.reporting.tables import write_json
 
-#: Parts with figures, in the order of the table.
+#: Parts with measurements, in the order of the table.
 PARTS = ("parity", "network", "estimator", "step", "loader")
-#: What became of a part that is for GPUs only.
-NOT_RUN = "not run on a processor"
+#: Outcome of a part that is only for GPUs.
+NOT_RUN = "not run on a CPU"
 
 
 def gather(folder: Path, device: str) -> dict[str, Any]:
-    """Read what the parts wrote; a part that did not get through is None.
+    """Read the results of the parts; a part that did not complete is None.
 
     Args:
-        folder: that of the script's output.
+        folder: output folder of the script.
         device: ``cuda`` or ``cpu``.
     """
     figures: dict[str, Any] = {"device": _device(device), "torch": torch.__version__}
@@ -37,13 +37,13 @@ def gather(folder: Path, device: str) -> dict[str, Any]:
 
 
 def _parts(path: Path) -> dict[str, str]:
-    """What became of each part, by name. One that was at work when the script was ended is not there."""
+    """Return the outcome of each part, by name. A part that was running at the end of the script is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return dict(line.split("\t", 1) for line in lines)
 
 
 def complete(figures: dict[str, Any]) -> bool:
-    """Whether all parts that are run on the device got through, and the resumed run is equal to the bit."""
+    """Return whether all parts for this device completed, and the resumed run is bit-exact."""
     wanted = [part for part in PARTS if figures["parts"].get(part) != NOT_RUN]
     through = all(figures[part] is not None for part in wanted) and figures["resume_bit_equal"] is True
     return through and all(words.startswith("done") or words == NOT_RUN for words in figures["parts"].values())
@@ -54,12 +54,12 @@ def _device(device: str) -> str:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Lay the figures out as a Markdown table."""
+    """Return the results as a Markdown table."""
     rows = []
     for name, by_precision in (figures["parity"] or {}).items():
         for precision, errors in by_precision.items():
             text = ", ".join(f"{key} {value:.1e}" for key, value in errors.items() if value is not None)
-            rows.append((f"{name} in {precision} beside the processor's fp32", text))
+            rows.append((f"{name} in {precision}, errors against fp32 on the CPU", text))
     for part in ("network", "estimator"):
         for name, one in ((figures[part] or {}).get("variants") or {}).items():
             ratio = f", {one['ratio']:.2f} times eager fp32" if "ratio" in one else ""
@@ -70,10 +70,10 @@ def table(figures: dict[str, Any]) -> str:
         step = (figures["step"] or {}).get(side)
         if step:
             share = 100 * step["share_of_floor"]
-            rows.append((f"training step: {side}", f"{step['step_s'] * 1e3:.1f} ms, {share:.0f} % of what is possible"))
+            rows.append((f"training step: {side}", f"{step['step_s'] * 1e3:.1f} ms, {share:.0f} % of the limit"))
     if figures["loader"]:
-        rows.append(("loader beside the step", f"{figures['loader']['ratio']:.1f} times as fast"))
-    rows.append(("resumed run equal to the bit", str(figures["resume_bit_equal"])))
+        rows.append(("loader against the step", f"{figures['loader']['ratio']:.1f} times as fast"))
+    rows.append(("resumed run bit-exact", str(figures["resume_bit_equal"])))
     rows += [(part, words) for part, words in figures["parts"].items() if not words.startswith("done")]
     rows += [(part, "missing") for part in PARTS if figures[part] is None and part not in figures["parts"]]
     whole = "" if complete(figures) else ": a partial result"
@@ -82,7 +82,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write ``gpu_check.json`` and ``gpu_check.md``; 1 when a part is missing or the resumed run differs."""
+    """Write ``gpu_check.json`` and ``gpu_check.md``; return 1 if a part is missing or the resumed run differs."""
     folder, device = Path(arguments[0]), arguments[1]
     figures = gather(folder, device)
     write_json(folder / "gpu_check.json", figures)

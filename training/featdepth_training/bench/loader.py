@@ -1,4 +1,4 @@
-"""``featdepth bench loader``: what the loader delivers from a cache, against what the step eats."""
+"""``featdepth bench loader``: the loader's rate of images from a cache, against the rate of the training step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from featdepth_training.bench.process import running
 from featdepth_training.bench.sides import check_checkout
 from featdepth_training.bench.step import OWN
 
-#: Frames of a target and its temporal sources.
+#: Number of frames of a target and its temporal sources.
 TEMPORAL = 3
-#: Images timed at a time.
+#: Number of batches in a timed chunk.
 CHUNK_BATCHES = 20
 
 
@@ -32,27 +32,27 @@ def bench_loader(
     drive: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure images/s out of a cache, with and without the augmentation, and images/s into our training step.
+    """Measure images/s from a cache, with and without augmentation, and images/s of our training step.
 
-    Loading and stepping take turns, so that what else the machine does hits both. Without loader processes the images
-    of a second of processor time are counted too, which other programs change little.
+    Loading and training steps alternate, so that other load on the machine affects both. Without loader processes, it
+    also measures images per second of CPU time, on which other programs have little effect.
 
     Args:
         problem: size, batch and networks of the step; its frames are a target, two neighbours and the partner.
-        cache: of `featdepth prepare`; with stereo partners when all its frames have one.
-        rounds: timed.
-        workers: loader processes.
-        reference: checkout of the original, whose KITTI data set then loads ``drive`` in turns, in one process.
-        drive: of KITTI raw; best the one that ``cache`` was made from.
-        say: called with lines about what is going on.
+        cache: cache of `featdepth prepare`; stereo partners are loaded if all its frames have one.
+        rounds: number of timed rounds.
+        workers: number of loader processes.
+        reference: checkout of the original. Its KITTI data set then also loads ``drive``, in one process.
+        drive: KITTI raw drive, preferably the one from which ``cache`` was made.
+        say: called with progress messages.
 
     Returns:
-        see the keys in docs.
+        The results by their JSON keys.
 
     Raises:
-        RecordingError: no cache or drive there, or too short.
-        ConfigError: ``reference`` is no checkout.
-        MissingDependencyError: the original's data set needs torchvision.
+        RecordingError: the cache or the drive is missing or too short.
+        ConfigError: ``reference`` is not a checkout of the original.
+        MissingDependencyError: torchvision, which the original's data set needs, is missing.
     """
     checkout = None if reference is None else check_checkout(reference)
     batches, clips, stereo = _batches(problem, cache, workers)
@@ -63,7 +63,7 @@ def bench_loader(
     augmented: list[_Spent] = []
     stepped: list[float] = []
     say("loading")
-    _spent(batches, False)  # opens the shards, starts the workers
+    _spent(batches, False)  # opens the shards and starts the workers
     originals: list[float] = []
     with ExitStack() as stack:
         process = stack.enter_context(running(problem))
@@ -100,7 +100,7 @@ def bench_loader(
 
 
 def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[Any], int, bool]:
-    """Batches of the training loader itself, without end; how many clips there are; whether they have partners."""
+    """Return endless batches of the training loader, the number of clips, and whether they have partners."""
     from featdepth_training.config.loading import load_config
     from featdepth_training.data.cache import ClipCache, cache_folders
     from featdepth_training.data.loader import train_loader
@@ -128,20 +128,20 @@ def _batches(problem: StepProblem, cache: Path, workers: int) -> tuple[Iterator[
 
 
 class _Spent(NamedTuple):
-    """Time by the clock and time of this process's processors, seconds."""
+    """Wall time and CPU time of this process, seconds."""
 
     wall_s: float
     cpu_s: float
 
 
 def _rates(spent: Sequence[_Spent], images: int) -> tuple[float, float]:
-    """Images a second by the clock, and a second of processor time, of chunks of so many images."""
+    """Return images per second of wall time and per second of CPU time, for chunks of ``images`` images."""
     wall_s, cpu_s = (statistics.median(times) for times in zip(*spent, strict=True))
     return images / wall_s, images / cpu_s
 
 
 def _spent(batches: Iterator[Any], augment: bool) -> _Spent:
-    """Time a chunk of batches; with ``augment`` as floats and with the recipe's changes of colour."""
+    """Time a chunk of batches; with ``augment``, includes conversion to floats and the recipe's colour augmentation."""
     import torch
 
     from featdepth_training.config.loading import load_config
@@ -152,7 +152,7 @@ def _spent(batches: Iterator[Any], augment: bool) -> _Spent:
     wall, cpu = time.perf_counter(), time.process_time()
     for batch in itertools.islice(batches, CHUNK_BATCHES):
         if isinstance(batch, Exception):
-            raise RecordingError(f"the cache cannot be read: {batch}")
+            raise RecordingError(f"the cache cannot be read: {batch}; prepare it again with featdepth prepare")
         if augment:
             photometric(batch.in_floats(), config, generator)
     return _Spent(time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,4 +1,4 @@
-"""What a process can say of itself: peak memory, operations, and the speed the machine allows."""
+"""Measurements in a process: peak memory, operations, and the speed of the machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MIB = 1024.0
 
 
 def resident_mib() -> float:
-    """Memory the process holds now, MiB (its peak so far where the system does not tell)."""
+    """Return the present resident memory of the process, MiB (its peak so far, if the system gives only that)."""
     return _status_mib("VmRSS")
 
 
 def peak_mib() -> float:
-    """Most memory the process has held, MiB: ``ru_maxrss``, or Linux's VmHWM, which no parent process inflates."""
+    """Return the peak resident memory of the process, MiB: ``ru_maxrss``, or on Linux VmHWM, which excludes parents."""
     return _status_mib("VmHWM")
 
 
@@ -40,9 +40,9 @@ def _status_mib(name: str) -> float:
 
 
 class _ByteCounter(TorchDispatchMode):
-    """Adds up the sizes of every operator's tensors: as if each were read or written once, and nothing stayed cached.
+    """Adds up the sizes of every operator's tensors, as if each is read or written once and nothing is cached.
 
-    Views and changes of shape cost nothing.
+    Views and changes of shape count as free.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _ByteCounter(TorchDispatchMode):
 
 
 def operations(step: Callable[[], Any]) -> tuple[int, int]:
-    """Count a step: floating-point operations (convolutions and products, 2 a multiply-add), and bytes moved."""
+    """Return a step's floating-point operations (convolutions and products, 2 per multiply-add) and moved bytes."""
     bytes_moved = _ByteCounter()
     with FlopCounterMode(display=False) as flops, bytes_moved:
         step()
@@ -66,7 +66,7 @@ def operations(step: Callable[[], Any]) -> tuple[int, int]:
 
 
 def seconds_of(function: Callable[[], Any], repeats: int = 7) -> float:
-    """Median seconds of a call, after one to warm up."""
+    """Return the median time of a call in seconds, after one warm-up call."""
     function()
     times = []
     for _ in range(repeats):
@@ -77,7 +77,10 @@ def seconds_of(function: Callable[[], Any], repeats: int = 7) -> float:
 
 
 def machine_speed(device: str, channels: int = 256) -> dict[str, float]:
-    """GFLOP/s of a 1024-square product and of a 3x3 convolution as the decoder has them, GB/s of a large copy, fp32."""
+    """Return the machine's speed in fp32.
+
+    It is GFLOP/s of a 1024x1024 matrix product and of a 3x3 convolution as in the decoder, and GB/s of a large copy.
+    """
 
     def wait() -> None:
         if device == "cuda":

@@ -1,4 +1,4 @@
-"""``featdepth bench network`` and ``estimator``: milliseconds of a frame on every back end, beside eager PyTorch."""
+"""``featdepth bench network`` and ``estimator``: milliseconds per frame on every back end, against eager PyTorch."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from featdepth_training.bench.measure import operations
 from featdepth_training.bench.timing import in_turns, machine
 
 EAGER = "eager fp32"
-#: What the estimator is measured with: where motion comes from, and which depth is given.
+#: Settings with which the estimator is measured: source of motion, and kind of depth.
 _CHAINS: tuple[tuple[MotionChoice, DepthChoice], ...] = (("window", "fused"), ("network", "network"))
 
 
 def eager_step(model: FeatDepthModel, images: Sequence[Tensor]) -> Callable[[int], Any]:
-    """Depth of a frame and motion since the one before as the model itself computes them: float32, nothing fused."""
+    """Return a function for depth of a frame and motion since the previous one by the plain model in float32."""
     any_model: Any = model
     kept: dict[str, Any] = {}
 
@@ -61,7 +61,7 @@ def eager_step(model: FeatDepthModel, images: Sequence[Tensor]) -> Callable[[int
 
 
 def variants(device: torch.device, precisions: Sequence[str], backends: Sequence[str]) -> list[tuple[str, str]]:
-    """(back end, precision) of all that can run here; ``backends`` empty: all that are installed."""
+    """Return (back end, precision) of all variants that can run here; ``backends`` empty: all installed ones."""
     return [
         (name, precision)
         for precision in precisions
@@ -82,24 +82,25 @@ def bench_network(
     backends: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Time depth and motion of a frame on every back end that is installed, in turns, beside eager PyTorch.
+    """Time depth and motion of a frame on every installed back end and on eager PyTorch, in alternation.
 
     Args:
         weights: file or name, see `model_named`.
-        size: (height, width) in pixels; None: as trained.
-        threads: of the networks.
-        frames: timed frames of each.
+        size: (height, width) in pixels; None: the size of the training.
+        threads: threads of the networks.
+        frames: timed frames per variant.
         preset: see `load_model`.
         device: ``cpu`` or ``cuda``.
-        precisions: to be measured.
-        backends: to be measured; empty: all that are installed.
-        say: called with lines about what is going on.
+        precisions: precisions to measure.
+        backends: back ends to measure; empty: all installed ones.
+        say: called with progress messages.
 
     Returns:
-        ``variants`` by name with times, ``ratio`` (eager fp32 over it) and ``floor_ms``; ``machine``; what was run.
+        ``variants`` by name with times and ``ratio`` (time of eager fp32 over that of the variant); ``floor_ms``;
+        ``machine``; and the settings.
 
     Raises:
-        FeatDepthError: no such weights or device.
+        FeatDepthError: the weights or the device do not exist.
     """
     torch.set_num_threads(threads)
     model, place = model_named(weights, preset), resolve_device(device)
@@ -118,7 +119,7 @@ def bench_network(
                 used[f"{name} {precision}"] = str(error)
                 continue
             calls[f"{name} {precision}"] = _finished(_step(networks, size), place)
-        say(f"timing {len(calls)} of them in turns")
+        say(f"timing {len(calls)} variants in alternation")
         times = in_turns(calls, frames)
     flops, _ = operations(lambda: eager(0))
     about = machine(device, threads)
@@ -155,7 +156,7 @@ def _step(networks: Networks, size: tuple[int, int]) -> Callable[[int], Any]:
 
 
 def _finished(call: Callable[[int], Any], device: torch.device) -> Callable[[int], Any]:
-    """Wait for what a call queued on a GPU."""
+    """Return a call that also waits for its work on a GPU."""
 
     def finished(number: int) -> None:
         call(number)
@@ -178,27 +179,27 @@ def bench_estimator(
     image_size: tuple[int, int] = (375, 1242),
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Time whole steps of the estimator on a rendered drive, per back end, with the window and without, in turns.
+    """Time complete steps of the estimator on a rendered drive, per back end, with and without the window.
 
     Args:
-        weights: as `bench_network` has it.
-        size: the same.
-        threads: the same.
-        frames: of the drive.
-        preset: as `bench_network` has it.
-        device: the same.
-        precision: as the estimator takes it.
-        backends: as `bench_network` has it.
-        image_size: (height, width) of the rendered pictures.
-        say: called with lines about what is going on.
+        weights: as in `bench_network`.
+        size: as in `bench_network`.
+        threads: as in `bench_network`.
+        frames: number of frames of the drive.
+        preset: as in `bench_network`.
+        device: as in `bench_network`.
+        precision: precision of the estimator, see `EstimatorConfig`.
+        backends: as in `bench_network`.
+        image_size: (height, width) of the rendered images, pixels.
+        say: called with progress messages.
 
     Returns:
-        ``variants`` by name: times, and ``stages_ms`` (medians); ``machine``; what was run.
+        ``variants`` by name with times and ``stages_ms`` (medians); ``machine``; and the settings.
     """
     from featdepth_ros.simulation import Simulation, SimulationConfig, default_camera
 
     torch.set_num_threads(threads)
-    single_threaded_linear_algebra()  # as node and `infer` do
+    single_threaded_linear_algebra()  # as in the node and in `infer`
     model, place = model_named(weights, preset), resolve_device(device)
     resolved = resolve_precision(precision, place, model.info.architecture)
     say("rendering")

@@ -1,4 +1,4 @@
-"""Every net on a device and in a precision, beside the processor in float32.
+"""Errors of every network on a device and in a precision, against the CPU in float32.
 
 `python -m featdepth_training.bench.parity`; tools/gpu_check.sh calls it.
 """
@@ -25,14 +25,14 @@ from featdepth_ros.reporting.tables import write_json
 from featdepth_training.bench.drawn import model_named, pictures
 
 HALF = ("bf16", "fp16")
-#: The compact model that ships, and architectures with drawn weights.
+#: The shipped compact model, and architectures with random weights.
 NETS = ("compact", "mono_fm_r18", "mono_fm_r50")
-#: Errors by net, precision and output.
+#: Errors by network, precision and output.
 Errors = dict[str, dict[str, dict[str, float]]]
 
 
 def precisions_of(device: torch.device) -> tuple[str, ...]:
-    """What is compared on a device; tf32 is matrix products and convolutions with ten bits, on GPUs."""
+    """Return the precisions to compare on a device. On GPUs, tf32 computes products with a mantissa of ten bits."""
     return ("fp32", "tf32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
 
 
@@ -43,20 +43,20 @@ def compare(
     say: Callable[[str], None] = print,
     keep: Callable[[Errors], None] = lambda _: None,
 ) -> Errors:
-    """Compare depth, motion and features of nets.
+    """Compare depth, motion and features of networks on a device with those on the CPU.
 
     Args:
-        size: (height, width) of the pictures, pixels.
-        device: beside the processor.
-        names: of the nets.
+        size: (height, width) of the images, pixels.
+        device: device to compare with the CPU.
+        names: names of the networks.
         say: called with a line for each comparison.
-        keep: called after each comparison with all that was found: whatever ends the process, that is kept.
+        keep: called after each comparison with all errors so far, so that they are saved if the process is killed.
 
     Returns:
-        Errors by architecture and precision. That of ``disparity`` is the largest relative one. That of
-        ``inverse depth`` is the root mean square. Those of ``axisangle`` and ``translation`` are relative, as vectors.
-        That of ``features`` is the largest over their largest value. In half precision it is what the estimator is
-        given.
+        Errors by architecture and precision. That of ``disparity`` is the largest relative error. That of
+        ``inverse depth`` is the root mean square of the relative error. Those of ``axisangle`` and ``translation`` are
+        relative errors of the vectors. That of ``features`` is the largest error over the largest value. In half
+        precision, the outputs are those of the back end that the estimator uses.
     """
     earlier, later = (torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in pictures(size)[:2])
     errors: Errors = {}
@@ -78,7 +78,7 @@ def compare(
 
 @contextlib.contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    """tf32 is off but where it is asked for: published numbers are compared in fp32."""
+    """Enable or disable tf32 within a ``with`` block; it must be off for the comparison in fp32."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
@@ -89,7 +89,7 @@ def _tf32(allowed: bool) -> Iterator[None]:
 
 @torch.inference_mode()
 def _served(backend: TorchBackend, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
-    """What the estimator is given in half precision. Of depth the inverse counts, which the disparity stands for."""
+    """Return the outputs of a back end in half precision, with inverse depth instead of the disparity."""
     before, now = backend.observe(earlier), backend.observe(later)
     axisangle, translation = backend.motion(before, now, None, 1.0)
     depth = backend.depth(now).float().cpu()
@@ -99,7 +99,7 @@ def _served(backend: TorchBackend, earlier: Tensor, later: Tensor) -> dict[str, 
 @torch.inference_mode()
 def _outputs(model: FeatDepthModel, earlier: Tensor, later: Tensor) -> dict[str, Tensor]:
     pair = [earlier, later]
-    if not hasattr(model, "encode"):  # as `TorchBackend` has it
+    if not hasattr(model, "encode"):  # as in `TorchBackend`
         size = model.info.pose_input_size
         pair = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in pair]
     axisangle, translation = model.pose(*pair)
@@ -126,12 +126,12 @@ def _error(key: str, expected: Tensor, given: Tensor) -> float:
 
 
 def main() -> int:
-    """Compare and write the figures."""
+    """Parse the command line, compare, and write the errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", type=image_size, default=(320, 1024))
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--net", action="append", choices=NETS, default=[], help="only this one; repeatable")
+    parser.add_argument("--net", action="append", choices=NETS, default=[], help="only this network; repeatable")
     args = parser.parse_args()
     compare(args.size, resolve_device(args.device), args.net or NETS, keep=partial(write_json, args.json))
     return 0

@@ -1,4 +1,4 @@
-"""What is measured: weights, a batch and settings that two processes build alike from a seed."""
+"""The measured training step: weights, a batch and settings, which two processes build identically from a seed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from featdepth_ros.errors import ConfigError
 FRAMES: tuple[int | str, ...] = (0, -1, 1, "s")
 LEARNING_RATE = 1e-4
 CLIP_NORM = 35.0
-#: Of disparity heads' kernels, and of the norms that end a bottleneck's residual branch.
+#: Factors on the kernels of disparity heads, and on the last norm in the residual branch of a bottleneck.
 HEAD_DAMPING, BRANCH_DAMPING = 0.1, 0.25
-#: Largest shift between neighbouring drawn frames, share of the width.
+#: Shift between neighbouring frames, as a share of the width.
 SHIFT = 0.02
 
 
 @dataclass(frozen=True)
 class StepProblem:
-    """One training step of a ``mono_fm`` network on mono and stereo frames, dropout off.
+    """A training step of a ``mono_fm`` network on mono and stereo frames, without dropout.
 
     Attributes:
         architecture: ``mono_fm_rN``.
-        height, width: of the images, pixels, multiples of 32.
-        batch: samples.
-        seed: of weights and images.
-        threads: of torch.
+        height, width: size of the images in pixels, multiples of 32.
+        batch: samples per batch.
+        seed: random seed of weights and images.
+        threads: threads of torch.
         device: ``cpu`` or ``cuda``.
-        pose_size: (height, width) the pose net sees; the reference knows 192x640 only.
+        pose_size: (height, width) of the pose network's input; the reference supports only 192x640.
     """
 
     architecture: str = "mono_fm_r50"
@@ -50,29 +50,29 @@ class StepProblem:
         object.__setattr__(self, "pose_size", tuple(self.pose_size))
         if not self.architecture.startswith("mono_fm_r"):
             raise ConfigError(
-                f"the step of '{self.architecture}' is not measured; expected mono_fm_r18, _r34, _r50 or _r101"
+                f"--architecture is '{self.architecture}'; expected mono_fm_r18, _r34, _r50 or _r101"
             )
         if self.height % 32 or self.width % 32 or min(self.height, self.width) < 64:
             raise ConfigError(
-                f"--size is {self.height}x{self.width}; expected multiples of 32, at least 64, as 192x640"
+                f"--size is {self.height}x{self.width}; expected multiples of 32, at least 64, such as 192x640"
             )
         resolve_device(self.device)
 
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, seed: int) -> None:
-    """Draw every parameter in place from the seed and its name: He's variance for weights, ones and zeros for norms.
+    """Initialise every parameter in place from the seed and its name: He initialisation, and ones and zeros for norms.
 
-    Residual branches and disparity heads are damped, as those of trained networks are. Without that, rounding of the
-    last digit grows through fifty layers and the sigmoids. Gradients of one and the same code then differ by percents
-    when its images change by 1e-7.
+    Residual branches and disparity heads are damped, as in trained networks. Without damping, rounding errors grow
+    through fifty layers and the sigmoids. The gradients of identical code then differ by several per cent if the images
+    change by 1e-7.
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
             damping = HEAD_DAMPING if name.startswith("DepthDecoder.disp") else 1.0
             deviation = damping * (2 / parameter[0].numel()) ** 0.5
-            # drawn in one order whatever the parameter's layout in memory
+            # The order of the random numbers does not depend on the parameter's memory layout.
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
         elif name.endswith("bn3.weight"):
             parameter.fill_(BRANCH_DAMPING)
@@ -81,15 +81,15 @@ def draw_weights(model: nn.Module, seed: int) -> None:
 
 
 def prepare_model(model: nn.Module, problem: StepProblem) -> None:
-    """Give ``mono_fm`` networks their weights; training mode but for dropout; no gradients for the feature net."""
+    """Initialise ``mono_fm`` networks: training mode except for dropout, and no gradients for the feature network."""
     draw_weights(model, problem.seed)
     model.train()
-    model.get_submodule("DepthDecoder").eval()  # holds nothing but dropout that knows a mode
+    model.get_submodule("DepthDecoder").eval()  # only its dropout depends on the mode
     model.get_submodule("extractor").requires_grad_(False)  # as with the reference's extractor_pretrained_path
 
 
 def make_inputs(problem: StepProblem) -> dict[Any, Tensor]:
-    """A batch under the reference's keys: a drawn texture that moves sideways, brightened for the networks."""
+    """Return a batch with the reference's keys: a random texture that moves sideways, and brighter network inputs."""
     generator = torch.Generator().manual_seed(problem.seed + 1)
     batch, height, width = problem.batch, problem.height, problem.width
     texture = torch.zeros(batch, 3, height, 2 * width)

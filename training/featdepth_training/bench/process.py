@@ -1,4 +1,4 @@
-"""The processes that the benchmarks measure in: each side has its own memory, its own torch, its own imports."""
+"""Processes of the benchmarks: each compared side has separate memory, torch and imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_training.bench.problem import StepProblem
 
 
 class Process:
-    """A `worker` in a process of its own."""
+    """A `worker` in a separate process."""
 
     def __init__(self, problem: StepProblem, reference: Path | None, drive: Path | None = None) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(problem.threads)}
@@ -33,10 +33,10 @@ class Process:
         self._ask({"problem": asdict(problem), **{k: None if v is None else str(v) for k, v in paths.items()}})
 
     def do(self, name: str, *arguments: Any) -> dict[str, Any]:
-        """Have the worker's method ``name`` called; returns its answer.
+        """Call the worker's method ``name`` and return its answer.
 
         Raises:
-            FeatDepthError: it failed there.
+            FeatDepthError: the method failed in the worker.
         """
         return self._ask({"do": name, "arguments": arguments})
 
@@ -49,7 +49,7 @@ class Process:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise FeatDepthError(f"{self._who} ended with code {self._process.wait()} (killed: too little memory?)")
+            raise FeatDepthError(f"{self._who} ended with code {self._process.wait()}; it may have run out of memory")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise FeatDepthError(f"{self._who} failed: {answer['error']}")
@@ -65,7 +65,7 @@ class Process:
 
 @contextmanager
 def running(problem: StepProblem, reference: Path | None = None, drive: Path | None = None) -> Iterator[Process]:
-    """A process of one side, ended at the end."""
+    """Yield the process of one side, and end it afterwards."""
     process = Process(problem, reference, drive)
     try:
         yield process

@@ -1,10 +1,10 @@
-"""The original's KITTI data set, as it is in a checkout, brought to run on today's packages.
+"""The original's KITTI data set from a checkout, adapted to present package versions.
 
-The changes are in memory only; nothing of the checkout is changed:
+The changes are only in memory, so the checkout is not modified:
 
-- one closing parenthesis too many in its ``mono_dataset.py`` is skipped;
-- ``scipy.misc`` and mmcv, which reading images does not need, are empty modules;
-- the name that Pillow has dropped is given back.
+- a superfluous closing parenthesis in its ``mono_dataset.py`` is skipped;
+- ``scipy.misc`` and mmcv, which are not needed to read images, are replaced by empty modules;
+- the name that Pillow has removed is defined again.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ SAMPLES = 20
 
 
 def reference_dataset(checkout: Path, drive: Path, problem: StepProblem) -> Any:
-    """Build the original's ``KITTIRAWDataset`` over the frames of one drive. For a process of its own.
+    """Build the original's ``KITTIRAWDataset`` for the frames of one drive. Call it in a separate process.
 
     Args:
-        checkout: of the original.
+        checkout: checkout of the original.
         drive: ``.../<date>/<date>_drive_NNNN_sync`` with ``image_02/data`` and ``image_03/data``.
         problem: size and seed.
 
     Raises:
-        ConfigError: no checkout, or code that cannot be imported.
-        RecordingError: no such drive, or too short.
-        MissingDependencyError: torchvision, which the original's data sets resize with.
+        ConfigError: the folder is not a checkout, or its code cannot be imported.
+        RecordingError: the drive is missing or too short.
+        MissingDependencyError: torchvision, which the original's data sets need for resizing, is missing.
     """
     root = check_checkout(checkout)
     images = sorted((drive / "image_02" / "data").glob("*"))
     numbers = [int(path.stem) for path in images if (drive / "image_03" / "data" / path.name).is_file()]
     if len(numbers) < len(FRAMES):
         raise RecordingError(
-            f"{drive} holds {len(numbers)} stereo pairs; expected a KITTI raw drive with image_02/data and "
+            f"{drive} holds {len(numbers)} stereo pairs; expected more, in a KITTI raw drive with image_02/data and "
             "image_03/data"
         )
     try:
@@ -60,14 +60,14 @@ def reference_dataset(checkout: Path, drive: Path, problem: StepProblem) -> Any:
     misc = ModuleType("scipy.misc")
     sys.modules["scipy.misc"] = misc
     sys.path.insert(0, str(root))
-    for name in ("mono", "mono.datasets"):  # without their __init__, which wants mmcv
+    for name in ("mono", "mono.datasets"):  # without their __init__, which imports mmcv
         package = ModuleType(name)
         package.__path__ = [str(root.joinpath(*name.split(".")))]
         sys.modules[name] = package
     try:
         _load_repaired("mono.datasets.mono_dataset", root / "mono" / "datasets" / "mono_dataset.py")
         dataset_class = importlib.import_module("mono.datasets.kitti_dataset").KITTIRAWDataset
-    except Exception as error:  # whatever its code meets on this Python
+    except Exception as error:  # the original's code may fail in any way on this Python
         raise ConfigError(f"--reference: the data set in {checkout} cannot be imported here: {error!r}") from error
     lines = [f"{drive.parent.name}/{drive.name} {n} l" for n in numbers[1:-1]]
     return dataset_class(
@@ -76,7 +76,7 @@ def reference_dataset(checkout: Path, drive: Path, problem: StepProblem) -> Any:
 
 
 def _load_repaired(name: str, path: Path) -> None:
-    """Import a module; where Python says that a closing parenthesis is too many, without it."""
+    """Import a module, and remove a closing parenthesis that Python reports as unmatched."""
     source = path.read_text(encoding="utf-8")
     try:
         code = compile(source, str(path), "exec")
@@ -95,7 +95,7 @@ def _load_repaired(name: str, path: Path) -> None:
 
 
 class ReferenceLoading:
-    """Times the original's data set, sample by sample in one process, as one of its loader workers does."""
+    """Times the original's data set, sample by sample in one process, as in one of its loader workers."""
 
     def __init__(self, checkout: Path, drive: Path, problem: StepProblem) -> None:
         import random
@@ -109,7 +109,7 @@ class ReferenceLoading:
         self._indices = itertools.cycle(range(len(self._dataset)))
 
     def images_per_second(self) -> float:
-        """Median rate of some samples."""
+        """Return the median rate over some samples, images per second."""
         rates = []
         for index in itertools.islice(self._indices, SAMPLES):
             start = time.perf_counter()

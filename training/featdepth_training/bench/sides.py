@@ -1,4 +1,4 @@
-"""The two steps that are compared: ours, and the original's own classes from a checkout."""
+"""The two compared training steps: ours, and that of the original's classes from a checkout."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from featdepth_training.engine.optimiser import build_optimiser
 from featdepth_training.engine.step import train_step
 from featdepth_training.objectives.terms import training_terms
 
-#: What a checkout of the original holds, of all that is used here.
+#: File that identifies a checkout of the original.
 NET_FILE = Path("mono", "model", "mono_fm", "net.py")
 
 
 class Side(Protocol):
-    """Something whose training step can be taken."""
+    """One side of the comparison, with a training step."""
 
     @property
     def model(self) -> nn.Module:
         """The networks."""
 
     def loss(self) -> Tensor:
-        """Run the networks and add up the loss, with its graph."""
+        """Run the networks and return the total loss with its graph."""
 
     def step(self) -> float:
-        """Take one whole optimiser step; returns the loss."""
+        """Run one complete optimiser step and return the loss."""
 
 
 class OwnStep:
-    """This package's step, as `trainer.Trainer` takes it."""
+    """The training step of this package, as in `trainer.Trainer`."""
 
     def __init__(self, problem: StepProblem) -> None:
         self.config = train_config(problem)
@@ -62,7 +62,7 @@ class OwnStep:
         self.optimiser, self.parameters = build_optimiser(self.model, self.config.optimiser)
 
     def terms(self) -> dict[str, Tensor]:
-        """Every weighted term and ``total``."""
+        """Return every weighted loss term and ``total``."""
         return training_terms(self.model, self.batch, self.seen, self.config)[0]
 
     def loss(self) -> Tensor:
@@ -75,7 +75,7 @@ class OwnStep:
 
 
 def train_config(problem: StepProblem) -> TrainConfig:
-    """The run that takes this step: the original's training, dropout off."""
+    """Return the configuration of a run with this step: the original's training, without dropout."""
     model = ModelConfig(
         architecture=problem.architecture,
         initial="none",
@@ -99,7 +99,7 @@ def train_config(problem: StepProblem) -> TrainConfig:
 
 
 def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:
-    """The inputs of the original as a batch of three frames with a partner, and what the networks see."""
+    """Convert the inputs of the original to a batch of three frames with a partner, and the augmented images."""
     frames = (-1, 0, 1)
     images, seen = (torch.stack([inputs[name, f, 0] for f in frames], 1) for name in ("color", "color_aug"))
     count, K = len(images), inputs["K"]
@@ -121,7 +121,7 @@ def as_batch(inputs: Mapping[Any, Tensor]) -> tuple[FrameBatch, Tensor]:
 
 
 class ReferenceStep:
-    """The original's step: its model, its losses, and the loop that its mmcv runner makes of them."""
+    """The original's step: its model, its losses, and the same loop as that of its mmcv runner."""
 
     def __init__(self, problem: StepProblem, checkout: Path) -> None:
         layers = int(problem.architecture.rsplit("_r", 1)[1])
@@ -166,41 +166,41 @@ class ReferenceStep:
 
 
 def check_checkout(path: Path) -> Path:
-    """Return the folder when it is a checkout of the original.
+    """Return the folder if it is a checkout of the original.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the folder is not a checkout.
     """
     if not (path / NET_FILE).is_file():
         problem = "holds no " + str(NET_FILE) if path.is_dir() else "is no folder"
         raise ConfigError(
             f"--reference: {path} {problem}; expected a checkout of github.com/sconlyshootery/FeatDepth "
-            "(git clone it, and name its folder)"
+            "(clone it with git, and give its folder)"
         )
     return path.resolve()
 
 
 def reference_class(checkout: Path, device: str) -> Callable[[Any], nn.Module]:
-    """Import the original's ``mono_fm``. For a process of its own: it changes ``sys.path`` and, off the GPU, torch.
+    """Import the original's ``mono_fm``. Call it in a separate process, because it changes ``sys.path`` and torch.
 
-    The original calls ``.cuda()`` on everything; without a GPU that gives the tensor itself here.
+    The original calls ``.cuda()`` on everything. Without a GPU, that call is replaced by one that returns the tensor.
 
     Raises:
-        ConfigError: the folder is no checkout, or its code cannot be imported.
+        ConfigError: the folder is not a checkout, or its code cannot be imported.
     """
     sys.path.insert(0, str(check_checkout(checkout)))
     if device == "cpu":
         torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     try:
         from mono.model.mono_fm.net import mono_fm  # type: ignore[import-not-found]
-    except Exception as error:  # whatever its code meets on this Python
+    except Exception as error:  # the original's code may fail in any way on this Python
         raise ConfigError(f"--reference: the code in {checkout} cannot be imported here: {error!r}") from error
     model_class: Callable[[Any], nn.Module] = mono_fm
     return model_class
 
 
 def gradients(side: Side) -> tuple[float, Mapping[str, Tensor]]:
-    """Loss and gradient by parameter, without a step."""
+    """Return the loss and the gradient of each parameter, without an optimiser step."""
     for parameter in side.model.parameters():
         parameter.grad = None
     loss = side.loss()

@@ -1,4 +1,4 @@
-"""``featdepth bench step``: one training step measured, alone or in turns with the original's."""
+"""``featdepth bench step``: measurement of a training step, alone or in alternation with the original's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from featdepth_training.bench.problem import StepProblem
 from featdepth_training.bench.process import Process, running
 from featdepth_training.bench.sides import check_checkout
 
-#: Steps after which memory is read: Adam has its state from the second on.
+#: Number of steps after which memory is read; Adam has its state from the second step on.
 MEMORY_STEPS = 3
 WARM_UP_STEPS = 1
-#: What the two sides are called.
+#: Names of the two sides.
 OWN, REFERENCE = "own", "reference"
 
 
@@ -28,22 +28,22 @@ def bench_step(
     steps: int = 5,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure time, memory and operations of a training step; with a checkout of the original, of both in turns.
+    """Measure time, memory and operations of a training step, and of the original's step if there is a checkout.
 
-    Each side runs in processes of its own: one for memory, then one for time. Rounds alternate, so that what else the
-    machine does hits both.
+    Each side runs in separate processes: one for memory, then one for time. Rounds alternate, so that other load on
+    the machine affects both sides.
 
     Args:
-        problem: what is computed.
-        reference: checkout of the original.
-        steps: timed rounds.
-        say: called with lines about what is going on.
+        problem: the training step.
+        reference: checkout of the original; None: measure only our step.
+        steps: number of timed rounds.
+        say: called with progress messages.
 
     Returns:
-        see the keys in docs; sides that were not measured are None.
+        The results by their JSON keys; sides that were not measured are None.
 
     Raises:
-        ConfigError: ``reference`` is no checkout.
+        ConfigError: ``reference`` is not a checkout of the original.
         FeatDepthError: a side failed.
     """
     sides: dict[str, Path | None] = {OWN: None}
@@ -114,7 +114,7 @@ def _compare(measured: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any
 
 
 def _add_floor(side: dict[str, Any], machine: dict[str, Any]) -> None:
-    """How far a step is from the time its convolutions alone would take at the machine's measured speed."""
+    """Add the least possible time of a step's operations at the machine's measured speed, and its share of the time."""
     peak = max(machine["matmul_gflops"], machine["conv_gflops"])
     side["gflops"] = side["flops"] / side["step_s"] / 1e9
     side["floor_s"] = side["flops"] / peak / 1e9

@@ -1,4 +1,4 @@
-"""Times of calls that take turns, so that what else the machine does hits all of them."""
+"""Timing of calls in alternation, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 import numpy as np
 
-#: Calls of each before times count.
+#: Number of warm-up calls of each function, which are not timed.
 WARM_UP = 3
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """Median, 95th and 99th percentile."""
+    """Return the median, and the 95th and 99th percentile."""
     return {f"p{p}": float(np.percentile(values, p)) for p in (50, 95, 99)}
 
 
 def in_turns(calls: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Time calls in turns.
+    """Time several calls in alternation.
 
     Args:
-        calls: by name; each is given the number of the round.
-        rounds: timed.
+        calls: functions by name; each is called with the number of the round.
+        rounds: number of timed rounds.
 
     Returns:
-        By name: milliseconds ``ms`` (p50, p95, p99), ``cpu_ms`` and ``caller_ms`` (medians of processor time, of all
-        threads and of the calling one), and ``frames_per_s``.
+        By name: milliseconds ``ms`` (p50, p95, p99), ``cpu_ms`` and ``caller_ms`` (median CPU time of all threads, and
+        of the calling thread), and ``frames_per_s``.
     """
     wall: dict[str, list[float]] = {name: [] for name in calls}
     cpu: dict[str, list[float]] = {name: [] for name in calls}
@@ -53,7 +53,7 @@ def in_turns(calls: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:
-    """What the figures hold for: processor, cores that may be used, threads, and its speed."""
+    """Return a description of the machine: processor, usable cores, threads, and its speed."""
     from featdepth_training.bench.measure import machine_speed
 
     return {

@@ -1,7 +1,7 @@
-"""A process that takes training steps on command: ``python -m featdepth_training.bench.worker``.
+"""A process that runs training steps on request: ``python -m featdepth_training.bench.worker``.
 
-Commands come as JSON lines on standard input. Answers go as JSON lines to what was standard output. Whatever the code
-under test prints goes to standard error.
+Commands are JSON lines on standard input. Answers are JSON lines on the original standard output. All prints of the
+measured code are redirected to standard error.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from featdepth_training.bench.sides import OwnStep, ReferenceStep, Side, gradien
 
 
 class LoadingWorker:
-    """The original's data set, set up from the first command."""
+    """Measures the original's data set, with the settings of the first command."""
 
     def __init__(self, problem: StepProblem, reference: str, drive: str) -> None:
         self._loading = ReferenceLoading(Path(reference), Path(drive), problem)
 
     def load(self) -> dict[str, Any]:
-        """How fast samples come."""
+        """Return the rate of samples."""
         return {"images_per_s": self._loading.images_per_second()}
 
 
 class Worker:
-    """One side, set up from the first command."""
+    """Measures one side, with the settings of the first command."""
 
     def __init__(self, problem: StepProblem, reference: str | None) -> None:
         torch.set_num_threads(problem.threads)
         self.problem = problem
-        importlib.import_module("torch._dynamo")  # which the first optimiser would import; it belongs to nobody's step
+        importlib.import_module("torch._dynamo")  # the first optimiser imports it, and its memory belongs to no side
         self.baseline = resident_mib()
         self.side: Side = OwnStep(problem) if reference is None else ReferenceStep(problem, Path(reference))
 
     def step(self) -> dict[str, Any]:
-        """One optimiser step, timed."""
+        """Run and time one optimiser step."""
         wall, cpu = time.perf_counter(), time.process_time()
         loss = self.side.step()
         if self.problem.device == "cuda":
@@ -54,29 +54,29 @@ class Worker:
         return {"loss": loss, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
 
     def peak(self) -> dict[str, Any]:
-        """Peak memory so far above what the process held before it built anything, MiB."""
+        """Return the peak memory so far, minus the memory before anything was built, MiB."""
         if self.problem.device == "cuda":
             return {"peak_mib": torch.cuda.max_memory_allocated() / 2**20, "baseline_mib": 0.0}
         return {"peak_mib": peak_mib() - self.baseline, "baseline_mib": self.baseline}
 
     def gradients(self, file: str) -> dict[str, Any]:
-        """Loss at the present weights; gradients go to ``file``."""
+        """Return the loss at the present weights, and write the gradients to ``file``."""
         loss, by_name = gradients(self.side)
         torch.save({name: g.detach().cpu().contiguous() for name, g in by_name.items()}, file)
         return {"loss": loss}
 
     def operations(self) -> dict[str, Any]:
-        """Operations and bytes of one step."""
+        """Return the operations and moved bytes of one step."""
         flops, moved = operations(self.side.step)
         return {"flops": flops, "bytes": moved}
 
     def machine(self) -> dict[str, Any]:
-        """What this machine can do with the same threads."""
+        """Return the speed of this machine with the same number of threads."""
         return machine_speed(self.problem.device)
 
 
 def main() -> int:
-    """Answer commands until the input ends."""
+    """Answer commands until the end of the input."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
@@ -92,7 +92,7 @@ def main() -> int:
                 answer = getattr(worker, command["do"])(*command.get("arguments", []))
         except FeatDepthError as error:
             answer = {"error": str(error)}
-        except Exception as error:  # noqa: BLE001 - the original's code may fail in any way; the caller says so
+        except Exception as error:  # noqa: BLE001 - the original's code may fail in any way; the caller reports it
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
     return 0

@@ -1,1 +1,1 @@
-"""What a run tells while it goes: figures, pictures, how long it takes."""
+"""Monitoring of a training run: metrics, images, and an estimate of the remaining time."""

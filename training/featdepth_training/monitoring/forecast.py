@@ -1,4 +1,4 @@
-"""How long a run will take here, told after its first steps; validation apart."""
+"""An estimate of the remaining time of a run, from its first steps. Validation is measured separately."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from datetime import datetime, timedelta
 
 from featdepth_training.config.schema import TrainConfig
 
-#: Steps that warm up (caches, kernels, loader processes), and those that are measured after them.
+#: Number of warm-up steps (caches, kernels, loader processes), and of the measured steps after them.
 WARM_UP, MEASURED = 2, 8
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: ``40 s``, ``7.5 min``, ``18 h``."""
+    """Return a duration as text: ``40 s``, ``7.5 min``, ``18 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Forecast:
-    """Measures the first steps and validations of a run, and says in words when it will end.
+    """Measures the first steps and the first validation of a run, and estimates when the run will end.
 
     Args:
-        config: of the run; stages of other sizes and batches take as much longer as they have more pixels.
-        step: at which the run begins, or goes on.
+        config: configuration of the run. The time of a step is proportional to the pixels of its stage.
+        step: step at which the run begins or resumes.
     """
 
     def __init__(self, config: TrainConfig, step: int) -> None:
@@ -33,7 +33,7 @@ class Forecast:
         self._seconds_a_pixel: float | None = None
 
     def stepped(self, step: int) -> str | None:
-        """Take notice of a step; returns a line to print once enough of them were measured."""
+        """Record the end of a step; return a line to print once enough steps were measured, else None."""
         done = step - self.first
         if done == WARM_UP:
             self._began, self._apart = time.monotonic(), 0.0
@@ -41,37 +41,37 @@ class Forecast:
             return None
         spent = time.monotonic() - self._began - self._apart
         self._seconds_a_pixel = spent / sum(self._pixels(k) for k in range(step - MEASURED, step))
-        line = f"{duration(self._left(step))} for the {self.config.total_steps - step} steps that are left"
+        line = f"{duration(self._left(step))} for the remaining {self.config.total_steps - step} steps"
         count = self._validations(step)
         if count:
-            line += f"; {count} validations come on top, the first will tell how long they take"
+            line += f", plus {count} validations, whose time is known after the first one"
         return f"about {line}"
 
     def paused(self, seconds: float) -> None:
-        """Take notice of time between steps that belongs to none: a validation, a checkpoint."""
+        """Exclude time between steps from the measurement: a validation or a checkpoint."""
         self._apart += seconds
 
     def validated(self, step: int, seconds: float) -> str | None:
-        """Take notice of the first validation; returns a line to print, once the steps were measured."""
+        """Record the first validation; return a line to print if the steps were measured before, else None."""
         if self._seconds_a_pixel is None or step >= self.config.total_steps:
             return None
         left, count = self._left(step), self._validations(step)
         whole = left + count * seconds
-        self._seconds_a_pixel = None  # it is said once
+        self._seconds_a_pixel = None  # the line is printed once
         end = datetime.now() + timedelta(seconds=whole)
         return (
-            f"a validation takes {duration(seconds)}; about {duration(whole)} are left with the {count} to come, until "
-            f"about {end:%a %H:%M}"
+            f"a validation takes {duration(seconds)}; the run takes about {duration(whole)} more with {count} "
+            f"validations, until about {end:%a %H:%M}"
         )
 
     def _pixels(self, step: int) -> float:
-        """Pixels of a step's samples, of one process, the mean over its stage's sizes."""
+        """Return the number of pixels in a step's samples, for one process, as the mean over the sizes of its stage."""
         stage = self.config.stage_at(step)
         pixels = sum(height * width for height, width in stage.sizes) / len(stage.sizes)
         return stage.batch_size * stage.accumulate * pixels
 
     def _left(self, step: int) -> float:
-        """Seconds of the steps from ``step`` on."""
+        """Return the estimated seconds of all steps from ``step`` on."""
         assert self._seconds_a_pixel is not None
         total, first = 0.0, 0
         for stage in self.config.stages:

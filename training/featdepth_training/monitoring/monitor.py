@@ -1,4 +1,4 @@
-"""What a run reports: ``metrics.jsonl``, a progress line, TensorBoard scalars and pictures."""
+"""Reports of a run: ``metrics.jsonl``, a progress line, and TensorBoard scalars and images."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def _json_value(value: Any) -> Any:
 
 
 class Monitor:
-    """Writes figures as they come. One line a record in ``metrics.jsonl``; numbers that are not finite are null.
+    """Writes metrics during a run, one record per line of ``metrics.jsonl``; numbers that are not finite become null.
 
     Args:
         output: folder of the run.
-        start_step: records from this step on are dropped from an existing file, so that a resumed run has each once.
-        total_steps: for the progress line.
-        tensorboard: also write ``<output>/tensorboard``, where the package is installed.
-        silent: write and show nothing: for all but the first of several processes.
-        shown: show a progress line; False writes files alone.
+        start_step: first step of this run. Records from this step on are removed from an existing file, so that a
+            resumed run has no duplicates.
+        total_steps: number of steps, for the progress line.
+        tensorboard: also write ``<output>/tensorboard``, if the package is installed.
+        silent: write and show nothing, for all processes except the first.
+        shown: show a progress line; False: write only files.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Monitor:
     ) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._path = Path(os.devnull) if silent else output / "metrics.jsonl"
-        #: Kinds of record that ``start_step`` has: a resumed run may measure once more what it measured there.
+        #: Kinds of record that exist at ``start_step``: a resumed run may repeat the measurement of that step.
         self._there: set[tuple[int, str]] = set()
         if not silent:
             self._drop_after(start_step)
@@ -71,7 +72,7 @@ class Monitor:
                     if int(record["step"]) == step:
                         self._there.add((step, record["kind"]))
             except (ValueError, KeyError, TypeError):
-                continue  # a line cut short by a kill
+                continue  # a kill truncated this line
         try:
             atomic_write(self._path, "".join(f"{line}\n" for line in kept))
         except OSError as error:
@@ -79,7 +80,8 @@ class Monitor:
 
     def _write_error(self, error: OSError) -> FeatDepthError:
         return FeatDepthError(
-            f"{self._path} could not be written: {error}. Checkpoints are intact; make room and go on with --resume."
+            f"{self._path} could not be written: {error}. Checkpoints are intact; free disk space and continue with "
+            "--resume."
         )
 
     def advance(self, images: int) -> None:
@@ -113,11 +115,11 @@ class Monitor:
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether pictures go anywhere."""
+        """Return whether images are written to TensorBoard."""
         return self._writer is not None
 
     def picture(self, name: str, step: int, image: NDArray[np.uint8]) -> None:
-        """Show an (H, W, 3) uint8 RGB picture in TensorBoard."""
+        """Write an (H, W, 3) uint8 RGB image to TensorBoard."""
         if self._writer is not None:
             self._writer.add_image(name, image, step, dataformats="HWC")
 
@@ -129,7 +131,7 @@ class Monitor:
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.close()
-        with contextlib.suppress(OSError):  # a full disk fails once more, and that was reported
+        with contextlib.suppress(OSError):  # a full disk fails again here, but it was already reported
             self._file.close()
         if self._writer is not None:
             self._writer.close()

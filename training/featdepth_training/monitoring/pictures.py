@@ -1,4 +1,4 @@
-"""Pictures of a batch: image, prediction, truth and error side by side."""
+"""Images of a batch for TensorBoard: input, prediction, ground truth and error side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from featdepth_training.objectives.terms import prediction_terms
 
 
 def colour_log_depth(log_depth_map: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """Near is bright, far is dark, on a logarithmic scale: (H, W) natural logarithms -> (H, W, 3) uint8 RGB."""
+    """Colour (H, W) natural logarithms of depth as (H, W, 3) uint8 RGB; near is bright, far is dark."""
     level = np.clip((high - log_depth_map) / max(high - low, 1e-6), 0, 1)
     level = np.nan_to_num(level, nan=0.0)
     coloured = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -29,9 +29,9 @@ def colour_log_depth(log_depth_map: NDArray[np.floating], low: float, high: floa
 
 
 def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows: int = 4) -> NDArray[np.uint8]:
-    """Rows of image | predicted depth | true depth | error of log depth (0 to 0.5), first frames of the batch.
+    """Return rows of image | predicted depth | true depth | error of log depth (0 to 0.5), for the first frames.
 
-    Without truth the row ends with the prediction.
+    Without ground truth the row ends with the prediction.
     """
     count = min(rows, batch.images.shape[0])
     size = batch.images.shape[-2:]
@@ -58,7 +58,7 @@ def depth_panel(batch: FrameBatch, prediction: Prediction, info: ModelInfo, rows
 def validation_pictures(
     model: FeatDepthModel, shown: Mapping[str, tuple[FrameBatch, Prediction]], config: TrainConfig
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Name and picture: depth of each source and, where neighbours or partners explain it, its warps."""
+    """Yield name and image: depth of each data source and, if neighbours or partners supervise it, its warps."""
     for source, (batch, prediction) in shown.items():
         yield f"depth/{source}", depth_panel(batch, prediction, model.info)
         explained = config.data.kind != "mixed" or not bool(batch.rendered.any())
@@ -66,7 +66,7 @@ def validation_pictures(
             yield f"warps/{source}", warp_panel(model, batch, prediction, config)
 
 
-#: Colours of the winning sources, in order, and of pixels that are left out because nothing moves there.
+#: Colours of the sources with the least error, in order, and of pixels that automasking excludes.
 SOURCE_COLOURS = ((230, 140, 40), (60, 160, 230), (90, 200, 110))
 UNWARPED_COLOUR = (70, 70, 70)
 
@@ -74,9 +74,9 @@ UNWARPED_COLOUR = (70, 70, 70)
 def warp_panel(
     model: FeatDepthModel, batch: FrameBatch, prediction: Prediction, config: TrainConfig, rows: int = 4
 ) -> NDArray[np.uint8]:
-    """Rows of target | every source warped onto it | which source wins at each pixel, for the finest scale.
+    """Return rows of target | every source warped to it | source with the least error per pixel, for the finest scale.
 
-    With neighbours that are targets of each other (two frames) the rows are those of the first target, then the second.
+    With two frames, which are targets of each other, the rows of the first target precede those of the second.
     """
     tensors: dict[Any, torch.Tensor] = {}
     with torch.no_grad():
@@ -85,7 +85,7 @@ def warp_panel(
     warped = [images for key, images in tensors.items() if key[0] == "warped" and key[2] == finest]
     winner = tensors["winner", finest]
     sources = len(warped)
-    # When automasking, the unwarped sources stand before the warped ones.
+    # With automasking, the unwarped sources come before the warped ones.
     unwarped = (UNWARPED_COLOUR,) * sources if int(winner.max()) >= sources else ()
     colours = np.array((*unwarped, *SOURCE_COLOURS), np.uint8)
     middle = 1 if batch.frames > 2 else 0

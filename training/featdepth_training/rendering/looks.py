@@ -1,4 +1,4 @@
-"""What a clip looks like beyond its scene: harsh light, textures out of place, weather, and a poor camera."""
+"""Variation of the appearance of a clip: harsh light, shuffled textures, weather, and camera effects."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from featdepth_ros.simulation.render.scene import Scene
 from featdepth_ros.simulation.render.shapes import ABOVE, SHADOW, SUN_COLOUR
 from featdepth_training.config.data_schema import RenderedConfig
 
-#: Share of scenes whose textures have changed places: depth must then be read from shape, not from appearance.
+#: Share of scenes with shuffled textures, in which depth must be inferred from shape, not from appearance.
 SHUFFLED = 0.2
-#: Harsh light: ranges of the factors on the sun and on what comes from sky and ground.
+#: Harsh light: ranges of the factors on the sun, and on ambient light from sky and ground.
 HARSH_SUN, HARSH_AMBIENT = (1.3, 3.5), (0.15, 0.7)
-#: Share of the clips in bad weather that are taken by night; the others in rain, some in both.
+#: Shares among the clips in bad weather: clips at night, and clips at night that also have rain. The others have rain.
 NIGHTS, BOTH = 0.55, 0.1
 
 
 def relit(scene: Scene, rng: np.random.Generator, harsh_light: float) -> Scene:
-    """Shuffle the textures of some scenes, and put a share of ``harsh_light`` under a sun too strong for the camera."""
+    """Shuffle the textures of some scenes, and give a share of ``harsh_light`` a sun that overexposes the image."""
     if rng.random() < SHUFFLED:
         data = scene.data
         shuffled = data._replace(atlas=np.ascontiguousarray(data.atlas[rng.permutation(len(data.atlas))]))
@@ -34,12 +34,12 @@ def relit(scene: Scene, rng: np.random.Generator, harsh_light: float) -> Scene:
 
 
 def draw_look(rng: np.random.Generator, config: RenderedConfig, outdoors: bool) -> CameraEffects | None:
-    """Draw the weather and the camera of one clip; None: as rendered."""
+    """Return random effects of weather and camera for one clip; None: images as rendered."""
     seed = int(rng.integers(2**31))
     poor, bad = rng.random() < config.effects, outdoors and rng.random() < config.bad_weather
     if not (poor or bad):
         return None
-    # Brightness, contrast and colour are drawn anew each time a sample is taken (`data.augment`).
+    # Brightness, contrast and colour are augmented anew for each sample (`data.augment`).
     effects = CameraEffects(seed=seed)
     if poor:
         effects = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Rendered clips: random scenes, looks, cameras and paths into a cache (see `cache`)."""
+"""Rendered clips in a cache (see `cache`), with random scenes, appearance, cameras and paths."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from featdepth_ros.simulation.shutter import Exposure
     from featdepth_training.rendering.views import View
 
-#: Clips that share one scene: putting a scene together costs as much as some frames.
+#: Number of clips per scene, because building a scene takes as long as rendering several frames.
 CLIPS_PER_SCENE = 10
-#: Scenes of validation are numbered from here on; no training scene reaches it.
+#: Number of the first validation scene, above those of all training scenes.
 VALIDATION_SCENES = 1_000_000
-#: A view is drawn anew, this often at most, when something hides it.
+#: Largest number of views that are tried for a clip, if objects right before the camera hide them.
 ATTEMPTS = 6
-#: Settings that are shares of the clips, left out of a cache's description at 0.
+#: Settings that are shares of the clips; a cache's description omits them at 0.
 SHARES = ("other_heights", "traffic", "wide_lenses", "effects", "bad_weather")
-#: Share of the picture that may be right before the lens.
+#: Largest share of the image that objects right before the camera may cover.
 HIDDEN = 0.25
 
 
 class ClipRenderer:
-    """Makes clip ``n`` of one kind of scene; a pure function of the configuration's seed and ``n``.
+    """Renders clip ``n`` of one kind of scene, which depends only on the configuration and ``n``.
 
     Args:
         config: sizes and seed.
         kind: a key of `scenes.SCENES`.
         group: number written into the clips.
-        first_scene: number of the first scene; sets that shall share no scene start far apart.
+        first_scene: number of the first scene; sets without common scenes need distant numbers.
     """
 
     def __init__(self, config: RenderedConfig, kind: str, group: int, first_scene: int) -> None:
@@ -87,7 +87,7 @@ class ClipRenderer:
 
     def _clip(self, view: View, taken: list[Exposure], look: CameraEffects | None) -> Clip:
         depths = np.stack([exposure.depth for exposure in taken])
-        # The renderer says NaN where a ray meets nothing; here NaN is unknown, and nothing is infinitely far.
+        # The renderer gives NaN for the sky. In a clip NaN means unknown, so the sky becomes infinitely far.
         depths = np.where(np.isnan(depths), np.inf, np.minimum(depths, 1000.0)).astype(np.float16)
         masks = [exposure.moving for exposure in taken if exposure.moving is not None]
         camera = view.camera
@@ -108,7 +108,7 @@ class ClipRenderer:
 
 
 def exposures(view: View, T_camera_other: NDArray[np.float64] | None = None) -> Iterator[Exposure]:
-    """Take the pictures of a view one after the other, by its camera or by one that is mounted beside it."""
+    """Yield the exposures of a view in order, from its camera or from one that is mounted beside it."""
     from featdepth_ros.simulation.shutter import Shutter
     from featdepth_training.rendering.views import FRAME_S
 
@@ -118,14 +118,14 @@ def exposures(view: View, T_camera_other: NDArray[np.float64] | None = None) -> 
 
 
 def _seen(taken: list[Exposure], look: CameraEffects | None, side: int) -> NDArray[np.uint8]:
-    """(F, H, W, 3) the pictures as the camera delivers them; side 0 is the camera, 1 the partner."""
+    """Return the (F, H, W, 3) uint8 images with camera effects; side 0 is the camera, 1 is the partner."""
     if look is None:
         return np.stack([exposure.image for exposure in taken])
     return np.stack([look.apply(exposure.image, exposure.depth, k, side) for k, exposure in enumerate(taken)])
 
 
 def hidden_share(depth: NDArray[np.floating]) -> float:
-    """Share of the picture with something right before the lens (nearer than 0.35 m); 1 when anything is at 0.1 m."""
+    """Return the share of the image with depth below 0.35 m; 1 if any depth is below 0.1 m."""
     known = depth[~np.isnan(depth)]
     if known.size == 0 or float(known.min()) < 0.1:
         return 1.0
@@ -133,20 +133,20 @@ def hidden_share(depth: NDArray[np.floating]) -> float:
 
 
 def prepare_caches(config: TrainConfig, output: Path, silent: bool = False) -> tuple[ClipCache, ClipCache]:
-    """Render what is missing of the training and the held-out clips; return both, in this order.
+    """Render the missing training and held-out clips, and return both caches in this order.
 
-    The folder or URL is ``data.rendered.cache`` (else ``<output>/cache``), with one cache for each kind of scene below
-    ``train`` and ``validation``; ``silent`` hides the progress.
+    The folder or URL is ``data.rendered.cache`` (else ``<output>/cache``). It has one cache for each kind of scene in
+    ``train`` and in ``validation``. ``silent`` hides the progress.
 
     Raises:
-        ConfigError: unknown scenes, too few clips, or a cache folder made from other settings.
+        ConfigError: a scene is unknown, there are too few clips, or the cache was made with other settings.
     """
     from featdepth_training.rendering.scenes import SCENES
 
     rendered = config.data.rendered
     for name in rendered.scenes:
         if name not in SCENES:
-            raise ConfigError(f"data.rendered.scenes holds '{name}'{nearest_name(name, SCENES)}")
+            raise ConfigError(f"data.rendered.scenes holds the unknown scene '{name}'{nearest_name(name, SCENES)}")
     kinds = len(rendered.scenes)
     if kinds == 0 or rendered.clips < kinds or rendered.validation_clips < kinds:
         raise ConfigError(
@@ -164,7 +164,7 @@ def prepare_caches(config: TrainConfig, output: Path, silent: bool = False) -> t
 
 
 def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
-    """Share ``clips`` among the kinds of scene, at least one each; they add up to ``clips``."""
+    """Return the number of clips for each kind of scene, at least one; their sum is ``clips``."""
     shares = np.array(rendered.shares or (1.0,) * len(rendered.scenes))
     ends = np.rint(np.cumsum(shares) / shares.sum() * (clips - len(shares))).astype(int)
     return [int(n) + 1 for n in np.diff(ends, prepend=0)]
@@ -172,7 +172,7 @@ def clip_counts(rendered: RenderedConfig, clips: int) -> list[int]:
 
 def _prepare(rendered: RenderedConfig, root: Store, clips: int, first_scene: int, silent: bool) -> ClipCache:
     described = {key: getattr(rendered, key) for key in ("seed", "frames", "height", "width")}
-    # Left out at 0: caches from before these could be chosen stay valid.
+    # Settings at 0 are omitted, so that caches from before these settings existed stay valid.
     for key in ("baseline_m", "harsh_light", "camera_height_m", *SHARES):
         if getattr(rendered, key) > 0:
             described[key] = getattr(rendered, key)

@@ -1,4 +1,4 @@
-"""The kinds of scene that can be rendered for training: how long a road to build, how a camera moves in it."""
+"""The kinds of scene for training, with the length of their road and the motion of the camera."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class SceneKind:
     """A kind of scene.
 
     Attributes:
-        name: as `featdepth_ros.simulation.simulate.make_scene` knows it.
-        move: scene and generator -> movement of one clip.
+        name: name in `featdepth_ros.simulation.simulate.make_scene`.
+        move: function from scene and random generator to the movement in one clip.
         focal_px: range of focal lengths, pixels at a width of 640.
-        length_m: of the road, for kinds that have one.
-        cars: whether cars drive there, whose camera can be at a known height.
-        outdoors: whether there is a sky, and weather.
+        length_m: length of the road, for kinds with a road.
+        cars: whether it has a road for cars; only then can there be traffic and a known camera height.
+        outdoors: whether it has sky and weather.
     """
 
     name: str
@@ -34,7 +34,7 @@ class SceneKind:
     outdoors: bool = False
 
     def make(self, seed: int) -> Scene:
-        """Build one."""
+        """Build a scene of this kind."""
         return make_scene(self.name, seed, self.length_m)
 
 

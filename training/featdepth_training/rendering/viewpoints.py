@@ -1,4 +1,4 @@
-"""Cameras and short paths through rendered scenes, as varied as the cameras of the people who will use the networks."""
+"""Random cameras and short paths through rendered scenes, as varied as the cameras in use."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from featdepth_ros.simulation.trajectories import camera_lane_m
 Rng = np.random.Generator
 Poses = NDArray[np.float64]
 
-#: Heights of `roam`'s cameras over the ground, and that of one that looks level, metres.
+#: Range of camera heights above the ground in `roam`, and the height at which a camera looks level, metres.
 HEIGHTS_M, LEVEL_M = (0.15, 3.0), 1.2
-#: Distances from which `lean` looks, metres.
+#: Range of distances to the observed objects in `lean`, metres.
 CLOSE_M = (0.3, 1.1)
 
 
 @dataclass(frozen=True)
 class Movement:
-    """How a camera moves from frame to frame.
+    """The motion of a camera from frame to frame.
 
     Attributes:
-        position: (3,) metres, world (z up), of the first frame.
-        velocity: (3,) metres a frame, world.
-        yaw, pitch, roll: radians at the first frame: left, up and right-side-down are positive.
-        rates: (3,) radians a frame of yaw, pitch, roll.
-        shake: standard deviations of metres and radians added to each frame.
+        position: (3,) position in the first frame, metres in the world (z up).
+        velocity: (3,) velocity in the world, metres per frame.
+        yaw, pitch, roll: angles in the first frame, radians; left, up and right-side-down are positive.
+        rates: (3,) rates of yaw, pitch and roll, radians per frame.
+        shake: standard deviations of the noise on each frame's position (metres) and angles (radians).
     """
 
     position: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Movement:
     shake: tuple[float, float] = (0.0, 0.0)
 
     def poses(self, frames: int, rng: Rng) -> Poses:
-        """(frames, 4, 4) T_world_camera, optical axes."""
+        """Return the (frames, 4, 4) poses ``T_world_camera``, optical axes."""
         return np.stack([self._pose(k, rng) for k in range(frames)])
 
     def _pose(self, k: int, rng: Rng) -> NDArray[np.float64]:
@@ -59,7 +59,10 @@ class Movement:
 
 
 def optical_axes(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """Columns: right, down and forward in the world (z up). Yaw turns left from +x, pitch up, roll right side down."""
+    """Return a rotation with columns right, down and forward in the world (z up), from angles in radians.
+
+    Yaw turns left from +x, pitch turns up, and roll turns the right side down.
+    """
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     forward = np.array([cy * cp, sy * cp, sp])
     right = np.array([sy, -cy, 0.0])
@@ -69,7 +72,7 @@ def optical_axes(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def draw_camera(rng: Rng, height: int, width: int, focal_px: tuple[float, float]) -> CameraModel:
-    """A pinhole camera: focal length log-uniform in ``focal_px``, nearly square pixels, centre near the middle."""
+    """Return a random pinhole camera: log-uniform focal length in ``focal_px``, nearly square pixels, central axis."""
     focal = float(np.exp(rng.uniform(*np.log(focal_px))))
     aspect = float(np.exp(rng.normal(0.0, 0.02)))
     return CameraModel(
@@ -83,12 +86,12 @@ def draw_camera(rng: Rng, height: int, width: int, focal_px: tuple[float, float]
 
 
 def walk(scene: Scene, rng: Rng) -> Movement:
-    """Somebody on foot, a small robot or a drone on a path."""
+    """Return the movement of a pedestrian, a small robot or a drone on a path."""
     return drive(scene, rng, on_foot_share=1.0)
 
 
 def ride(scene: Scene, rng: Rng, height_m: float) -> Movement:
-    """A car whose camera looks level ahead, ``height_m`` above the road: always the same but for springs and load."""
+    """Return the movement of a car whose camera looks ahead, ``height_m`` above the road; suspension and load vary."""
     drawn = drive(scene, rng, on_foot_share=0.0)
     ground = scene.ground_height(*drawn.position[:2])[0]
     position = np.array([*drawn.position[:2], ground + height_m * float(np.exp(rng.normal(0.0, 0.01)))])
@@ -98,7 +101,7 @@ def ride(scene: Scene, rng: Rng, height_m: float) -> Movement:
 
 
 def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
-    """A car (or, at times, somebody on foot or a small robot) on a street."""
+    """Return the movement of a car on a street, or with ``on_foot_share`` that of a pedestrian or small robot."""
     road = scene.path
     assert isinstance(road, Road)
     on_foot = rng.random() < on_foot_share
@@ -128,7 +131,7 @@ def drive(scene: Scene, rng: Rng, on_foot_share: float = 0.25) -> Movement:
 
 
 def roam(scene: Scene, rng: Rng) -> Movement:
-    """A camera on or beside a road, from a small robot's height to a lorry's, that looks anywhere and goes ahead."""
+    """Return a movement along a road, at the height of anything from a small robot to a lorry, with any view."""
     road = scene.path
     assert isinstance(road, Road)
     s, reach = float(rng.uniform(8.0, road.length_m - 30.0)), road.half_width_m
@@ -140,7 +143,7 @@ def roam(scene: Scene, rng: Rng) -> Movement:
     speed = float(rng.uniform(0.0, 0.3 if height < 1.0 else 1.2))
     ahead = road.at(s + max(speed, 0.05), left)
     run = np.array([ahead[0], ahead[1], scene.ground_height(ahead[0], ahead[1])[0] + height]) - position
-    # Half of them look to a side or back, as cameras around a vehicle do.
+    # Half of them look in any direction, as the cameras around a vehicle.
     view = float(rng.normal(0.0, 0.1)) if rng.random() < 0.5 else float(rng.uniform(-math.pi, math.pi))
     return Movement(
         position=position,
@@ -154,21 +157,21 @@ def roam(scene: Scene, rng: Rng) -> Movement:
 
 
 def in_lane(scene: Scene, rng: Rng, height_m: float, jam: bool) -> tuple[Movement, float]:
-    """A vehicle's camera among others: in its own lane, at times looking to a side.
+    """Return the movement of a vehicle in its lane among traffic; some cameras look to a side.
 
     Args:
-        scene: with a road.
-        rng: draws.
-        height_m: of the camera over the road; 0: that of a car, a van or a lorry.
-        jam: slow.
+        scene: scene with a road.
+        rng: random generator.
+        height_m: height of the camera above the road; 0: random, as of a car, a van or a lorry.
+        jam: whether the vehicle is in a traffic jam, and so slow.
 
     Returns:
-        the movement, and how far along the road it begins, metres.
+        The movement, and its start as a distance along the road in metres.
     """
     road = scene.path
     assert isinstance(road, Road)
     s = float(rng.uniform(8.0, road.length_m - 60.0))
-    # Beside the middle of the lane: some vehicles are wide, and other drivers careless.
+    # The camera is not exactly in the middle of the lane, because vehicles and drivers differ.
     left = camera_lane_m(road) + float(rng.normal(0.0, 0.5 if jam else 0.2))
     height = height_m * float(np.exp(rng.normal(0.0, 0.01))) if height_m > 0 else float(rng.uniform(1.1, 2.6))
     speed = float(rng.uniform(0.0, 0.6) if jam else rng.uniform(0.0, 1.7))
@@ -192,7 +195,7 @@ def in_lane(scene: Scene, rng: Rng, height_m: float, jam: bool) -> tuple[Movemen
 
 
 def lean(scene: Scene, rng: Rng) -> Movement:
-    """A camera held 0.3 to 1.1 m before what lies on a desk or stands in shelves."""
+    """Return the movement of a camera held 0.3 to 1.1 m from objects on a desk or in shelves."""
     top = scene.path
     assert isinstance(top, Worktop) and top.facing_rad is not None
     focus = rng.uniform(top.focus_low, top.focus_high)
@@ -214,7 +217,7 @@ def lean(scene: Scene, rng: Rng) -> Movement:
 
 
 def hold(scene: Scene, rng: Rng) -> Movement:
-    """A camera in a hand, on a robot or a drone, anywhere in the free space of a room and a little beyond."""
+    """Return the movement of a camera in a hand, on a robot or a drone, in or slightly outside a room's free space."""
     free = scene.path
     assert isinstance(free, FreeSpace)
     low, high = np.array(free.low), np.array(free.high)
@@ -224,7 +227,7 @@ def hold(scene: Scene, rng: Rng) -> Movement:
     yaw = float(rng.uniform(-math.pi, math.pi))
     if free.facing_rad is not None and rng.random() < 0.8:
         yaw = free.facing_rad + float(rng.normal(0.0, 0.5))
-    if rng.random() < 0.4:  # straight ahead, as a robot goes
+    if rng.random() < 0.4:  # straight ahead, as a robot
         direction = np.array([math.cos(yaw), math.sin(yaw), 0.0])
     turning = float(rng.choice([0.005, 0.015, 0.04]))
     return Movement(

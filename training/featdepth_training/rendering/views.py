@@ -1,4 +1,4 @@
-"""One drawn view of a scene: the camera, how it moves, and what drives around it."""
+"""A random view of a scene: the camera, its motion, and the traffic around it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from featdepth_training.config.data_schema import RenderedConfig
 from featdepth_training.rendering.scenes import SceneKind
 from featdepth_training.rendering.viewpoints import Movement, Poses, draw_camera, in_lane, ride, roam
 
-#: Time between two frames of a clip, seconds: what movements call a frame.
+#: Time between two frames of a clip, seconds; movements are defined per frame.
 FRAME_S = 0.1
 #: Focal lengths of wide lenses, pixels at a width of 640: 100 to 130 degrees.
 WIDE_FOCAL_PX = (150.0, 270.0)
-#: Share of the clips with traffic that stand in a jam.
+#: Share of traffic jams among the clips with traffic.
 JAMS = 0.55
-#: In a jam the camera is so far ahead of where a car's is, metres: up to the bumper of the vehicle before it.
+#: Largest distance by which the camera in a jam is ahead of a car's camera, metres: up to the next vehicle's bumper.
 NOSE_M = 4.6
 
 
@@ -29,10 +29,10 @@ class View:
     """A camera in a scene.
 
     Attributes:
-        scene: what is rendered.
+        scene: the scene to render.
         camera: the camera.
         poses: (F, 4, 4) T_world_camera.
-        traffic: what drives there; None: nothing.
+        traffic: the traffic in the scene; None: no traffic.
     """
 
     scene: Scene
@@ -43,12 +43,12 @@ class View:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is drawn once for a clip, whatever its viewpoint.
+    """Random choices for a clip that do not depend on its viewpoint.
 
     Attributes:
-        traffic: vehicles drive and people walk.
-        roams: the camera is at any height and place.
-        wide: through a wide lens.
+        traffic: whether there are moving vehicles and pedestrians.
+        roams: whether the camera is at a random height and position.
+        wide: whether the lens is wide.
     """
 
     traffic: bool
@@ -57,7 +57,7 @@ class Wishes:
 
 
 def draw_wishes(rng: np.random.Generator, config: RenderedConfig, kind: SceneKind) -> Wishes:
-    """Draw by the shares of the configuration."""
+    """Return random choices by the shares of the configuration."""
     draws = rng.random(3)
     return Wishes(
         traffic=kind.cars and bool(draws[0] < config.traffic),
@@ -67,7 +67,7 @@ def draw_wishes(rng: np.random.Generator, config: RenderedConfig, kind: SceneKin
 
 
 def draw_view(rng: np.random.Generator, scene: Scene, kind: SceneKind, config: RenderedConfig, wishes: Wishes) -> View:
-    """Draw a camera, its path, and the traffic around it."""
+    """Return a random camera with its path and the traffic around it."""
     focal_px = WIDE_FOCAL_PX if wishes.wide else kind.focal_px
     low, high = (f * config.width / 640 for f in focal_px)
     camera = draw_camera(rng, config.height, config.width, (low, high))
