@@ -1,13 +1,13 @@
-"""What each part of the training is worth: short runs that lack one part each, measured on real recordings.
+"""Ablation of the training: short runs that lack one part each, measured on real recordings.
 
 python test/benchmarks/ablation.py DATA RUNS [--seeds 0,1] [--steps 120] [--arms NAME ...] [--json FILE] [--set K=V ...]
 
 DATA holds the recordings (see `real_recordings`); RUNS is the output folder of tools/train_weights.sh, of which
-``caches`` and ``rendered`` are read. Runs go below ``RUNS/ablation``, and what is there is only measured. Every run is
-the recipe ``compact_nc`` on small images only. It starts from the weights ``compact-open``, which have seen none of the
-three recordings that are measured. Runs train on the first three fifths of each recording and are measured on the
-fourth: the last stays out of every choice.
-The arm ``not pre-trained`` starts from ImageNet, without rendered scenes before or beside.
+``caches`` and ``rendered`` are read. Runs are written to ``RUNS/ablation``; existing runs are only measured. Every run
+is the recipe ``compact_nc``, but only on small images. It starts from the weights ``compact-open``, which were not
+trained on the three measured recordings. Runs train on the first three fifths of each recording and are measured on the
+fourth. The last fifth is not used for any choice.
+The arm ``not pre-trained`` starts from ImageNet weights, without rendered scenes before or during the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CACHES = ("kitti_0001", "kitti_00", "seven_scenes", "seven_scenes_far", "tum")
 PAIRS = "euroc_pairs"
 SUPERVISED = ("depth", "gradient", "rotation", "translation", "flow")
 NO_TRUTH = ("data.kind=prepared", *(f"objective.{term}=0" for term in SUPERVISED))
-#: What arms are judged on.
+#: Data on which the arms are compared.
 VALIDATION = Judging("validation", ("network",))
 POSE_ALONE = "then the pose head alone"
 ARMS: dict[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no rendered scenes beside": NO_TRUTH,
     "not pre-trained": (*NO_TRUTH, "model.initial=imagenet"),
     "no pseudo-depth": ("objective.pseudo_depth=0",),
-    # That of drive 0001 comes from its partner.
+    # The pseudo-depth of drive 0001 comes from its stereo partner.
     "no pseudo-depth, no stereo partners": (
         "objective.pseudo_depth=0",
         "data.sequence.stereo=false",
@@ -58,7 +58,7 @@ ARMS: dict[str, tuple[str, ...]] = {
         "data.rendered.scenes=[street, avenue, room, clutter, corridor]",
         "data.rendered.shares=[0.25, 0.3, 0.25, 0.1, 0.1]",
     ),
-    # Goes on from "everything"; with the depth as it is, the other nets' rate is as good as none.
+    # It continues from "everything" and trains only the pose head: all other learning rates are negligible.
     POSE_ALONE: (
         "model.initial={everything}",
         "optimiser.lr=1e-9",
@@ -78,7 +78,7 @@ COLUMNS = (
 
 
 def overrides(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) -> list[str]:
-    """The settings of one run; ``also`` are those that every run is given."""
+    """Return the settings of one run; ``also`` are settings of every run."""
     everything = folder("everything", seed, steps, runs, also) / "model.safetensors"
     changes = [change.format(runs=runs, everything=everything) for change in ARMS[arm]]
     names = CACHES if "data.sequence.stereo=false" in ARMS[arm] else (*CACHES, PAIRS)
@@ -102,12 +102,12 @@ def overrides(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) 
 
 
 def folder(arm: str, seed: int, steps: int, runs: Path, also: Sequence[str]) -> Path:
-    """Where a run is kept."""
+    """Return the folder of a run."""
     return runs / "ablation" / "_".join([arm.replace(" ", "_"), str(steps), str(seed), *also])
 
 
 def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Train, unless that was done, and measure."""
+    """Train, unless the run exists, and measure."""
     output = folder(arm, seed, steps, runs, also)
     weights = output / "model.safetensors"
     if not weights.is_file():
@@ -117,7 +117,7 @@ def run(arm: str, seed: int, steps: int, data: Path, runs: Path, also: Sequence[
 
 
 def main() -> None:
-    """Print a line for each run, and the mean of each arm where there are several seeds."""
+    """Print a line for each run, and the mean of each arm if there are several seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)

@@ -18,7 +18,7 @@ from featdepth_ros.simulation import Simulation, SimulationConfig, default_camer
 
 
 def main() -> None:
-    """Print one JSON line a setting, medians in milliseconds."""
+    """Print one JSON line per setting, with medians in milliseconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--size", default="375x1242", help="HxW of the images")

@@ -1,12 +1,12 @@
-"""Does training without truth learn depth, and what does the feature-metric term add where there is no texture?
+"""Benchmarks of self-supervised training: depth from random weights, and the effect of the feature-metric term.
 
 python test/benchmarks/learning.py [--seeds 0,1,2] [--output DIR] [--json FILE]
-    trains the recipe ``learning`` from random weights and compares held-out depth with one flat map. The exit code is
-    1 when the error of any seed is above 0.6 times that of the flat map.
+    trains the recipe ``learning`` from random weights and compares held-out depth with a constant map. The exit code is
+    1 if the error of any seed is above 0.6 times that of the constant map.
 python test/benchmarks/learning.py --textureless [--seeds 0] ...
-    trains twice a seed on rooms of nearly one colour, from ImageNet, with and without the feature-metric term.
+    trains twice per seed on rooms of nearly one colour, from ImageNet, with and without the feature-metric term.
 
-Held out are scenes that no training clip shows. Each prediction (and the flat map) is median scaled, image by image.
+The held-out scenes are in no training clip. Each prediction (and the constant map) is median scaled per image.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from featdepth_training.data.samples import ClipDataset, validation_batches
 from featdepth_training.engine.open_data import open_data
 from featdepth_training.engine.run import train
 
-#: Error of the networks over that of one flat map, at most.
+#: Largest accepted ratio of the networks' error to that of a constant map.
 LIMIT = 0.6
 PROTOCOL = DepthProtocol(min_depth=0.1, max_depth=80.0, scale="median")
-#: Both arms keep the encoder's first block, whose map the feature-metric term compares, as ImageNet left it.
+#: Both arms freeze the encoder's first block, whose map the feature-metric term compares.
 TEXTURELESS = (
     "data.rendered.scenes=[textureless]",
     "data.rendered.baseline_m=0.15",
@@ -48,7 +48,7 @@ ARMS = {"baseline": "objective.features=0", "feature-metric": "objective.feature
 
 @dataclass(frozen=True)
 class Row:
-    """One run. ``abs_rel`` and ``a1`` of the networks, ``flat`` AbsRel of a flat map, ``ratio`` of the two errors."""
+    """A run: ``abs_rel`` and ``a1`` of the networks, AbsRel ``flat`` of a constant map, and ``ratio`` of the errors."""
 
     arm: str
     seed: int
@@ -60,7 +60,7 @@ class Row:
 
 
 def measure(config: TrainConfig, weights: Path, output: Path) -> tuple[float, float, float]:
-    """AbsRel and share within 1.25 of the weights, and AbsRel of a flat map, on the held-out clips."""
+    """Return AbsRel and a1 (within 1.25) of the weights, and AbsRel of a constant map, on the held-out clips."""
     model = load_model(weights)
     config, _, held_out = open_data(config, output, silent=True)
     learned, flat = [], []
@@ -78,7 +78,7 @@ def measure(config: TrainConfig, weights: Path, output: Path) -> tuple[float, fl
 def run(arm: str, seed: int, output: Path, cache: Path, overrides: Sequence[str]) -> Row:
     """Train once and measure."""
     config = load_config("learning", [f"seed={seed}", f"data.rendered.cache={cache}", *overrides])
-    open_data(config, output)  # rendering is shared by all runs and no part of their time
+    open_data(config, output)  # rendering is shared by all runs and not part of their time
     started = time.process_time()
     outcome = train(config, output, device="cpu")
     cpu_s = time.process_time() - started
@@ -87,7 +87,7 @@ def run(arm: str, seed: int, output: Path, cache: Path, overrides: Sequence[str]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows and the mean of each arm, in Markdown."""
+    """Return the rows and the mean of each arm as a Markdown table."""
     lines = ["| arm | seed | AbsRel | within 25 % | flat map | ratio | CPU s |", "|---|---|---|---|---|---|---|"]
     for arm in dict.fromkeys(row.arm for row in rows):
         mine = [row for row in rows if row.arm == arm]
@@ -99,7 +99,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    """Train, measure, print."""
+    """Train, measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--output", type=Path, default=Path("runs/learning_benchmark"))

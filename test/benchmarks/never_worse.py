@@ -1,11 +1,11 @@
-"""Is fused depth ever worse than the network's: where the camera stands or turns, in traffic, smear, gaps.
+"""Comparison of fused depth with the network's depth in difficult situations: standing, rotation, traffic, blur, gaps.
 
 python test/benchmarks/never_worse.py [--weights W] [--seeds 9001] [--tum DIR] [--only NAME ...] [--json FILE]
 
-It renders each situation (`SITUATIONS`), and runs networks, window and fusion over it. It compares the AbsRel of fused
-depth with that of the network's depth of the same frames. Each frame is scaled to the truth's median. Where the camera
-stands, only the frames that the estimator calls standing count. TUM is a folder of a TUM RGB-D recording in quick
-rotation (freiburg1 rpy). It prints AbsRel of both, their ratio, the ratio of the worst frame and the states.
+It renders each situation (`SITUATIONS`), and runs networks, window and fusion on it. It compares the AbsRel of fused
+depth with that of the network's depth for the same frames. Each frame is median scaled to the ground truth. If the
+camera stands, only frames with the estimator's state standing count. TUM is the folder of a TUM RGB-D recording with
+quick rotation (freiburg1 rpy). It prints the AbsRel of both, their ratio, the ratio of the worst frame, and the states.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from featdepth_ros.simulation.faults import Faults
 from featdepth_ros.simulation.simulate import default_camera
 from featdepth_ros.simulation.traffic.style import traffic_style
 
-#: Size of the rendered pictures (width, height), and the farthest true depth that counts: rendered, TUM.
+#: Size of the rendered images (width, height), and largest evaluated depth of rendered recordings and of TUM, metres.
 SIZE, FARTHEST_M = (620, 188), (80.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Situation:
-    """A rendered recording in which fusion could go wrong.
+    """A rendered recording in which fusion could fail.
 
     Attributes:
-        settings: of `SimulationConfig`.
-        left_out: frames that are never delivered.
-        standing: count standing frames alone.
-        max_gap_s: of the estimator.
+        settings: settings of `SimulationConfig`.
+        left_out: frames that are not delivered.
+        standing: whether only standing frames count.
+        max_gap_s: setting of the estimator.
     """
 
     settings: dict[str, Any]
@@ -55,7 +55,7 @@ class Situation:
 
 
 def _both(name: str, frames: int, **settings: Any) -> dict[str, Situation]:
-    """A street and a room with the same settings; of `Situation` where it knows them, else of `SimulationConfig`."""
+    """Return a street and a room with the same settings, which are those of `Situation` or of `SimulationConfig`."""
     own = {key: settings.pop(key) for key in ("left_out", "standing", "max_gap_s") if key in settings}
     scenes = ("street", "room")
     return {f"{name}, {s}": Situation({"scene": s, "frames": frames, **settings}, **own) for s in scenes}
@@ -76,12 +76,12 @@ SITUATIONS: dict[str, Situation] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Fused against network's depth over the frames that count.
+    """Comparison of fused depth with the network's depth over the frames that count.
 
     Attributes:
-        network, fused: mean AbsRel.
-        worst: largest ratio of one frame.
-        states: how many frames of each state, counted or not.
+        network, fused: mean AbsRel of each.
+        worst: largest ratio of a single frame.
+        states: number of all frames in each state.
     """
 
     network: float
@@ -91,7 +91,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Fused over network."""
+        """AbsRel of fused depth divided by that of the network's depth."""
         return self.fused / self.network
 
 
@@ -104,7 +104,7 @@ def frames_of(situation: Situation, seed: int) -> list[Frame]:
 def compare(
     model: FeatDepthModel, frames: Iterable[Frame], farthest_m: float, standing: bool = False, max_gap_s: float = 1.0
 ) -> Comparison | None:
-    """Run the estimator over frames; None where no frame counts."""
+    """Run the estimator on frames and return the comparison; None if no frame counts."""
     estimator = Estimator(model, EstimatorConfig(output_size="network", max_gap_s=max_gap_s), device="cpu")
     protocol = DepthProtocol(max_depth=farthest_m, scale="median")
     rows, states = [], Counter[str]()
@@ -134,7 +134,7 @@ def _abs_rel(depth: NDArray[np.float32], truth: NDArray[np.float32], protocol: D
 
 
 def table(found: dict[str, Comparison | None]) -> str:
-    """One row a situation."""
+    """Return a table with one row per situation."""
     rows = []
     for name, one in found.items():
         figures = ["-"] * 5
@@ -152,9 +152,9 @@ def measure(
 
     Args:
         model: the networks.
-        seeds: of the rendered recordings.
-        only: parts of names; nothing: all.
-        tum: see the module.
+        seeds: random seeds of the rendered recordings.
+        only: parts of the names of situations; empty: all situations.
+        tum: folder of the TUM recording, see the module; None: without it.
     """
     found: dict[str, Comparison | None] = {}
     if tum is not None:
@@ -168,7 +168,7 @@ def measure(
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Parse the command line, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="compact-nc")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[9001])

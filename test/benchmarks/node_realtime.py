@@ -1,10 +1,10 @@
-"""A recording played in real time into the node over DDS: how many frames it answers, its states, and its odometry.
+"""Results of the node on a recording in real time over DDS: number of processed frames, states, and odometry.
 
     python test/benchmarks/node_realtime.py INPUT [--topic T] [--weights W] [--lengths 50,100] [--align none]
         [--output DIR] [--json FILE] [-p name:=value ...]
 
-Node, player and recorder are processes of their own, as on a robot. The odometry that is judged is the one recorded,
-against the true poses that the player publishes where the recording has them.
+Node, player and recorder are separate processes, as on a robot. The recorded odometry is compared with the true poses
+that the player publishes, if the recording has them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from featdepth_ros.cli.main import main as featdepth
 from featdepth_ros.cli.support.demo_processes import play_into_node
 
 TRUTH = "/ground_truth/odom"
-#: Nothing lazy but depth: what a robot would subscribe to.
+#: Recorded topics: those to which a robot would subscribe, so the only lazy one is depth.
 RECORDED = ("/odom", "/tf", "/tf_static", "/diagnostics", TRUTH, "/depth_node/depth/image_rect")
 
 
 def states(answers: Path) -> Counter[str]:
-    """Count what the node's diagnostics said of its motion, one entry a message."""
+    """Return the number of diagnostics messages with each motion state."""
     from rosbags.highlevel import AnyReader
 
     found: Counter[str] = Counter()
@@ -41,7 +41,7 @@ def states(answers: Path) -> Counter[str]:
 
 
 def topics(answers: Path) -> set[str]:
-    """Topics that hold messages."""
+    """Return the topics with messages."""
     from rosbags.highlevel import AnyReader
 
     with AnyReader([answers]) as reader:
@@ -49,7 +49,7 @@ def topics(answers: Path) -> set[str]:
 
 
 def answered(answers: Path) -> tuple[int, float]:
-    """Return how many messages of odometry were recorded, and the length of their path, metres."""
+    """Return the number of recorded odometry messages, and the length of their path in metres."""
     import numpy as np
     from rosbags.highlevel import AnyReader
 
@@ -65,7 +65,7 @@ def answered(answers: Path) -> tuple[int, float]:
 
 
 def main() -> int:
-    """Parse, run and print."""
+    """Parse the command line, run the node, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", metavar="INPUT")
     parser.add_argument("--topic")
@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--lengths", default="10,20,30,40,50")
     parser.add_argument("--align", default="none")
-    parser.add_argument("--output", help="folder for the recorded answers (default: a temporary one)")
+    parser.add_argument("--output", help="folder for the recorded output (default: a temporary one)")
     parser.add_argument("--json")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="name:=value")
     args = parser.parse_args()

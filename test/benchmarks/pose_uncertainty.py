@@ -1,18 +1,18 @@
-"""Normalised errors of poses and steps, and how far the scale is off, beside what the estimate says of both.
+"""Normalised errors of poses, steps and scale, to check the estimated covariances.
 
 python test/benchmarks/pose_uncertainty.py INPUT... [--weights W] [--scale S] [--camera-height M] [--camera C]
     [--truth-noise M RAD] [--axes RAD] [--first N]
 
-INPUT is a recording with true poses, or ``street:SEED`` or ``room:SEED`` for 160 rendered frames. Errors are squared,
-divided by what the covariance says, and a degree of freedom: 1 is right. Those of the pose are taken at every tenth
-frame and at the last one: with the covariance as it is, and with one that takes the scale for new in every motion
-(``alone``). One drive is one draw of errors that hang together. So each figure has beside it where 90 % of such figures
-would lie, were the errors drawn as the covariance claims them.
+INPUT is a recording with true poses, or ``street:SEED`` or ``room:SEED`` for 160 rendered frames. The normalised
+squared error (NEES) is divided by its degrees of freedom, so 1 is ideal. That of the pose is computed at every tenth
+frame and at the last one. It is computed with the full covariance, and with one that treats the scale as independent in
+every motion (``alone``). The errors within one drive are correlated. So each value has a 90 % interval beside it, from
+simulated drives whose errors follow the covariance.
 
-Truth has noise of its own, which ``--truth-noise`` names: of KITTI 0.01 m and 0.0005 rad. The poses before and after a
-step share most of it: a step is given no more than fourth differences of the true motions show, axis by axis. Where
-truth begins badly, the recording is taken from frame ``--first`` on; `field/truth_of_rotation.py` tells where. The axes
-of a rendered camera are exact (``--axes 0``).
+Ground truth has noise too, which ``--truth-noise`` gives: for KITTI 0.01 m and 0.0005 rad. The poses before and after a
+step share most of this noise. So the noise of a step is limited, per axis, to what fourth differences of the true
+motions show. If the truth is wrong at the beginning, ``--first`` sets the first frame; `field/truth_of_rotation.py`
+shows where. The axes of a rendered camera are exact (``--axes 0``).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from featdepth_ros.simulation.simulate import Simulation, SimulationConfig, defa
 
 Floats = NDArray[np.float64]
 SIZES = {"street": (1241, 376), "room": (640, 480)}
-#: Drives that are drawn, and the share of them below and above the interval.
+#: Number of simulated drives, and the share of them below and above the interval.
 DRAWS, TAIL = 1000, 0.05
 
 
 def frames_of(source: str, camera: str | None) -> Iterator[Frame]:
-    """Frames of a recording, or rendered ones."""
+    """Yield the frames of a recording, or rendered frames."""
     scene, _, seed = source.partition(":")
     if scene in SIZES and seed:
         config = SimulationConfig(scene=scene, seed=int(seed), frames=160, camera=default_camera(*SIZES[scene]))
@@ -55,48 +55,49 @@ def frames_of(source: str, camera: str | None) -> Iterator[Frame]:
 
 
 def normalised(found: Floats, true: Floats, covariance: Floats) -> float:
-    """Normalised squared error a degree of freedom."""
+    """Return the normalised squared error per degree of freedom."""
     turned = se3.vector_from_rotation(found[:3, :3] @ true[:3, :3].T)
     error = np.concatenate([found[:3, 3] - true[:3, 3], turned])
     return float(error @ np.linalg.solve(covariance, error)) / 6
 
 
 def step_noise(motions: list[Floats], noise: Floats) -> Floats:
-    """Covariance (6, 6) of the truth's noise in one step: as named, and no more than fourth differences show.
+    """Return the covariance (6, 6) of the truth's noise in one step: as given, but limited by fourth differences.
 
-    A vehicle's own motion has next to no fourth differences from frame to frame. White noise of variance s has 70 s.
+    The fourth differences of a vehicle's own motion are negligible. Those of white noise with variance s have the
+    variance 70 s.
     """
     vectors = np.array([[*m[:3, 3], *se3.vector_from_rotation(m[:3, :3])] for m in motions])
     return np.diag(np.minimum(np.diag(noise), np.mean(np.diff(vectors, 4, axis=0) ** 2, axis=0) / 70))
 
 
 class Drawn(PoseUncertainty):
-    """Draws drives whose errors are as the covariance claims them, beside the covariance. The camera is the base."""
+    """Simulates drives whose errors follow the covariance, beside the covariance itself. The camera is the base."""
 
     def reset(self) -> None:
-        """Begin the drives."""
+        """Start the simulated drives."""
         super().reset()
         self._random = np.random.default_rng(0)
         self._errors = self._draw(self._P)
 
     def _draw(self, covariance: Floats) -> Floats:
-        """(DRAWS, n) errors of a covariance (n, n)."""
+        """Return (DRAWS, n) random errors with a covariance (n, n)."""
         values, vectors = np.linalg.eigh(covariance)
         drawn = self._random.standard_normal((DRAWS, len(covariance)))
         return np.asarray(drawn * np.sqrt(np.maximum(values, 0.0)) @ vectors.T)
 
     def follow(self, rotation: Floats, motion: Motion) -> Floats:
-        """Append a motion to all drives; returns its errors (DRAWS, 6) in the axes of the camera before."""
+        """Append a motion to all drives; return its errors (DRAWS, 6) in the axes of the earlier camera."""
         F, Q = self.transition(rotation, motion.T_previous_current, motion)
         added, before = self._draw(Q), self._errors
         self._errors = before @ F.T + added
-        shared = slice(6, 16)  # what motions have in common; the pose so far is no error of this one
+        shared = slice(6, 16)  # the common errors of all motions; the pose so far is no error of this one
         own = before[:, shared] @ F[:6, shared].T + added[:, :6]
         self.append(rotation, motion.T_previous_current, motion)
         return own @ se3.adjoint(se3.make(rotation, np.zeros(3)))
 
     def squared(self, errors: Floats | None, covariance: Floats, noise: Floats) -> Floats:
-        """(DRAWS,) normalised squared errors; of the pose by default. The truth's noise is drawn too."""
+        """Return (DRAWS,) normalised squared errors, of the pose by default, including random noise of the truth."""
         errors = self._errors[:, :6] if errors is None else errors
         errors = errors + self._draw(noise)
         claimed = covariance + noise
@@ -104,7 +105,7 @@ class Drawn(PoseUncertainty):
 
 
 def depth_ratio(estimate: Estimate, frame: Frame) -> float:
-    """Logarithm of true over estimated depth, the median of a frame; NaN without truth."""
+    """Return the median over a frame of log(true depth / estimated depth); NaN without truth."""
     if frame.depth is None:
         return float("nan")
     true = np.nan_to_num(np.asarray(frame.depth, np.float64))
@@ -113,46 +114,46 @@ def depth_ratio(estimate: Estimate, frame: Frame) -> float:
 
 
 def bare(estimate: Estimate) -> Estimate:
-    """The same estimate without its pictures."""
+    """Return the estimate without its images."""
     nothing = np.zeros((0, 0), np.float32)
     return replace(estimate, image=np.zeros((0, 0, 3), np.uint8), depth=nothing, sigma=None, window=None)
 
 
 def alone(estimate: Estimate) -> Estimate:
-    """The same estimate, its scale taken for independent of those before."""
+    """Return the estimate with a scale that is independent of the earlier ones."""
     return replace(estimate, motion=replace(estimate.motion, scale_log_variance=0.0))
 
 
 class Figures:
-    """Normalised errors of one kind, and those of drawn drives."""
+    """Normalised errors of one kind, and those of the simulated drives."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
         self.drawn: list[Floats] = []
 
     def add(self, found: float, drawn: Floats) -> None:
-        """Take one error and those (DRAWS,) of the drives."""
+        """Add one error and the (DRAWS,) errors of the simulated drives."""
         self.found.append(found)
         self.drawn.append(drawn)
 
     def told(self, found: float, drawn: Floats) -> list[str]:
-        """A figure, and where 90 % of the drawn ones lie."""
+        """Return a value, and the 90 % interval of the simulated ones."""
         low, high = np.quantile(drawn, (TAIL, 1 - TAIL))
         return [number(found, 2), f"{low:.2f} to {high:.2f}"]
 
     @property
     def last(self) -> list[str]:
-        """Of the last error."""
+        """Return the texts for the last error."""
         return self.told(self.found[-1], self.drawn[-1])
 
     @property
     def mean(self) -> list[str]:
-        """Of the mean error."""
+        """Return the texts for the mean error."""
         return self.told(float(np.mean(self.found)), np.mean(self.drawn, axis=0))
 
 
 def measure(model: FeatDepthModel, frames: Iterator[Frame], config: EstimatorConfig, noise: Floats) -> list[str]:
-    """Return pose at the end and on the way, the same with scales alone, step, and scale: error and deviation."""
+    """Return a row: NEES of the last pose and on the way, the same with independent scales, step, and scale error."""
     estimator, true, estimates = Estimator(model, config), [], []
     ratios, deviations = [], []
     for frame in frames:

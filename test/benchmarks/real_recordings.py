@@ -1,22 +1,22 @@
-"""Figures of weights on parts of real recordings that no training sees: depth, motion, steadiness of scale.
+"""Metrics of weights on parts of real recordings without training data: depth, motion, and stability of the scale.
 
 python test/benchmarks/real_recordings.py DATA [--weights W...] [--part last|validation] [--only NAME...] [--no-window]
                                           [--most N] [--json FILE] [--pictures FOLDER]
 
-The part ``validation`` is what choices are made on, by runs that leave it out (`ablation`). The weights that ship have
-been trained on it, but for KITTI 03.
+The part ``validation`` is for choices, with runs that do not train on it (`ablation`). The shipped weights were trained
+on it, except for KITTI 03.
 
-DATA holds the recordings below in their own layouts; what is absent is left out.
+DATA holds the recordings below in their original layouts; missing ones are skipped.
 
-- ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, last fifth: depth. Truth is semi-global matching of the stereo
-  pair, where left-to-right and right-to-left agree (`stereo_depth`).
-- ``seven_scenes_kitchen``, last fifth: depth, by the sensor.
+- ``kitti_raw/2011_09_26/2011_09_26_drive_0001_sync``, last fifth: depth. The reference is semi-global matching of the
+  stereo pair, where left-to-right and right-to-left agree (`stereo_depth`).
+- ``seven_scenes_kitchen``, last fifth: depth, against the sensor.
 - ``kitti_odometry/sequences/00`` (with ``poses.txt``), last fifth, and ``sequences/03``, frames 300 to 399 (the part
   ``validation``: 200 to 299): motion.
-- Those of `WITHOUT_TRUTH`: how well depth and motion explain the next picture, and how steady their scale is.
+- The recordings in `WITHOUT_TRUTH`: photometric error of the next image, and stability of the scale.
 
-The pictures are those of the best and the worst frame of each: image, estimate and, where there is one, truth. ``all``
-holds them on one sheet.
+``--pictures`` writes the best and the worst frame of each recording: image, estimate and, if available, ground truth.
+``all`` shows all of them on one sheet.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.reporting.tables import number, text_table, write_json
 
-#: Parts of each recording: where they begin and end, shares of its frames.
+#: Begin and end of the parts of each recording, as shares of its frames.
 PARTS = {"last": (0.8, 1.0), "validation": (0.6, 0.8)}
-#: The same of KITTI 03, of which fewer frames are trained on.
+#: First and last frame of the parts of KITTI 03, of which fewer frames are used for training.
 PARTS_03 = {"last": (300, 400), "validation": (200, 300)}
-#: Of the 7-Scenes kitchen's colour camera; the recording names that of its depth camera.
+#: Focal length and centre of the colour camera of the 7-Scenes kitchen; the recording gives those of its depth camera.
 SEVEN_SCENES_CAMERA = "525,525,320,240"
 
 
 @dataclass(frozen=True)
 class Untrue:
-    """A recording without truth.
+    """A recording without ground truth.
 
     Attributes:
-        folder: below DATA.
+        folder: folder in DATA.
         camera: fx, fy, cx, cy in pixels of its images.
-        start, stop, step: the frames that are looked at.
-        rate_hz: of the recording.
+        start, stop, step: range of the evaluated frames.
+        rate_hz: frames per second of the recording.
     """
 
     folder: str
@@ -71,13 +71,13 @@ class Untrue:
     rate_hz: float = 10.0
 
     def frames(self, data: Path) -> list[Frame]:
-        """The frames that are looked at."""
+        """Return the evaluated frames."""
         recording = open_recording(data / self.folder, camera=self.camera, rate_hz=self.rate_hz)
         return list(islice(recording, self.start, self.stop, self.step))
 
 
-#: Recordings without truth, by name. The cameras of the last four are guesses. The drive of 91 frames is never trained
-#: on; that of 268 is trained on by whatever `compact_nc` trains from now on.
+#: Recordings without ground truth, by name. The cameras of the last four are guesses. No recipe trains on the drive of
+#: 91 frames; the recipe `compact_nc` now trains on that of 268.
 WITHOUT_TRUTH = {
     "KITTI drive of 91": Untrue("kitti_raw_91_color/image_02", "481.0251,481.0251,406.373,115.236", 0, 91),
     "KITTI drive of 268": Untrue("kitti_raw_268_color/image_02", "481.0251,481.0251,406.373,115.236", 208, 268),
@@ -91,12 +91,12 @@ WITHOUT_TRUTH = {
 
 @dataclass(frozen=True)
 class Judging:
-    """How the recordings are looked at.
+    """Options of the evaluation.
 
     Attributes:
         part: a key of `PARTS`.
-        motions: of motion, as the pose network alone says it and as the window measures it.
-        most: frames that are looked at of each recording without truth.
+        motions: evaluated sources of motion: the pose network alone (``network``), and the window (``window``).
+        most: largest number of evaluated frames for each recording without ground truth.
     """
 
     part: str = "last"
@@ -105,7 +105,7 @@ class Judging:
 
 
 def part_of(frames: list[Frame], part: str) -> list[Frame]:
-    """The frames that are measured."""
+    """Return the evaluated frames."""
     start, end = (round(len(frames) * share) for share in PARTS[part])
     return frames[start:end]
 
@@ -155,7 +155,7 @@ def _untrue(data: Path, model: FeatDepthModel, how: Judging, album: Album | None
 
 
 Figures = Iterator[tuple[str, dict[str, Any]]]
-#: What is measured, by the name that ``--only`` takes.
+#: Groups of measurements, by their name for ``--only``.
 GROUPS = {"drive": _drive, "kitchen": _kitchen, "odometry": _odometry, "untrue": _untrue}
 
 
@@ -166,14 +166,14 @@ def measure(
     only: Sequence[str] = tuple(GROUPS),
     album: Album | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """All figures, by name.
+    """Return all metrics, by name.
 
     Args:
         data: folder of the recordings.
-        model: to measure.
-        how: see `Judging`; None: as it is by default.
+        model: model to evaluate.
+        how: see `Judging`; None: its defaults.
         only: keys of `GROUPS`.
-        album: gets pictures, see `depth_figures` and `untrue_figures`.
+        album: album for images, see `depth_figures` and `untrue_figures`.
     """
     figures: dict[str, dict[str, Any]] = {}
     how = how or Judging()
@@ -185,7 +185,7 @@ def measure(
 
 
 def table_of(figures: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """One row for each figure of each recording, one column for each of the weights."""
+    """Return a table with one row for each metric of each recording, and one column for each of the weights."""
     first = next(iter(figures.values()))
     rows = [
         [name, key, *(number(of.get(name, {}).get(key)) for of in figures.values())]
@@ -202,9 +202,9 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=["compact-nc", "compact-open"])
     parser.add_argument("--part", choices=PARTS, default="last")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=[*GROUPS])
-    parser.add_argument("--no-window", action="store_true", help="leave out what needs the window")
+    parser.add_argument("--no-window", action="store_true", help="skip the measurements that need the window")
     parser.add_argument(
-        "--most", type=int, default=1000, help="frames of each recording without truth that are looked at"
+        "--most", type=int, default=1000, help="largest number of frames for each recording without ground truth"
     )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for the best and the worst frame of each recording")

@@ -1,4 +1,4 @@
-"""Figures of weights on stretches of a recording: depth and motion against truth, and what can be said without any."""
+"""Metrics of weights on parts of a recording: depth and motion against ground truth, and metrics without it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings.frame import Frame
 
 PICTURE_WIDTH, SHEET_WIDTH = 1200, 1200
-#: Share of the depths below which a picture's nearest, and its farthest, colour begins.
+#: Percentiles of the depths at the near and the far end of an image's colour scale.
 SPAN_PERCENT = (2.0, 98.0)
-#: Fewest pixels of a frame that both frames of a pair must see for it to be compared, share of all.
+#: Least share of pixels that must be visible in both frames of a compared pair.
 LEAST_SEEN = 0.2
 
 Picture = NDArray[np.uint8]
@@ -36,22 +36,22 @@ Picture = NDArray[np.uint8]
 
 @dataclass
 class Album:
-    """Pictures by name: the best and the worst frame of each recording.
+    """Images of the best and the worst frame of each recording, by name.
 
     Attributes:
-        pictures: (H, W, 3) uint8 RGB, by name.
+        pictures: (H, W, 3) uint8 RGB images by name.
     """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
 
     def keep(self, name: str, seen: Sequence[tuple[float, Picture]]) -> None:
-        """Keep the pictures with the least and the greatest error."""
+        """Keep the images with the smallest and the largest error."""
         if seen:
             self.pictures[f"{name} best"] = min(seen, key=lambda pair: pair[0])[1]
             self.pictures[f"{name} worst"] = max(seen, key=lambda pair: pair[0])[1]
 
     def sheet(self) -> Picture:
-        """All on one picture, a row a recording: its best frame on the left, its worst on the right."""
+        """Return one image with a row per recording: its best frame on the left, its worst frame on the right."""
         names = list(dict.fromkeys(name.rsplit(" ", 1)[0] for name in self.pictures))
         rows = []
         for name in names:
@@ -68,7 +68,7 @@ def _shrunk(picture: Picture, width: int) -> Picture:
 
 
 def beside(image: Picture, depths: Sequence[NDArray[np.floating]], span: tuple[float, float]) -> Picture:
-    """An image and depth maps side by side, `PICTURE_WIDTH` wide; where depth is unknown the map is black."""
+    """Return an image and depth maps side by side, `PICTURE_WIDTH` pixels wide; unknown depth is black."""
     height, width = image.shape[:2]
     coloured = []
     for depth in depths:
@@ -79,7 +79,7 @@ def beside(image: Picture, depths: Sequence[NDArray[np.floating]], span: tuple[f
 
 
 def _config(**settings: Any) -> EstimatorConfig:
-    """The estimator's settings; weights are judged, so that PyTorch computes them whatever else is installed."""
+    """Return settings of the estimator, always with PyTorch as the back end, because weights are compared."""
     return EstimatorConfig(backend="torch", **settings)
 
 
@@ -97,10 +97,10 @@ def depth_figures(
     album: Album | None = None,
     lead: Sequence[Frame] | None = None,
 ) -> dict[str, Any]:
-    """AbsRel and company, median scaled and as predicted, and the density of the truth.
+    """Return the depth metrics, median scaled and unscaled, and the density of the ground truth.
 
-    ``album`` gets image, estimate (median scaled) and truth of the frames with the least and the greatest AbsRel.
-    ``lead`` are the frames before; with them, even none, depth is fused with the points of a window that saw them.
+    ``album`` gets image, estimate (median scaled) and truth of the frames with the smallest and the largest AbsRel. If
+    ``lead`` is given, even empty, depth is fused with the points of the window, which processes these frames first.
     """
     fused = lead is not None
     estimator = Estimator(model, _config(output_size="network", estimate_motion=fused))
@@ -135,12 +135,12 @@ def depth_figures(
 
 
 def motion_figures(model: FeatDepthModel, frames: list[Frame], motion: str) -> dict[str, Any]:
-    """ATE and RPE after aligning the scale, and ATE after aligning the whole (7dof).
+    """Return ATE and RPE after alignment of the scale, and ATE after a similarity alignment (7dof).
 
     Args:
-        model: to measure.
-        frames: with true poses.
-        motion: ``network``, the pose network alone, or ``window``.
+        model: model to evaluate.
+        frames: frames with true poses.
+        motion: ``network`` (the pose network alone) or ``window``.
     """
     estimator = Estimator(model, _config(motion=motion))
     pose, poses = np.eye(4), []
@@ -156,7 +156,7 @@ def motion_figures(model: FeatDepthModel, frames: list[Frame], motion: str) -> d
 
 
 def standing_figures(model: FeatDepthModel, frame: Frame) -> dict[str, Any]:
-    """How far the estimate moves over twenty looks at one frame, the zero-motion gate off: metres."""
+    """Return the path length of the estimate over twenty copies of one frame, without the standing gate, in metres."""
     estimator = Estimator(model, _config(motion="network", standing_gate=False))
     moved = 0.0
     for n in range(20):
@@ -167,13 +167,13 @@ def standing_figures(model: FeatDepthModel, frame: Frame) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PairFigures:
-    """What two neighbouring frames say of depth and motion without any truth.
+    """Metrics of depth and motion from two neighbouring frames without ground truth.
 
     Attributes:
-        photometric: difference of the later picture and the earlier one warped to it, 0 to 1 (`losses.photometric`).
-        unwarped: the same without the warp.
-        scale_step: median, over the pixels, of the logarithm of the later frame's depth over the earlier frame's depth
-            of the same points. 0: both frames have one scale.
+        photometric: difference of the later image and the earlier image warped to it, 0 to 1 (`losses.photometric`).
+        unwarped: difference of the images without the warp.
+        scale_step: median over the pixels of the log ratio of the later frame's depth to the earlier frame's depth of
+            the same points; 0: both frames have the same scale.
     """
 
     photometric: float
@@ -182,7 +182,7 @@ class PairFigures:
 
 
 def compare_pair(earlier: Estimate, later: Estimate) -> PairFigures | None:
-    """Compare two estimates by the later one's motion; None where none was measured or too little is seen twice."""
+    """Compare two estimates by the later one's motion; None if it has no motion or the common view is too small."""
     if later.motion.state is not MotionState.TRACKED or later.camera is None:
         return None
     camera, size = later.camera, later.depth.shape
@@ -208,14 +208,14 @@ def compare_pair(earlier: Estimate, later: Estimate) -> PairFigures | None:
 def untrue_figures(
     model: FeatDepthModel, frames: list[Frame], name: str = "", album: Album | None = None
 ) -> dict[str, Any]:
-    """Figures of a recording without truth, of the networks alone: means over its pairs of neighbours.
+    """Return metrics of the networks alone on a recording without ground truth, as means over neighbouring frames.
 
-    ``album`` gets image and estimate of the frames whose warped neighbour differs least and most, relative to the
-    unwarped one.
+    ``album`` gets image and estimate of the frames with the smallest and the largest photometric error, relative to
+    that without the warp.
 
     Returns:
-        ``photometric`` and ``photometric_unwarped`` (see `PairFigures`), and ``scale_step_std``: standard deviation of
-        the logarithmic steps of scale from frame to frame. They are None where no pair could be compared.
+        ``photometric`` and ``photometric_unwarped`` (see `PairFigures`), and ``scale_step_std``, the standard deviation
+        of the logarithmic change of scale from frame to frame. They are None if no pair could be compared.
     """
     estimator = Estimator(model, _config(output_size="network", motion="network", depth="network"))
     earlier: Estimate | None = None

@@ -1,12 +1,12 @@
-"""Processor time of one, two and four cameras in one estimator, on rendered frames. One JSON line a setting.
+"""CPU time of one, two and four cameras in one estimator, on rendered frames. It prints one JSON line per setting.
 
 python test/benchmarks/several_cameras.py [--weights W] [--size 480x640] [--frames N] [--threads N] [--device D]
 
-Each setting gives milliseconds of processor time for one round (one image of every camera), medians. On a GPU wall time
-is measured instead.
+Each setting gives the median CPU time in milliseconds for one round (one image of every camera). On a GPU, wall time is
+measured instead.
 
 - `forward` is the batched pass through the networks.
-- `motion` is tracks and solver of all cameras.
+- `motion` is tracking and the solver for all cameras.
 - `fusion` is the correction of depth.
 """
 
@@ -32,20 +32,20 @@ from featdepth_ros.recordings.frame import Frame
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support" / "worlds"))
 from rendered_rig import Mounted, RenderedRig, side
 
-#: Where the cameras look, degrees to the right of the first.
+#: Viewing directions of the cameras, degrees to the right of the first one.
 YAWS = (0.0, 40.0, -40.0, 80.0)
 
 
 def measured(
     frames: Sequence[tuple[str, Frame]], mounted: dict[str, Mounted], windows: str, args: argparse.Namespace
 ) -> dict[str, float]:
-    """Return medians over the rounds, milliseconds.
+    """Return the medians over the rounds, milliseconds.
 
     Args:
-        frames: of all cameras, in order; a round is one frame of each.
+        frames: frames of all cameras, in order; a round is one frame of each camera.
         mounted: the cameras.
-        windows: ``none`` (depth of the network, no motion), ``first`` (the others take its motion), or ``all``.
-        args: of the command line.
+        windows: ``none`` (the network's depth, without motion), ``first`` (the others use its motion), or ``all``.
+        args: command line arguments.
     """
     names = list(mounted)
     config = EstimatorConfig(precision="fp32", estimate_motion=windows != "none")
@@ -69,7 +69,7 @@ def measured(
 
 
 def main() -> None:
-    """Print one JSON line a setting."""
+    """Print one JSON line per setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--size", default="480x640", help="HxW of the images")
@@ -79,7 +79,7 @@ def main() -> None:
     args = parser.parse_args()
     height, width = (int(size) for size in args.size.split("x"))
     torch.set_num_threads(args.threads)
-    if args.device == "cpu":  # stages are counted in processor time too: the machine may be busy
+    if args.device == "cpu":  # stages are measured in CPU time too, because the machine may be busy
         from featdepth_ros.inference import estimator
 
         estimator.time = _ProcessorTime  # type: ignore[assignment]
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 class _ProcessorTime:
-    """Stands in for the module time."""
+    """A replacement for the module ``time`` that measures CPU time."""
 
     perf_counter = staticmethod(time.process_time)
 

@@ -1,10 +1,10 @@
-"""Measure the table of `inference.sigma`: how large errors of depth are in like places.
+"""Fit the table of `inference.sigma`: the size of depth errors by their predictors.
 
 python test/benchmarks/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
 
-It runs network, window and fusion over rendered recordings (`RECORDINGS`: other seeds than those of any published
-figure). Where given, a 7-Scenes recording's fifth before the last is run as well (`VALIDATION`). It prints the heights
-to put into `inference/sigma.py`, and how many errors of each recording they put below one and two standard deviations.
+It runs network, window and fusion on rendered recordings (`RECORDINGS`, with seeds that no published result uses). If
+given, it also uses the beginning of a 7-Scenes recording (`CHOICE`). It prints the values for
+`inference/sigma.py`, and the shares of errors below one and two standard deviations for each recording.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ RECORDINGS = (
     ("street", 7102, CAR), ("avenue", 7002, SMALL), ("lane", 7005, SMALL), ("room", 7011, HALF), ("room", 7012, HALF),
     ("room", 7013, HALF), ("room", 7102, ROOM), ("room", 7103, ROOM), ("street", 7103, CAR),
 )  # fmt: skip
-#: Part of a real recording that is used, share of its frames, and the camera of 7-Scenes' colour images.
+#: Used share of a real recording's frames, from its beginning, and the camera of 7-Scenes' colour images.
 CHOICE, CAMERA = 0.8, "525,525,320,240"
-#: Frames until the window has settled, pixels taken of a frame, and range of true depths, metres.
+#: Number of skipped frames until the window has settled, samples per frame, and range of true depths, metres.
 SETTLING, PIXELS, RANGE_M = 8, 200, (0.1, 80.0)
-#: Shares of the errors to lie below one and below two standard deviations.
+#: Desired shares of the errors below one and below two standard deviations.
 BELOW_ONE, BELOW_TWO = 0.73, 0.95
 #: Columns of the samples: `sigma.predictors`, points in reach, size of the correction, relative error, recording, 1
 #: where fused, log spread.
@@ -51,7 +51,7 @@ KNOTS = (sigma.DISTANCE_KNOTS, sigma.EDGE_KNOTS, sigma.REACH_KNOTS, sigma.CHANGE
 
 
 def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats, recording: int, seed: int) -> Floats:
-    """Return (N, 8) rows of `PIXELS` random pixels with truth; the prediction is scaled to the truth's median."""
+    """Return (N, 8) rows for `PIXELS` random pixels with truth; the prediction is median scaled to the truth."""
     known = np.nan_to_num(truth)
     inside = (known > RANGE_M[0]) & (known < RANGE_M[1])
     full = resize_inverse_depth(depth, truth.shape)
@@ -72,7 +72,7 @@ def samples_of(depth: sigma.Image, support: sigma.Support | None, truth: Floats,
 
 
 def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
-    """Run networks, window and fusion over a recording, and take samples of every third frame with truth."""
+    """Run networks, window and fusion on a recording, and return samples of every third frame with truth."""
     networks = Networks(load_model(weights), torch.device("cpu"), "auto")
     estimator = Estimator(networks, EstimatorConfig())
     rows = []
@@ -96,7 +96,7 @@ def collect(frames: Iterable[Frame], weights: str, recording: int) -> Floats:
 def estimated(
     estimator: Estimator, networks: Networks, frame: Frame
 ) -> tuple[NDArray[np.float32], WindowResult | None]:
-    """Return the depth of the network, at its own size, and what the window gave of the frame."""
+    """Return the depth of the network, at its own size, and the window's result for the frame."""
     rectified, stages = estimator.begin(frame.image, frame.camera, frame.stamp_ns)
     encoded = networks.encode(rectified)
     estimate = estimator.complete(encoded, stages)
@@ -104,9 +104,9 @@ def estimated(
 
 
 def design(samples: Floats) -> Floats:
-    """Return the (N, K) share of every knot in each sample: linear interpolation, constant beyond the outer knots.
+    """Return the (N, K) weights of the knots in each sample: linear interpolation, constant beyond the outer knots.
 
-    What is not fused has no spread.
+    Samples without fusion have no spread.
     """
     blocks = []
     for column, knots in zip((DISTANCE, EDGE, REACH, CHANGE, SPREAD), KNOTS, strict=True):
@@ -119,9 +119,9 @@ def design(samples: Floats) -> Floats:
 def fit(samples: Floats, steps: int = 250) -> list[Floats]:
     """Return the heights at the knots of each term.
 
-    They minimise the sum of two pinball losses (Koenker and Bassett, 1978), smoothed a little, by Adam. Their minima
-    are the wanted shares below one and below two standard deviations. Every recording weighs the same; what is
-    network's alone half as much as what is fused.
+    Adam minimises the sum of two slightly smoothed pinball losses (Koenker and Bassett, 1978). At their minima, the
+    shares below one and two standard deviations are the desired ones. All recordings have the same weight. Samples of
+    the network alone have half the weight of fused samples.
     """
     shares, log_error = design(samples), np.log(np.maximum(samples[:, ERROR], 1e-4))
     groups = samples[:, RECORDING] * 2 + samples[:, FUSED]
@@ -141,13 +141,13 @@ def fit(samples: Floats, steps: int = 250) -> list[Floats]:
         heights = heights - 0.05 * 0.5 ** (step / 150) * first / (np.sqrt(second) + 1e-7)
     distance, edge, reach, change, spread = np.split(heights, np.cumsum([len(knots) for knots in KNOTS])[:-1])
     middle = len(edge) // 2  # only the sum is given: edge is 0 at its middle knot, reach where no point is, change at 0
-    falling = np.minimum.accumulate(reach - reach[0])  # a measured point makes nothing less certain
-    rising = np.maximum.accumulate(spread)  # points that contradict each other make nothing more certain
+    falling = np.minimum.accumulate(reach - reach[0])  # a measured point must not increase sigma
+    rising = np.maximum.accumulate(spread)  # contradicting points must not decrease sigma
     return [distance + edge[middle] + reach[0] + change[0], edge - edge[middle], falling, change - change[0], rising]
 
 
 def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
-    """Rows of a table: recording, network or fused, shares below one and two standard deviations."""
+    """Return table rows: recording, network or fused, shares below one and two standard deviations."""
     ratio = samples[:, ERROR] / np.exp(design(samples) @ np.concatenate(heights))
     rows = []
     for recording in np.unique(samples[:, RECORDING]):
@@ -160,11 +160,11 @@ def shares_below(samples: Floats, heights: list[Floats]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Parse the command line, fit, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="compact-nc")
     parser.add_argument("--seven-scenes", type=Path, help="folder of a 7-Scenes recording")
-    parser.add_argument("--frames", type=int, default=60, help="of each rendered recording")
+    parser.add_argument("--frames", type=int, default=60, help="frames per rendered recording")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     parts = [

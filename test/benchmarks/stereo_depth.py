@@ -1,9 +1,9 @@
-"""Depth of weights against disparities of the stereo pairs themselves (OpenCV's semi-global matching).
+"""Depth of weights against disparities of the stereo pairs (OpenCV's semi-global matching).
 
     python test/benchmarks/stereo_depth.py $DATA/kitti_raw/2011_09_26/2011_09_26_drive_0001_sync \
         --weights compact refined.safetensors --size 128x416 --last 0.2
 
-For recordings without true depth. Pairs must be rectified. Garg's crop, 0.001 to 80 m.
+It is for recordings without true depth. Pairs must be rectified. The evaluation uses Garg's crop, and 0.001 to 80 m.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from featdepth_training.prepare.pseudo_depth import grey, stereo_depth
 
 
 def matched_depth(frame: Frame) -> NDArray[np.float64]:
-    """(H, W) metres, 0 where matching found nothing, or left-to-right and right-to-left differ by more than a pixel."""
+    """Return (H, W) metres; 0 without a match, or if left-to-right and right-to-left differ by more than a pixel."""
     assert frame.partner is not None and frame.camera is not None
     camera = frame.camera
     found = stereo_depth(
@@ -39,7 +39,7 @@ def matched_depth(frame: Frame) -> NDArray[np.float64]:
 
 @torch.inference_mode()
 def predicted_depth(model: FeatDepthModel, frame: Frame, size: tuple[int, int]) -> NDArray[np.float32]:
-    """(h, w) metres."""
+    """Return the predicted depth (h, w) in metres."""
     assert frame.camera is not None
     rectification = Rectification(frame.camera, (frame.image.shape[1], frame.image.shape[0]), size)
     camera = rectification.camera
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("input")
     parser.add_argument("--weights", nargs="+", required=True)
     parser.add_argument("--size", type=image_size, default=(192, 640))
-    parser.add_argument("--last", type=float, default=1.0, help="share of the recording, from its end")
+    parser.add_argument("--last", type=float, default=1.0, help="evaluated share of the recording, from its end")
     args = parser.parse_args()
     recording = open_recording(args.input, partner="auto")
     models = {name: load_model(name) for name in args.weights}

@@ -1,4 +1,4 @@
-"""Figures without truth: true depth and motion explain the next picture, and a scale that jumps is seen."""
+"""Tests of metrics without ground truth: correct depth and motion give a low error, and a scale jump is measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAMERA = CameraModel(208, 64, 120.0, 120.0, 103.5, 31.5)
 
 
 def estimates() -> tuple[Estimate, Estimate]:
-    """Two rendered neighbours with their truth."""
+    """Return two estimates with the true depth and motion of neighbouring rendered frames."""
     simulation = Simulation(SimulationConfig(scene="street", seed=1, frames=12, camera=CAMERA))
     made = []
     for index in (10, 11):

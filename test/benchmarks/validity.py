@@ -1,4 +1,4 @@
-"""How often is a depth that the estimator calls valid within 25 % of the truth? On rendered drives and rooms.
+"""Share of valid depth that is within 25 % of the ground truth, on rendered drives and rooms.
 
 python test/benchmarks/validity.py [--weights W] [--frames N] [--seeds 901,902]
 """
@@ -16,19 +16,19 @@ from featdepth_ros import Estimator, load_model
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.simulation import Simulation, SimulationConfig
 
-#: Beyond the seeds that training takes its scenes from.
+#: Seeds of scenes that are not in the training.
 SEEDS = (901, 902)
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Shares of pixels with truth inside the depth range.
+    """Shares of the pixels whose ground truth is inside the depth range.
 
     Attributes:
-        kept: called valid.
-        before: within 25 % of the truth (after one factor for the whole recording), of all.
-        after: likewise, of the valid ones.
-        rejected: likewise, of those called invalid.
+        kept: share of valid pixels.
+        before: share of all pixels within 25 % of the truth, after scaling by one factor for the whole recording.
+        after: the same share among the valid pixels.
+        rejected: the same share among the invalid pixels.
     """
 
     kept: float
@@ -38,8 +38,8 @@ class Precision:
 
 
 def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compact") -> Precision:
-    """Run the estimator over rendered recordings and compare with their truth."""
-    # Depth at the size of the rendered frames, for their truth.
+    """Run the estimator on rendered recordings and compare its depth with their ground truth."""
+    # Depth has the size of the rendered frames, for comparison with their ground truth.
     config = EstimatorConfig(output_size="input")
     estimator = Estimator(load_model(weights), config, device="cpu")
     within, kept = [], []
@@ -53,7 +53,7 @@ def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compa
             ratios.append(estimate.finite_depth[known] / frame.depth[known])
             valids.append(estimate.valid[known])
         ratio = np.concatenate(ratios)
-        ratio /= np.median(ratio)  # the rule is about shape; the scale has a variance of its own
+        ratio /= np.median(ratio)  # the check is about shape; the uncertainty of the scale is separate
         within.append(np.maximum(ratio, 1 / ratio) < 1.25)
         kept.append(np.concatenate(valids))
     good, valid = np.concatenate(within), np.concatenate(kept)
@@ -61,7 +61,7 @@ def measure(scene: str, seeds: Sequence[int], frames: int, weights: str = "compa
 
 
 def main() -> None:
-    """Print one JSON line a scene."""
+    """Print one JSON line per scene."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--frames", type=int, default=40)

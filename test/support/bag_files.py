@@ -1,4 +1,4 @@
-"""Bags written byte by byte or renamed, as recorders and converters leave them."""
+"""Writers of unusual bag files, as recorders and converters produce them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ STEP_NS = 100_000_000
 
 
 def stamp(index: int) -> int:
-    """Return the stamp of frame ``index``, ns."""
+    """Return the stamp of frame ``index``, nanoseconds."""
     return START_NS + index * STEP_NS
 
 
 def picture(index: int) -> np.ndarray:
-    """Return the (8, 8, 3) picture of frame ``index``: all of one value, its number modulo 256."""
+    """Return the (8, 8, 3) uint8 image of frame ``index``, whose pixels are all ``index`` modulo 256."""
     return np.full((8, 8, 3), index % 256, np.uint8)
 
 
 def write_ros2(path: Path, numbers: Iterable[int], storage: str = "sqlite3", compression: str = "") -> Path:
-    """Write frames into a rosbag2 folder; compression: ``file``, ``message`` or none."""
+    """Write frames into a rosbag2 folder; ``compression`` is ``file``, ``message`` or empty."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     make, store = Messages(), ros2_store()
@@ -46,7 +46,7 @@ def write_ros2(path: Path, numbers: Iterable[int], storage: str = "sqlite3", com
 
 
 def write_storage_file(file: Path, numbers: Iterable[int], storage: str = "sqlite3", compression: str = "") -> None:
-    """Write frames into one storage file without a metadata.yaml beside it."""
+    """Write frames into one storage file without a metadata.yaml."""
     folder = write_ros2(file.with_name("being_written"), numbers, storage, compression)
     (written,) = [p for p in folder.iterdir() if p.suffix != ".yaml"]
     shutil.move(str(written), str(file))
@@ -73,7 +73,7 @@ def write_ros1(path: Path, numbers: Iterable[int]) -> None:
 
 
 def write_plain_mcap(path: Path, numbers: Iterable[int], ros1: bool = False, summary: bool = True) -> None:
-    """Write an MCAP without chunks (mcap.dev/spec): messages in the given order, a summary of statistics or none."""
+    """Write an MCAP file without chunks (mcap.dev/spec), with messages in the given order; ``summary`` is optional."""
 
     def text(value: str) -> bytes:
         return struct.pack("<I", len(value.encode())) + value.encode()

@@ -1,4 +1,4 @@
-"""Bytes and texts that changed on the way, as strategies for hypothesis, and what every reader owes them."""
+"""Hypothesis strategies for damaged bytes and texts, and the requirements on every reader of such data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from featdepth_ros.errors import FeatDepthError
 
 T = TypeVar("T")
 
-#: Words that break readers: no numbers, too large ones, other scripts' digits, separators, endings, nothing.
+#: Words that may break readers: non-numbers, huge numbers, digits of other scripts, separators, line ends, nothing.
 WORDS = (
     *(
         b"nan",
@@ -48,7 +48,7 @@ WORDS = (
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """Draw bytes with a few pieces changed, cut out, doubled, swapped, replaced by a word, or the end gone."""
+    """Draw damaged bytes: a few pieces are changed, removed, doubled, swapped or replaced, or the end is missing."""
     result = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
         if not result:
@@ -75,12 +75,12 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def has_words(error: Exception) -> None:
-    """Fail for an error without a sentence."""
+    """Fail if the message of an error is not a sentence."""
     assert str(error).strip() and "Traceback" not in str(error)
 
 
 def answered(read: Callable[[], T]) -> T | None:
-    """Return what a reader gives, or None for an error of the package, which must have words. All else goes through."""
+    """Return the result of a reader, or None for an error of the package with a message; other errors are raised."""
     try:
         result = read()
     except FeatDepthError as error:

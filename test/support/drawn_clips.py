@@ -1,4 +1,4 @@
-"""Clips that are drawn in a moment, and a configuration that trains on them in seconds."""
+"""Synthetic clips that are generated quickly, and a configuration that trains on them in seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = (72, 128)
 
 
 def drawn_clip(index: int) -> Clip:
-    """Noise on a wall at one depth, below an empty sky; the camera moves towards it."""
+    """Return a clip of a wall with noise at one depth, below an empty sky; the camera moves towards it."""
     rng = np.random.default_rng(index)
     images = rng.integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
     depth = np.full((2, *SIZE), 4.0 + index, np.float32)

@@ -1,4 +1,4 @@
-"""A model without networks: a depth ramp, a steady drive forward. Exact, so that messages can be checked exactly."""
+"""A fake estimator with a depth ramp and a constant motion forward, so that messages can be checked exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from featdepth_ros.ros.loading import LoadedModel
 SIZE = (24, 32)  # (height, width) of the fake network
 
 
-#: Of the fake window, in pixels of the delivered 64x48 picture: the last point has shown no parallax.
+#: Points of the fake window, in pixels of the delivered 64x48 image; the last point has no parallax yet.
 POINTS = WindowPoints(
     ids=np.arange(3),
     pixels=np.array([[12.5, 10.5], [40.5, 20.5], [52.5, 36.5]]),
@@ -34,7 +34,7 @@ POINTS = WindowPoints(
 
 @dataclass
 class FakeEstimator:
-    """Moves 0.1 m forward (optical +z) and 0.01 rad to the left with every pair."""
+    """A fake estimator that moves 0.1 m forward (optical +z) and turns 0.01 rad to the left with every pair."""
 
     scale: ScaleState = field(default_factory=lambda: ScaleState("metric", "model", 1.0, 0.0))
     sigma: bool = True
@@ -48,10 +48,10 @@ class FakeEstimator:
     delay_s: float = 0.0
 
     def warm_up(self, delivered_size: tuple[int, int], camera: Any) -> None:
-        """Nothing to warm."""
+        """Do nothing."""
 
     def reset(self) -> None:
-        """Forget the earlier frame."""
+        """Discard the earlier frame."""
         self.resets += 1
         self.previous = None
 
@@ -112,7 +112,7 @@ class FakeEstimator:
 
 
 class FakeRig:
-    """Cameras whose answers do not depend on each other; the first one is the odometry camera."""
+    """A rig of independent fake estimators; the first camera is the odometry camera."""
 
     mounted_cameras = frozenset[str]()
     notes: tuple[str, ...] = ()
@@ -124,14 +124,14 @@ class FakeRig:
         self.batches: list[list[str]] = []
 
     def mount(self, camera: str, T_odometry_camera: Any, *, moves: bool = False) -> None:
-        """Nothing is mounted."""
+        """Do nothing."""
 
     def depth_source(self, camera: str) -> str:
-        """Return what the camera's estimator says."""
+        """Return the depth source of the camera's estimator."""
         return str(self.cameras[camera].depth_source)
 
     def reset(self, camera: str) -> None:
-        """Forget the earlier frame of a camera."""
+        """Discard the earlier frame of a camera."""
         self.cameras[camera].reset()
 
     def steps(self, shots: Sequence[Shot]) -> Iterator[tuple[Shot, Estimate | Exception]]:
@@ -140,16 +140,16 @@ class FakeRig:
         for shot in sorted(shots, key=lambda shot: shot.camera != self.odometry_camera):
             try:
                 yield shot, self.cameras[shot.camera].step(shot.image, shot.calibration, shot.stamp_ns)
-            except Exception as error:  # noqa: BLE001 - as the real one does
+            except Exception as error:  # noqa: BLE001 - as in the real rig
                 yield shot, error
 
 
 def fake_loaded_model(estimator: Any, **others: Any) -> LoadedModel:
-    """Return a loaded model around the estimator of the only camera, or around one of each of several.
+    """Return a loaded model with the estimator of a single camera, or with one estimator for each of several cameras.
 
     Args:
-        estimator: of the only camera; None: there are several.
-        others: name of each of several cameras and its estimator.
+        estimator: estimator of the single camera; None: there are several cameras.
+        others: estimators by the name of their camera.
     """
     rig = FakeRig(others or {"": estimator})
     return LoadedModel(rig, Odometry, ModelInfo(name="fake", architecture="ramp", licence="none"), "cpu")

@@ -1,6 +1,6 @@
-"""Deterministic inputs for the golden numbers: sums of sines, no random generator that could change.
+"""Deterministic inputs for the golden numbers: sums of sines, which do not depend on a random generator.
 
-The golden numbers come from the original repository's own loss code, run on exactly these tensors.
+The golden numbers come from the loss code of the original repository with exactly these tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SCALES = (0, 1, 2, 3)
 
 
 def waves(batch: int, channels: int, height: int, width: int, seed: int) -> Tensor:
-    """(B, C, H, W) in [0, 1]: four sines of different frequency for each channel, phases by golden-ratio steps."""
+    """Return (B, C, H, W) in [0, 1]: the sum of four sines per channel, with phases in steps of the golden ratio."""
     v, u = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) / height,
         torch.arange(width, dtype=torch.float64) / width,
@@ -52,7 +52,7 @@ def disparities() -> dict[tuple[str, int, int], Tensor]:
 
 
 def motions(frames: list[int | str]) -> dict[int, tuple[Tensor, Tensor]]:
-    """Frame -> (axisangle, translation), (B, 3) each, for the frames that are not the stereo partner."""
+    """Return (axisangle, translation), (B, 3) each, by frame, for all frames except the stereo partner."""
     result = {}
     for i, f in enumerate(f for f in frames[1:] if f != "s"):
         steps = torch.arange(BATCH * 3, dtype=torch.float32).reshape(BATCH, 3) + 7 * i
@@ -65,7 +65,7 @@ def reconstructions() -> dict[int, Tensor]:
 
 
 class SmallEncoder(nn.Module):
-    """Five levels of conv, BatchNorm and ReLU, each half the last one's size, formula weights: stands for a ResNet."""
+    """A replacement for a ResNet: five levels of conv, BatchNorm and ReLU with stride 2 and weights from formulas."""
 
     def __init__(self) -> None:
         super().__init__()

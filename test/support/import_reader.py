@@ -1,4 +1,4 @@
-"""Reads which modules the files of both packages import, without importing them."""
+"""Reader of the imports in the files of both packages, which does not import them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCES = {"featdepth_ros": ROOT / "featdepth_ros", "featdepth_training": ROOT /
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement: the module it names, where, and whether it runs when the file is imported."""
+    """An import statement: its module, its line, and whether it runs when the file is imported."""
 
     module: str
     names: tuple[str, ...]
@@ -38,9 +38,9 @@ def _is_type_checking(node: ast.If) -> bool:
 
 
 def imports(tree: ast.AST, package: str, at_import: bool = True, types: bool = False) -> Iterator[Import]:
-    """Yield every import below ``tree``, those for the type checker alone only with ``types``.
+    """Yield every import in ``tree``; those for type checkers only if ``types`` is set.
 
-    ``package`` resolves relative ones.
+    ``package`` is the package from which relative imports are resolved.
     """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Trajectories of our own making."""
+"""Synthetic trajectories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def rotation(axis: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Rodrigues."""
+    """Return the (3, 3) rotation about ``axis`` by ``angle`` radians (Rodrigues' formula)."""
     x, y, z = axis / np.linalg.norm(axis)
     K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * K @ K
@@ -20,7 +20,7 @@ def pose(R: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def drive(frames: int, rng: np.random.Generator, step_m: float = 1.0, noise: float = 0.0) -> NDArray[np.float64]:
-    """A winding drive, (N, 4, 4), camera axes; ``noise`` disturbs every motion."""
+    """Return a winding drive as (N, 4, 4) poses in camera axes; ``noise`` disturbs every motion."""
     poses = [np.eye(4)]
     for i in range(frames - 1):
         turn = rotation(np.array([0.1, 1.0, 0.05]), 0.03 * np.sin(i / 15) + noise * rng.normal() * 0.01)

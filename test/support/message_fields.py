@@ -25,5 +25,5 @@ def image_message(array: np.ndarray, encoding: str) -> SimpleNamespace:
 
 
 def compressed_message(data: bytes, form: str) -> SimpleNamespace:
-    """Return the CompressedImage of a file's bytes."""
+    """Return the CompressedImage with the bytes of an image file."""
     return SimpleNamespace(format=form, data=np.frombuffer(data, np.uint8))

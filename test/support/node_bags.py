@@ -1,4 +1,4 @@
-"""A small recording of the node, written by the tests themselves: truth, input, output and diagnostics."""
+"""Writer of a small recording of the node for tests: ground truth, input, output and diagnostics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP_NS = 100_000_000
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the helper wrote; every part can be left out."""
+    """Contents of the recording; every part can be omitted."""
 
     frames: int = 12
     start_ns: int = 1_700_000_000_000_000_000

@@ -1,4 +1,4 @@
-"""A depth_node with a made-up model in a graph of its own, and what a person would ask of it."""
+"""A depth_node with a fake model in a separate ROS graph, and helpers for its state and diagnostics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ros_graph import Graph, Probe, call, wait
 
 from featdepth_ros.ros.node import DepthNode
 
-#: Nanoseconds: stamp of the first image.
+#: Stamp of the first image, nanoseconds.
 START = 1_700_000_000_000_000_000
 DEPTH, INFO, POINTS = "/depth_node/depth/image_rect", "/depth_node/depth/camera_info", "/depth_node/points"
 
 
 def start(ros: Graph, fake: FakeEstimator | None = None, *remaps: str, **parameters: Any) -> Any:
-    """Add a node that listens on /camera/image_raw and waits for nothing."""
+    """Add a node that subscribes to /camera/image_raw and does not wait for extrinsics."""
     settings = {"extrinsics_timeout_s": 0.0, "camera_info_timeout_s": 0.3, "diagnostics_period_s": 0.1, **parameters}
     remaps = remaps or ("image_raw:=/camera/image_raw",)
     loaded = fake_loaded_model(fake or FakeEstimator())
@@ -38,14 +38,14 @@ def state_of(probe: Probe) -> str:
 
 
 def change_state(probe: Probe, transition: int) -> bool:
-    """Ask for a transition of the lifecycle; returns whether it was made."""
+    """Request a lifecycle transition and return whether it succeeded."""
     request = ChangeState.Request()
     request.transition.id = transition
     return bool(call(probe, ChangeState, "/depth_node/change_state", request).success)
 
 
 def status(messages: list[DiagnosticArray]) -> dict[str, str]:
-    """Return the values of the newest message, with its level and text."""
+    """Return the values of the newest diagnostics, with their level and message."""
     newest = wait(lambda: [m for m in messages if m.status[0].name == "depth_node: pipeline"], "diagnostics")[-1]
     newest = newest.status[0]
     return {**{v.key: v.value for v in newest.values}, "level": newest.level.hex(), "message": newest.message}

@@ -1,4 +1,4 @@
-"""ROS 1's message types, to write bags as ROS 1 did."""
+"""Message types of ROS 1, for writing ROS 1 bags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from featdepth_ros.recordings.bags.types import TF_MESSAGE
 
 @lru_cache(maxsize=1)
 def ros1_store() -> Any:
-    """Return rosbags' store of ROS 1 message types, with TFMessage, which the packaged one lacks."""
+    """Return rosbags' store of ROS 1 message types with TFMessage, which is missing in the original store."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC)

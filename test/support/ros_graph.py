@@ -1,4 +1,4 @@
-"""A small real ROS graph in this process: the node, and a probe that plays camera and RViz."""
+"""A small real ROS graph in this process: the node, and a probe that acts as camera and RViz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Graph:
-    """Nodes spun by one thread on a context of their own."""
+    """Nodes in a separate context, which one thread spins."""
 
     def __init__(self) -> None:
         import rclpy
@@ -35,13 +35,13 @@ class Graph:
                 self.failure = error
 
     def add(self, node: Any) -> Any:
-        """Spin a node too."""
+        """Add a node to the spinning thread and return it."""
         self.nodes.append(node)
         self.executor.add_node(node)
         return node
 
     def close(self) -> None:
-        """Stop spinning, take everything down."""
+        """Stop spinning, and destroy the nodes and the context."""
         import rclpy
 
         self._stop = True
@@ -64,7 +64,7 @@ def graph() -> Iterator[Graph]:
 
 
 def wait(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """Return the first true value of a condition, polled; fail with ``what`` after the timeout."""
+    """Poll a condition and return its first true value; fail with ``what`` after the timeout."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         value = condition()
@@ -75,7 +75,7 @@ def wait(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> An
 
 
 def call(probe: Probe, kind: type, name: str, request: Any) -> Any:
-    """Return the answer of a service."""
+    """Call a service and return its response."""
     client = probe.node.create_client(kind, name)
     assert client.wait_for_service(timeout_sec=20.0), name
     future = client.call_async(request)
@@ -83,13 +83,13 @@ def call(probe: Probe, kind: type, name: str, request: Any) -> Any:
 
 
 class Probe:
-    """Plays a camera, hears what the node says.
+    """Publishes as a camera, and receives the messages of the node.
 
     Args:
-        graph: where it lives.
-        reliable: whether it publishes reliably.
-        name: of its node.
-        camera: the namespace of its topics, and the start of its frame's name.
+        graph: graph of the probe's node.
+        reliable: whether it publishes with reliable QoS.
+        name: name of its node.
+        camera: namespace of its topics, and prefix of its frame's name.
     """
 
     def __init__(self, graph: Graph, reliable: bool = False, name: str = "probe", camera: str = "camera") -> None:
@@ -107,7 +107,7 @@ class Probe:
         self.heard: dict[str, list[Any]] = {}
 
     def hear(self, kind: type, topic: str) -> list[Any]:
-        """Subscribe; returns the list that fills."""
+        """Subscribe to a topic and return the list to which messages are appended."""
         from rclpy.qos import ReliabilityPolicy
 
         from featdepth_ros.ros.compat import keep_last
@@ -126,7 +126,7 @@ class Probe:
         return info_from_camera(camera, stamp_ns, self.frame_id)
 
     def image(self, stamp_ns: int, width: int = 64, height: int = 48) -> Any:
-        """Return a picture with ramps of red and green and patches of blue, which differ from stamp to stamp."""
+        """Return an image with ramps of red and green and patches of blue, which depend on the stamp."""
         from featdepth_ros.ros.images import image_message
 
         pixels = np.zeros((height, width, 3), np.uint8)
@@ -137,12 +137,12 @@ class Probe:
         return image_message(pixels, "rgb8", stamp_ns, self.frame_id)
 
     def send(self, stamp_ns: int, *size: int) -> None:
-        """Publish camera_info and image of one stamp; ``size`` is width and height, unless they are the usual ones."""
+        """Publish camera_info and image with one stamp; ``size`` is width and height, if not the default."""
         self.infos.publish(self.info(stamp_ns, *size))
         self.images.publish(self.image(stamp_ns, *size))
 
     def send_until(self, condition: Callable[[], Any], what: str, start_ns: int, timeout_s: float = 20.0) -> int:
-        """Publish frames until a condition holds. Returns the next stamp."""
+        """Publish frames until a condition holds, and return the next stamp."""
         stamp = start_ns
 
         def once() -> Any:
@@ -157,7 +157,7 @@ class Probe:
 
 
 def cloud_arrays(msg: object) -> tuple[np.ndarray, np.ndarray]:
-    """Return (h, w, 3) points and (h, w, 3) colours, read as any PointCloud2 consumer does: by the fields."""
+    """Return (h, w, 3) points and (h, w, 3) colours of a PointCloud2, which are read by its fields."""
     assert [(f.name, f.datatype, f.count) for f in msg.fields] == [(n, 7, 1) for n in ("x", "y", "z", "rgb")]
     kind = np.dtype(
         {

@@ -1,4 +1,4 @@
-"""Runs of ``featdepth train`` in processes of their own, which can be killed; forked from one that has torch loaded."""
+"""Runs of ``featdepth train`` in separate processes, which can be killed; a server with torch loaded forks them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 import yaml
 
-#: Everything heavy that a run imports; the server that forks the runs loads it once.
+#: Slow imports of a run; the server that forks the runs loads them once.
 PRELOADED = ["featdepth_ros.cli.train", "featdepth_training.engine.run", "featdepth_ros.models.checkpoints"]
-#: After this long a run counts as hanging, seconds.
+#: Time after which a run counts as hanging, seconds.
 PATIENCE_S = 120.0
 
 _context = multiprocessing.get_context("forkserver")
@@ -25,7 +25,7 @@ _context.set_forkserver_preload(PRELOADED)
 
 
 class Run:
-    """One ``featdepth train``; standard output and error go to ``<output>.log``."""
+    """A run of ``featdepth train``; standard output and error go to ``<output>.log``."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Run:
         self.process.start()
 
     def finish(self) -> int:
-        """Wait for the end; returns the exit code (minus the signal's number when one killed it)."""
+        """Wait for the end and return the exit code (the negative number of the signal that killed it)."""
         self.process.join(PATIENCE_S)
         if self.process.exitcode is None:
             self.kill()
@@ -50,25 +50,25 @@ class Run:
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Send SIGKILL and wait."""
+        """Send SIGKILL and wait for the end."""
         assert self.process.pid is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.join()
 
     def children(self) -> list[int]:
-        """Process ids of the run's loader processes."""
+        """Return the process ids of the run's loader processes."""
         pid = self.process.pid
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
     def wait_for_step(self, step: int) -> None:
-        """Wait until a step as late as ``step`` is in the figures, or the run has ended."""
+        """Wait until ``metrics.jsonl`` holds ``step`` or a later step, or the run has ended."""
         end = time.monotonic() + PATIENCE_S
         while self.process.is_alive() and max([0, *(r["step"] for r in records(self.output))]) < step:
             assert time.monotonic() < end, self.text()
             time.sleep(0.005)
 
     def text(self) -> str:
-        """What the run has said so far."""
+        """Return the output of the run so far."""
         return self.log.read_text(encoding="utf-8")
 
 
@@ -95,7 +95,7 @@ def _main(
 
 
 def records(output: Path) -> list[dict[str, Any]]:
-    """The whole lines of ``metrics.jsonl``, without what the clock decides."""
+    """Return the complete records of ``metrics.jsonl``, without the values that depend on time."""
     path = output / "metrics.jsonl"
     found: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -113,7 +113,7 @@ def write_config(path: Path, raw: dict[str, Any]) -> Path:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Tell whether two states are equal to the bit."""
+    """Return whether two states are bit-identical."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):

@@ -1,4 +1,4 @@
-"""Small recordings of stereo pairs in the documented layouts of data sets; every image tells its index and camera."""
+"""Small stereo recordings in the documented layouts of data sets; every image encodes its index and camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featdepth_ros.recordings.bags.types import CAMERA_INFO, IMAGE, TF_MESSAGE
 from featdepth_ros.recordings.bags.writer import BagWriter
 
 SIZE = (48, 32)  # width, height
-#: First stamp of EuRoC's V1_01.
+#: First stamp of EuRoC's V1_01, nanoseconds.
 START_NS = 1_403_715_273_262_142_976
 STEP_NS = 50_000_000
 _STEP_GREY = 10
@@ -31,7 +31,7 @@ def image(index: int, camera: int = 0) -> NDArray[np.uint8]:
 
 
 def read_back(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return (index, camera) of an `image`, JPEG's rounding allowed for."""
+    """Return (index, camera) of an `image`, also after JPEG compression."""
     left, right = pixels[:, : SIZE[0] // 2 - 8].mean(), pixels[:, SIZE[0] // 2 + 8 :].mean()
     return round((left - 5) / _STEP_GREY), round((right - 5) / _STEP_GREY)
 
@@ -45,13 +45,13 @@ def pairs_of(recording: Any) -> list[tuple[int, int | None]]:
 
 
 def write_image(path: Path, index: int, camera: int = 0) -> None:
-    """Write one `image`, in the format its suffix says."""
+    """Write one `image` in the format of its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image(index, camera))
 
 
 def line(name: str, values: Any) -> str:
-    """Return a line of KITTI's calibration files."""
+    """Return a line of a KITTI calibration file."""
     return f"{name}: " + " ".join(f"{v:.6e}" for v in np.ravel(values)) + "\n"
 
 
@@ -94,12 +94,12 @@ def sensor_yaml(T_body_camera: NDArray[np.float64], intrinsics: Sequence[float],
     )
 
 
-#: cam0 as mounted on EuRoC's body (x up, y left of the camera's view), and the right camera 0.11 m beside it, turned.
+#: Pose of cam0 on EuRoC's body (x up, y left of the camera's view).
 T_BODY_CAM0 = np.array([[0.0, -1.0, 0.0, -0.02], [1.0, 0.0, 0.0, -0.06], [0.0, 0.0, 1.0, 0.01], [0.0, 0.0, 0.0, 1.0]])
 
 
 def right_of(T_body_camera: NDArray[np.float64], baseline_m: float = 0.11, turn_rad: float = 0.02) -> Any:
-    """Return the pose of a camera to the right of another, turned about the optical axis: T_body_right (4, 4)."""
+    """Return T_body_right (4, 4) of a camera to the right of another one, rotated about the optical axis."""
     T_left_right = np.eye(4)
     c, s = np.cos(turn_rad), np.sin(turn_rad)
     T_left_right[:2, :2] = [[c, -s], [s, c]]
@@ -112,7 +112,7 @@ DISTORTIONS = ((-0.28, 0.07, 0.0002, 1.8e-05), (-0.27, 0.06, -0.0001, -3.5e-05))
 
 
 def euroc(root: Path, count: int = 5, without: Mapping[str, Sequence[int]] | None = None, shift_ns: int = 0) -> Path:
-    """Write an ASL folder of two cameras; ``without`` names images that a camera neither has nor lists."""
+    """Write an ASL folder with two cameras; ``without`` names, per camera, the images that are missing."""
     for camera, T in enumerate((T_BODY_CAM0, right_of(T_BODY_CAM0))):
         folder = root / "mav0" / f"cam{camera}"
         listing = ["#timestamp [ns],filename\n"]
@@ -126,7 +126,7 @@ def euroc(root: Path, count: int = 5, without: Mapping[str, Sequence[int]] | Non
     return root
 
 
-#: What a stereo bag holds of one camera: topic of the images, frame_id, P (or None: no CameraInfo), R.
+#: A camera of a stereo bag: topic of the images, frame_id, P (None: no CameraInfo), R.
 BagCamera = tuple[str, str, "NDArray[np.float64] | None", "NDArray[np.float64] | None"]
 
 
@@ -135,7 +135,7 @@ def ros2_stereo_bag(
     without: Mapping[int, Sequence[int]] | None = None, broken: Mapping[int, Sequence[int]] | None = None,
     transforms: Mapping[str, tuple[str, NDArray[np.float64]]] | None = None,
 ) -> Path:  # fmt: skip
-    """Write a ROS 2 bag of two cameras; the right one's messages are recorded first, later stamps by ``shift_ns``."""
+    """Write a ROS 2 bag with two cameras; the right images are recorded first, with stamps later by ``shift_ns``."""
     make = Messages()
     with BagWriter(path) as bag:
         for topic, _, p, _ in cameras:
@@ -168,7 +168,7 @@ def ros2_stereo_bag(
 
 
 def ros1_stereo_bag(path: Path, count: int = 5, p: Sequence[NDArray[np.float64] | None] = (None, None)) -> Path:
-    """Write a ROS 1 bag like EuRoC's: mono8 images on ``/cam0/image_raw`` and ``/cam1/image_raw``."""
+    """Write a ROS 1 bag as EuRoC's, with mono8 images on ``/cam0/image_raw`` and ``/cam1/image_raw``."""
     from rosbags.rosbag1 import Writer
 
     store = ros1_store()

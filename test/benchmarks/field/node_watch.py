@@ -1,11 +1,12 @@
-"""What the node says of a recording: every frame through its own pipeline, none dropped, diagnostics read after each.
+"""Diagnostics of the node on a recording: every frame goes through its pipeline, and diagnostics are read after each.
 
 python test/benchmarks/field/node_watch.py INPUT... [--camera C] [--topic T] [--rate HZ] [--frames N] [--rows]
     [-p NAME:=VALUE]
 
-Images go straight to the node, without DDS. The node's monotonic clock is the recording's, so that a slow machine
-changes nothing. One line a recording tells the states, the levels (0: OK, 1: WARN, 2: ERROR), shares of valid depth
-and speeds. The words of diagnostics follow, numbers left out, the most frequent first. ``--rate`` replaces the stamps.
+Images go directly to the node, without DDS, and none is dropped. The node's monotonic clock is that of the recording,
+so that the speed of the machine has no effect. One line per recording gives the states, the levels (0: OK, 1: WARN, 2:
+ERROR), shares of valid depth, and speeds. The messages of diagnostics follow without their numbers, the most frequent
+first. ``--rate`` replaces the stamps.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ FRAME_ID = "camera_optical"
 
 
 class Watched:
-    """The node and what it would publish on /diagnostics.
+    """The node, and the messages that it would publish on /diagnostics.
 
     Args:
-        context: of ROS.
-        parameters: of the node.
+        context: ROS context.
+        parameters: parameters of the node.
     """
 
     def __init__(self, context: Any, parameters: dict[str, Any]) -> None:
@@ -52,11 +53,11 @@ class Watched:
         self.node.trigger_activate()
 
     def publish(self, message: Any) -> None:
-        """Keep a message of diagnostics."""
+        """Keep a diagnostics message."""
         self.status = message.status[0]
 
     def send(self, frame: Any, stamp: int, seconds: float) -> tuple[int, str, dict[str, str]]:
-        """Give the node one frame; return level, words and values of its diagnostics."""
+        """Send one frame to the node; return level, message and values of its diagnostics."""
         self.seconds += seconds
         channel, pipeline = self.node._channels[""], self.node._pipeline
         assert channel.input is not None and pipeline is not None
@@ -70,7 +71,7 @@ class Watched:
 
 
 def watch(source: str, args: argparse.Namespace, context: Any) -> None:
-    """Print what the node says of one recording."""
+    """Print the diagnostics of the node on one recording."""
     parameters = {name: yaml.safe_load(value) for name, value in (p.split(":=") for p in args.p)}
     watched = Watched(context, parameters)
     words: Counter[tuple[int, str]] = Counter()
@@ -99,7 +100,7 @@ def watch(source: str, args: argparse.Namespace, context: Any) -> None:
 
 
 def main() -> None:
-    """Watch each recording."""
+    """Parse the command line and evaluate each recording."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="INPUT")
     parser.add_argument("--camera")

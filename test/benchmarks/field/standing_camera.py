@@ -1,11 +1,11 @@
-"""A camera that stands for a minute, played into the node over DDS: how far does the recorded odometry walk?
+"""Drift of the recorded odometry while the camera stands for a minute, with images played to the node over DDS.
 
 python test/benchmarks/field/standing_camera.py [INPUT] [--camera C] [--topic T] [--seconds 60] [--weights W]
     [-p name:=value ...]
 
-The picture is the first one of INPUT, or of a rendered street. It is shown at 10 Hz, every time with new noise (6 of
-255) and another brightness (3 %). Node, player and recorder are processes of their own. One line of JSON tells the
-frames, the states, and the farthest that the recorded pose was from the origin, metres and radians.
+The image is the first one of INPUT, or of a rendered street. It is played at 10 Hz, each time with new noise (6 of 255)
+and another brightness (3 %). Node, player and recorder are separate processes. One line of JSON gives the frames, the
+states, and the largest distance of the recorded pose from the origin in metres and radians.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ RECORDED = ("/odom", "/diagnostics", "/depth_node/depth/image_rect")
 
 
 def still_picture(source: str | None, topic: str | None, camera: str | None) -> Frame:
-    """The first picture of a recording, or of a rendered street."""
+    """Return the first frame of a recording, or of a rendered street."""
     if source is not None:
         return next(iter(open_recording(source, topic=topic, camera=camera)))
     return Simulation(SimulationConfig(scene="street", seed=9001, frames=1, camera=default_camera(640, 192))).frame(0)
 
 
 def write_frames(frame: Frame, folder: Path, count: int) -> str:
-    """Write a picture so many times, and return its camera as ``play`` takes it."""
+    """Write an image ``count`` times, and return its camera in the format of ``play --camera``."""
     assert frame.camera is not None, "the recording has no calibration; give --camera"
     random = np.random.default_rng(0)
     folder.mkdir()
@@ -53,7 +53,7 @@ def write_frames(frame: Frame, folder: Path, count: int) -> str:
 
 
 def figures_of(answers: Path) -> dict[str, Any]:
-    """What the node said: messages of odometry, how far they went, and the states of diagnostics."""
+    """Return the number of odometry messages, their largest distance, and the states in the diagnostics."""
     places, states = [np.zeros(3)], Counter[str]()
     turns: list[NDArray[np.float64]] = []
     with AnyReader([answers]) as reader:
@@ -66,7 +66,7 @@ def figures_of(answers: Path) -> dict[str, Any]:
                 turns.append(np.array([turned.x, turned.y, turned.z, turned.w]))
             else:
                 states.update(v.value for s in message.status for v in s.values if v.key == "motion_state")
-    # Without a mounting the camera is the base, whose first pose has the optical axes: turns count from there.
+    # Without extrinsics the camera is the base, whose first pose has the optical axes; rotations are relative to it.
     cosines = [min(1.0, float(abs(turn @ turns[0]))) for turn in turns]
     return {
         "odometry": len(turns),
@@ -77,7 +77,7 @@ def figures_of(answers: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Show the picture and print what the node said."""
+    """Play the image and print the results of the node."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="?", metavar="INPUT")
     parser.add_argument("--camera")

@@ -1,10 +1,10 @@
-"""Does a recording's truth turn as its pictures do? Rotations of two-view geometry beside those of the true poses.
+"""Check of a recording's ground-truth rotations against rotations from two-view geometry of its images.
 
 python test/benchmarks/field/truth_of_rotation.py INPUT [--topic T] [--frames N]
 
-INPUT is a recording with true poses and a calibration. Corners are followed by OpenCV's Lucas-Kanade from each frame to
-the next, forwards and back. The essential matrix of five points by RANSAC gives the rotation. Nothing of this package
-measures here but its readers. The median of five draws is taken.
+INPUT is a recording with true poses and a calibration. OpenCV's Lucas-Kanade tracks corners from each frame to the
+next, forwards and backwards. The five-point essential matrix with RANSAC gives the rotation. Of this package, only the
+readers are used. The result is the median of five draws.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from featdepth_ros.recordings.open import open_recording
 from featdepth_ros.reporting.tables import text_table
 
 Floats = NDArray[np.float64]
-#: Corners are kept that come back to within so many pixels; inliers of the essential matrix, pixels; draws.
+#: Largest forward-backward error of a corner and inlier threshold of the essential matrix, pixels; number of draws.
 BACK_PX, INLIER_PX, DRAWS = 0.3, 0.4, 5
 
 
 def seen_rotation(before: NDArray[np.uint8], after: NDArray[np.uint8], K: Floats) -> Floats:
-    """Rotation vector (3,) of T_before_after, radians, from two grey pictures."""
+    """Return the rotation vector (3,) of T_before_after in radians, from two grey images."""
     options = {"winSize": (21, 21), "maxLevel": 4}
     start = cv2.goodFeaturesToTrack(before, 2000, 0.003, 8)
     found, forth, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
@@ -41,7 +41,7 @@ def seen_rotation(before: NDArray[np.uint8], after: NDArray[np.uint8], K: Floats
 
 
 def main() -> None:
-    """Print how far the truth of each frame is from what its picture shows, and the sum so far, degrees."""
+    """Print the difference of the true rotation from that of the images for each frame, and its sum, in degrees."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input")
     parser.add_argument("--topic")

@@ -1,10 +1,10 @@
-"""The node's rate on a free machine, and with a process that spins on one of its cores.
+"""The rate of the node on a free machine, and with a busy loop on one of its cores.
 
 python test/benchmarks/node/node_busy.py [--size 480x640] [--rate 60] [--seconds 20] [--parameter motion:=network]...
 
-More pictures are sent than the node can take; those that come back are counted. Then a process that does nothing but
-spin is pinned to one core, and they are counted again. On two cores half the processor is left, and at least 45 % of
-the rate should be. One JSON line; the machine should be free but for this.
+It sends more images than the node can process, and counts the depth images that come back. Then it pins a process with
+a busy loop to one core and counts again. On two cores, half of the processor remains, and so should at least 45 % of
+the rate. The output is one JSON line. No other program should use the machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPIN = "import os\nos.sched_setaffinity(0, {%d})\nwhile True: pass"
 
 
 def answered_hz(feeder: Feeder, rate_hz: float, seconds: float) -> float:
-    """Send pictures at a rate for a while; return how many came back a second."""
+    """Send images at a rate for ``seconds``; return the number of results per second."""
     before, started, index = feeder.count, time.monotonic(), 0
     while time.monotonic() < started + seconds:
         feeder.send(index := index + 1)
@@ -37,9 +37,9 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="480x640", help="HxW of the images")
-    parser.add_argument("--rate", type=float, default=60.0, help="pictures a second; more than the node takes")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--parameter", action="append", default=[], help="of the node, name:=value")
+    parser.add_argument("--rate", type=float, default=60.0, help="images per second; more than the node can process")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
+    parser.add_argument("--parameter", action="append", default=[], help="parameter of the node, name:=value")
     args = parser.parse_args()
     height, width = (int(side) for side in args.size.split("x"))
     cores = sorted(os.sched_getaffinity(0))
@@ -53,9 +53,9 @@ def main() -> None:
     spinning = None
     try:
         until = time.monotonic() + 120.0
-        while feeder.count < 8:  # discovery, loading, warming up
+        while feeder.count < 8:  # discovery, loading, warm-up
             if node.poll() is not None or time.monotonic() > until:
-                raise RuntimeError("the node gave nothing")
+                raise RuntimeError("the node published no depth; run it alone with the same parameters to see why")
             answered_hz(feeder, 5.0, 1.0)
         answered_hz(feeder, args.rate, 5.0)
         free_hz = answered_hz(feeder, args.rate, args.seconds)

@@ -1,11 +1,11 @@
-"""Processor time of the node a frame, beside a bare rclpy relay and beside the networks alone.
+"""CPU time of the node per frame, compared with a minimal rclpy relay and with the networks alone.
 
 python test/benchmarks/node/node_relay.py [--size 480x640] [--rate 5] [--frames 40] [--parameter motion:=network]...
 
-The relay subscribes to the image and publishes it again: what rclpy costs whoever touches a picture. Each process is
-fed the same pictures at a pace that it keeps. Its own processor time (all threads) is divided by the frames it gave.
-The networks are timed here, at the size, precision and pace that the node runs them: caches are cold between frames.
-Both run on PyTorch, as a back end that takes over midway would be measured in part. One JSON line.
+The relay subscribes to the image and publishes it again, which is the least cost of rclpy per image. Each process gets
+the same images at a rate that it can sustain. Its own CPU time (all threads) is divided by the number of its results.
+The networks are timed in this process, at the node's size, precision and rate, so that caches are cold between frames.
+Both use PyTorch, because the node may switch to another back end during the measurement. The output is one JSON line.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ rclpy.spin(node)
 
 
 class Feeder:
-    """Publishes pictures and counts what comes back."""
+    """Publishes images and counts the results."""
 
     def __init__(self, width: int, height: int) -> None:
         rclpy.init()
@@ -74,7 +74,7 @@ class Feeder:
         self.count += 1
 
     def send(self, index: int) -> None:
-        """Publish one picture, moved on by two pixels."""
+        """Publish one image, shifted by two pixels from the previous one."""
         shift = 2 * index % 64
         pixels = self._texture[: self.camera.height, shift : shift + self.camera.width]
         stamp = time.time_ns()
@@ -82,13 +82,13 @@ class Feeder:
         self._images.publish(image_message(np.ascontiguousarray(pixels), "rgb8", stamp, "camera_optical"))
 
     def cost_ms(self, command: list[str], rate_hz: float, frames: int) -> tuple[float, int]:
-        """Start a process; return its processor time a frame that came back, and how many did."""
+        """Start a process; return its CPU time per result in milliseconds, and the number of results."""
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             start, index = self.count, 0
-            while self.count < start + 8:  # discovery, loading, warming up
+            while self.count < start + 8:  # discovery, loading, warm-up
                 if process.poll() is not None or index > 120 * rate_hz:
-                    raise RuntimeError(f"{command} gave nothing")
+                    raise RuntimeError(f"{command} published no image; run it alone to see why")
                 self.send(index := index + 1)
                 time.sleep(1 / rate_hz)
             before, first = processor_s(process.pid), self.count
@@ -104,15 +104,15 @@ class Feeder:
 
 
 def processor_s(pid: int) -> float:
-    """Return the processor time of a process so far, seconds."""
+    """Return the CPU time of a process so far, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def networks_ms(width: int, height: int, rate_hz: float, frames: int) -> float:
-    """Return the processor time of encoder, depth and pose network for one frame, milliseconds, at a pace."""
+    """Return the CPU time of encoder, depth and pose network per frame at a given rate, milliseconds."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as the node does
+    keep_freed_memory()  # as in the node
     config = EstimatorConfig(motion="network", depth="network", backend="torch")
     estimator = Estimator(load_model("compact"), config, device="cpu")
     random, times, before = np.random.default_rng(0), [], None
@@ -127,7 +127,7 @@ def networks_ms(width: int, height: int, rate_hz: float, frames: int) -> float:
                 estimator._networks.motion(before.observation, encoded.observation, None, 1.0)
         times.append((time.process_time() - started) * 1e3)
         before = encoded
-    return float(np.mean(times[3:]))  # as the processes' own time is a mean
+    return float(np.mean(times[3:]))  # a mean, because the CPU time of the processes is one too
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--size", default="480x640", help="HxW of the images")
     parser.add_argument("--rate", type=float, default=5.0)
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--parameter", action="append", default=[], help="of the node, name:=value")
+    parser.add_argument("--parameter", action="append", default=[], help="parameter of the node, name:=value")
     args = parser.parse_args()
     height, width = (int(side) for side in args.size.split("x"))
     use_shared_memory_profile()

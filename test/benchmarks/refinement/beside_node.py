@@ -1,19 +1,19 @@
-"""A recording looped in real time into depth_node, without and with refine_node beside it.
+"""Measurement of depth_node on a recording in real time, without refine_node and with it.
 
 python test/benchmarks/refinement/beside_node.py INPUT [--topic T] [--camera C] [--rate-hz 10] [--weights compact-open]
     [--minutes 20] [--before 60] [--folder DIR] [--json FILE] [-p name:=value ...] [-r name:=value ...]
 
-``-p`` are parameters of depth_node, ``-r`` of refine_node. Node, player, refine_node and its learner are processes of
-their own, as on a robot. The machine should be free but for this. Every half minute a line says how it goes; at the end
-one JSON object holds:
+``-p`` are parameters of depth_node, ``-r`` those of refine_node. Node, player, refine_node and its learner are separate
+processes, as on a robot. No other program should use the machine. The recording is played in a loop. A line is printed
+every half minute, and at the end one JSON object with:
 
-- frames answered a second, before and with the learner, and their share;
-- processor time of each process, in cores, and its largest memory (RSS);
-- generations with their evidence, and what became of them (``history.jsonl``);
-- at every exchange of weights the fastest motion between two neighbouring odometry messages around it, over the median
-  of the seconds before. Where nothing jumps it is what ``usual`` says of all other times (their 99th percentile).
+- processed frames per second, without and with the learner, and their ratio;
+- CPU time of each process, in cores, and its peak memory (RSS);
+- generations with their evidence, and the decisions on them (``history.jsonl``);
+- for every exchange of weights, the largest speed between neighbouring odometry messages around it, divided by the
+  median speed of the seconds before. Without a jump it is close to ``usual``, the 99th percentile at other times.
 
-DIR (default: a temporary folder) keeps buffer, generations, history and the logs.
+DIR (default: a temporary folder) holds buffer, generations, history and the logs.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from featdepth_ros.files import read_json
 from featdepth_ros.ros.compat import keep_last
 from featdepth_ros.ros.middleware import use_shared_memory_profile
 
-#: Seconds between two lines, and in which the node must give its first pictures.
+#: Seconds between two printed lines, and timeout for the node's first depth images, seconds.
 EVERY_S, READY_S = 30.0, 180.0
-#: Odometry around an exchange: seconds before and after that may show it, and seconds before those to compare with.
+#: Seconds before and after an exchange in which its effect is searched, and seconds before those for comparison.
 AROUND_S, EARLIER_S = 2.0, 10.0
-#: Neighbouring messages further apart say nothing of a jump: the recording began again, or frames were left out.
+#: Largest time between compared messages, seconds; at a longer gap the recording restarted, or frames were dropped.
 APART_S = 0.35
 
 
 class Watch:
-    """Listens to the node: counts depth, keeps odometry, and notes exchanges of weights."""
+    """Subscribes to the node: counts depth images, stores odometry, and notes exchanges of weights."""
 
     def __init__(self) -> None:
         use_shared_memory_profile()
@@ -61,7 +61,7 @@ class Watch:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self.frames = 0
-        self.path: list[tuple[float, float, float, float, float]] = []  # time heard, stamp, position
+        self.path: list[tuple[float, float, float, float, float]] = []  # time of receipt, stamp, position
         self.swaps: list[float] = []
         self.said: dict[str, str] = {}
         self.states: Counter[str] = Counter()
@@ -88,7 +88,7 @@ class Watch:
             self.said = {key: values[key] for key in ("motion_state", "weights", "weights_swapped") if key in values}
 
     def rate(self, seconds: float) -> float:
-        """Listen for some seconds; frames answered a second."""
+        """Wait for some seconds and return the number of depth images per second."""
         count, began = self.frames, time.monotonic()
         while time.monotonic() < began + seconds:
             self._executor.spin_once(timeout_sec=0.1)
@@ -96,11 +96,11 @@ class Watch:
 
 
 def jumps(path: list[tuple[float, float, float, float, float]], swaps: list[float]) -> dict[str, Any]:
-    """How fast neighbouring poses follow each other around each exchange and usually, over the median before.
+    """Return the largest speed between neighbouring poses around each exchange and usually, over the median before.
 
     Args:
-        path: time heard, stamp (both seconds) and position of each message, in order.
-        swaps: times at which an exchange was heard of.
+        path: time of receipt, stamp (both seconds) and position of each message, in order.
+        swaps: times at which an exchange was reported.
     """
     table = np.array(path, dtype=float).reshape(-1, 5)
     gaps = np.diff(table[:, 1])
@@ -122,7 +122,7 @@ def jumps(path: list[tuple[float, float, float, float, float]], swaps: list[floa
 
 
 def memory_mb(pid: int) -> float | None:
-    """Largest memory that a process has held, megabytes; None: it is gone."""
+    """Return the peak memory of a process, megabytes; None: the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -131,7 +131,7 @@ def memory_mb(pid: int) -> float | None:
 
 
 def processor_s(pid: int) -> float | None:
-    """Processor time of a process, seconds; None: it is gone."""
+    """Return the CPU time of a process, seconds; None: the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -140,7 +140,7 @@ def processor_s(pid: int) -> float | None:
 
 
 class Children:
-    """Processes of this measurement; a context manager that leaves none behind."""
+    """The processes of this measurement, as a context manager that ends all of them."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -154,7 +154,7 @@ class Children:
         self._stack.close()
 
     def start(self, name: str, module: str, *words: str) -> subprocess.Popen[bytes]:
-        """Start ``python -m module words``; what it says goes to a log."""
+        """Start ``python -m module words`` with its output in a log file."""
         log = self._stack.enter_context((self._logs / f"{name}.log").open("wb"))
         child = subprocess.Popen([sys.executable, "-m", module, *words], stdout=log, stderr=log, start_new_session=True)
         self.pids[name] = child.pid
@@ -173,7 +173,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 class Meter:
-    """Memory and processor time of processes, over a stretch of time."""
+    """Measures the memory and CPU time of processes over a period."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, int], tuple[float, float]] = {}
@@ -181,7 +181,7 @@ class Meter:
         self.memory_mb: dict[str, float] = {}
 
     def read(self, pids: dict[str, int]) -> None:
-        """Look at the processes once."""
+        """Read memory and CPU time of the processes once."""
         for name, pid in pids.items():
             memory, used = memory_mb(pid), processor_s(pid)
             if memory is None or used is None:
@@ -191,7 +191,7 @@ class Meter:
             self.memory_mb[name] = max(memory, self.memory_mb.get(name, 0.0))
 
     def cores(self) -> dict[str, float]:
-        """Processor time over wall time, by name."""
+        """Return CPU time divided by wall time, by name."""
         shares = {}
         for (name, pid), (began, used) in self._first.items():
             now, then = self._last[name, pid]
@@ -201,7 +201,7 @@ class Meter:
 
 
 def generations(work: Path) -> list[dict[str, Any]]:
-    """The evidence of every generation, the figures that decide."""
+    """Return the evidence of every generation, on which its acceptance depends."""
     found = []
     for path in sorted((work / "generations").glob("*/evidence.json"), key=lambda path: int(path.parent.name)):
         facts = read_json(path) or {}
@@ -213,7 +213,7 @@ def generations(work: Path) -> list[dict[str, Any]]:
 
 
 def history(work: Path) -> list[dict[str, Any]]:
-    """What refine_node decided: event and generation."""
+    """Return the decisions of refine_node as event and generation."""
     try:
         lines = (work / "history.jsonl").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -223,7 +223,7 @@ def history(work: Path) -> list[dict[str, Any]]:
 
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Run everything; returns the figures."""
+    """Run the measurement and return its results."""
     watch = Watch()
     given = [f"weights:={args.weights}", *args.parameter]
     words = ["--ros-args", "-r", "image_raw:=/camera/image_raw", *(w for p in given for w in ("-p", p))]
@@ -238,7 +238,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
         while watch.frames < 20:
             watch.rate(1.0)
             if time.monotonic() > until or node.poll() is not None or player.poll() is not None:
-                raise RuntimeError(f"depth_node gave {watch.frames} frames; {work}/node.log and player.log say why")
+                raise RuntimeError(f"depth_node gave {watch.frames} frames; see {work}/node.log and player.log")
         watch.rate(min(20.0, args.before))
         base = watch.rate(args.before)
         print(f"without the learner: {base:.2f} frames/s", flush=True)
@@ -268,11 +268,11 @@ def main() -> None:
     parser.add_argument("input", metavar="INPUT")
     parser.add_argument("--topic")
     parser.add_argument("--camera")
-    parser.add_argument("--rate-hz", type=float, default=10.0, help="of a recording without stamps")
+    parser.add_argument("--rate-hz", type=float, default=10.0, help="rate of a recording without stamps")
     parser.add_argument("--weights", default="compact-open")
-    parser.add_argument("--minutes", type=float, default=20.0, help="with the learner")
-    parser.add_argument("--before", type=float, default=60.0, help="seconds without it")
-    parser.add_argument("--folder", type=Path, help="new or empty")
+    parser.add_argument("--minutes", type=float, default=20.0, help="duration with the learner")
+    parser.add_argument("--before", type=float, default=60.0, help="seconds without the learner")
+    parser.add_argument("--folder", type=Path, help="new or empty folder for buffer, generations and logs")
     parser.add_argument("--json", type=Path)
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="name:=value")
     parser.add_argument("-r", "--refine", action="append", default=[], metavar="name:=value")
@@ -281,7 +281,7 @@ def main() -> None:
         work: Path = (args.folder or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         if any(work.iterdir()):
-            parser.error(f"'{work}' is not empty: what an earlier run has learnt would count for this one")
+            parser.error(f"'{work}' is not empty, and an earlier run would change the results; give a new folder")
         figures = measure(args, work)
     print(json.dumps(figures, indent=2))
     if args.json:

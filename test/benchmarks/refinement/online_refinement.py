@@ -1,16 +1,16 @@
-"""What the online learner gains, fed as if live, without ROS: AbsRel of held-out frames over processor time.
+"""Gain of the online learner on simulated live data, without ROS: AbsRel of held-out frames over CPU time.
 
 python test/benchmarks/refinement/online_refinement.py [--places street room] [--minutes 20] [--json FILE] [KEY=VALUE]
 python test/benchmarks/refinement/online_refinement.py --data DATA --places kitchen kitti ...
 
-Rendered places differ from what the weights know in light, camera and texture. ``kitchen`` (7-Scenes) and ``kitti``
-(drive 0001, truth by semi-global matching) are real. Each recording is cut into segments in order of time; every
-fourth is held out. A few come before each round, as they would from a robot. Each generation that the learner accepts
-takes force at once, as refine_node would have it. It is measured on the held-out frames of the place, and on the
-start domain, which is the validation part of the recipe ``compact_open``. ``--minutes`` are of processor time, KEY is
-of `OnlineConfig`.
+Rendered places differ from the training data in light, camera and texture. ``kitchen`` (7-Scenes) and ``kitti`` (drive
+0001, with ground truth by semi-global matching) are real. Each recording is cut into segments in order of time, and
+every fourth one is held out. A few segments are added before each round, as from a robot. Each generation that the
+learner accepts is used at once, as by refine_node. It is measured on the held-out frames of the place, and on the start
+domain, which is the validation part of the recipe ``compact_open``. ``--minutes`` is CPU time, KEY is a setting of
+`OnlineConfig`.
 
-AbsRel stands beside the figure of the weights before: median scaled, and as it is.
+The table gives AbsRel, median scaled and unscaled, beside that of the initial weights.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from featdepth_training.refine.online.learner import Learner
 from featdepth_training.refine.online.round import judging_plan
 from featdepth_training.rendering.rendered import VALIDATION_SCENES, ClipRenderer
 
-#: Frames of a segment; every so many of them one is held out; segments that come before each round.
+#: Frames per segment; interval of held-out segments; number of new segments before each round.
 SEGMENT, EVERY, FRESH = 12, 4, 4
 #: Size of the networks' input for the places (height, width).
 WIDE, TALL = (96, 320), (128, 192)
@@ -65,17 +65,17 @@ WIDE, TALL = (96, 320), (128, 192)
 
 @dataclass(frozen=True)
 class Look:
-    """How a rendered place differs from what the weights know.
+    """Settings of a rendered place that differs from the training data of the weights.
 
     Attributes:
-        scene, seed: of the world; its textures change places.
-        size: (height, width), pixels.
-        focal: focal length, share of the width (the recipe's are 0.42 to 0.97).
+        scene, seed: kind and seed of the scene, whose textures are shuffled.
+        size: (height, width) of the images, pixels.
+        focal: focal length as a share of the width (those of the recipe are 0.42 to 0.97).
         sun, ambient: factors on the light.
-        effects: of the camera.
-        driving: how it moves, where there is a road.
-        rate_hz: frames a second.
-        frames: of the recording.
+        effects: camera effects.
+        driving: style of the motion, for scenes with a road.
+        rate_hz: frames per second.
+        frames: number of frames in the recording.
     """
 
     scene: str
@@ -104,7 +104,7 @@ LOOKS = {
 
 
 def rendered(look: Look) -> list[Clip]:
-    """Render the place; one clip a frame, of that frame alone."""
+    """Render the place as clips of one frame each."""
     height, width = look.size
     focal = look.focal * width
     camera = CameraModel(width, height, focal, focal, width / 2 - 0.5, height / 2 - 0.5)
@@ -135,7 +135,7 @@ def _frame(
 
 
 def recorded(folder: Path, size: tuple[int, int], stereo: bool) -> list[Clip]:
-    """Read a real recording at the networks' size, with truth of its sensor or by matching the pair."""
+    """Read a real recording at the networks' size, with ground truth from its sensor or from stereo matching."""
     rectify, clips = Rectifier(size, False), []
     for frame in open_recording(folder, partner="auto" if stereo else None):
         camera, depth = frame.camera, frame.depth
@@ -156,7 +156,7 @@ def recorded(folder: Path, size: tuple[int, int], stereo: bool) -> list[Clip]:
 
 
 def write_segment(buffer: Path, frames: Sequence[Clip], held_out: bool) -> None:
-    """Write one segment as the node does, with true poses, which select it and teach nothing."""
+    """Write one segment as the node does, with true poses, which serve its selection but not the training."""
     height, width = frames[0].images.shape[1:3]
     camera = CameraModel(width, height, *frames[0].camera.tolist())
     buffer.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ def write_segment(buffer: Path, frames: Sequence[Clip], held_out: bool) -> None:
 
 
 def triples(segments: Sequence[Sequence[Clip]]) -> list[Clip]:
-    """Clips of three neighbours, with truth; every other one."""
+    """Return every second clip of three neighbouring frames, with ground truth."""
     clips = []
     for frames in segments:
         for first in range(0, len(frames) - FRAMES + 1, 2):
@@ -186,7 +186,7 @@ def triples(segments: Sequence[Sequence[Clip]]) -> list[Clip]:
 
 
 def start_domain(count: int) -> list[Clip]:
-    """Clips of scenes that neither training nor any place shows, of the recipe of the weights."""
+    """Return clips of the weights' recipe, from scenes that are in neither the training nor a place."""
     config = load_config("compact_open").data.rendered
     clips: list[Clip] = []
     for kind, share in zip(config.scenes, config.shares, strict=True):
@@ -196,7 +196,7 @@ def start_domain(count: int) -> list[Clip]:
 
 
 def figures(model: FeatDepthModel, clips: Sequence[Clip], size: tuple[int, int]) -> HeldOutFigures:
-    """The figures of weights on clips with truth."""
+    """Return the metrics of weights on clips with ground truth."""
     sources = [Source("measured", [clip], 1.0, True, clip.images.shape[1:3]) for clip in clips]  # type: ignore[arg-type]
     plan = judging_plan(model, Portion(sources, size, (1, 1, 1, 1)), OnlineConfig())
     dataset = ClipDataset(sources, plan.data.sequence, None, 0)
@@ -206,10 +206,10 @@ def figures(model: FeatDepthModel, clips: Sequence[Clip], size: tuple[int, int])
 def live(
     name: str, place: list[Clip], start: list[Clip], weights: str, config: OnlineConfig, minutes: float, work: Path
 ) -> list[dict[str, Any]]:
-    """Feed a place to a learner; returns the figures over processor time, the first of the weights before."""
+    """Feed a place to a learner; return the metrics over CPU time, beginning with those of the initial weights."""
     size: tuple[int, int] = place[0].images.shape[1:3]  # type: ignore[assignment]
     segments = [place[k : k + SEGMENT] for k in range(0, len(place) - SEGMENT + 1, SEGMENT)]
-    # A held-out segment early: the first round wants to be judged.
+    # A held-out segment comes early, because the first round needs one for its evaluation.
     held = [k % EVERY == 1 for k in range(len(segments))]
     judged = triples([frames for frames, out in zip(segments, held, strict=True) if out])
     work.mkdir(parents=True, exist_ok=True)
@@ -247,7 +247,7 @@ def live(
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Parse the command line, measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--places", nargs="+", choices=[*LOOKS, "kitchen", "kitti"], default=["street", "room"])
     parser.add_argument("--data", type=Path, help="folder of the real recordings")

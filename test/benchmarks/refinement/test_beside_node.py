@@ -1,4 +1,4 @@
-"""The measurement of learning beside a node: a jump of odometry is seen, a steady path and a gap are none."""
+"""Tests of the measurement with refine_node: it detects a jump of the odometry, but none in a steady path or gap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beside_node import Meter, generations, history, jumps  # ROS is looked for 
 
 
 def drive(jump_m: float, at: int) -> list[tuple[float, float, float, float, float]]:
-    """40 s at 10 Hz and 5 m/s, which begin again after 20 s; one step is longer."""
+    """Return 40 s of odometry at 10 Hz and 5 m/s, which restarts after 20 s; one step is longer."""
     path, x = [], 0.0
     for k in range(400):
         x += 0.5 + (jump_m if k == at else 0.0)

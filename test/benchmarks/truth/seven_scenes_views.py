@@ -1,11 +1,11 @@
-"""How much of the error on 7-Scenes belongs to its truth: depth and colour are of two cameras, and not registered.
+"""The share of the error on 7-Scenes that is due to its ground truth, which is not registered to the colour image.
 
 python test/benchmarks/truth/seven_scenes_views.py DIR [--weights W] [--first N] [--last N]
 
-The truth of 7-Scenes lies in the pixels of a Kinect's depth camera, the picture in those of its colour camera. The
-script compares the network's and fused depth with the truth as it comes (which the protocol asks for), and with the
-truth as the colour camera sees it: carried over by the makers' numbers (`DEPTH_FOCAL_PX`, `BASELINE_M`). Beside them
-stands what a perfect depth of the colour camera would be given by the protocol.
+The ground truth of 7-Scenes is in the pixels of a Kinect's depth camera, the image in those of its colour camera. The
+script compares the network's depth and fused depth with the truth as published, which the protocol requires. It also
+compares them with the truth registered to the colour camera by the nominal geometry (`DEPTH_FOCAL_PX`, `BASELINE_M`).
+The last row is the error that the protocol gives for a perfect depth of the colour camera.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from featdepth_ros.reporting.tables import text_table
 
 Floats = NDArray[np.float64]
 
-#: Focal length of the depth camera, pixels, and how far it stands right of the colour camera, metres.
+#: Focal length of the depth camera, pixels, and its offset to the right of the colour camera, metres.
 DEPTH_FOCAL_PX, BASELINE_M = 585.0, 0.025
 COLOUR_CAMERA = "525,525,320,240"
 PROTOCOL = DepthProtocol(max_depth=10.0, scale="median")
 
 
 def seen_by_colour(truth: Floats, camera: CameraModel) -> Floats:
-    """Carry (H, W) depth of the depth camera into the colour camera's pixels; the nearest counts, 0 where unknown."""
+    """Register (H, W) depth of the depth camera to the colour camera; the nearest value counts, 0 is unknown."""
     height, width = truth.shape
     v, u = np.nonzero(np.nan_to_num(truth) > 0)
     z = truth[v, u]
@@ -47,7 +47,7 @@ def seen_by_colour(truth: Floats, camera: CameraModel) -> Floats:
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Parse the command line, compare, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="compact-nc")

@@ -1,7 +1,7 @@
-"""The node, as shipped but for its DDS traffic, on a drive along a known wall, with anything that can go wrong.
+"""The real node, without DDS traffic, on a drive along a known wall, with many kinds of faults.
 
-Images go straight to the node's pipeline, and its diagnostics are read where they would be published. Time is the
-drive's: every frame lasts a tenth of a second, however long it takes to compute.
+Images go directly to the node's pipeline, and its diagnostics are read where they would be published. The clock is
+simulated: every frame takes a tenth of a second, independent of the computing time.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from featdepth_ros.ros.transforms import transform_message
 
 START, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
 FRAME_ID = "camera_optical"
-#: Half the way to and fro along the wall, metres; and frames of one swing.
+#: Half the length of the path to and fro along the wall, metres, and frames of one period.
 SWING_M, PERIOD = 1.5, 60
-#: How bad diagnostics are.
+#: Levels of the diagnostics.
 OK, WARN, ERROR = (bytes([level]) for level in range(3))
 
 
 class FaultyDrive:
-    """A drive whose every frame can be spoiled.
+    """A drive in which every frame can have a fault.
 
     Args:
-        clock: seconds of the drive, which the node reads as its monotonic clock.
-        context: of ROS.
-        parameters: of the node.
+        clock: time of the drive in seconds, which the node reads as its monotonic clock.
+        context: ROS context.
+        parameters: parameters of the node.
 
     Attributes:
-        index: of the newest frame.
+        index: index of the newest frame.
         node: the node.
     """
 
@@ -77,7 +77,7 @@ class FaultyDrive:
             parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
         )
         self._told: list[DiagnosticArray] = []
-        self.node._diagnostics = self  # what would be published is kept
+        self.node._diagnostics = self  # the drive keeps the messages instead of publishing them
         self.node.trigger_configure()
         self.node.trigger_activate()
         assert self.node._listener is not None
@@ -88,15 +88,15 @@ class FaultyDrive:
         return LoadedModel(rig, Odometry, self._model.info, "cpu")
 
     def publish(self, message: DiagnosticArray) -> None:
-        """Keep what the node would publish on /diagnostics."""
+        """Keep a message that the node would publish on /diagnostics."""
         self._told = [message]
 
     def at(self, index: int) -> NDArray[np.float64]:
-        """T_world_camera of a frame."""
+        """Return T_world_camera (4, 4) of a frame."""
         return se3.make(np.eye(3), np.array([SWING_M * math.sin(2 * math.pi * index / PERIOD), 0.0, 0.0]))
 
     def next_image(self) -> NDArray[np.uint8]:
-        """Go on by one frame and return its picture."""
+        """Advance by one frame and return its image."""
         self.index += 1
         self._clock[0] += STEP_NS * 1e-9
         here, wall = self.at(self.index), self._walls[self._wall]
@@ -107,7 +107,7 @@ class FaultyDrive:
         return wall.view(here, noise=1.0, seed=self.index)
 
     def send(self, image: NDArray[np.uint8] | Image, frame_id: str = FRAME_ID, info: Any = None) -> None:
-        """Give the node one frame."""
+        """Send one frame to the node."""
         stamp = START + self.index * STEP_NS + self.offset_ns
         message = image if isinstance(image, Image) else image_message(image, "rgb8", stamp, frame_id)
         channel = self.node._channels[""]
@@ -117,39 +117,39 @@ class FaultyDrive:
         self.node._pipeline.process({"": Arrival(message, time.monotonic_ns())})
 
     def drive(self, frames: int) -> None:
-        """Go on without a fault."""
+        """Send frames without a fault."""
         for _ in range(frames):
             self.send(self.next_image())
 
     def told(self) -> tuple[bytes, str, dict[str, str]]:
-        """Level, message and values of the node's diagnostics as of now."""
+        """Return level, message and values of the node's present diagnostics."""
         self.node._on_graph_check()
         self.node._on_diagnostics()
         (status,) = self._told[-1].status
         return status.level, status.message, {v.key: v.value for v in status.values}
 
-    # -- faults: each ends with what diagnostics must then hold ----------------------------------------------------
+    # -- faults: each ends with a check of the diagnostics ---------------------------------------------------------
 
     def dark(self) -> None:
-        """A picture in the dark: black."""
+        """A black image, as in the dark."""
         self.send(np.zeros_like(self.next_image()))
 
     def noisy_dark(self) -> None:
-        """Black with the sensor's noise."""
+        """A black image with sensor noise."""
         image = self.next_image()
         noise = np.random.default_rng(self.index).normal(0.0, 4.0, image.shape)
         self.send(np.clip(noise, 0, 255).astype(np.uint8))
 
     def white(self) -> None:
-        """Overexposed."""
+        """An overexposed image."""
         self.send(np.full_like(self.next_image(), 255))
 
     def blur(self) -> None:
-        """Out of focus."""
+        """An image out of focus."""
         self.send(np.asarray(cv2.GaussianBlur(self.next_image(), (0, 0), 12.0), dtype=np.uint8))
 
     def frozen(self) -> None:
-        """The driver delivers the last picture again."""
+        """The driver delivers the last image again."""
         image = self.next_image()
         self.send(image)
         self.index += 1
@@ -157,36 +157,36 @@ class FaultyDrive:
         self.send(image)
 
     def cut(self) -> None:
-        """Another place at once."""
+        """A sudden change to another place."""
         self._wall = 1 - self._wall
         self.send(self.next_image())
 
     def half_covered(self) -> None:
-        """Most of the lens is covered; the rest still tells the motion."""
+        """Most of the lens is covered, but the rest suffices for the motion."""
         image = self.next_image()
         image[:, 128:] = 0
         self.send(image)
 
     def bad_message(self) -> None:
-        """A step that is too short."""
+        """A message whose ``step`` is too small."""
         message = image_message(self.next_image(), "rgb8", START + self.index * STEP_NS, FRAME_ID)
         message.step = 7
         self.send(message)
 
     def silent(self) -> None:
-        """No image for longer than the watchdog waits."""
+        """No image arrives for longer than the watchdog's timeout."""
         pause_s = self.node._settings.watchdog_s + 1.0
         self._clock[0] += pause_s
         self.offset_ns += round(pause_s * 1e9)
 
     def after_silence(self) -> None:
-        """Images again, long after the last."""
+        """Images arrive again after a long gap."""
         self.offset_ns += 5_000_000_000
         self._clock[0] += 5.0
         self.drive(1)
 
     def bad_calibration(self) -> None:
-        """A focal length in fractions of the image."""
+        """A focal length in image widths instead of pixels."""
         image = self.next_image()
         info = info_from_camera(CAMERA, START + self.index * STEP_NS, FRAME_ID)
         info.k = [v / CAMERA.width for v in info.k[:8]] + [1.0]
@@ -194,14 +194,14 @@ class FaultyDrive:
         self.send(image, info=info)
 
     def columns(self) -> None:
-        """K written column by column."""
+        """A K matrix in column-major order."""
         image = self.next_image()
         info = info_from_camera(CAMERA, START + self.index * STEP_NS, FRAME_ID)
         info.k = [float(v) for v in np.reshape(info.k, (3, 3)).T.ravel()]
         self.send(image, info=info)
 
     def other_calibration(self) -> None:
-        """Another camera's camera_info on the topic, of images of the same size."""
+        """The camera_info of another camera with the same image size."""
         other = replace(CAMERA, fx=1.2 * CAMERA.fx, fy=1.2 * CAMERA.fy)
         image = self.next_image()
         self.send(image, info=info_from_camera(other, START + self.index * STEP_NS, FRAME_ID))
@@ -213,11 +213,11 @@ class FaultyDrive:
         self.send(image, info=info_from_camera(CAMERA.resized(160, 48), stamp, FRAME_ID))
 
     def other_frame(self) -> None:
-        """An image of another camera, by its frame_id."""
+        """An image with the frame_id of another camera."""
         self.send(self.next_image(), frame_id="other_optical")
 
     def still_stamps(self) -> None:
-        """Images come, and their stamps stand still."""
+        """Images whose stamps do not change."""
         before = self.offset_ns
         for _ in range(round(self.node._settings.watchdog_s * 1e9 / STEP_NS) + 3):
             image = self.next_image()
@@ -226,13 +226,13 @@ class FaultyDrive:
         self.offset_ns = before
 
     def future(self) -> None:
-        """Stamps thirty years ahead."""
+        """Stamps that are thirty years in the future."""
         self.offset_ns += 10**18
         self.drive(2)
         self.offset_ns -= 10**18
 
     def rival(self) -> None:
-        """Somebody else publishes this node's transform."""
+        """Another node publishes the transform of this node."""
         assert self.node._listener is not None
         stamp = START + self.index * STEP_NS
         transform = transform_message(np.eye(4), stamp, "odom", FRAME_ID)
@@ -240,7 +240,7 @@ class FaultyDrive:
         self.drive(1)
 
     def joint(self) -> None:
-        """The camera hangs on a joint, and its newest transform is ten seconds old."""
+        """The camera is mounted on a joint, whose newest transform is ten seconds old."""
         assert self.node._listener is not None
         stamp = START + self.index * STEP_NS + self.offset_ns - 10_000_000_000
         transform = transform_message(np.eye(4), stamp, "base_link", FRAME_ID)
@@ -248,7 +248,7 @@ class FaultyDrive:
         self.drive(1)
 
     def jitter(self) -> None:
-        """A stamp before the last one."""
+        """A stamp earlier than the previous one."""
         image = self.next_image()
         self.offset_ns -= 3 * STEP_NS
         self.send(image)
@@ -257,7 +257,7 @@ class FaultyDrive:
 
 @contextmanager
 def faulty_drive(monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> Iterator[FaultyDrive]:
-    """Yield a drive that has begun well: twenty frames, and diagnostics OK."""
+    """Yield a drive after twenty frames without a fault, with diagnostics OK."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "monotonic_ns", lambda: round(clock[0] * 1e9))

@@ -1,4 +1,4 @@
-"""Frames whose every value is known, for writers and readers."""
+"""Frames with known values, for tests of writers and readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAMERA = CameraModel(64, 48, 50.0, 51.0, 31.5, 23.5)
 
 
 def pose(index: int, right_m: float = 0.0) -> NDArray[np.float64]:
-    """Return the pose of frame ``index``: 0.1 m forward and 0.02 rad to the right a frame; ``right_m`` beside it."""
+    """Return the pose of frame ``index``, 0.1 m forward and 0.02 rad right per frame, with an offset ``right_m``."""
     angle = 0.02 * index
     matrix = np.eye(4)
     matrix[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
@@ -27,7 +27,7 @@ def pose(index: int, right_m: float = 0.0) -> NDArray[np.float64]:
 
 
 def frame(index: int, camera: CameraModel | None = CAMERA, right_m: float = 0.0) -> Frame:
-    """Return frame ``index``: seeded noise, depth ``2 + index`` with one unknown pixel."""
+    """Return frame ``index`` with seeded noise, and depth ``2 + index`` metres with one unknown pixel."""
     rng = np.random.default_rng([index, round(1000 * right_m)])
     depth = np.full((48, 64), 2.0 + index, np.float32)
     depth[0, 0] = np.nan

@@ -1,4 +1,4 @@
-"""A slanted textured wall seen by a moving camera, and a model that knows its depth: every answer can be computed."""
+"""A slanted textured wall with a moving camera, and a model with its true depth, so that all results are known."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from featdepth_ros.models.info import ModelInfo
 
 CAMERA = CameraModel(320, 96, 185.0, 185.0, 159.5, 47.5)
 SIZE = (96, 320)
-#: Texture around the first view, pixels on every side.
+#: Margin of the texture around the first view on every side, pixels.
 MARGIN = 48
 
 
 @dataclass
 class Script:
-    """What the model says next: depth (h / 2, w / 2) in network units, and T_later_earlier as (axis-angle, shift)."""
+    """The model's next outputs: depth (h / 2, w / 2) in network units, and T_later_earlier as (axis-angle, shift)."""
 
     depth: NDArray[np.float64] = field(default_factory=lambda: np.full((SIZE[0] // 2, SIZE[1] // 2), 10.0))
     motion: tuple[list[float], list[float]] = ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
@@ -34,7 +34,7 @@ class Script:
 
 
 class KnownModel(FeatDepthModel):
-    """Reads depth and motion from a script, whatever the images show. Its unit is the metre."""
+    """A model that returns depth and motion from a script, independent of the images. Its unit is the metre."""
 
     nets = ("depth", "pose")
 
@@ -55,14 +55,14 @@ class KnownModel(FeatDepthModel):
 
 @dataclass(frozen=True)
 class Wall:
-    """The plane ``normal . p = distance`` of the world, which is the first camera's frame; metres."""
+    """The plane ``normal . p = distance`` in the world, which is the first camera's frame; metres."""
 
     normal: tuple[float, float, float] = (-0.3, 0.0, 1.0)
     distance: float = 20.0
     seed: int = 0
 
     def view(self, T_world_camera: NDArray[np.float64], noise: float = 0.0, seed: int = 0) -> NDArray[np.uint8]:
-        """The image (96, 320, 3) uint8 that a camera takes, with pixel noise of that standard deviation."""
+        """Return the (96, 320, 3) uint8 image of a camera, with pixel noise of the standard deviation ``noise``."""
         ndimage = pytest.importorskip("scipy.ndimage")
         random = np.random.default_rng(self.seed)
         height, width = SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN
@@ -75,13 +75,13 @@ class Wall:
         v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
         pixels = np.stack([u.ravel(), v.ravel(), np.ones(u.size)])
         there = CAMERA.K @ np.linalg.inv(CAMERA.K @ plane) @ pixels
-        place = there[1::-1] / there[2] + MARGIN  # row, column of the texture; OpenCV would round it to 1/32 pixel
+        place = there[1::-1] / there[2] + MARGIN  # row and column of the texture; OpenCV would round them to 1/32 pixel
         seen = 127.0 + ndimage.map_coordinates(texture, place, order=3, mode="nearest").reshape(SIZE)
         seen = seen + noise * np.random.default_rng([seed, 1]).standard_normal(seen.shape)
         return np.repeat(np.clip(np.rint(seen), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
     def depth(self, T_world_camera: NDArray[np.float64], factor: int = 2) -> NDArray[np.float64]:
-        """True z-depth, metres, on a grid ``factor`` times coarser than the image."""
+        """Return the true z-depth in metres, on a grid ``factor`` times coarser than the image."""
         camera = CAMERA.resized(SIZE[1] // factor, SIZE[0] // factor)
         v, u = np.mgrid[0 : camera.height, 0 : camera.width]
         rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1)

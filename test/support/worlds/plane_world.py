@@ -1,4 +1,4 @@
-"""A textured wall 4 m ahead, a camera that moves down along it, and the smallest networks that can explain that."""
+"""A textured wall 4 m ahead, a camera that moves down along it, and minimal networks for this motion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAMERA = CameraModel(width=160, height=96, fx=120.0, fy=120.0, cx=79.5, cy=47.5)
 DEPTH_M = 4.0
 STEP_PX = 3
 STEP_M = STEP_PX * DEPTH_M / CAMERA.fy
-#: At which the focal lengths of the weights are the camera's.
+#: Image size (height, width) at which the focal lengths of the weights equal the camera's.
 SIZE = (64, 96)
 INFO = ModelInfo(
     name="plane",
@@ -35,7 +35,7 @@ INFO = ModelInfo(
 
 
 class PlaneModel(FeatDepthModel):
-    """One depth for every pixel, one motion for every pair, both trainable."""
+    """A model with one depth for all pixels and one motion for all pairs, both trainable."""
 
     nets = ("depth", "pose")
 
@@ -57,7 +57,7 @@ class PlaneModel(FeatDepthModel):
 
 
 class Wall(Recording):
-    """The recording; ``step_px`` 0: the camera stands."""
+    """The recording; with ``step_px`` 0 the camera stands still."""
 
     kind = "drawn"
 

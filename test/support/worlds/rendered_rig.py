@@ -20,10 +20,10 @@ class Mounted:
     """A camera on the vehicle.
 
     Attributes:
-        camera: its calibration.
-        yaw_deg: how far it looks to the right of the first camera.
-        shift_m: (3,) where it sits, in the first camera's optical axes, metres.
-        delay_ns: how much later than the first camera it takes its pictures.
+        camera: calibration of the camera.
+        yaw_deg: angle to the right of the first camera's view, degrees.
+        shift_m: (3,) position in the first camera's optical axes, metres.
+        delay_ns: delay of its images after those of the first camera, nanoseconds.
     """
 
     camera: CameraModel
@@ -39,14 +39,14 @@ class Mounted:
 
 
 def front(width: int = 640, height: int = 192) -> Mounted:
-    """Return a camera that looks ahead."""
+    """Return a camera that looks straight ahead."""
     from featdepth_ros.simulation import default_camera
 
     return Mounted(default_camera(width, height))
 
 
 def side(width: int = 480, height: int = 256, yaw_deg: float = 40.0, delay_ns: int = 30_000_000) -> Mounted:
-    """Return a camera half a metre beside the first, that looks to the side and takes its pictures later."""
+    """Return a camera half a metre beside the first one, which looks to the side and takes its images later."""
     focal = 0.6 * width
     camera = CameraModel(width, height, focal, focal, 0.5 * width - 0.5, 0.5 * height - 0.5)
     return Mounted(camera, yaw_deg, (np.sign(yaw_deg) * 0.5, 0.0, -0.3), delay_ns)
@@ -54,7 +54,7 @@ def side(width: int = 480, height: int = 256, yaw_deg: float = 40.0, delay_ns: i
 
 @dataclass
 class RenderedRig:
-    """Pictures of all cameras in the order in which they were taken."""
+    """The images of all cameras in the order of their stamps."""
 
     cameras: Mapping[str, Mounted]
     scene: str = "street"

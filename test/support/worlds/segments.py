@@ -1,4 +1,4 @@
-"""Segments of a learner's buffer, as the node writes them."""
+"""Segments in the buffer of the online learner, as the node writes them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from featdepth_ros.recordings.frame import Frame
 from featdepth_ros.simulation import Simulation, SimulationConfig
 from featdepth_ros.simulation.render.camera_effects import CameraEffects
 
-#: Of the rendered pictures: small, and of a size that networks take.
+#: Size of the rendered images: small, and valid for the networks.
 HEIGHT, WIDTH = 64, 96
 CAMERA = CameraModel(WIDTH, HEIGHT, 80.0, 80.0, WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5)
-#: Another light than that of the shipped weights.
+#: Light that differs from the training data of the shipped weights.
 DUSK = CameraEffects(exposure=0.6, gamma=1.5, cast=(1.1, 0.95, 0.8), vignette=0.4, noise=0.01)
 SECOND_NS = 1_000_000_000
-#: Stamp of the first frame.
+#: Stamp of the first frame, nanoseconds.
 FIRST_NS = 1_700_000_000 * SECOND_NS
 
 
 def rendered(seed: int, frames: int = 10, start_ns: int = FIRST_NS, scene: str = "room") -> list[Frame]:
-    """Render a stretch of a dim room, at five frames a second."""
+    """Render consecutive frames of a dim room at five frames per second."""
     config = SimulationConfig(
         scene=scene, seed=seed, frames=frames, rate_hz=5.0, camera=CAMERA, start_ns=start_ns, effects=DUSK
     )
@@ -34,7 +34,7 @@ def rendered(seed: int, frames: int = 10, start_ns: int = FIRST_NS, scene: str =
 
 
 def write_segment(buffer: Path, frames: Sequence[Frame], held_out: bool = False, complete: bool = True) -> Path:
-    """Write one segment, named by its first stamp; without a description where it shall stay incomplete."""
+    """Write one segment, named by its first stamp; an incomplete one has no description."""
     camera = frames[0].camera
     assert camera is not None
     buffer.mkdir(exist_ok=True)
@@ -49,24 +49,24 @@ def write_segment(buffer: Path, frames: Sequence[Frame], held_out: bool = False,
 
 
 def rendered_segments(buffer: Path, segments: int, seed: int = 3, frames: int = 10) -> None:
-    """Write stretches of one dim room in order of time; every third is held out."""
+    """Write segments of one dim room in the order of time; every third one is held out."""
     every = rendered(seed, segments * frames)
     for k in range(segments):
         write_segment(buffer, every[k * frames : (k + 1) * frames], held_out=k % 3 == 2)
 
 
 def wall(number: int, frames: int = 8, **changes: Any) -> list[Frame]:
-    """Stretch ``number`` along the wall of `plane_world`, ten seconds after the one before; see its size there."""
+    """Return the frames of section ``number`` along the wall of `plane_world`; sections are ten seconds apart."""
     first = FIRST_NS + number * SECOND_NS * 10
     every = list(Wall(frames + number % 16, **changes))[number % 16 :]
     return [replace(frame, stamp_ns=first + k * SECOND_NS // 10) for k, frame in enumerate(every)]
 
 
 def wall_segments(buffer: Path, numbers: Iterable[int]) -> list[Path]:
-    """Write stretches along the wall; every third is held out."""
+    """Write segments along the wall; every third one is held out."""
     return [write_segment(buffer, wall(number), held_out=number % 3 == 2) for number in numbers]
 
 
 def darkened(frames: Sequence[Frame]) -> list[Frame]:
-    """The same frames at night."""
+    """Return darkened copies of the frames."""
     return [replace(frame, image=frame.image // 32) for frame in frames]

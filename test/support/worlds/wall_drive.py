@@ -1,4 +1,4 @@
-"""A node of small networks and a camera that goes to and fro along a wall, in a real ROS graph."""
+"""A node with small networks and a camera that moves to and fro along a wall, in a real ROS graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INFO = ModelInfo(architecture="compact", scale_kind="metric", input_size=(64, 96
 
 
 def flat_weights(folder: Path, name: str, factor: float = 1.0, **changes: Any) -> str:
-    """Write weights with nearly flat depth; ``factor`` makes all of it larger."""
+    """Write weights with nearly constant depth, which is multiplied by ``factor``."""
     torch.manual_seed(0)
     model = build_model("compact", INFO)
     assert isinstance(model, CompactModel)
@@ -41,7 +41,7 @@ def flat_weights(folder: Path, name: str, factor: float = 1.0, **changes: Any) -
 
 
 class WallDrive:
-    """A node, and a camera that goes to and fro along a wall."""
+    """A node, and a camera that moves to and fro along a wall."""
 
     def __init__(self, ros: Graph, first: str, **parameters: Any) -> None:
         self.probe = Probe(ros, reliable=True)
@@ -55,7 +55,7 @@ class WallDrive:
         self.start_node()
 
     def start_node(self) -> None:
-        """Start the node, as at first."""
+        """Start the node with the original parameters."""
         self.node = self._ros.add(
             DepthNode(
                 context=self._ros.context,
@@ -67,7 +67,7 @@ class WallDrive:
         self._is_new = True
 
     def end_node(self) -> None:
-        """End the node; whoever hears it is told nothing."""
+        """Destroy the node without notice to its subscribers."""
         self._ros.nodes.remove(self.node)
         self._ros.executor.remove_node(self.node)
         self.node.release()
@@ -75,10 +75,10 @@ class WallDrive:
         wait(lambda: not self.probe.images.get_subscription_count(), "the node's end", 20.0)
 
     def go(self, frames: int) -> None:
-        """Send so many frames, each after the odometry of the one before."""
+        """Send ``frames`` frames, each after the odometry of the previous one."""
         for _ in range(frames):
             stamp = START + self.sent * STEP_NS
-            place = abs((self.sent + 15) % 60 - 30) - 15  # to and fro, as the wall has an end
+            place = abs((self.sent + 15) % 60 - 30) - 15  # to and fro, because the wall is finite
             picture = self._wall.view(se3.make(np.eye(3), np.array([STEP_M * place, 0.0, 0.0])))
             self.probe.infos.publish(info_from_camera(CAMERA, stamp, "camera_optical"))
             if self._is_new:  # the calibration first
@@ -89,22 +89,22 @@ class WallDrive:
             wait(lambda: len(self.odoms) >= self.sent, f"odometry of frame {self.sent}", 60.0)
 
     def set(self, value: str) -> Any:
-        """Set the parameter."""
+        """Set the parameter ``weights``."""
         request = SetParameters.Request(parameters=[Parameter("weights", value=value).to_parameter_msg()])
         return call(self.probe, SetParameters, "/depth_node/set_parameters", request).results[0]
 
     def get(self) -> str:
-        """Return the parameter."""
+        """Return the parameter ``weights``."""
         request = GetParameters.Request(names=["weights"])
         return str(call(self.probe, GetParameters, "/depth_node/get_parameters", request).values[0].string_value)
 
     def told(self) -> dict[str, str]:
-        """Return the values of the newest diagnostics, with its message."""
+        """Return the values of the newest diagnostics, with their message."""
         status = self.reports[-1].status[0]
         return {**{v.key: v.value for v in status.values}, "message": status.message}
 
     def go_until(self, condition: Callable[[dict[str, str]], Any], what: str, most: int = 100) -> None:
-        """Send frames until a condition of the diagnostics holds."""
+        """Send frames until the diagnostics fulfil a condition."""
         for _ in range(most):
             self.go(1)
             end = time.monotonic() + 0.15
@@ -115,6 +115,6 @@ class WallDrive:
         raise AssertionError(f"{what}: {self.told()}")
 
     def steps_m(self) -> np.ndarray:
-        """Distances between the poses that were published one after the other, metres."""
+        """Return the distances between consecutive published poses, metres."""
         places = np.array([[getattr(m.pose.pose.position, axis) for axis in "xyz"] for m in self.odoms])
         return np.asarray(np.linalg.norm(np.diff(places, axis=0), axis=1))
