@@ -100,9 +100,9 @@ def read_trajectory_file(
         topic: topic of a bag; None takes the only topic with poses.
         times: for KITTI poses, a file with a time in seconds for every frame; the trajectory then has stamps.
         name: name of the trajectory in tables; the file's name by default.
-        estimate: whether the trajectory is an estimate. If so, its covariances of motion are read too: from
-            `COVARIANCE_FILE` in the file's folder, or from a bag's twist covariances times the squared time since the
-            previous message. Ground-truth topics of a bag are then ignored.
+        estimate: whether the trajectory is an estimate. If so, its covariances of motion are read from
+            `COVARIANCE_FILE` in the file's folder. Those of a bag are the twist covariances times the squared time
+            since the previous message. Ground-truth topics of a bag are then ignored.
 
     Raises:
         RecordingError: there is no pose, the lines have an unknown format, or stamps, numbers or quaternions are

@@ -172,8 +172,8 @@ class PairFigures:
     Attributes:
         photometric: difference of the later image and the earlier image warped to it, 0 to 1 (`losses.photometric`).
         unwarped: difference of the images without the warp.
-        scale_step: median over the pixels of the log ratio of the later frame's depth to the earlier frame's depth of
-            the same points; 0: both frames have the same scale.
+        scale_step: median over the pixels of the log ratio of the later frame's depth to the earlier frame's, for the
+            same points. 0: both frames have the same scale.
     """
 
     photometric: float

@@ -35,9 +35,9 @@ class RollingRenderer(Renderer):
 
         Args:
             poses: (H, 4, 4) ``T_world_camera`` of each row.
-            moved: the last entries of the scene's ``shapes`` and ``axes``, which describe moving bodies, at the
-                exposure of the image's first row and of its last row. They are interpolated linearly in between.
-                None: nothing moves.
+            moved: the last entries of the scene's ``shapes`` and ``axes``, which describe moving bodies. They are given
+                at the exposure of the image's first and last row, and interpolated linearly in between. None: nothing
+                moves.
 
         Returns:
             As `Renderer.render_surfaces`. The depth of a pixel is measured along the optical axis of its row's pose.

@@ -1,8 +1,8 @@
 """Furniture and small objects: along the walls of a room, on its walls, and on tables.
 
-A function for a piece at a wall takes the lower left corner of its place ``p`` and a rotation ``r`` (x along the wall,
-y into the room). It also takes the remaining width ``space`` (m) and the height ``ceiling`` (m). It returns the width
-(m) that the piece occupies.
+A function for a piece at a wall takes the lower left corner ``p`` of its place. ``r`` is a rotation (x along the wall,
+y into the room). ``space`` is the remaining width (m), and ``ceiling`` is the height of the room (m). The function
+returns the width (m) that the piece occupies.
 """
 
 from __future__ import annotations

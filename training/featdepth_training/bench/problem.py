@@ -49,9 +49,7 @@ class StepProblem:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pose_size", tuple(self.pose_size))
         if not self.architecture.startswith("mono_fm_r"):
-            raise ConfigError(
-                f"--architecture is '{self.architecture}'; expected mono_fm_r18, _r34, _r50 or _r101"
-            )
+            raise ConfigError(f"--architecture is '{self.architecture}'; expected mono_fm_r18, _r34, _r50 or _r101")
         if self.height % 32 or self.width % 32 or min(self.height, self.width) < 64:
             raise ConfigError(
                 f"--size is {self.height}x{self.width}; expected multiples of 32, at least 64, such as 192x640"
