@@ -62,7 +62,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"the checkpoint {path} could not be written: {_reason(error, path.parent, state)}. Earlier checkpoints in "
-            f"{path.parent} are intact; make room and go on with --resume."
+            f"{path.parent} are intact; free disk space and continue with --resume."
         ) from error
 
 
