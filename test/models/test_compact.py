@@ -26,6 +26,7 @@ from featdepth_ros.models.motion_head import (
     sample_at,
     solve_positive,
 )
+from featdepth_ros.simulation.simulate import Simulation, SimulationConfig, default_camera
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,13 @@ def model() -> CompactModel:
 
 def _image(seed: int, height: int = 64, width: int = 96, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def _street(seed: int) -> torch.Tensor:
+    """A rendered image, (1, 3, 128, 416): it has the far depths, whose small disparities rounding spoils."""
+    config = SimulationConfig(scene="street", seed=seed, frames=1, camera=default_camera(416, 128))
+    frame = next(iter(Simulation(config, threads=1)))
+    return torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 32, 32), (2, 64, 96), (1, 96, 64)])
@@ -282,7 +290,7 @@ def test_the_copy_for_inference_gives_the_same(model: CompactModel) -> None:
 def test_bfloat16_keeps_in_float32_what_its_rounding_would_spoil() -> None:
     """Beside weights merely rounded; with those that ship, as drawn ones have no disparity of a hundredth."""
     shipped = load_model("compact")
-    image = torch.nn.functional.interpolate(_image(18)[:, :, :8, :12], (64, 96), mode="bicubic").clamp(0, 1)
+    image = torch.cat([_street(seed) for seed in (1, 2, 3)])
     errors = {}
     with torch.inference_mode():
         expected = shipped.depth(image)[0].logit()
@@ -290,7 +298,7 @@ def test_bfloat16_keeps_in_float32_what_its_rounding_would_spoil() -> None:
             with torch.autocast("cpu", torch.bfloat16):
                 found = inference_copy(shipped, half).depth(image)[0].logit()
             errors[name] = float((found - expected).square().mean().sqrt())
-    assert errors["kept"] < 0.4 * errors["plain"] and errors["kept"] < 5e-3, errors
+    assert errors["kept"] < 0.4 * errors["plain"] and errors["kept"] < 2e-2, errors
     kept = inference_copy(shipped, torch.bfloat16)
     widths = {part.weight.dtype for part in kept.decoder.refine.modules() if isinstance(part, torch.nn.Conv2d)}
     assert widths == {torch.bfloat16}
