@@ -1,4 +1,4 @@
-"""One frame as the window sees it: the picture's pyramid and the network's depth, fetched only when asked for."""
+"""A frame of the window: the image pyramid, and the network's depth, which is loaded at the first access."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ DepthSource = NDArray[np.float32] | Callable[[], NDArray[np.float32]] | None
 
 
 class Frame:
-    """A frame.
+    """An image with its network depth.
 
     Args:
-        grey: (H, W) uint8.
+        grey: (H, W) uint8 image.
         camera: pinhole camera of ``grey``.
         stamp_ns: time of exposure, nanoseconds.
-        depth: (h, w) float32 z-depth of the same view at any size, or what gives it, or None.
-        trusted: (h, w) bool where the depth is trusted; None: everywhere.
-        is_inverse: ``depth`` is an inverse depth up to a scale and a shift, see `prior`.
-        seen: (H, W) bool where the lens shows anything; None: everywhere.
+        depth: (h, w) float32 z-depth of the same view at any size, or a function that returns it, or None.
+        trusted: (h, w) bool mask of the trusted depth; None: everywhere.
+        is_inverse: whether ``depth`` is an inverse depth up to a scale and a shift, see `prior`.
+        seen: (H, W) bool mask of pixels with image content; None: everywhere.
 
     Attributes:
-        allowed: (H, W) bool where points may lie; None: everywhere.
-        unit: of the network's inverse depth as `inverse_depth_at` gives it: the median over the picture where a shift
-            is unknown, else 1.
+        allowed: (H, W) bool mask of accepted positions of points; None: everywhere.
+        unit: unit of the network's inverse depth in `inverse_depth_at`. It is the median over the image if the shift is
+            unknown, else 1.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Frame:
 
     @property
     def has_depth(self) -> bool:
-        """Whether the network's depth is there, as far as that is known: what gives it may still give None."""
+        """Whether there is a network's depth. A function that was not called yet may still return None."""
         return self._depth is not None
 
     def depth_at(self, pixels: Floats, nearest: float, farthest: float) -> tuple[Floats, NDArray[np.bool_]] | None:
-        """The network's depth at pixels (n, 2) of the picture.
+        """Return the network's depth at pixels (n, 2) of the image.
 
         Returns:
-            (n,) depths, clipped to the range, and (n,) whether each is believed; None when there is no depth.
+            (n,) depths, clipped to the range, and (n,) whether each is valid; None without a depth.
         """
         looked_up = None if self._is_inverse else self._look_up(pixels)
         if looked_up is None:
@@ -74,7 +74,7 @@ class Frame:
     def inverse_depth_at(
         self, pixels: Floats, nearest: float, farthest: float
     ) -> tuple[Floats, NDArray[np.bool_]] | None:
-        """The same as inverse depth, in `unit`; the range is one of z-depth and means nothing to a relative network."""
+        """Return the same as inverse depth in `unit`. The range is in z-depth; a relative network ignores it."""
         if not self._is_inverse:
             depth = self.depth_at(pixels, nearest, farthest)
             return None if depth is None else (1.0 / depth[0], depth[1])

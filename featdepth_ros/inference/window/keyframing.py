@@ -1,4 +1,4 @@
-"""When a frame becomes a keyframe, and what its network's depth is worth then."""
+"""Selection of keyframes, and the scale of the network's depth in them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from featdepth_ros.inference.window.records import NetworkScale, Sight
 
 Floats = NDArray[np.float64]
 
-#: Known points next to a new one that say how far it may be.
+#: Number of known neighbours for the initial depth of a new point.
 NEIGHBOURS = 3
 
 
 def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age: int, width: int) -> bool:
-    """Tell whether a keyframe is due.
+    """Return whether a new keyframe is due.
 
-    One is due where the tracks show enough parallax: their points are then measured well, and soon leave. It is also
-    due where too many tracks are gone, or where the last keyframe is old. A standing camera makes none.
+    It is due if the tracks show enough parallax, since their points are then well measured and soon leave the image. It
+    is also due if too many tracks are lost, or if the last keyframe is old. A standing camera creates no keyframes.
 
     Args:
         local_map: the map.
-        template: what the last keyframe sees.
-        sight: what the newest frame sees of it.
-        pose: (4, 4) of the newest frame.
-        age: frames since the last keyframe.
-        width: of the picture, pixels.
+        template: observations of the last keyframe.
+        sight: observations of the same points in the newest frame.
+        pose: (4, 4) pose of the newest frame.
+        age: number of frames since the last keyframe.
+        width: width of the image, pixels.
     """
     config = local_map.config
     if not len(sight):
@@ -49,16 +49,16 @@ def is_due(local_map: LocalMap, template: Sight, sight: Sight, pose: Floats, age
 
 
 def known_depths(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) -> tuple[Floats, Floats] | None:
-    """Inverse depths of the points that the map knows well: as the network tells them, and as measured; (n,) each.
+    """Return the inverse depths of well-known points: by the network, and as measured in the map.
 
     Args:
         local_map: the map.
         frame: the frame that becomes a keyframe.
-        sight: what it sees of the map.
-        pose: (4, 4) of it.
+        sight: its observations of the map's points.
+        pose: (4, 4) pose of the frame.
 
     Returns:
-        They; None where they are fewer than make a motion.
+        Both inverse depths, (n,) each; None with fewer than `WindowConfig.least_tracks` of them.
     """
     config = local_map.config
     known = sight.chosen(local_map.information[sight.places] > config.known_information)
@@ -70,7 +70,7 @@ def known_depths(local_map: LocalMap, frame: Frame, sight: Sight, pose: Floats) 
 
 
 def network_scale_of(local_map: LocalMap, known: tuple[Floats, Floats] | None) -> NetworkScale:
-    """What a frame's network depth is worth, by `known_depths`; without those, as in the last keyframes."""
+    """Return log scale and shift of a frame's network depth by `known_depths`, or the mean of the last keyframes."""
     config, last = local_map.config, local_map.keyframes[-5:]
     usual = float(np.mean([k.log_scale for k in last])), float(np.mean([k.shift for k in last]))
     if known is None:
@@ -81,15 +81,15 @@ def network_scale_of(local_map: LocalMap, known: tuple[Floats, Floats] | None) -
 def guessed(
     local_map: LocalMap, pose: Floats, sight: Sight, new: Floats, log_scale: float, usual_depth: float
 ) -> Floats:
-    """Inverse depths of new points (n, 2) of which no network tells: those of the points next to them.
+    """Return initial inverse depths (n,) of new points without a network's depth: those of their neighbours.
 
     Args:
         local_map: the map.
-        pose: (4, 4) of the keyframe.
-        sight: what it sees of the map.
-        new: (n, 2) pixels of the picture.
-        log_scale: of the keyframe.
-        usual_depth: map units, taken where nothing is seen.
+        pose: (4, 4) pose of the keyframe.
+        sight: its observations of the map's points.
+        new: (n, 2) pixels of the new points in the image.
+        log_scale: log scale of the keyframe.
+        usual_depth: depth without any neighbours, map units.
     """
     z, seen = local_map.depths(pose, sight), local_map.to_image(sight.found)
     seen, z = seen[z > 1e-6], z[z > 1e-6]

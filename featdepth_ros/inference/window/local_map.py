@@ -1,7 +1,7 @@
-"""The window's memory: keyframes, points, and which keyframe saw which point where. Arrays; no images.
+"""The window's map: keyframes, points and their observations. It holds arrays but no images.
 
-A point is a ray of the keyframe that saw it first (its host) and the logarithm of its inverse z-depth there. Points are
-addressed by their place in the arrays; `LocalMap.ids` gives each a name that stays.
+A point is a ray of the keyframe that observed it first (its host), with the logarithm of its inverse z-depth there.
+Points are addressed by their index in the arrays (their place); `LocalMap.ids` has the permanent id of each.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Floats = NDArray[np.float64]
 
 #: Arrays of `LocalMap` with a row for each point.
 _ROWS = ("ids", "host", "found", "late", "rays", "log_rho", "prior", "prior_weight", "bad", "guess", "measured")
-#: Standard deviation of the log depth of a point of which no network told anything.
+#: Prior standard deviation of the log depth of a point without a network's depth.
 _UNTOLD_SIGMA = 2.0
-#: Parallax from which on it is better measured than guessed, pixels.
+#: Parallax above which the depth of such a point is triangulated, pixels.
 _TELLING_PX = 2.0
 
 
@@ -35,8 +35,8 @@ class LocalMap:
     Args:
         config: see `WindowConfig`.
         camera: (4,) fx fy cx cy, pixels.
-        next_id: name of the first point.
-        lens: what is known of the calibration's error; None: nothing yet.
+        next_id: id of the first point.
+        lens: estimate of the calibration's radial error; None: a new one.
     """
 
     def __init__(self, config: WindowConfig, camera: Floats, next_id: int = 0, lens: Lens | None = None) -> None:
@@ -64,52 +64,52 @@ class LocalMap:
 
     @property
     def variance(self) -> Floats:
-        """(N,) variance of each log inverse depth."""
+        """(N,) variance of each point's log inverse depth."""
         return self.measured[:, 0]
 
     @property
     def information(self) -> Floats:
-        """(N,) the part of its inverse that images gave."""
+        """(N,) the part of the inverse variance that comes from images."""
         return self.measured[:, 1]
 
     def rays_of(self, pixels: Floats) -> Floats:
-        """(n, 2) rays x/z, y/z of (n, 2) pixels."""
+        """Return the rays (n, 2) x/z, y/z of pixels (n, 2)."""
         return np.asarray((pixels - self.camera[2:]) / self.camera[:2])
 
     def world(self, places: Places) -> Floats:
-        """(n, 3) points in the map's coordinates."""
+        """Return the points (n, 3) in the map's coordinates."""
         poses = np.stack([k.pose for k in self.keyframes])[self.host[places]]
         rays = np.concatenate([self.rays[places], np.ones((len(places), 1))], axis=1)
         local = rays * np.exp(-self.log_rho[places])[:, None] - poses[:, :3, 3]
         return np.asarray(np.einsum("nji,nj->ni", poses[:, :3, :3], local))
 
     def project(self, pose: Floats, points: Floats) -> tuple[Floats, Floats]:
-        """(n, 2) pixels and (n,) z-depths of (n, 3) points of the map in a camera at a (4, 4) pose."""
+        """Return pixels (n, 2) and z-depths (n,) of points (n, 3) of the map in a camera at a (4, 4) pose."""
         seen = points @ pose[:3, :3].T + pose[:3, 3]
         z = np.maximum(seen[:, 2], 1e-6)
         return seen[:, :2] / z[:, None] * self.camera[:2] + self.camera[2:], seen[:, 2]
 
     def depths(self, pose: Floats, sight: Sight) -> Floats:
-        """(n,) z-depths of seen points in a camera at a (4, 4) pose."""
+        """Return the z-depths (n,) of observed points in a camera at a (4, 4) pose."""
         return np.asarray(self.world(sight.places) @ pose[2, :3] + pose[2, 3])
 
     def errors(self, pose: Floats, sight: Sight) -> Floats:
-        """(n,) reprojection errors, pixels; infinite for points behind the camera."""
+        """Return the reprojection errors (n,), pixels; they are infinite for points behind the camera."""
         pixels, z = self.project(pose, self.world(sight.places))
         return np.where(z > 0, np.linalg.norm(pixels - sight.pixels, axis=1), np.inf)
 
     def to_image(self, pixels: Floats) -> Floats:
-        """Where ideal pixels (n, 2) lie in the picture, by the radial error of its calibration as now believed."""
+        """Return the pixels (n, 2) in the image of ideal pixels (n, 2), with the estimated radial error."""
         return np.asarray(self.lens.seen(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
 
     def to_ideal(self, pixels: Floats) -> Floats:
-        """The inverse of `to_image`."""
+        """Return the inverse of `to_image`."""
         return np.asarray(self.lens.ideal(self.rays_of(pixels)) * self.camera[:2] + self.camera[2:])
 
     def agreeing(self, pose: Floats, sight: Sight) -> tuple[float, Sight]:
-        """Median error in pixels of the tracks that agree with a (4, 4) pose, NaN without any, and these tracks.
+        """Return the median error in pixels of the inliers of a (4, 4) pose, NaN without any, and the inliers.
 
-        Points that are far off are not used again: they move, or were mismatched.
+        Points with large errors are not used again, because they move or are mismatched.
         """
         errors = self.errors(pose, sight)
         self.bad[sight.places[errors > self.config.drop_px]] = True
@@ -117,7 +117,12 @@ class LocalMap:
         return (float(np.median(errors[agree])) if agree.any() else math.nan), sight.chosen(agree)
 
     def network_errors(self, sight: Sight) -> tuple[Floats, Floats, Floats]:
-        """Log inverse depths of points over what the network told of them (n,), `measured` (n, 5), told depth (n,)."""
+        """Compare observed points with the network's depth.
+
+        Returns:
+            (n,) log ratio of measured to predicted inverse depth, the points' `measured` (n, 5), and the predicted
+            depth (n,) in map units.
+        """
         believed = self.prior_weight[sight.places] > 1.01 * _UNTOLD_SIGMA**-2.0
         places = sight.places[believed]
         hosts = [self.keyframes[h] for h in self.host[places]]
@@ -129,7 +134,7 @@ class LocalMap:
     # -- growing --------------------------------------------------------------------------------------------------
 
     def add_keyframe(self, pose: Floats, network: NetworkScale, seen: Sight) -> None:
-        """Append a keyframe that sees points of the map; ``network`` says what its depth is worth."""
+        """Append a keyframe with observations of the map; ``network`` is log scale and shift of its network depth."""
         scale, shift = network
         pixels = self.to_image(seen.found)
         self.keyframes.append(
@@ -139,17 +144,17 @@ class LocalMap:
     def add_points(
         self, pixels: Floats, late: Floats, prior: Floats, told: NDArray[np.bool_], guess: bool = False
     ) -> Places:
-        """Add points that the newest keyframe sees first.
+        """Add points whose host is the newest keyframe.
 
         Args:
-            pixels: (n, 2).
+            pixels: (n, 2) ideal pixels.
             late: (n, 2) see `Sight`.
             prior: (n,) inverse depth by the network, in its own unit.
-            told: (n,) whether that is believed.
-            guess: what is not believed says nothing at all; else it says "far", say.
+            told: (n,) whether the network's depth is valid.
+            guess: whether an invalid depth is only a guess; else it still has a meaning, such as "far".
 
         Returns:
-            (n,) places.
+            (n,) indices of the points.
         """
         n, count = len(pixels), len(self.ids)
         added = {
@@ -171,7 +176,7 @@ class LocalMap:
         return np.arange(count, count + n)
 
     def begin_with(self, places: Places, depth: Floats) -> None:
-        """Give points of the first keyframe the depths (n,) that its motion shows; drop its other points."""
+        """Set the depths (n,) of points of the first keyframe, and drop its other points."""
         keyframe = self.keyframes[-1]
         self.bad[:] = True
         self.bad[places] = False
@@ -180,15 +185,15 @@ class LocalMap:
         scale = network_scale(self.prior[believed], np.exp(self.log_rho[believed]), True) if len(believed) else None
         if scale is not None:
             keyframe.log_scale, keyframe.shift = keyframe.scale_mean, keyframe.shift_mean = scale
-        else:  # the parallax holds the unit
+        else:  # the unit comes from the parallax
             self.prior[places] = np.exp(self.log_rho[places] + keyframe.log_scale)
             self.guess[places] = True
             self.prior_weight[places] = _UNTOLD_SIGMA**-2.0
-        # They are no guesses any longer.
+        # These depths are no longer guesses.
         self.measured[places, 1] = self.config.known_information
 
     def rescale(self, log_factor: float) -> None:
-        """Measure all lengths in another unit, in which they are ``exp(log_factor)`` times as many."""
+        """Multiply all lengths by ``exp(log_factor)``."""
         for keyframe in self.keyframes:
             keyframe.pose = se3.stretched(keyframe.pose, math.exp(log_factor))
             keyframe.log_scale += log_factor
@@ -196,11 +201,11 @@ class LocalMap:
         self.log_rho = self.log_rho - log_factor
 
     def triangulate(self, pose: Floats, sight: Sight) -> None:
-        """Give points that no network told, and that are hardly known, the depth that one camera's sight says.
+        """Triangulate the points whose depth is only a guess, from the observations of one camera.
 
         Args:
-            pose: (4, 4) of the camera.
-            sight: what it sees.
+            pose: (4, 4) pose of the camera.
+            sight: observations of the camera.
         """
         sight = sight.chosen(self.is_guess(sight.places))
         if not len(sight):
@@ -214,19 +219,19 @@ class LocalMap:
         self.log_rho[sight.places[good]] = np.log(rho[good])
 
     def is_guess(self, places: Places) -> NDArray[np.bool_]:
-        """(n,) whether each depth is still a mere guess: no network told it, and images hardly did."""
+        """Return whether each depth is only a guess (n,): without a network's depth, and with little information."""
         return self.guess[places] & (self.information[places] < self.config.known_information)
 
     def expected_log_rho(self, prior: Floats) -> Floats:
-        """Log inverse depths in the map of what the network told of the newest keyframe."""
+        """Return the log inverse depths in the map (n,) for the network's inverse depths in the newest keyframe."""
         keyframe = self.keyframes[-1]
         return np.asarray(np.log(np.maximum(prior + keyframe.shift, 0.02 * prior + 1e-9)) - keyframe.log_scale)
 
     def finish_keyframe(self) -> Places:
-        """Drop what is too old, then index what was seen where.
+        """Drop old keyframes and points, then index the observations.
 
         Returns:
-            (N before,) new place of each old point, -1 where dropped.
+            (old N,) new index of each old point, -1 if dropped.
         """
         excess = max(0, len(self.keyframes) - self.config.keyframes - self.config.older_keyframes)
         self.keyframes = self.keyframes[excess:]
@@ -250,14 +255,14 @@ class LocalMap:
         return moved
 
     def _recalibrate(self) -> None:
-        """Bring all that was seen to the corrected ideal camera."""
+        """Convert all observations to the ideal camera after an update of the radial error."""
         if self.lens.take_over(self.config.keyframes):
             self.rays = self.rays_of(self.to_ideal(self.found) - self.late)
             for keyframe in self.keyframes:
                 keyframe.pixels = self.to_ideal(keyframe.found) - keyframe.late
 
     def _index(self) -> None:
-        """Sort what keyframes saw by point; a host's own sight is exact and left out."""
+        """Sort the keyframes' observations by point, without those of the host, which are exact by definition."""
         places = np.concatenate([k.places for k in self.keyframes])
         frames = np.repeat(np.arange(len(self.keyframes)), [len(k.places) for k in self.keyframes])
         pixels = np.concatenate([k.pixels for k in self.keyframes])
@@ -272,16 +277,16 @@ class LocalMap:
     def adjust(
         self, recent: list[tuple[Floats, Sight]], known: KnownMotion | None = None, hold: bool = False
     ) -> Solution | None:
-        """Solve the window.
+        """Optimise the window; keyframes and points are changed in place.
 
         Args:
-            recent: (pose (4, 4), sight) of frames that are no keyframes, the newest last. The frame before the newest
-                is either among them or the last keyframe.
-            known: what else is known of the newest motion.
-            hold: hold all poses fixed and solve the points alone.
+            recent: (pose (4, 4), observations) of frames that are not keyframes, the newest last. The previous frame is
+                either among them or the last keyframe.
+            known: another measurement of the newest motion.
+            hold: keep all poses fixed and optimise the points alone.
 
         Returns:
-            The solution, or None when the equations could not be solved. Keyframes and points are changed in place.
+            The solution, or None if the equations could not be solved.
         """
         config, count = self.config, len(self.keyframes)
         first = max(0, count - config.keyframes)
@@ -337,12 +342,12 @@ class LocalMap:
 
     @staticmethod
     def _turn(poses: Floats) -> float:
-        """Largest turn between the newest of (n, 3, 4) poses and another, radians."""
+        """Return the largest rotation between the newest of (n, 3, 4) poses and any other, radians."""
         cosine = 0.5 * (np.einsum("nij,ij->n", poses[:, :, :3], poses[-1, :, :3]) - 1.0)
         return float(np.arccos(np.clip(cosine.min(), -1.0, 1.0)))
 
     def _active(self, first: int, recent: list[tuple[Floats, Sight]]) -> tuple[Places, bool]:
-        """Points that the window's keyframes or a recent frame see, twice at least; and whether older ones hold it."""
+        """Return the points with at least two observations in the window, and whether older keyframes host some."""
         seen = np.zeros(len(self.ids), dtype=bool)
         for keyframe in self.keyframes[first:]:
             seen[keyframe.places] = True
@@ -354,7 +359,7 @@ class LocalMap:
 
     @staticmethod
     def _last_two(covariance: Floats, variable: NDArray[np.int64]) -> Floats:
-        """Covariance (12, 12) of the last two frames' perturbations; zero for a frame held fixed."""
+        """Return the covariance (12, 12) of the last two frames' perturbations; it is zero for a fixed frame."""
         picked = np.zeros((12, 12))
         rows = [np.arange(6 * v, 6 * v + 6) if v >= 0 else None for v in variable[-2:]]
         for i, a in enumerate(rows):

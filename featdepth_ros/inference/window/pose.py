@@ -1,4 +1,4 @@
-"""Pose of one camera against points of the map (perspective-n-point)."""
+"""Pose of one camera relative to points of the map (perspective-n-point)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from featdepth_ros.inference.window.records import Sight
 
 Floats = NDArray[np.float64]
 
-#: Reprojection errors, pixels: of a sample's supporter; of a point that fits the first guess; of a track to keep.
+#: Largest reprojection errors, pixels: of an inlier of RANSAC, of an inlier of the expected pose, of a kept track.
 SUPPORT_PX, FIRST_PX, KEEP_PX = 2.5, 4.0, 6.0
-#: Random samples at most.
+#: Largest number of RANSAC samples.
 SAMPLES = 200
 
 
 def camera_matrix(camera: Floats) -> Floats:
-    """3x3 of (4,) fx fy cx cy."""
+    """Return the 3x3 camera matrix of (4,) fx fy cx cy."""
     return np.array([[camera[0], 0, camera[2]], [0, camera[1], camera[3]], [0, 0, 1.0]])
 
 
 def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Find the pose that most tracks support (perspective-three-point in random samples, Gao et al. 2003).
+    """Find the pose with most inliers (perspective-three-point with RANSAC, Gao et al. 2003).
+
+    Points whose depth is only a guess are triangulated with the pose, in place.
 
     Args:
-        local_map: the points.
-        sight: where they were found.
-        expected: (4, 4) pose to fall back on.
-        least: supporters that make an answer.
+        local_map: map with the points.
+        sight: observations of the frame.
+        expected: (4, 4) pose that is returned if there is no better one.
+        least: least number of inliers.
 
     Returns:
-        (4, 4) pose T_camera_map, and (n,) which tracks fit it. Depths that are mere guesses are measured with it.
+        (4, 4) pose T_camera_map, and (n,) whether each track is an inlier.
     """
     pose, seen = expected, sight
     if len(seen) < least:
@@ -49,8 +51,8 @@ def find_pose(local_map: LocalMap, sight: Sight, expected: Floats, least: int) -
     )
     if solved and inliers is not None and len(inliers) >= max(least, 0.9 * fits.sum()):
         chosen = inliers.ravel()
-        # The samples are right about the inliers, but OpenCV's answer from them all may be far off, and refining it
-        # then ends anywhere. So it begins at whichever pose fits them better.
+        # RANSAC finds the right inliers, but OpenCV's pose from all of them may be far off, and its refinement may then
+        # diverge. So the refinement begins at the pose with the smaller errors.
         sampled, inside = se3.make(cv2.Rodrigues(rotation)[0], translation.ravel()), sight.chosen(chosen)
         apart = [float(np.median(local_map.errors(start, inside))) for start in (sampled, expected)]
         if apart[1] < apart[0]:

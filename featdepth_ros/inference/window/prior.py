@@ -1,8 +1,8 @@
-"""What a network's depth says of a keyframe's points: inverse depth up to a scale, or up to a scale and a shift.
+"""Fits a network's inverse depth to measured points: with a scale, or with a scale and a shift.
 
-Networks that were trained for metric or for relative depth give z-depth, right up to one factor a picture. Foreign ones
-(Ranftl et al. 2020, "Towards robust monocular depth estimation") give an inverse depth d that is right up to a scale
-and a shift a picture: ``1 / z = scale d + shift``. Either is solved from points that the window knows.
+This package's networks give z-depth that is correct up to one factor per image. Relative networks of third parties
+(Ranftl et al. 2020, "Towards robust monocular depth estimation") give an inverse depth d. It is correct up to a scale
+and a shift per image: ``1 / z = scale d + shift``. Both are estimated from known points of the window.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Rounds of weighting, and the relative error beyond which a point counts less.
+#: Number of reweighting rounds, and the relative error above which a point has a lower weight.
 ROUNDS, HUBER = 8, 0.15
-#: Spread of the network's inverse depth over its mean below which a shift cannot be told from a scale.
+#: Standard deviation over mean of the network's inverse depth below which scale and shift cannot be separated.
 LEAST_SPREAD = 0.05
-#: What is left at least of the network's inverse depth by a shift, share of the least value.
+#: A negative shift leaves at least this share of the network's smallest inverse depth.
 _LEFT = 0.1
 
 
 @dataclass(frozen=True)
 class InverseDepthFit:
-    """``1 / z = scale d + shift``.
+    """The calibration ``1 / z = scale d + shift`` of a network's inverse depth d.
 
     Attributes:
         scale: unit of inverse depth per unit of ``d``, above 0.
@@ -36,20 +36,20 @@ class InverseDepthFit:
     shift: float
 
     def depth(self, inverse_depth: Floats, farthest: float) -> Floats:
-        """z-depth of the network's inverse depths ``inverse_depth``, any shape; at most ``farthest``."""
+        """Return the z-depth, at most ``farthest``, of the network's ``inverse_depth``, of any shape."""
         return np.asarray(1.0 / np.maximum(self.scale * inverse_depth + self.shift, 1.0 / farthest))
 
 
 def fit_inverse_depth(inverse_depth: Floats, measured: Floats, with_shift: bool = True) -> InverseDepthFit | None:
-    """Fit a network's inverse depth to points, errors taken relative to each point's depth and gross ones left out.
+    """Fit a network's inverse depth to measured points, with relative errors and robust weights.
 
     Args:
-        inverse_depth: (n,) the network's inverse depth at the points, not below 0.
+        inverse_depth: (n,) the network's inverse depth at the points, at least 0.
         measured: (n,) inverse z-depth of the points, above 0.
-        with_shift: solve for a shift as well; where the points cannot tell it, it is 0.
+        with_shift: estimate a shift as well; it is 0 if the points do not determine it.
 
     Returns:
-        The fit, or None where the points tell nothing: none, or a scale that is not above 0.
+        The fit; None without points, or if the scale is not above 0.
     """
     good = np.isfinite(inverse_depth) & np.isfinite(measured) & (measured > 0)
     inverse_depth, measured = inverse_depth[good], measured[good]
@@ -62,7 +62,7 @@ def fit_inverse_depth(inverse_depth: Floats, measured: Floats, with_shift: bool 
     columns = np.stack([inverse_depth, np.ones(len(inverse_depth))], axis=1) / measured[:, None]
     for _ in range(ROUNDS):
         error = np.abs(columns @ np.array([scale, shift]) - 1.0)
-        weight = np.minimum(1.0, HUBER / np.maximum(error, 1e-9)) ** 2  # gross errors fade
+        weight = np.minimum(1.0, HUBER / np.maximum(error, 1e-9)) ** 2  # gross errors lose their weight
         normal = (columns * weight[:, None]).T @ columns + 1e-9 * np.eye(2)
         scale, shift = np.linalg.solve(normal, (columns * weight[:, None]).sum(axis=0))
     if not scale > 0:
@@ -71,7 +71,7 @@ def fit_inverse_depth(inverse_depth: Floats, measured: Floats, with_shift: bool 
 
 
 def network_scale(inverse_depth: Floats, measured: Floats, with_shift: bool) -> tuple[float, float] | None:
-    """Log scale and shift of a keyframe (see `local_map.Keyframe`) from points; arguments as `fit_inverse_depth`."""
+    """Return log scale and shift of a keyframe (see `records.Keyframe`); arguments as `fit_inverse_depth`."""
     if not with_shift:  # the median of logarithms
         return -float(np.median(np.log(measured / inverse_depth))), 0.0
     fit = fit_inverse_depth(inverse_depth, measured)

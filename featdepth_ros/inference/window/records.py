@@ -1,4 +1,7 @@
-"""What the window's memory holds and what its solver is told and says. Arrays; no images."""
+"""Data classes of the window's map, and of its solver's inputs and outputs. They hold arrays but no images.
+
+A *place* is the index of a point in the map's arrays.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ class Keyframe:
 
     Attributes:
         pose: (4, 4) T_camera_map.
-        log_scale, shift: of the network: inverse depth in the map is ``exp(-log_scale) (told + shift)``.
-        scale_mean, shift_mean: the same before solving: what the points that it saw again said.
-        places: (n,) points it saw.
-        pixels: (n, 2) where, ideal pixels (`LocalMap.to_ideal`).
-        found: (n, 2) where, pixels of the picture.
+        log_scale, shift: of the network's inverse depth d: in the map it is ``exp(-log_scale) (d + shift)``.
+        scale_mean, shift_mean: prior means of these, from the known points that the keyframe sees.
+        places: (n,) indices of the points that it sees.
+        pixels: (n, 2) ideal pixels of these points (`LocalMap.to_ideal`), at the time of the middle row.
+        found: (n, 2) measured pixels of these points in the image.
         late: (n, 2) see `Sight`.
     """
 
@@ -40,12 +43,12 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Sight:
-    """Points seen in one frame.
+    """Observations of points in one frame.
 
     Attributes:
-        places: (n,) in the map.
-        pixels: (n, 2) where an ideal camera would have seen them.
-        late: (n, 2) pixels, how far from there they were found because their rows were not exposed with the middle one.
+        places: (n,) indices of the points in the map.
+        pixels: (n, 2) their pixels in an ideal camera with a global shutter at the time of the middle row.
+        late: (n, 2) pixels, offset of the measured position from that one due to a rolling shutter.
     """
 
     places: Places
@@ -54,7 +57,7 @@ class Sight:
 
     @staticmethod
     def at(places: Places, pixels: Floats) -> Sight:
-        """Points seen by a camera that exposes all rows at once."""
+        """Return observations of a camera with a global shutter."""
         return Sight(places, pixels, np.zeros_like(pixels))
 
     def __len__(self) -> int:
@@ -62,32 +65,32 @@ class Sight:
 
     @property
     def found(self) -> Floats:
-        """(n, 2) ideal pixels (`LocalMap.to_ideal`) where they were found."""
+        """(n, 2) measured positions in ideal pixels (`LocalMap.to_ideal`)."""
         return self.pixels + self.late
 
     def of(self, places: Places) -> Sight:
-        """Points (n,), all of which are among these, in their order."""
+        """Return the observations of ``places`` (n,), all of which must be observed, in that order."""
         order = np.argsort(self.places)
         return self.chosen(order[np.searchsorted(self.places, places, sorter=order)])
 
     def chosen(self, which: NDArray[np.bool_] | Places) -> Sight:
-        """Those where ``which`` (n,) holds, or those at such positions."""
+        """Return the observations that a mask or an array of positions ``which`` (n,) selects."""
         return Sight(self.places[which], self.pixels[which], self.late[which])
 
     def moved(self, places: Places) -> Sight:
-        """The same after the map was rearranged: ``places`` (N before,) tells where each went, -1 for gone."""
+        """Return the same with new indices: ``places`` (old N,) has the new index of each point, -1 if removed."""
         moved = Sight(places[self.places], self.pixels, self.late)
         return moved.chosen(moved.places >= 0)
 
     @staticmethod
     def none() -> Sight:
-        """Nothing seen."""
+        """Return a value without observations."""
         return Sight.at(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
 
 
 @dataclass(frozen=True)
 class KnownMotion:
-    """What else is known of the newest motion.
+    """A measurement of the newest motion by another sensor.
 
     Attributes:
         motion: (4, 4) T_newest_previous, map units.
@@ -100,10 +103,10 @@ class KnownMotion:
 
 @dataclass(frozen=True)
 class Solution:
-    """What `LocalMap.adjust` found.
+    """Result of `LocalMap.adjust`.
 
     Attributes:
-        poses: (4, 4) each, of the frames that are no keyframes.
+        poses: (4, 4) poses of the frames that are not keyframes.
         covariance: (12, 12) of the perturbations (translation, rotation) of the previous and the newest frame's pose.
     """
 

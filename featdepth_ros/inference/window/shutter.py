@@ -1,8 +1,7 @@
-"""A rolling shutter: rows are exposed one after the other, so that a moving camera bends the picture.
+"""Rolling shutter: rows are exposed one after another, so that a moving camera distorts the image.
 
-A track is brought to where the camera would have seen its point at the moment of the middle row. That moment is what a
-frame's stamp and pose mean. The camera's motion over the exposure is taken as steady (Hedborg et al. 2012, "Rolling
-shutter bundle adjustment").
+Tracks are corrected to the time of the middle row, which is the time of a frame's stamp and pose. The camera's velocity
+is constant during the exposure (Hedborg et al. 2012, "Rolling shutter bundle adjustment").
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ Floats = NDArray[np.float64]
 
 
 def row_offsets(rays: Floats, depth: Floats, rows: Floats, velocity: Floats, readout_s: float) -> Floats:
-    """How far each point is seen from where the middle row's camera would see it.
+    """Return the offset of each point from its position at the time of the middle row.
 
     Args:
-        rays: (n, 2) x/z, y/z of the points as the middle row's camera sees them, or nearly so.
-        depth: (n,) z-depths; far ones are as good as infinitely far.
-        rows: (n,) place of each in the picture: -0.5 for the first row, 0.5 for the last.
-        velocity: (6,) twist (translation, rotation) of ``pose(t) = exp(velocity t) pose``, units and radians a second.
+        rays: (n, 2) approximate x/z, y/z of the points at the time of the middle row.
+        depth: (n,) z-depths; far points count as infinitely far.
+        rows: (n,) row of each point, from -0.5 for the first row to 0.5 for the last.
+        velocity: (6,) twist (translation, rotation) of ``pose(t) = exp(velocity t) pose``, units/s and rad/s.
         readout_s: seconds from the first row to the last.
 
     Returns:
@@ -32,7 +31,7 @@ def row_offsets(rays: Floats, depth: Floats, rows: Floats, velocity: Floats, rea
     x, y = rays[:, 0], rays[:, 1]
     vx, vy, vz = velocity[:3, None] / np.maximum(depth, 1e-6)
     wx, wy, wz = velocity[3:]
-    # the point's own motion in the camera over its depth: v / z + w x (x, y, 1)
+    # the point's velocity in the camera over its depth: v / z + w x (x, y, 1)
     ax, ay, az = vx + wy - wz * y, vy + wz * x - wx, vz + wx * y - wy * x
     flow = np.stack([ax - x * az, ay - y * az], axis=1)
     return np.asarray(flow * (readout_s * rows)[:, None])
@@ -41,15 +40,15 @@ def row_offsets(rays: Floats, depth: Floats, rows: Floats, velocity: Floats, rea
 def lateness(
     local_map: LocalMap, found: Floats, pixels: Floats, depth: Floats, velocity: Floats, rows: int, readout_s: float
 ) -> Floats:
-    """How far points are found from where the middle row's camera would see them, (n, 2) ideal pixels.
+    """Return the offsets of measured points from their positions at the time of the middle row, (n, 2) ideal pixels.
 
     Args:
-        local_map: for its camera.
-        found: (n, 2) ideal pixels where they were found.
-        pixels: (n, 2) where the middle row's camera would see them, or nearly so.
+        local_map: map with the camera.
+        found: (n, 2) measured positions, ideal pixels.
+        pixels: (n, 2) approximate positions at the time of the middle row, ideal pixels.
         depth: (n,) z-depths, map units.
         velocity: see `row_offsets`.
-        rows: of the picture.
+        rows: number of rows of the image.
         readout_s: see `row_offsets`.
     """
     place = local_map.to_image(found)[:, 1] / (rows - 1) - 0.5
@@ -58,7 +57,7 @@ def lateness(
 
 
 def on_time(local_map: LocalMap, sight: Sight, pose: Floats, velocity: Floats, rows: int, readout_s: float) -> Sight:
-    """A sight as it would be if all rows had been exposed with the middle one, by a camera at a (4, 4) pose."""
+    """Return the observations, corrected to the time of the middle row for a camera at a (4, 4) pose."""
     if not (readout_s > 0 and len(sight)):
         return sight
     found = sight.found

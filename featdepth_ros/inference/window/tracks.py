@@ -1,7 +1,7 @@
-"""Points followed from the last keyframe into the newest image, and new ones where there are too few.
+"""Tracks points from the last keyframe into the newest image, and detects new points.
 
-Templates come from the last keyframe, so that small errors do not add up frame by frame. New corners (Shi and Tomasi
-1994) are spread on a grid.
+Templates come from the last keyframe, so that small errors do not accumulate from frame to frame. New corners (Shi and
+Tomasi 1994) are spread on a grid.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 Pyramid = tuple[Grey, Grey, Grey, Grey]
 
-#: Half side of the matched patch, pixels; where the search begins; steps a level.
+#: Half side of the matched patch, pixels; coarsest pyramid level of the search; steps per level.
 HALF_PX, COARSEST, STEPS = 7, 2, 12
-#: Correlation below which a match is not believed.
+#: Least correlation of an accepted match.
 ALIKE = 0.8
-#: Rim of the image in which no point is believed, pixels.
+#: Border of the image without accepted points, pixels.
 RIM_PX = 7
-#: Grid on which new corners are spread: rows, columns. Cells with fewer points than `EVEN` come first, however weak
-#: their corners: where little can be seen, the network is often wrong, and few points mend its depth.
+#: Grid for new corners: rows, columns. Cells with fewer points than `EVEN` come first, even with weak corners. The
+#: network is often wrong in such areas, and a few points correct its depth.
 GRID, EVEN = (4, 12), 4
-#: Least strength of a corner, share of the strongest.
+#: Least strength of a corner, as a share of the strongest.
 STRENGTH = 0.0003
-#: Way in the picture below which a point stands still in it, and beyond which it ought to have gone, pixels.
+#: Largest displacement of a point that is static in the image, and least displacement that the motion predicts, pixels.
 STILL_PX, AWAY_PX = 1.0, 3.0
-#: Share of the last keyframe's points below which they are few: features are matched to find the motion, and it is
-#: doubted. Next is the share from which on they are many, and the share of fewer ones that must speak of the world.
+#: Share of the last keyframe's points below which features are matched to find the motion, which is then checked. Next
+#: is the share above which points fixed to the image are not looked for. The last is the largest share of such points.
 SURE, MANY, OF_THE_WORLD = 0.1, 0.5, 0.5
-#: How much nearer or farther a point may come and still look as it did. Next are the points that a true motion finds,
-#: over such ones: 0.15 and more in dim rooms and at two frames a second; false ones have found 0.07 to 0.12. They say
-#: nothing where one picture is sharper than the other by the last number.
+#: Change of a point's depth, as a factor, within which its patch still matches. Next is the least share of such points
+#: that is found with a correct motion. It was 0.15 and more in dim rooms and at two frames a second; wrong motions
+#: found 0.07 to 0.12. The share is not used if one image is sharper than the other by the last factor.
 AS_NEAR, FOUND_AGAIN, SHARPER = 1.25, 0.13, 1.5
 
 
 def pyramid(grey: Grey) -> Pyramid:
-    """The image and three smaller ones, each half of the one before."""
+    """Return the (H, W) image and three smaller ones, each with half the size of the previous one."""
     grey = np.ascontiguousarray(grey)
     half = cv2.pyrDown(grey)
     quarter = cv2.pyrDown(half)
@@ -54,9 +54,9 @@ def pyramid(grey: Grey) -> Pyramid:
 
 
 def trackable(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) where a whole patch lies in what the lens shows, from (H, W) where it shows anything.
+    """Return the mask (H, W) of pixels whose whole patch has image content, from the mask (H, W) of such pixels.
 
-    Beyond, a rectified picture repeats its border in streaks, which move otherwise than the scene.
+    Outside of it, a rectified image repeats its border as streaks, whose motion differs from that of the scene.
     """
     patch = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), dtype=np.uint8)
     return np.asarray(cv2.erode(seen.astype(np.uint8), patch) > 0)
@@ -70,18 +70,18 @@ def follow(
     warp: Floats,
     allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Follow points from one image into another.
+    """Track points from one image into another.
 
     Args:
-        earlier: from `pyramid`.
-        later: the same of the other image.
+        earlier: pyramid of the earlier image.
+        later: pyramid of the later image.
         start: (n, 2) pixels in the earlier image.
         expected: (n, 2) pixels in the later image where the search begins.
         warp: (n, 2, 2) from offsets in the later image to offsets in the earlier one.
-        allowed: (H, W) where they may be found, see `trackable`; None: everywhere.
+        allowed: (H, W) mask of accepted positions, see `trackable`; None: everywhere.
 
     Returns:
-        (n, 2) pixels, and (n,) bool whether to believe each.
+        (n, 2) pixels in the later image, and (n,) whether each match is accepted.
     """
     pixels, likeness = np.empty_like(start), np.empty(len(start))
     alignment.align(earlier, later, start, expected, warp, HALF_PX, COARSEST, STEPS, pixels, likeness)
@@ -93,7 +93,7 @@ def follow(
 
 
 def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(n,) whether pixels (n, 2) lie in an image of (height, width), its rim excepted."""
+    """Return whether pixels (n, 2) lie in an image of (height, width) without its border, (n,)."""
     return np.asarray(
         (pixels >= RIM_PX).all(axis=1) & (pixels[:, 0] < size[1] - RIM_PX) & (pixels[:, 1] < size[0] - RIM_PX)
     )
@@ -101,13 +101,13 @@ def inside(pixels: Floats, size: tuple[int, ...]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Template:
-    """What is followed.
+    """The last keyframe, from which points are tracked.
 
     Attributes:
-        pyramid: the keyframe's picture.
-        sight: points that it sees.
-        allowed: (H, W) where points may lie; None: anywhere.
-        before: picture of the map's keyframe before; None where there is none.
+        pyramid: pyramid of the keyframe's image.
+        sight: observations of the keyframe.
+        allowed: (H, W) mask of accepted positions; None: everywhere.
+        before: pyramid of the previous keyframe's image; None if the map has no previous keyframe.
     """
 
     pyramid: Pyramid
@@ -117,9 +117,9 @@ class Template:
 
 
 def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expected: Floats) -> Sight:
-    """Follow the last keyframe's points into the newest picture.
+    """Track the last keyframe's points into the newest image.
 
-    The search begins where the map and the expected pose (4, 4) put each point, with its patch warped as they say.
+    The map and the expected pose (4, 4) predict the position of each point and the warp of its patch.
     """
     sight = template.sight.chosen(~local_map.bad[template.sight.places])
     key = local_map.keyframes[-1].pose
@@ -132,7 +132,7 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
     depth = np.maximum(seen[:, 2], 1e-6)
     guess = seen[:, :2] / depth[:, None] * focal + centre
     guess, start = local_map.to_image(guess), local_map.to_image(sight.found)
-    # Jacobian of the later pixel by the earlier one on a surface that faces the camera
+    # Jacobian of the later pixel by the earlier one for a fronto-parallel surface
     by_pixel = motion[:3, :2] / focal
     flow = by_pixel[None, :2] - (seen[:, :2] / depth[:, None])[:, :, None] * by_pixel[None, 2:]
     flow = focal[None, :, None] * flow / depth[:, None, None]
@@ -144,18 +144,21 @@ def follow_points(local_map: LocalMap, template: Template, later: Pyramid, expec
 
 
 def missed(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, later: Pyramid) -> float:
-    """How many points a motion ought to have found at least beyond those that it found; above 0 it is a doubtful one.
+    """Return how many points are missing for a plausible motion: the least expected number less the found number.
 
-    A few points of a far hill, or of a vehicle ahead, agree on hardly any motion. If it were the camera's, others would
-    be found where they were. So points count that the motion leaves in the picture and nearly as near. A motion that
-    takes them out of the picture, or that makes them much larger, has nothing to find.
+    A few points on a far hill, or on a vehicle ahead, can agree on a wrong motion. With the camera's true motion,
+    others would be found as well. The expected points stay in the image at nearly the same depth. Points that leave the
+    image, or that become much larger, are not expected.
 
     Args:
         local_map: the map.
         template: the last keyframe.
-        pose: (4, 4) T_camera_map that the motion leads to.
-        sight: those of its points that agree with the motion.
-        later: the newest picture.
+        pose: (4, 4) T_camera_map after the motion.
+        sight: observations of the keyframe's points that agree with the motion.
+        later: pyramid of the newest image.
+
+    Returns:
+        The number of missing points; at most 0 for a plausible motion.
     """
     key = local_map.keyframes[-1].pose
     pixels, z = local_map.project(pose, local_map.world(template.sight.places))
@@ -166,19 +169,19 @@ def missed(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, 
 
 
 def _differ_in_sharpness(one: Grey, other: Grey) -> bool:
-    """Whether one picture is smeared beside the other. Contrast and brightness of the whole play no part."""
+    """Return whether one image is blurred compared with the other, independent of contrast and brightness."""
     sharp = [cv2.Laplacian(g, cv2.CV_32F) for g in (one, other)]
     detail = [float(np.abs(s).mean()) / max(float(g.std()), 1e-6) for s, g in zip(sharp, (one, other), strict=True)]
     return max(detail) > SHARPER * min(detail)
 
 
 def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Sight, later: Pyramid) -> bool:
-    """Tell whether points that agree with a motion make it one of the camera.
+    """Return whether the points that agree with a motion prove that it is the camera's.
 
-    Fewer than `WindowConfig.least_tracks` do not, nor do few that ought to be many (`missed`). Nor do points that are
-    fixed to the picture: the vehicle's own bonnet, dirt on the lens, a caption. After a jump they alone are found
-    again, and then they agree with one another. But they stood still in the picture before the jump as well, while the
-    camera went on. Arguments as `missed`.
+    There must be at least `WindowConfig.least_tracks` of them, and not too few of the expected points (`missed`).
+    Points that are fixed to the image do not count: the vehicle's own bonnet, dirt on the lens, a caption. After a
+    jump, they alone are found again and agree with each other. They are detected because they were static in the image
+    before the jump as well, while the camera moved. Arguments as `missed`.
     """
     count, all_of_them = len(sight), len(template.sight)
     if count < local_map.config.least_tracks:
@@ -188,7 +191,7 @@ def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Si
     if template.before is None or count > MANY * all_of_them:
         return True
     start = template.sight.of(sight.places)
-    # As they were found: what is fixed to the picture is no later in lower rows.
+    # Measured positions: the rolling shutter does not move points that are fixed to the image.
     still = np.linalg.norm(sight.found - start.found, axis=1) < STILL_PX
     expected, _ = local_map.project(local_map.keyframes[-2].pose, local_map.world(sight.places))
     still &= np.linalg.norm(expected - start.pixels, axis=1) > AWAY_PX
@@ -202,16 +205,16 @@ def tell_motion(local_map: LocalMap, template: Template, pose: Floats, sight: Si
 
 
 def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] | None = None) -> Floats:
-    """Find new corners, spread over the image and away from points already there.
+    """Detect new corners, spread over the image and away from existing points.
 
     Args:
-        grey: (H, W) uint8.
-        taken: (m, 2) pixels of points already there.
-        wanted: how many at most.
-        allowed: (H, W) where they may lie; None: everywhere.
+        grey: (H, W) uint8 image.
+        taken: (m, 2) pixels of existing points.
+        wanted: largest number of corners.
+        allowed: (H, W) mask of accepted positions; None: everywhere.
 
     Returns:
-        (n, 2) pixels; whole ones, since a template need not be centred on its corner.
+        (n, 2) pixels without subpixel refinement, since a template need not be centred on its corner.
     """
     if wanted < 1:
         return np.zeros((0, 2))
@@ -225,7 +228,7 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
     strength = corner_strength(grey)
     highest = cv2.dilate(strength, np.ones((9, 9), dtype=np.uint8))
     found_at = np.flatnonzero((strength == highest) & (mask > 0) & (strength > STRENGTH * strength.max()))
-    rows, columns = np.divmod(found_at, width)  # NumPy finds places in one dimension ten times as fast as in two
+    rows, columns = np.divmod(found_at, width)  # flatnonzero is ten times as fast as a search in two dimensions
     if not len(rows):
         return np.zeros((0, 2))
     value, cell = strength[rows, columns], _cells(columns, rows, grey.shape)
@@ -241,7 +244,7 @@ def corners(grey: Grey, taken: Floats, wanted: int, allowed: NDArray[np.bool_] |
 
 
 def _cells(columns: NDArray[Any], rows: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.int64]:
-    """Number of the cell of `GRID` in which pixels of an image of (height, width) lie, (n,)."""
+    """Return the index of each pixel's cell in `GRID` for an image of (height, width), (n,)."""
     down, across = (
         np.clip(at * cells // length, 0, cells - 1).astype(np.int64)
         for at, cells, length in zip((rows, columns), GRID, size, strict=True)

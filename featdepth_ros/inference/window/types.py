@@ -1,7 +1,7 @@
-"""What the window takes and gives. Lengths are in published units: metres, or map units while the scale is relative.
+"""Result types of the window. Lengths are in published units: metres, or map units while the scale is relative.
 
-Frames of reference: a camera's optical frame (x right, y down, z forward). ``T_a_b`` maps points in b's coordinates
-to a's.
+The frame of reference is a camera's optical frame (x right, y down, z forward). ``T_a_b`` maps points in b's
+coordinates to a's.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ Floats = NDArray[np.float64]
 
 
 class WindowState(str, Enum):
-    """Where the motion of a frame comes from."""
+    """Source of a frame's motion."""
 
-    FIRST = "first"  # nothing to compare with: the first frame, or the first after `reset`
-    STARTING = "starting"  # no depth is known yet, and the camera has not moved enough to measure it; motion unknown
-    TRACKED = "tracked"  # solved from the tracks
-    NETWORK = "network"  # tracks failed; the pose network's motion explains the picture and is taken
-    LOST = "lost"  # neither; the motion is unknown and the window starts anew from this frame
+    FIRST = "first"  # the first frame, or the first after `reset`: there is no motion yet
+    STARTING = "starting"  # no depth is known yet, and there is too little parallax to measure it; unknown motion
+    TRACKED = "tracked"  # estimated from the tracks
+    NETWORK = "network"  # tracking failed; the pose network's motion agrees with the image and is used
+    LOST = "lost"  # both failed; the motion is unknown and the window restarts from this frame
 
 
 class ScaleOrigin(str, Enum):
-    """What binds the map's unit to the published unit."""
+    """Source of the factor between the map's unit and the published unit."""
 
-    MAP = "map"  # nothing: map units are published
-    NETWORK = "network"  # the slow median of the network's scale
+    MAP = "map"  # none: map units are published
+    NETWORK = "network"  # the running median of the network's scale
     ROAD = "road"  # the road plane and the known height of the camera
     SPEED = "speed"  # the measured speed of the robot
 
 
 @dataclass(frozen=True)
 class WindowPoints:
-    """Points that the newest image shows, measured by several images.
+    """Points in the newest image, measured by several images.
 
     Attributes:
-        ids: (N,) int64; a point keeps its id for as long as it lives.
-        pixels: (N, 2) float64; columns and rows in the newest image, where the point was found.
+        ids: (N,) int64; a point keeps its id as long as it exists.
+        pixels: (N, 2) float64; measured columns and rows in the newest image.
         depth: (N,) float64; z-depth in the newest camera, published units, above 0.
-        log_variance: (N,) float64; variance of the natural logarithm of ``depth``, common scale excluded.
-        information: (N,) float64; the part of ``1 / log_variance`` that images gave, the prior of the network not.
-            0 where a point has shown no parallax.
+        log_variance: (N,) float64; variance of the natural logarithm of ``depth``, without the common scale.
+        information: (N,) float64; the part of ``1 / log_variance`` from images, without the prior of the network.
+            It is 0 for a point without parallax.
     """
 
     ids: NDArray[np.int64]
@@ -58,7 +58,7 @@ class WindowPoints:
 
     @staticmethod
     def none() -> WindowPoints:
-        """No points."""
+        """Return a value without points."""
         empty = np.zeros(0)
         return WindowPoints(np.zeros(0, dtype=np.int64), np.zeros((0, 2)), empty, empty, empty)
 
@@ -68,7 +68,7 @@ class WindowPoints:
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What one frame gave.
+    """Result of one frame.
 
     Attributes:
         state: see `WindowState`.
@@ -76,16 +76,16 @@ class WindowResult:
             units. The identity when ``state`` is FIRST, STARTING or LOST.
         covariance: (6, 6) float64 of (x y z, rotation about x y z) of that motion in the previous camera's axes, unit^2
             and rad^2. The uncertainty of the common scale is included. Huge when ``state`` is FIRST, STARTING or LOST.
-        residual_px: median reprojection error of the tracks that agree, pixels; NaN without any.
-        tracks: number of tracks that agree with the motion.
+        residual_px: median reprojection error of the inlier tracks, pixels; NaN without inliers.
+        tracks: number of inlier tracks.
         is_keyframe: whether the frame became a keyframe.
         scale: factor from the map's unit to the published unit.
         scale_log_variance: variance of the natural logarithm of ``scale``.
         scale_origin: see `ScaleOrigin`.
         points: see `WindowPoints`.
-        camera: pinhole camera of the picture that the points lie in.
-        network: what the network's inverse depth at the last keyframe is worth in published units, as given to
-            `Window.step`; None without a network's depth.
+        camera: pinhole camera of the image with the points.
+        network: scale and shift from the network's inverse depth, as passed to `Window.step`, to published units. They
+            belong to the last keyframe. None without a network's depth.
     """
 
     state: WindowState

@@ -1,9 +1,9 @@
 """Motion and structure from a window of keyframes.
 
-A frame's points are followed from the last keyframe, and its pose is found against the map. Then the newest keyframes,
-the newest frame and all their points are solved together. Older keyframes are held fixed and carry on what was known.
-The network's depth starts points and is a weak prior. What is solved anew about the past never changes what was
-published: a frame adds its own motion and nothing else (REP-105).
+Points are tracked from the last keyframe, and the frame's pose is found relative to the map. Then the newest keyframes,
+the newest frame and all their points are optimised together. Older keyframes are fixed and preserve earlier estimates.
+The network's depth initialises points and is a weak prior. A new estimate of the past never changes the published
+motions: a frame only adds its own motion (REP-105).
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ from featdepth_ros.inference.window.two_views.start import Start
 from featdepth_ros.inference.window.types import WindowPoints, WindowResult, WindowState
 
 Floats = NDArray[np.float64]
-#: T_previous_current (4, 4) and its covariance (6, 6), or what gives them, or nothing.
+#: T_previous_current (4, 4) and its covariance (6, 6), or a function that returns them, or None.
 NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | None] | None
 #: Rotation (3, 3) of T_previous_current and its covariance (3, 3), rad^2.
 GyroRotation = tuple[Floats, Floats] | None
 
-#: Share of the newest frame in how fast the camera turned lately.
+#: Share of the newest frame in the running mean of the camera's angular speed.
 TURN_SHARE = 0.1
 
 
 class Window:
-    """Estimates motion and points of one camera, frame by frame. One window serves one camera.
+    """Estimates motion and points of one camera, frame by frame. Each camera needs its own window.
 
     Args:
         config: see `WindowConfig`.
     """
 
     _map: LocalMap
-    _frame: Frame  # the frame before the newest
-    _pose: Floats  # (4, 4) of that frame; the one published, carried along with the last keyframe as it is solved anew
-    _pose_in_keyframe: Floats  # (4, 4) the same, seen from the last keyframe
-    _velocity: Floats  # (6,) twist of the newest motion, map units and radians a second
-    _sight: Sight  # what that frame sees
-    _is_keyframe: bool  # whether that frame is the last keyframe
+    _frame: Frame  # the previous frame
+    _pose: Floats  # (4, 4) published pose of that frame; it moves with the last keyframe when that is optimised
+    _pose_in_keyframe: Floats  # (4, 4) the same relative to the last keyframe
+    _velocity: Floats  # (6,) twist of the newest motion, map units/s and rad/s
+    _sight: Sight  # observations of the previous frame
+    _is_keyframe: bool  # whether the previous frame is the last keyframe
     _template: tracks.Template
-    _opening: Start | None  # while no depth is known
+    _opening: Start | None  # set while no depth is known
 
     def __init__(self, config: WindowConfig) -> None:
         self.config = config
@@ -72,12 +72,12 @@ class Window:
         self._lens: Lens | None = None
         self._network, self._next_id = (0.0, 0.0), 0
         self._residual = UsualResidual()
-        self._turn_radps = 0.0  # how fast the camera turned lately
-        self._usual_depth = 1.0  # median of what was seen last, map units: the unit of a start without depth
+        self._turn_radps = 0.0  # running mean of the camera's angular speed
+        self._usual_depth = 1.0  # median depth of the last observations, map units; the unit of a start without depth
         self._started = False
 
     def reset(self) -> None:
-        """Forget all frames and points: the next frame is a first one. Scale and calibration stay."""
+        """Forget all frames and points, so that the next frame is a first one. Scale and calibration stay."""
         self._started = False
 
     def step(
@@ -96,24 +96,24 @@ class Window:
         """Take one frame.
 
         Args:
-            grey: (H, W) uint8, rectified, full size: tracks are the better the larger the picture.
+            grey: (H, W) uint8, rectified, at full size, because tracks are more accurate in larger images.
             camera: pinhole camera of ``grey``.
             stamp_ns: time of exposure, nanoseconds.
-            depth: (h, w) float32 z-depth by the network, any size, same view, published units. With the prior
-                ``scale_and_shift`` it is the inverse depth, in its own unit, not below 0. It may also be a function
-                that gives it, called at keyframes only. With None the window starts from the parallax of its first
-                frames, and its unit is the median depth there.
-            trusted: (h, w) bool, where that depth is trusted.
-            network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6);
-                or a function that gives it (called where tracks fail); or None.
-            known_motion: T_previous_current (4, 4), published units, taken as given: only points are solved, and the
-                result carries it whatever the state.
+            depth: (h, w) float32 z-depth of the same view by the network, at any size, in published units. With the
+                prior ``scale_and_shift`` it is the inverse depth, in its own unit, at least 0. It may also be a
+                function that returns it, which is called at keyframes only. With None the window starts from the
+                parallax of its first frames, and its unit is the median depth there.
+            trusted: (h, w) bool mask of the trusted depth; None: everywhere.
+            network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6).
+                It may also be a function that returns them, which is called if tracking fails; or None.
+            known_motion: T_previous_current (4, 4), published units. It is taken as given, only points are estimated,
+                and the result contains it in every state.
             gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
-            speed: metres per second and its variance.
-            seen: (H, W) bool, False where the rectified picture reaches beyond what the lens shows; None: nowhere.
+            speed: speed in m/s, and its variance in (m/s)^2.
+            seen: (H, W) bool, False where the rectified image has no content; None: True everywhere.
 
         Returns:
-            What the frame gave.
+            The result of the frame.
         """
         frame = Frame(grey, camera, stamp_ns, depth, trusted, self.config.prior == "scale_and_shift", seen)
         if not self._started or camera != self._frame.camera or stamp_ns <= self._frame.stamp_ns:
@@ -152,7 +152,7 @@ class Window:
     # -- parts of a step ------------------------------------------------------------------------------------------
 
     def _begin(self, frame: Frame) -> None:
-        """Start a map from one frame. It goes on in the last map's unit, as far as the network knows it."""
+        """Start a new map from one frame. It keeps the last map's unit, as far as the network's depth provides it."""
         camera = frame.camera
         if self._started:
             self._next_id = self._map.next_id
@@ -172,7 +172,7 @@ class Window:
             self._opening = Start(self._map, self._template)
 
     def _open(self, frame: Frame, known: Floats | None) -> WindowState | tuple[Floats, Sight]:
-        """Pose and sight of the newest frame once it shows enough parallax to begin without depth; the state before."""
+        """Return pose and observations of the newest frame with enough parallax to start, or the state without."""
         assert self._opening is not None
         if not self._opening.follow(frame.pyramid):
             self._begin(frame)
@@ -190,7 +190,7 @@ class Window:
         return opened.newest
 
     def _expected(self, frame: Frame, known: Floats | None, gyro: GyroRotation) -> Floats:
-        """Pose of the newest frame at constant velocity, or as the motion is known."""
+        """Return the expected pose of the newest frame, by the known motion or else by constant velocity."""
         if known is not None:
             return np.asarray(self._in_map_units(known) @ self._pose)
         motion = se3.exp(self._velocity * self._seconds(frame))
@@ -199,7 +199,7 @@ class Window:
         return np.asarray(motion @ self._pose)
 
     def _change_unit(self, log_factor: float) -> None:
-        """Measure all lengths in another unit, ``exp(log_factor)`` times as many of it; publish the same."""
+        """Multiply all lengths of the map by ``exp(log_factor)``; the published lengths stay the same."""
         if log_factor == 0.0:
             return
         self._map.rescale(log_factor)
@@ -211,26 +211,26 @@ class Window:
         self._usual_depth *= factor
 
     def _in_map_units(self, T_previous_current: Floats) -> Floats:
-        """T_current_previous in map units of a motion in published ones."""
+        """Return T_current_previous in map units for a motion in published units."""
         return se3.stretched(se3.inverse(T_previous_current), 1.0 / self._scale.factor)
 
     def _seconds(self, frame: Frame) -> float:
         return (frame.stamp_ns - self._frame.stamp_ns) * 1e-9
 
     def _locate(self, frame: Frame, expected: Floats, hold: bool) -> tuple[Floats, Sight]:
-        """Follow the keyframe's points and find the pose that they support."""
+        """Track the keyframe's points, and return the pose with most inliers and their observations."""
         sight = tracks.follow_points(self._map, self._template, frame.pyramid, expected)
         sight = self._on_time(frame, sight, expected, self._velocity)
         if hold:
             return expected, sight
         pose, fits = find_pose(self._map, sight, expected, self.config.least_tracks)
-        if self.config.rolling_shutter_s > 0:  # how fast the camera moves is known better now
+        if self.config.rolling_shutter_s > 0:  # the velocity is known better now
             sight = self._on_time(frame, sight, pose, self._velocity_of(frame, self._moved(pose)))
             pose, fits = find_pose(self._map, sight, pose, self.config.least_tracks)
         poses = [(pose, sight.chosen(fits))]
         if fits.sum() >= tracks.SURE * len(self._template.sight):
             return poses[0]
-        # The camera moved otherwise than expected: look over the whole picture.
+        # The camera did not move as expected, so features are matched over the whole image.
         for matched in matched_poses(self._map, self._template, frame.pyramid[0]):
             sight = tracks.follow_points(self._map, self._template, frame.pyramid, matched)
             pose, fits = find_pose(self._map, sight, matched, self.config.least_tracks)
@@ -239,11 +239,11 @@ class Window:
         return max(poses, key=lambda f: len(f[1]) - tracks.missed(self._map, self._template, f[0], f[1], later))
 
     def _on_time(self, frame: Frame, sight: Sight, pose: Floats, velocity: Floats) -> Sight:
-        """The sight as it would be if all rows had been exposed with the middle one."""
+        """Return the observations, corrected to the time of the middle row."""
         return on_time(self._map, sight, pose, velocity, frame.size[0], self.config.rolling_shutter_s)
 
     def _velocity_of(self, frame: Frame, moved: Floats) -> Floats:
-        """(6,) twist a second of T_previous_current."""
+        """Return the (6,) twist per second of T_previous_current."""
         return np.asarray(se3.log(se3.inverse(moved)) / self._seconds(frame))
 
     def _solve(self, pose: Floats, sight: Sight, expected: Floats, hold: bool, gyro: GyroRotation) -> Solution | None:
@@ -254,15 +254,15 @@ class Window:
             information = np.zeros((6, 6))
             information[3:, 3:] = np.linalg.inv(gyro[1])
             known = KnownMotion(expected @ se3.inverse(self._pose), information)
-        # After a frame without tracks the frame before the newest has nothing to solve for.
+        # After a frame without tracks, the previous frame has no observations to optimise.
         recent = [] if self._is_keyframe or not len(self._sight) else [(self._pose, self._sight)]
         return self._map.adjust([*recent, (pose, sight)], known, hold)
 
     def _moved(self, pose: Floats) -> Floats:
-        """T_previous_current in map units.
+        """Return T_previous_current in map units.
 
-        The previous pose is the published one, carried along with the last keyframe. So increments add up to what the
-        map says, and errors of single frames do not accumulate.
+        The previous pose is the published one, which moves with the last keyframe. So the increments add up to the
+        pose in the map, and errors of single frames do not accumulate.
         """
         return np.asarray(self._pose_in_keyframe @ self._map.keyframes[-1].pose @ se3.inverse(pose))
 
@@ -279,7 +279,7 @@ class Window:
             self._scale.speed(speed[0] * seconds, float(np.linalg.norm(moved[:3, 3])), speed[1] * seconds**2)
 
     def _take(self, frame: Frame, pose: Floats, moved: Floats, sight: Sight) -> None:
-        """Make the frame the newest one, and a keyframe where one is due."""
+        """Store the frame as the previous one for the next step, and as a keyframe if one is due."""
         self._velocity = self._velocity_of(frame, moved)
         turn_radps = float(np.linalg.norm(self._velocity[3:]))
         self._turn_radps = max(turn_radps, (1 - TURN_SHARE) * self._turn_radps + TURN_SHARE * turn_radps)
@@ -299,7 +299,7 @@ class Window:
         self._pose_in_keyframe = self._pose @ se3.inverse(self._map.keyframes[-1].pose)
 
     def _add_keyframe(self, frame: Frame, sight: Sight, network: NetworkScale) -> None:
-        """Make the frame a keyframe, with new points where there is room for them."""
+        """Make the frame a keyframe, and add new points up to `WindowConfig.points`."""
         local_map, config = self._map, self.config
         before = self._template.pyramid if local_map.keyframes else None
         local_map.add_keyframe(self._pose, network, sight)
@@ -330,9 +330,9 @@ class Window:
     # -- results --------------------------------------------------------------------------------------------------
 
     def _without_tracks(self, frame: Frame, network_motion: NetworkMotion) -> WindowResult:
-        """The pose network answers where its motion explains the picture; else the frame is lost, and a new map begins.
+        """Return the pose network's motion if it agrees with the image; else the frame is lost, and a new map begins.
 
-        The map waits a few frames for the picture to come back: a smear or a flash of light is soon over.
+        The map is kept for a few frames, because motion blur or a flash of light are soon over.
         """
         by_network = network_motion() if callable(network_motion) else network_motion
         if by_network is None or not explains(by_network[0], self._frame, frame, self.config):
@@ -363,7 +363,7 @@ class Window:
         )  # fmt: skip
 
     def _network_fit(self) -> InverseDepthFit | None:
-        """What the network's inverse depth at the last keyframe is worth."""
+        """Return scale and shift of the network's inverse depth at the last keyframe, in published units."""
         keyframe = self._map.keyframes[-1]
         if self._opening is not None or self._map.guess.all():
             return None
