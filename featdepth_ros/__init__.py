@@ -17,7 +17,7 @@ __all__ = ["Estimator", "__version__", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `featdepth --help` and the torch-free rooms (metrics, recordings) do not pay for torch.
+    # Lazy imports: `featdepth --help` and packages without torch (metrics, recordings) must not load it.
     if name == "load_model":
         from featdepth_ros.models.checkpoints import load_model
 

@@ -1,4 +1,4 @@
-"""The choice of the device that networks run on, for node, commands and training."""
+"""Choice of the device for the networks, for node, commands and training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from featdepth_ros.errors import ConfigError
 
 
 def resolve_device(name: str | None) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device; ``auto`` and None take the GPU when there is one.
+    """Return the device named ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` and None take the GPU if present.
 
     Raises:
-        ConfigError: not a device, or one this machine lacks.
+        ConfigError: the name is not a device, or the machine does not have it.
     """
     if name in (None, "", "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -22,5 +22,7 @@ def resolve_device(name: str | None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device '{name}' was asked for, but this torch sees no CUDA GPU; use device cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device '{name}' was asked for; there are {torch.cuda.device_count()} GPUs")
+        raise ConfigError(
+            f"device '{name}' was asked for, but the number of GPUs is {torch.cuda.device_count()}; use cuda:0 or auto"
+        )
     return device

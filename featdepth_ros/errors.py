@@ -1,7 +1,7 @@
-"""The one root of every error this package raises on purpose.
+"""The package's exceptions, all derived from `FeatDepthError`.
 
-A message says what was found, what was expected and what to do. The command line prints such a message without a
-traceback and exits with 1; anything else is a bug and keeps its traceback.
+A message says what was found, what was expected and what to do. The command line prints it without a traceback and
+exits with 1. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class FeatDepthError(Exception):
-    """Root of the package's errors."""
+    """Base class of the package's errors."""
 
 
 class CalibrationError(FeatDepthError):
@@ -23,11 +23,11 @@ class CheckpointError(FeatDepthError):
 
 
 class ConfigError(FeatDepthError):
-    """A configuration holds an unknown key, a value out of range or a contradiction."""
+    """A configuration has an unknown key, a value out of range or a contradiction."""
 
 
 class ImageError(FeatDepthError):
-    """An image (or image message) is malformed: encoding, size or content."""
+    """An image (or image message) is malformed, in its encoding, size or content."""
 
 
 class RecordingError(FeatDepthError):
@@ -35,15 +35,15 @@ class RecordingError(FeatDepthError):
 
 
 class EvaluationError(FeatDepthError):
-    """An evaluation has no defined answer for what it was given."""
+    """An evaluation has no defined result for its input."""
 
 
 class MissingDependencyError(FeatDepthError):
-    """An optional package is needed for what was asked; the message names the extra to install."""
+    """A requested function needs an optional package; the message names the extra to install."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``; did you mean 'lr'?`` or, with nothing near, the known names. For error messages."""
+    """Return a hint for error messages: ``; did you mean 'lr'?``, or the known names if none is similar."""
     names = sorted(known)
     if not names:
         return ""

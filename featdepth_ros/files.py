@@ -1,4 +1,4 @@
-"""The one way to replace a file: readers see the old content or the new one, never a part of it. And its checksum."""
+"""Atomic replacement of files, so that readers see either the old or the new content; and checksums of files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to; when the block ends, that file takes the place of ``path`` and is on the disk.
+    """Yield a path to write to; at the end of the block, that file replaces ``path`` and is synchronised to disk.
 
-    An error in the block, or a kill, leaves ``path`` as it was. The folder must exist. One thread of a process at a
-    time may write to the same ``path``. A device or a pipe (``/dev/stdout``) has no content to keep: it is written to
-    directly.
+    If the block fails, or the process is killed, ``path`` stays unchanged. The folder must exist. Only one thread of a
+    process at a time may write to the same ``path``. A device or a pipe (``/dev/stdout``) is written directly, because
+    it has no content to keep.
 
     Args:
-        path: of the file to create or replace.
+        path: the file to create or replace.
 
     Yields:
-        A path in the same folder: ``.<name>.<process>.partial``. Files of killed processes there are removed.
+        A path in the same folder: ``.<name>.<process>.partial``. Such files of killed processes are removed.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
@@ -47,7 +47,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
-    """Replace a file's content; text becomes UTF-8. See `atomic_path`.
+    """Replace a file's content; text is encoded as UTF-8. See `atomic_path`.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
@@ -57,7 +57,7 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return an object of a JSON file; None: it is not there, or is none."""
+    """Return the object in a JSON file; None if the file is missing, or if it is not a JSON object."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Replace a JSON file as a whole, as `atomic_write` does.
+    """Replace a JSON file atomically, see `atomic_write`.
 
     Raises:
         OSError: the folder is missing, or the disk is full.
@@ -75,7 +75,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk, where its file system can."""
+    """Synchronise a folder's entries to disk, if its file system supports that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

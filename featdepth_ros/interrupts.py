@@ -1,8 +1,8 @@
-"""Ctrl-C that is never lost: a KeyboardInterrupt in the main thread, at a moment when it comes through.
+"""Reliable handling of Ctrl-C: a KeyboardInterrupt in the main thread that is never lost.
 
-Python raises it between any two instructions. In some places it then vanishes. A destructor or a callback of a weak
-reference cannot pass it on; each import has such callbacks. C code that imports turns it into other errors. And a lock
-that was just taken is never given back, so that whoever waits for it hangs.
+Python raises KeyboardInterrupt between any two instructions, and it can get lost. A destructor or a weak-reference
+callback cannot propagate it, and each import has such callbacks. C code that imports modules turns it into other
+errors. And a lock that was just acquired may never be released, so that other threads hang.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-#: After how long an interrupt that had to wait, or was lost, is tried again, and when it waits no longer, seconds.
+#: Delay before a deferred or lost interrupt is repeated, and the longest deferral, seconds.
 _AGAIN_S, _PATIENCE_S = 0.1, 3.0
-#: So many interrupts while one is held end the wait: whoever presses Ctrl-C that often means it.
+#: Number of interrupts that end the deferral of `held`.
 _ENOUGH = 3
 _IMPORTS = "<frozen importlib._bootstrap>"
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGINT be a KeyboardInterrupt that comes through; for the whole of a program.
+    """Make SIGINT a KeyboardInterrupt that is never lost, for a whole program.
 
-    Within an import it waits for the import's end, `_PATIENCE_S` at most, and is then raised until the import ends. One
-    that a destructor or a callback has swallowed is raised again. Nothing changes in other threads, and where SIGINT is
-    ignored (a job in the background) or answered by someone else.
+    During an import it is deferred to the import's end, for `_PATIENCE_S` at most. After that it is raised until the
+    import ends. If a destructor or a callback swallows it, it is raised again. Other threads are not affected. Nothing
+    changes if SIGINT is ignored (a background job) or has another handler.
     """
     if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -43,13 +43,13 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         handler.over = True
-        if signal.getsignal(signal.SIGINT) == handler.on_signal:  # whoever is leaving undisturbed may have it ignored
+        if signal.getsignal(signal.SIGINT) == handler.on_signal:  # during an exit it may already be ignored
             signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
 
 
 class _Handler:
-    """What `interruptible` does with a signal."""
+    """Signal handler of `interruptible`."""
 
     def __init__(self, hook: Callable[[Any], object]) -> None:
         self._hook = hook
@@ -61,7 +61,7 @@ class _Handler:
         if not _imports(frame):
             came_through, self._forced = self._forced, False
             self._waiting_since = None
-            if came_through:  # of the import that it was raised in; what it ends is tidying up
+            if came_through:  # it was already raised in the import, and only cleanup is left
                 return
             raise KeyboardInterrupt
         if self._waiting_since is None:
@@ -78,7 +78,7 @@ class _Handler:
             self._hook(what)
 
     def _send_again(self) -> None:
-        """Send SIGINT to the main thread a moment later. No lock is taken: the main thread may hold any of them."""
+        """Send SIGINT to the main thread after a delay, without any lock, because the main thread may hold it."""
         with suppress(RuntimeError):  # the interpreter is ending
             _thread.start_new_thread(self._send, ())
 
@@ -91,7 +91,7 @@ class _Handler:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Whether a frame is part of an import."""
+    """Return whether a stack frame is part of an import."""
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTS:
             return True
@@ -101,13 +101,13 @@ def _imports(frame: FrameType | None) -> bool:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let SIGINT wait until the block has ended, and then do what it would have done. In other threads nothing.
+    """Defer SIGINT to the end of the block; in other threads it has no effect.
 
-    For blocks of some seconds at most, in which an exception between two instructions does harm. A process is half
-    started then, or a lock is taken and not given back. The third signal waits no longer.
+    Use it for blocks of at most some seconds that an exception must not interrupt. It could leave a process half
+    started, or a lock acquired. The third signal is no longer deferred.
     """
     old = signal.getsignal(signal.SIGINT)
-    if not _in_main_thread() or old is None:  # None: not of Python
+    if not _in_main_thread() or old is None:  # None: the handler was not installed from Python
         yield
         return
     came: list[int] = []

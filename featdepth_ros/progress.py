@@ -1,4 +1,4 @@
-"""The one progress bar: on a terminal a bar of tqdm, elsewhere a line a minute on stderr."""
+"""Progress display on stderr: a bar of tqdm on a terminal, elsewhere one line per minute."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds between two lines where there is no bar.
+#: Interval between two lines without a bar, seconds.
 LINE_EVERY_S = 60.0
 
 
 class ProgressBar:
-    """Counts what is done, and shows it on stderr. A context manager, closed at the end of its block.
+    """Counts finished units and shows them on stderr. It is a context manager, closed at the end of its block.
 
-    tqdm is loaded when the first bar is shown. Without tqdm, and where stderr is no terminal, lines take the bar's
-    place. So the log of a long run tells how far it is.
+    tqdm is imported for the first bar. Without tqdm, or if stderr is not a terminal, lines replace the bar, so that the
+    log of a long run shows its progress.
 
     Args:
-        label: what goes on, in one or two words.
-        total: number of units, None when it is not known.
-        unit: what is counted (``frame``, ``msg``, ``step``).
-        done: units that were done before, by an interrupted run.
-        shown: False shows nothing.
+        label: name of the task, in one or two words.
+        total: number of units; None if it is unknown.
+        unit: name of the unit (``frame``, ``msg``, ``step``).
+        done: number of units that an interrupted run has already finished.
+        shown: whether the progress is shown.
 
     Attributes:
-        done: number of units done so far.
+        done: number of units finished so far.
     """
 
     def __init__(

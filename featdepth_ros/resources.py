@@ -1,8 +1,8 @@
-"""Where the package's own files lie, in every way it can be installed.
+"""Locations of the package's own files, for all ways to install it.
 
-`config/`, `launch/` and `docs/` sit beside the package in a source tree (``pip install -e .``, ``colcon build
---symlink-install``) and under ``<prefix>/share/featdepth_ros`` once installed (``pip install .``, ``colcon build``).
-Weights are package data. Nothing else in the package looks for files by itself.
+In a source tree (``pip install -e .``, ``colcon build --symlink-install``), `config/`, `launch/` and `docs/` are beside
+the package. After an installation (``pip install .``, ``colcon build``) they are in ``<prefix>/share/featdepth_ros``.
+Weights are package data. All other modules use this one to find such files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from featdepth_ros.errors import FeatDepthError, nearest_name
 
 PACKAGE = "featdepth_ros"
-#: What the name ``compact`` stands for. Its licence is printed when it is loaded.
+#: The weights that the name ``compact`` stands for. Their licence is printed when they are loaded.
 DEFAULT_WEIGHTS = "compact-nc"
 
 
@@ -34,10 +34,10 @@ def _share_candidates() -> Iterator[Path]:
 
 
 def share_dir() -> Path:
-    """Return the folder that holds ``package.xml``, ``config/`` and ``launch/``.
+    """Return the folder with ``package.xml``, ``config/`` and ``launch/``.
 
     Raises:
-        FeatDepthError: no such folder; the message lists where it was sought.
+        FeatDepthError: the folder was not found; the message lists the searched folders.
     """
     sought: list[str] = []
     for candidate in _share_candidates():
@@ -45,8 +45,8 @@ def share_dir() -> Path:
             return candidate
         sought.append(str(candidate))
     raise FeatDepthError(
-        f"the shared files of {PACKAGE} (package.xml, config/) were not found; sought in: {', '.join(sought)}. "
-        "Install the package again with pip or colcon."
+        f"the shared files of {PACKAGE} (package.xml, config/) were not found in {', '.join(sought)}; "
+        "install the package again with pip or colcon"
     )
 
 
@@ -54,28 +54,28 @@ def config_file(name: str) -> Path:
     """Return ``config/<name>``, for instance ``depth.yaml`` or ``train/kitti_fm.yaml``.
 
     Raises:
-        FeatDepthError: no such file; the message names the nearest one.
+        FeatDepthError: the file does not exist; the message names the most similar one.
     """
     folder = share_dir() / "config"
     path = folder / name
     if not path.is_file():
         known = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-        raise FeatDepthError(f"no configuration file '{name}' in {folder}{nearest_name(name, known)}")
+        raise FeatDepthError(f"there is no configuration file '{name}' in {folder}{nearest_name(name, known)}")
     return path
 
 
 def weights_dir() -> Path:
-    """Return the folder of the weights that ship with the package."""
+    """Return the folder of the shipped weights."""
     return Path(__file__).resolve().parent / "weights"
 
 
 def weights_file(name: str) -> Path:
-    """Return the path of weights given as a path, or by the name of a model that ships.
+    """Return the path of weights, given as a path or by the name of a shipped model.
 
-    ``compact`` is the better one of the compact models, see `DEFAULT_WEIGHTS`.
+    ``compact`` is the better of the compact models, see `DEFAULT_WEIGHTS`.
 
     Raises:
-        FeatDepthError: neither a file nor a known name.
+        FeatDepthError: ``name`` is neither a file nor a known name.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -86,5 +86,5 @@ def weights_file(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     raise FeatDepthError(
-        f"no weights at '{name}': neither a file nor the name of a model that ships{nearest_name(name, shipped)}"
+        f"no weights at '{name}': it is neither a file nor the name of a shipped model{nearest_name(name, shipped)}"
     )

@@ -1,4 +1,4 @@
-"""How many threads computations use, and how these wait. Programs call it; importing the package sets nothing."""
+"""Number of threads of computations, and how they wait. Programs call this module; an import alone sets nothing."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import ctypes
 import os
 from pathlib import Path
 
-#: The names under which builds of OpenBLAS (NumPy's wheels, SciPy's, Debian's) offer the same function.
+#: Names of the same function in different builds of OpenBLAS (NumPy's wheels, SciPy's, Debian's).
 _THREAD_SETTERS = tuple(
     f"{before}openblas_set_num_threads{after}" for before in ("scipy_", "") for after in ("64_", "", "_", "_64")
 )
 
 
 def wait_asleep() -> None:
-    """Let idle threads of OpenMP sleep instead of spinning. It counts when torch is not loaded yet.
+    """Let idle OpenMP threads sleep instead of spinning. It has an effect only before torch is imported.
 
-    A thread that spins for another, which waits for a core itself, holds that core. On a machine with other work the
-    networks then take ten times their processor time. A user's own OMP_WAIT_POLICY is left as it is.
+    A spinning thread occupies a core for which the thread it waits for may be waiting. On a busy machine, the networks
+    then take ten times their processor time. An OMP_WAIT_POLICY of the user is not changed.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def threads_of_networks() -> int:
-    """How many threads the networks are to use while the caller goes on: all processors but the one it needs itself.
+    """Return the number of threads for networks that run beside the caller: all processors except one.
 
-    Networks that have no processor of their own hold up the tracks, and the tracks them (docs/results.md).
+    If networks and tracking share a processor, they delay each other (docs/results.md).
     """
     return max(len(os.sched_getaffinity(0)) - 1, 1)
 
 
 def single_threaded_linear_algebra() -> int:
-    """Let NumPy's linear algebra use one thread in this process; its problems are small here.
+    """Let NumPy's linear algebra use one thread in this process, because its problems are small here.
 
-    Threads of OpenBLAS wait for each other by spinning. Where another program has a core busy, a solve of 256 unknowns
-    then takes hundreds of milliseconds instead of one. NumPy has no call for it, and reads the environment only when
-    it is imported.
+    Threads of OpenBLAS wait for each other by spinning. If another program occupies a core, a solve of 256 unknowns
+    takes hundreds of milliseconds instead of one. NumPy has no function for this setting, and reads the environment
+    only during its import.
 
     Returns:
-        How many libraries were told: 0 where NumPy has another one, or the system no /proc.
+        Number of libraries that were set; 0 if NumPy uses another library, or if the system has no /proc.
     """
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")

@@ -37,10 +37,16 @@ ARGUMENTS = (
 )
 
 
+#: Spellings of a switch, as in depth.launch.py.
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
 def _switch(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
-    return text.lower() == "true"
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
 
 
 def mounting_arguments(camera: tuple[str, str, str, float, float, float, float]) -> list[str]:

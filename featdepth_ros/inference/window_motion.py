@@ -1,4 +1,4 @@
-"""Motion by the window of frames, as the estimator asks for it, and the choice of what measures motion."""
+"""Motion estimation with the window of keyframes, and the choice of the motion estimator."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from featdepth_ros.inference.window.types import ScaleOrigin, WindowResult, Wind
 if TYPE_CHECKING:
     from featdepth_ros.inference.window.frame import Frame
 
-#: Columns above which pictures are halved in size before they are tracked: more cost more and hardly say more.
+#: Number of columns above which images are halved before tracking; more columns cost more and add little accuracy.
 MOST_COLUMNS = 1300
-#: Depths beyond this say little about where a point lies, metres.
+#: Largest depth of a network that initialises points, metres.
 _FARTHEST_START = 70.0
 
-#: The pose network's motion is contradicted where corners are further off than three of its standard deviations.
+#: Prediction error of corners, three standard deviations, above which the image contradicts the pose network's motion.
 _CONTRADICTED_SHARE = 3 * NETWORK_SHARE
 
 #: Rotation (3, 3) of T_previous_current by a gyroscope, and its covariance (3, 3), rad^2.
@@ -51,10 +51,11 @@ class WindowMotion(PairedMotion):
     """Motion and points from a window of keyframes; without a calibration the pose network's motion.
 
     Args:
-        pose: the pose network, which answers where tracks fail; None: there is none.
+        pose: the pose network, which is used if tracking fails; None: there is none.
         config: see `EstimatorConfig`.
-        inverse: the networks give an inverse depth up to a scale and a shift, whose reciprocal the frames hold.
-        sensors: what else measures motion; they may be set later.
+        inverse: whether the networks predict an inverse depth up to a scale and a shift. The frames have its
+            reciprocal.
+        sensors: other sensors of motion; they may be set later.
 
     Raises:
         MissingDependencyError: numba is not installed.
@@ -124,7 +125,7 @@ class WindowMotion(PairedMotion):
         return _as_sure_as(scale, result)
 
     def _sensed(self, earlier: EncodedFrame, frame: EncodedFrame) -> tuple[GyroRotation, tuple[float, float] | None]:
-        """Return what gyroscope and speedometer say of the motion; None without them, or where readings are missing."""
+        """Return rotation and speed by the sensors; each is None without the sensor or without readings."""
         span = (earlier.rectified.stamp_ns, frame.rectified.stamp_ns)
         gyroscope, speedometer = self._sensors.gyroscope, self._sensors.speedometer
         turned = None if gyroscope is None else gyroscope.between(*span)
@@ -137,7 +138,7 @@ class WindowMotion(PairedMotion):
         return turned, moved
 
     def _learn(self, frame: EncodedFrame, earlier_ns: int, motion: Motion) -> None:
-        """Let the gyroscope learn its bias from a rotation that the pictures showed."""
+        """Update the gyroscope's bias with a rotation that was measured from images."""
         if self._sensors.gyroscope is None:
             return
         axes, part = frame.rectified.views.rotation, se3_numpy.ROTATION
@@ -148,7 +149,7 @@ class WindowMotion(PairedMotion):
 
 
 def _as_sure_as(scale: ScaleState, result: WindowResult) -> WindowResult:
-    """Let a result whose metres are the network's be no surer of them than the network's scale is."""
+    """Return the result with at least the network's scale variance, if its scale comes from the network."""
     more = scale.variance - result.scale_log_variance
     if result.scale_origin is not ScaleOrigin.NETWORK or result.state is not WindowState.TRACKED or more <= 0:
         return result
@@ -159,7 +160,7 @@ def _as_sure_as(scale: ScaleState, result: WindowResult) -> WindowResult:
 
 
 class PictureTest:
-    """Whether the picture supports the pose network's motion, by `explains`. It needs a calibration and numba.
+    """Checks the pose network's motion against the image, with `explains`. It needs a calibration and numba.
 
     Args:
         config: see `EstimatorConfig`.
@@ -178,7 +179,7 @@ class PictureTest:
         self._corners: tuple[Frame, NDArray[np.float64]] | None = None
 
     def prepare(self, earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState) -> None:
-        """Find the corners of the earlier picture and make the later one's pyramid, beside the networks."""
+        """Detect the corners of the earlier image and compute the later one's pyramid, in parallel to the networks."""
         if later.rectified.camera is None:
             return
         self._known = [(frame, self._seen(frame, scale)) for frame in (earlier, later)]
@@ -189,7 +190,7 @@ class PictureTest:
     def __call__(
         self, T_previous_current: NDArray[np.float64], earlier: EncodedFrame, later: EncodedFrame, scale: ScaleState
     ) -> bool:
-        """Tell whether a motion (4, 4) explains the later picture; True where the picture cannot tell."""
+        """Return whether a motion (4, 4) agrees with the later image; True if there are too few corners."""
         if later.rectified.camera is None:
             return True
         self.prepare(earlier, later, scale)
@@ -211,9 +212,11 @@ class PictureTest:
 
 
 def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel, NDArray[np.bool_] | None]:
-    """Return the (H, W) uint8 grey picture that the window tracks in, its camera, and where the lens shows anything.
+    """Return the image in which the window tracks points.
 
-    The last is (H, W) bool; None stands for everywhere.
+    Returns:
+        The (H, W) uint8 grey image, its camera, and the (H, W) bool mask of pixels with image content; None stands for
+        all pixels.
     """
     camera, seen = frame.rectified.full_camera, frame.rectified.views.full_seen
     assert camera is not None
@@ -228,7 +231,7 @@ def tracked_picture(frame: EncodedFrame) -> tuple[NDArray[np.uint8], CameraModel
 
 
 def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfig:
-    """Return the window's settings under an estimator's configuration; ``inverse`` as `WindowMotion` has it."""
+    """Return the window's settings for an estimator's configuration; for ``inverse`` see `WindowMotion`."""
     source = {"camera_height": "camera_height", "relative": "relative"}.get(config.scale, "network")
     if inverse:
         source = "relative"
@@ -243,7 +246,7 @@ def window_config(config: EstimatorConfig, inverse: bool = False) -> WindowConfi
 
 
 def window_is_available() -> bool:
-    """Tell whether the window can run here: its loops are compiled by numba, which must be there and load."""
+    """Return whether the window can run here: numba, which compiles its loops, must be installed and load."""
     try:
         import featdepth_ros.inference.window.compiled._jit  # noqa: F401
     except MissingDependencyError:
@@ -252,22 +255,22 @@ def window_is_available() -> bool:
 
 
 def fallback_note(config: EstimatorConfig) -> str:
-    """Return what ``auto`` goes without under a configuration because numba is missing, or an empty string."""
+    """Return a note on what ``auto`` leaves out under a configuration because numba is missing, or an empty string."""
     if not config.estimate_motion or config.motion != "auto" or window_is_available():
         return ""
     return (
-        "numba is not installed or does not load, so there is no window of frames: motion is the pose network's alone, "
-        "and depth is the network's alone; install it (pip install numba), or set motion to 'network'"
+        "numba is not installed or does not load, so the window of frames is off: motion comes only from the pose "
+        "network, and depth only from the depth network; install numba (pip install numba), or set motion to 'network'"
     )
 
 
 def make_motion_estimator(
     networks: Networks, scale: ScaleEstimator, config: EstimatorConfig, sensors: MotionSensors
 ) -> MotionEstimator:
-    """Return what measures motion under a configuration, with the help of other sensors where there are some.
+    """Return the motion estimator for a configuration.
 
     Raises:
-        MissingDependencyError: the window was asked for, or depth fused with its points, and numba is not installed.
+        MissingDependencyError: the configuration needs the window, and numba is not installed.
     """
     if not config.estimate_motion:
         return NoMotion()

@@ -1,1 +1,1 @@
-"""ROS messages to arrays and back, for the classes of rclpy and of rosbags alike."""
+"""Conversion between ROS messages and arrays, for the classes of rclpy and of rosbags."""

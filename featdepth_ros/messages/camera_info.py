@@ -1,4 +1,4 @@
-"""CameraInfo (REP-104) to `CameraModel` and back, for messages of any origin: rclpy's, rosbags', ROS 1's."""
+"""Conversion between CameraInfo (REP-104) and `CameraModel`, for messages of rclpy, rosbags and ROS 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import CalibrationError, nearest_name
 from featdepth_ros.geometry.cameras import COEFFICIENTS, CameraModel, DistortionModel
 
-#: Names under which drivers and calibration tools know the distortion models.
+#: Names of the distortion models in drivers and calibration tools.
 MODEL_NAMES: dict[str, DistortionModel] = {
     "": "none",
     "none": "none",
@@ -29,28 +29,28 @@ MODEL_NAMES: dict[str, DistortionModel] = {
     "kannala_brandt4": "equidistant",
 }
 
-#: Share of the focal length from which an entry beside K's diagonal is a skew.
+#: Share of the focal length above which an off-diagonal entry of K is a skew.
 LEAST_SKEW = 0.01
 
-#: The word in the name of a topic of rectified images; "direct" and "unrectified" hold it too, and are none.
+#: Word in the topics of rectified images; "direct" and "unrectified" must not match.
 _RECTIFIED = re.compile(r"(?<![a-z])rect(if(ied|y))?(?![a-z])", re.IGNORECASE)
 
-#: What image_transport puts behind the topic of the raw images.
+#: Suffixes that image_transport appends to the topic of the raw images.
 _TRANSPORTS = ("/compressed", "/compressedDepth", "/theora", "/ffmpeg", "/zstd", "/h264", "/h265", "/hevc", "/foxglove")
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[DistortionModel, tuple[float, ...]]:
-    """Return model and coefficients in the package's words, from any driver's or tool's.
+    """Return the package's distortion model and coefficients for those of any driver or tool.
 
-    The one reading of messages and files. Zeros bend nothing: they are no distortion, whatever the name and the count
-    (a fisheye keeps its model). Zeros behind the last coefficient a model takes are left out. Eight numbers or more
-    are the rational model, whose order continues plumb_bob's. Names count without regard to case; spaces and hyphens
-    are underscores.
+    Messages and calibration files use this function. If all coefficients are zero, there is no distortion, whatever
+    their name and number; only a fisheye keeps its model. Trailing zeros beyond a model's coefficients are dropped.
+    Eight numbers or more are the rational model, whose order continues that of plumb_bob. The case of names is ignored;
+    spaces and hyphens count as underscores.
 
     Raises:
-        CalibrationError: the model is not known or not named, or takes another number of coefficients.
+        CalibrationError: the model is unknown or has no name, or it has a wrong number of coefficients.
     """
     name = MODEL_NAMES.get(re.sub(r"[\s-]+", "_", model.strip().lower()))
     values = tuple(float(v) for v in coefficients)
@@ -64,7 +64,7 @@ def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[Distortion
     if name == "none":
         raise CalibrationError(
             f"there are {len(values)} distortion coefficients but no distortion model is named; "
-            "name it (plumb_bob, rational_polynomial, equidistant)"
+            "set distortion_model to plumb_bob, rational_polynomial or equidistant"
         )
     for kind in (name, "rational_polynomial") if name == "plumb_bob" else (name,):
         for count in sorted(COEFFICIENTS[kind], reverse=True):
@@ -77,12 +77,12 @@ def distortion_of(model: str, coefficients: Sequence[float]) -> tuple[Distortion
 
 
 def names_rectified(topic: str) -> bool:
-    """Tell whether the last part of an image topic's name, its transport left out, says that images are rectified."""
+    """Return whether an image topic is rectified by the last part of its name, without the transport."""
     return _RECTIFIED.search(base_topic(topic).rsplit("/", 1)[-1]) is not None
 
 
 def base_topic(image_topic: str) -> str:
-    """Return the topic of the raw images, without what a transport puts behind it."""
+    """Return the topic of the raw images, without the suffix of a transport."""
     base = image_topic
     for transport in _TRANSPORTS:
         base = base.removesuffix(transport)
@@ -90,24 +90,24 @@ def base_topic(image_topic: str) -> str:
 
 
 def is_calibrated(info: Any) -> bool:
-    """Return False for the mark of an uncalibrated camera, K[0] == 0 (REP-104)."""
+    """Return whether the camera is calibrated; K[0] == 0 marks an uncalibrated one (REP-104)."""
     return bool(_field(info, "k")[0] != 0.0)
 
 
 def camera_from_info(
     info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None
 ) -> CameraModel | None:
-    """Return the camera a CameraInfo describes, or None for an uncalibrated one (K[0] == 0).
+    """Return the camera model of a CameraInfo, or None for an uncalibrated camera (K[0] == 0).
 
     Args:
-        info: any object with the message's fields (``k`` or ROS 1's ``K``, and so on). Intrinsics are of the full
-            sensor image; ROI and binning are kept apart.
-        rectified: the image that comes with it is rectified already. An ``image_rect`` topic shares the camera_info of
-            ``image_raw``. P is its camera then, and D and R have been applied.
-        image_size: (width, height) in pixels of the image, used when the message leaves its size 0.
+        info: any object with the message's fields (``k`` or ROS 1's ``K``, and so on). Intrinsics belong to the full
+            sensor image; ROI and binning are separate fields.
+        rectified: whether the images are already rectified. An ``image_rect`` topic shares the camera_info of
+            ``image_raw``. Its camera is then P, and D and R have been applied.
+        image_size: (width, height) of the images in pixels, used if the message has size 0.
 
     Raises:
-        CalibrationError: size, coefficients, ROI or numbers make no camera; the message names the field.
+        CalibrationError: a size, coefficient, ROI or matrix is invalid; the message names the field.
     """
     if not is_calibrated(info):
         return None
@@ -116,7 +116,8 @@ def camera_from_info(
     if width == 0 or height == 0:
         if image_size is None:
             raise CalibrationError(
-                f"camera_info has k but its size is {width}x{height}; the driver must fill in width and height"
+                f"camera_info has k but its size is {width}x{height}; expected width and height above 0, which the "
+                "driver must set"
             )
         width, height = image_size
     focal = (k[0], k[4], k[2], k[5])
@@ -126,7 +127,7 @@ def camera_from_info(
     model: DistortionModel = "none"
     coefficients: tuple[float, ...] = ()
     rectification: tuple[float, ...] | None = None
-    if rectified:  # whatever D and R say, they have been applied
+    if rectified:  # D and R have already been applied
         focal, projection = projection or focal, None
     else:
         model, coefficients = distortion_of(str(info.distortion_model), _numbers(info, "d"))
@@ -146,19 +147,19 @@ def camera_from_info(
 
 
 def matrix_fault(info: Any) -> str | None:
-    """Return in words why K of a CameraInfo is no matrix of a camera with square rows and columns; None when it is."""
+    """Return as text why K of a CameraInfo is not a valid camera matrix; None if it is valid."""
     k = _numbers(info, "k")
     if k[0] <= 0 or k[4] <= 0:
-        return f"K has the focal lengths {k[0]:g} and {k[4]:g} px; both are above 0 in a camera"
+        return f"K has the focal lengths {k[0]:g} and {k[4]:g} px; expected both above 0"
     if any(abs(v) > 1e-9 for v in k[6:8]):
-        return f"the last row of K is {k[6:]}, and 0, 0, 1 is expected: is K written column by column?"
+        return f"the last row of K is {k[6:]}; expected 0, 0, 1; is K written column by column?"
     if max(abs(k[1]), abs(k[3])) > LEAST_SKEW * abs(k[0]):
-        return f"K has a skew, {k[1]:g} and {k[3]:g} px: pixels whose rows and columns are not square to each other"
+        return f"K has a skew of {k[1]:g} and {k[3]:g} px; expected 0"
     return None
 
 
 def projection_matrix(info: Any) -> NDArray[np.float64] | None:
-    """Return P of a CameraInfo, (3, 4) float64, pixels (fourth column: pixels times metres); None when it is zero."""
+    """Return P of a CameraInfo, (3, 4) float64, pixels (fourth column: pixels times metres); None if it is zero."""
     p = np.array(_numbers(info, "p")).reshape(3, 4)
     return None if p[0, 0] == 0.0 else p
 
@@ -192,7 +193,7 @@ def _field(info: Any, name: str) -> Any:
 def _numbers(info: Any, name: str) -> tuple[float, ...]:
     numbers = tuple(float(v) for v in _field(info, name))
     if not all(math.isfinite(v) for v in numbers):
-        raise CalibrationError(f"{name.upper()} of the CameraInfo holds a non-finite value: {numbers}")
+        raise CalibrationError(f"{name.upper()} of the CameraInfo is {numbers}; expected finite numbers")
     return numbers
 
 
@@ -202,6 +203,7 @@ def _roi(roi: Any, width: int, height: int) -> tuple[int, int, int, int] | None:
         return None
     if 0 in region[2:] or region[0] + region[2] > width or region[1] + region[3] > height:
         raise CalibrationError(
-            f"camera_info's roi is {region[2]}x{region[3]} at {region[:2]}, outside the {width}x{height} image"
+            f"camera_info's roi is {region[2]}x{region[3]} at {region[:2]}; expected a region inside the "
+            f"{width}x{height} image"
         )
     return region

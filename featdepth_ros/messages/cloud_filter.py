@@ -1,4 +1,4 @@
-"""Points for costmaps: those in a band of heights, within a range, one for each cube of space."""
+"""Filter of points for costmaps: by height, by range, and with one point per voxel."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Bits of a cube's number along one axis: cubes of 1 cm reach 10 km.
+#: Bits of a voxel's index along one axis, enough for 10 km with voxels of 1 cm.
 _BITS = 21
-#: Numbers are made positive by this.
+#: Offset that makes indices positive.
 _MIDDLE = 1 << (_BITS - 1)
 
 
 @dataclass(frozen=True)
 class CloudFilter:
-    """Which points stay.
+    """Settings of the filter.
 
     Attributes:
-        min_height_m, max_height_m: along z of the base frame.
-        max_range_m: distance from the camera; 0: any.
-        voxel_m: edge of the cubes of which each keeps one point; 0: all points stay.
+        min_height_m, max_height_m: limits along z of the base frame, metres.
+        max_range_m: largest distance from the camera, metres; 0: no limit.
+        voxel_m: edge of the voxels, which keep one point each, metres; 0: all points stay.
     """
 
     min_height_m: float
@@ -29,10 +29,10 @@ class CloudFilter:
     voxel_m: float
 
     def kept(self, points: NDArray[np.float32], T_base_camera: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which of the points (N, 3 or more; optical axes) stay, (N,); those with NaN do not.
+        """Return which points stay, (N,) bool; points with NaN do not.
 
         Args:
-            points: x, y, z and whatever follows, metres.
+            points: (N, 3 or more) x, y, z in optical axes, metres; other columns are ignored.
             T_base_camera: (4, 4) pose of the camera; its z axis points up.
         """
         xyz = points[:, :3]
@@ -48,7 +48,7 @@ class CloudFilter:
 
 
 def _first_of_each(xyz: NDArray[np.float32], edge_m: float) -> NDArray[np.bool_]:
-    """Return which points (N, 3) are the first in their cube."""
+    """Return which points (N, 3) are the first in their voxel, (N,) bool."""
     with np.errstate(over="ignore"):
         cell = np.clip(np.floor(xyz / edge_m), -_MIDDLE, _MIDDLE - 1).astype(np.int64) + _MIDDLE
     number = (cell[:, 0] << 2 * _BITS) | (cell[:, 1] << _BITS) | cell[:, 2]

@@ -1,4 +1,4 @@
-"""Depth as a picture for people: near bright, far dark, and the range that a scene has."""
+"""Coloured depth images for display: near is bright, far is dark, and the range follows the scene."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Share of pixels that may lie nearer, and farther, than the colours tell apart.
+#: Percentiles of depth at the ends of the range of colours.
 _PERCENTILES = (2.0, 98.0)
-#: How much of the way to a new range is taken with every frame, so that the picture does not flicker.
+#: Share of the change of range that each frame applies, so that the image does not flicker.
 _FOLLOWED = 0.1
-#: The least ratio of far to near: a wall fills the picture with one depth.
+#: Least ratio of far to near, since a wall can fill the image with one depth.
 _LEAST_RATIO = 1.5
 
 
 def depth_colours(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
-    """Colour a depth map for the eye: (h, w, 3) uint8 RGB, near bright, linear in inverse depth.
+    """Return a depth map as colours, (h, w, 3) uint8 RGB, linear in inverse depth; near is bright.
 
     Args:
-        depth: (h, w), its own unit; below ``near`` and beyond ``far`` the end's colour. NaN is black.
+        depth: (h, w) depth in any unit, clipped to ``near`` and ``far``; NaN is black.
         near: depth of the brightest colour, above 0.
         far: depth of the darkest colour, above ``near``.
     """
@@ -33,22 +33,22 @@ def depth_colours(depth: NDArray[np.float32], near: float, far: float) -> NDArra
 
 @cache
 def _table() -> NDArray[np.uint8]:
-    """(1, 256, 3) RGB of each shade."""
+    """Return the colour table (1, 256, 3) RGB."""
     steps = np.arange(256, dtype=np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_MAGMA).reshape(1, 256, 3)[..., ::-1])
 
 
 class SceneRange:
-    """The range of depth that a running scene has: what colours should tell apart. It follows slowly."""
+    """Range of depth for the colours of a running scene. It adapts slowly."""
 
     def __init__(self) -> None:
         self._log: NDArray[np.float64] | None = None
 
     def update(self, depth: NDArray[np.float32]) -> tuple[float, float]:
-        """Return (near, far) with a frame's depth taken in; a frame without finite depth changes nothing.
+        """Update with a frame and return (near, far); a frame without finite depth changes nothing.
 
         Args:
-            depth: (h, w), NaN and infinities where there is none.
+            depth: (h, w) depth; NaN and infinities are ignored.
         """
         sample = depth[::2, ::2]
         sample = sample[np.isfinite(sample) & (sample > 0)]

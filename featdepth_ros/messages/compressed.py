@@ -1,4 +1,4 @@
-"""CompressedImage messages: what `format` promises, and the transports that use the type for other things."""
+"""Decoding of CompressedImage messages: their `format`, and the transports that use the type for other data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from featdepth_ros.errors import ImageError, MissingDependencyError
 from featdepth_ros.messages.decode import decode_image, decode_mosaic
 from featdepth_ros.messages.zstandard import ZSTD_MAGIC, decompress_zstd
 
-#: Encodings of depth; infrared and thermal cameras send pictures as 16UC1 too.
+#: Encodings of depth; infrared and thermal cameras send images as 16UC1 too.
 DEPTH_ENCODINGS = ("32FC1", "64FC1", "16UC1")
 _VIDEO = re.compile(r"h\.?26[45]|hevc|avc\d?|av1|vp[89]|theora|ffmpeg|mpeg[24]|(lib)?x26[45]", re.IGNORECASE)
 _HEVC = re.compile(r"h\.?265|hevc|x265", re.IGNORECASE)
 _H264 = re.compile(r"h\.?264|avc|x264", re.IGNORECASE)
-#: First bytes of H.265's units: slices, pictures that a stream may begin with, parameter sets, delimiters, notes.
+#: First bytes of H.265's NAL units: slices, IDR and CRA pictures, parameter sets, delimiters, SEI.
 _HEVC_UNITS = tuple(bytes([number << 1]) for number in (1, 19, 21, 32, 33, 34, 35, 39))
 _START_CODES = (b"\0\0\0\x01", b"\0\0\x01")  # of H.264 and H.265 streams
 #: OpenCV names Bayer patterns by the second row's second and third pixel, ROS by the first row.
@@ -35,11 +35,11 @@ BAYER_TO_RGB = {
 
 @dataclass(frozen=True)
 class CompressedFormat:
-    """The text ``ENCODING; CODEC compressed TARGET`` that compressed_image_transport writes; parts may be missing.
+    """The text ``ENCODING; CODEC compressed TARGET`` of compressed_image_transport; parts may be missing.
 
     Attributes:
-        encoding: of the image before compression, lower case; empty when the text does not say.
-        target: of the pixels in the compressed data, lower case; empty when it is the encoding itself.
+        encoding: encoding of the image before compression, lower case; empty if the text does not contain it.
+        target: encoding of the compressed pixels, lower case; empty if it is the same.
     """
 
     encoding: str
@@ -47,13 +47,13 @@ class CompressedFormat:
 
     @property
     def bayer(self) -> str:
-        """The pattern (``bayer_rggb``) when the compressed data hold the mosaic itself, else empty."""
+        """The pattern (``bayer_rggb``) if the compressed data are a Bayer mosaic, else empty."""
         pattern = self.encoding.rstrip("0123456789")
         return pattern if pattern in BAYER_TO_RGB and self.target in ("", self.encoding) else ""
 
 
 def parse_format(text: str) -> CompressedFormat:
-    """Return what a CompressedImage's ``format`` says; ``jpeg`` and other short texts say nothing of encodings."""
+    """Return the encodings in a CompressedImage's ``format``; ``jpeg`` and other short texts contain none."""
     encoding, separator, rest = text.partition(";")
     if not separator:
         return CompressedFormat("", "")
@@ -62,11 +62,11 @@ def parse_format(text: str) -> CompressedFormat:
 
 
 def encoding_of(message: Any) -> str:
-    """Return the encoding of an image before any compression, in capitals; empty when the message does not say.
+    """Return the encoding of an image before any compression, in capitals; empty if the message does not contain it.
 
     Args:
-        message: an Image, or a CompressedImage of any transport (zstd names it in front of the data, others in
-            ``format``).
+        message: an Image, or a CompressedImage of any transport. zstd has the encoding in a header of the data, others
+            have it in ``format``.
     """
     if not hasattr(message, "format"):
         return str(message.encoding).upper()
@@ -75,14 +75,14 @@ def encoding_of(message: Any) -> str:
 
 
 def is_compressed_picture(message: Any) -> bool:
-    """Tell whether a CompressedImage is of a camera: no depth by its format or by what lies in front of its data."""
+    """Return whether a CompressedImage is a camera image: neither its format nor its data's header say depth."""
     return "compressedDepth" not in message.format and encoding_of(message) not in DEPTH_ENCODINGS
 
 
 def raw_image(message: Any) -> Any | None:
-    """Return the Image inside a message of the zstd transport (image_transport_plugins), None for all others.
+    """Return the Image in a message of the zstd transport (image_transport_plugins), None for all others.
 
-    The fields are those of sensor_msgs/Image without its header.
+    It has the fields of sensor_msgs/Image without its header.
 
     Raises:
         ImageError: the data are damaged, or zstd is not installed.
@@ -105,7 +105,7 @@ def raw_image(message: Any) -> Any | None:
 
 
 class _RawHeader(NamedTuple):
-    """What the zstd transport puts in front of the compressed data, and where these start."""
+    """Header of the zstd transport before the compressed data, and the offset of these data."""
 
     height: int
     width: int
@@ -128,7 +128,7 @@ def _raw_header(message: Any) -> _RawHeader | None:
 
 
 def video_codec(message: Any) -> str:
-    """Return ``h264`` or ``hevc`` for a message with a piece of such a stream, else an empty string."""
+    """Return ``h264`` or ``hevc`` for a message of such a video stream, else an empty string."""
     if not hasattr(message, "format"):
         return ""
     text, start = str(message.format), bytes(memoryview(message.data)[:5])
@@ -142,23 +142,24 @@ def video_codec(message: Any) -> str:
 
 
 def republish_hint() -> str:
-    """Return what to do with a stream that is not decoded here."""
+    """Return the advice for a stream that cannot be decoded here."""
     return "republish it as images (ros2 run image_transport republish --ros-args -p out_transport:=compressed)"
 
 
 def rgb_from_compressed(message: Any) -> NDArray[np.uint8]:
-    """Return the picture of a CompressedImage as (H, W, 3) uint8 RGB; Bayer mosaics are interpolated.
+    """Return the image of a CompressedImage as (H, W, 3) uint8 RGB; Bayer mosaics are interpolated.
 
     Raises:
-        ImageError: depth, a video stream, or nothing that can be decoded.
+        ImageError: the message is depth or a video stream, or its data cannot be decoded.
     """
     text = str(message.format)
     if "compressedDepth" in text:
-        raise ImageError(f"compressed image format is '{text}'; expected a picture, this is depth")
+        raise ImageError(f"compressed image format is '{text}', which is depth; expected a colour or grey image")
     data = np.frombuffer(message.data, np.uint8)
     if _VIDEO.search(text) or data[:4].tobytes().startswith(_START_CODES):
         raise ImageError(
-            f"compressed image format is '{text}': a piece of a video stream, no picture by itself; {republish_hint()}"
+            f"compressed image format is '{text}', a part of a video stream; expected a single image. "
+            f"To use it, {republish_hint()}"
         )
     pattern = parse_format(text).bayer
     try:

@@ -1,4 +1,4 @@
-"""Encoded pictures (PNG, JPEG, ...) to arrays, with a check for truncation."""
+"""Decoding of image files (PNG, JPEG, ...) to arrays, with a check for truncation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 from featdepth_ros.errors import ImageError
 from featdepth_ros.messages.sixteen_bits import eight_bits
 
-#: A marker of a JPEG: 0xFF, no stuffing zero, no restart mark.
+#: A marker of a JPEG: 0xFF without a stuffing zero and without a restart marker.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def decode_image(data: bytes | NDArray[np.uint8], upright: bool = True) -> NDArray[np.uint8]:
-    """Decode a PNG, JPEG, ... into (H, W, 3) uint8 RGB; grey is repeated, alpha is dropped.
+    """Decode a PNG, JPEG, ... to (H, W, 3) uint8 RGB; grey is repeated, alpha is dropped.
 
-    16 bits become 8 as in `eight_bits`. What lies behind the image's end (the film of a motion photo) is left alone.
+    16 bits are converted to 8 by `eight_bits`. Data after the image's end (the video of a motion photo) are ignored.
 
     Args:
         data: the file's bytes.
-        upright: turn the image as its EXIF mark says; False leaves the sensor's rows, which a calibration means.
+        upright: rotate the image by its EXIF orientation. With False it stays in the sensor's orientation, to which a
+            calibration belongs.
 
     Raises:
-        ImageError: not an image, or a JPEG or PNG that ends early (decoders would fill the rest with grey).
+        ImageError: the data are not an image, or a truncated JPEG or PNG (decoders would fill the rest with grey).
     """
     buffer = _whole(data)
     flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
@@ -41,11 +42,11 @@ def decode_image(data: bytes | NDArray[np.uint8], upright: bool = True) -> NDArr
 
 
 def decode_mosaic(data: bytes | NDArray[np.uint8], to_rgb: int) -> NDArray[np.uint8]:
-    """Decode the picture of a Bayer mosaic into (H, W, 3) uint8 RGB.
+    """Decode the image of a Bayer mosaic to (H, W, 3) uint8 RGB.
 
     Args:
         data: the file's bytes.
-        to_rgb: OpenCV's conversion of the pattern. A picture with colours has none: it is taken as it is.
+        to_rgb: OpenCV's conversion of the pattern. It is not applied to an image that already has colours.
 
     Raises:
         ImageError: see `decode_image`.
@@ -66,7 +67,7 @@ def _whole(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if (content.startswith(b"\xff\xd8") and not _jpeg_ends(content)) or (
         content.startswith(_PNG_START) and not _png_ends(content)
     ):
-        raise ImageError(f"the image ends early ({buffer.size} bytes, no end marker)")
+        raise ImageError(f"the image is truncated ({buffer.size} bytes without an end marker)")
     return buffer
 
 
@@ -76,12 +77,12 @@ def _decoded(buffer: NDArray[np.uint8], flags: int) -> NDArray[Any]:
     except cv2.error as error:
         raise ImageError(f"the image cannot be decoded: {error.err}") from error
     if image is None:
-        raise ImageError(f"the {buffer.size} bytes are no image that can be decoded")
+        raise ImageError(f"the {buffer.size} bytes are not an image that can be decoded; expected a PNG or JPEG file")
     return np.asarray(image)
 
 
 def _jpeg_ends(content: bytes) -> bool:
-    """Walk through a JPEG's segments to its end marker; a thumbnail inside has an end marker of its own."""
+    """Return whether a JPEG has its end marker. Its segments are parsed, since a thumbnail has its own end marker."""
     if content.rstrip(b"\0").endswith(b"\xff\xd9"):  # cameras pad their JPEG buffers
         return True
     position = 2
@@ -89,12 +90,12 @@ def _jpeg_ends(content: bytes) -> bool:
         if match[1] == b"\xd9":
             return True
         length = int.from_bytes(content[match.end() : match.end() + 2], "big")
-        position = match.end() + (0 if match[1] in (b"\x01", b"\xd8") else max(length, 2))  # these two stand alone
+        position = match.end() + (0 if match[1] in (b"\x01", b"\xd8") else max(length, 2))  # these two have no length
     return False
 
 
 def _png_ends(content: bytes) -> bool:
-    """Walk through a PNG's chunks to the last one, IEND."""
+    """Return whether a PNG has its last chunk, IEND."""
     position = len(_PNG_START)
     while position + 12 <= len(content):  # length, name, data, checksum
         name = content[position + 4 : position + 8]

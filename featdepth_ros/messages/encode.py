@@ -1,7 +1,7 @@
-"""Arrays to the fields of Image and CompressedImage messages, for rclpy's and rosbags' classes alike.
+"""Conversion of arrays to the fields of Image and CompressedImage messages, for the classes of rclpy and of rosbags.
 
-A message is built as ``Image(header=header, **image_fields(pixels, "rgb8"))``. Calibrations are in `camera_info`,
-clouds in `point_cloud`.
+A message is built as ``Image(header=header, **image_fields(pixels, "rgb8"))``. For calibrations see `camera_info`, for
+clouds see `point_cloud`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _MILLIMETRES_MAX = 65535
 
 
 def byte_array(values: NDArray[np.generic]) -> array[int]:
-    """Return the bytes of an array in the form that rclpy's fields take without a check of every element.
+    """Return the bytes of an array in the type that rclpy's fields accept without a check of every element.
 
-    0.5 ms for a 1080p picture, where assigning ``bytes`` takes 4 ms and the array itself hundreds.
+    It takes 0.5 ms for a 1080p image. Assigning ``bytes`` takes 4 ms, and assigning the array takes hundreds.
     """
     data = array("B")
-    if values.size:  # a view of nothing cannot be cast
+    if values.size:  # an empty view cannot be cast
         data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
 
 
 def image_fields(pixels: NDArray[Any], encoding: str) -> dict[str, Any]:
-    """Return the fields of a sensor_msgs/Image but its header, with rows packed and elements little-endian.
+    """Return the fields of a sensor_msgs/Image without its header, with packed rows and little-endian elements.
 
     Args:
-        pixels: (H, W) or (H, W, C); element type and channels fit ``encoding``.
-        encoding: name out of sensor_msgs/image_encodings (``rgb8``, ``32FC1``, ``16UC1``...).
+        pixels: (H, W) or (H, W, C); element type and channels must match ``encoding``.
+        encoding: a name of sensor_msgs/image_encodings (``rgb8``, ``32FC1``, ``16UC1``...).
 
     Returns:
-        height, width, encoding, is_bigendian, step, and data as an ``array("B")``, which rosbags takes as
+        height, width, encoding, is_bigendian, step, and data as an ``array("B")``. For rosbags convert the data with
         ``numpy.frombuffer(data, numpy.uint8)``.
     """
     height, width = pixels.shape[:2]
@@ -54,11 +54,11 @@ def image_fields(pixels: NDArray[Any], encoding: str) -> dict[str, Any]:
 
 
 def jpeg_fields(rgb: NDArray[np.uint8], quality: int = 90) -> dict[str, Any]:
-    """Return the fields of a sensor_msgs/CompressedImage but its header: format, and data as an ``array("B")``.
+    """Return the fields of a sensor_msgs/CompressedImage without its header: format, and data as an ``array("B")``.
 
     Args:
-        rgb: (H, W, 3) uint8.
-        quality: of the JPEG, 0 to 100.
+        rgb: (H, W, 3) uint8 image.
+        quality: quality of the JPEG, 0 to 100.
 
     Raises:
         ImageError: the image cannot be encoded.
@@ -66,7 +66,7 @@ def jpeg_fields(rgb: NDArray[np.uint8], quality: int = 90) -> dict[str, Any]:
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
-        raise ImageError(f"an image of shape {rgb.shape} cannot be encoded as JPEG")
+        raise ImageError(f"an image of shape {rgb.shape} cannot be encoded as JPEG; expected a non-empty (H, W, 3)")
     return {"format": "rgb8; jpeg compressed bgr8", "data": byte_array(data)}
 
 
@@ -76,16 +76,16 @@ def marked_depth(
     in_image: NDArray[np.bool_],
     limits: tuple[float, float],
 ) -> NDArray[np.float32]:
-    """Return depth with REP-117's marks where there is no measurement.
+    """Return depth with the marks of REP-117 where there is no measurement.
 
     Args:
-        depth: (H, W) in its own unit, finite.
-        valid: (H, W) False where the value is unreliable.
-        in_image: (H, W) False where the camera delivers no pixel.
-        limits: least and greatest depth.
+        depth: (H, W) finite depth in any unit.
+        valid: (H, W) bool, False where the value is unreliable.
+        in_image: (H, W) bool, False where the camera has no pixel.
+        limits: least and largest depth, same unit.
 
     Returns:
-        (H, W) float32: beyond the limits +Inf and -Inf, unreliable or outside the image NaN.
+        (H, W) float32: +Inf above the limits, -Inf below, NaN where it is unreliable or outside the image.
     """
     least, greatest = limits
     marked = np.where(valid, depth, np.float32(np.nan))
@@ -100,8 +100,8 @@ def depth_fields(depth: NDArray[np.float32], encoding: DepthEncoding) -> dict[st
 
     Args:
         depth: (H, W) float32 metres with `marked_depth`'s marks.
-        encoding: ``32FC1`` keeps metres and marks. ``16UC1`` has millimetres, up to 65.535 m; everything beyond,
-            nearer than half a millimetre, or marked is 0.
+        encoding: ``32FC1`` keeps metres and marks. ``16UC1`` has millimetres up to 65.535 m. It is 0 for larger depths,
+            below half a millimetre, and for marked pixels.
     """
     if encoding == "32FC1":
         return image_fields(depth, encoding)

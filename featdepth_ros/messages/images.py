@@ -1,8 +1,8 @@
-"""Image and CompressedImage messages of any origin (rclpy's, rosbags', ROS 1's) to arrays.
+"""Conversion of Image and CompressedImage messages (of rclpy, rosbags or ROS 1) to arrays.
 
-numpy and OpenCV only: cv_bridge is not on PyPI for numpy 2 and breaks whenever numpy's ABI moves (see
-docs/decisions.md). The result agrees with cv_bridge's ``imgmsg_to_cv2(msg, "rgb8")``, except where 16 bits are not
-filled.
+This module needs only numpy and OpenCV. cv_bridge is not on PyPI for numpy 2, and each change of numpy's ABI breaks it
+(see docs/decisions.md). The result agrees with cv_bridge's ``imgmsg_to_cv2(msg, "rgb8")``, except for 16-bit images
+that do not use all bits.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from featdepth_ros.messages.sixteen_bits import eight_bits
 
 @dataclass(frozen=True)
 class _Encoding:
-    """Memory layout of one encoding: channels and bits of a pixel in the message, and OpenCV's way to RGB."""
+    """Memory layout of one encoding: channels and bits per pixel in the message, and OpenCV's conversion to RGB."""
 
     channels: int
     bits: int
     to_rgb: int | None
     planes: tuple[int, int] = (1, 1)  # rows in memory per row of image, as a fraction
-    even: tuple[bool, bool] = (False, False)  # (width, height) must be even
-    full_chroma: bool = False  # a plane of brightness, then one chroma pair a pixel
+    even: tuple[bool, bool] = (False, False)  # whether (width, height) must be even
+    full_chroma: bool = False  # a luma plane, then one chroma pair per pixel
 
 
 _ENCODINGS: dict[str, _Encoding] = {
@@ -44,8 +44,8 @@ _BY_NAME: dict[str, _Encoding] = {
     **{f"{name}8": e for name, e in _ENCODINGS.items()},
     **{f"{name}16": _Encoding(e.channels, 16, e.to_rgb) for name, e in _ENCODINGS.items()},
     "8uc1": _ENCODINGS["mono"],
-    "16uc1": _Encoding(1, 16, cv2.COLOR_GRAY2RGB),  # infrared and thermal cameras; depth is told by its topic
-    "8uc3": _ENCODINGS["bgr"],  # OpenCV's habit, as cv_bridge takes it
+    "16uc1": _Encoding(1, 16, cv2.COLOR_GRAY2RGB),  # infrared and thermal cameras; depth is detected by its topic
+    "8uc3": _ENCODINGS["bgr"],  # OpenCV's order, as in cv_bridge
     "8uc4": _ENCODINGS["bgra"],
     "uyvy": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
     "yuv422": _Encoding(2, 8, cv2.COLOR_YUV2RGB_UYVY, even=(True, False)),
@@ -58,30 +58,30 @@ _BY_NAME: dict[str, _Encoding] = {
     "yuv420": _Encoding(1, 8, cv2.COLOR_YUV2RGB_I420, planes=(3, 2), even=(True, True)),
     "yv12": _Encoding(1, 8, cv2.COLOR_YUV2RGB_YV12, planes=(3, 2), even=(True, True)),
 }
-#: In the names of depth cameras' topics: depth/image_rect_raw, aligned_depth_to_color, disparity.
+#: Words in the topics of depth cameras: depth/image_rect_raw, aligned_depth_to_color, disparity.
 _OF_DISTANCES = re.compile(r"depth|disparity", re.IGNORECASE)
 _NOT_PICTURES = re.compile(r"(16|32|64)[USF]C\d+|8SC\d+", re.IGNORECASE)
-#: YUV of video range (BT.601) to RGB, as OpenCV converts its other YUV formats: rows R, G, B; columns Y, U, V, 1.
+#: Conversion of limited-range YUV (BT.601) to RGB, as in OpenCV: rows R, G, B; columns Y, U, V, 1.
 _YUV_TO_RGB = np.array(
     [[1.164, 0.0, 1.596, -222.921], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]], np.float32
 )
 
 
 def rgb_from_message(message: Any) -> NDArray[np.uint8]:
-    """Return the picture of a sensor_msgs Image or CompressedImage.
+    """Return the image of a sensor_msgs Image or CompressedImage.
 
-    Encodings count without regard to case. 16UC1 is a grey picture here, as infrared and thermal cameras send it:
-    who chooses a topic keeps depth out.
+    The case of the encoding is ignored. 16UC1 is a grey image here, as infrared and thermal cameras send it. The caller
+    must exclude depth topics, see `refuse_distances`.
 
     Args:
         message: any object with the message's fields.
 
     Returns:
-        (H, W, 3) uint8 RGB. It may share memory with the message: do not write to it. 16 bits become 8 as in
+        (H, W, 3) uint8 RGB. It may share memory with the message: do not write to it. 16 bits are converted to 8 by
         `eight_bits`.
 
     Raises:
-        ImageError: the encoding is unknown or no picture, or size, step and data do not fit each other.
+        ImageError: the encoding is unknown or not an image, or size, step and data contradict each other.
     """
     if hasattr(message, "format"):
         raw = raw_image(message)
@@ -102,15 +102,15 @@ def rgb_from_message(message: Any) -> NDArray[np.uint8]:
 
 
 def refuse_distances(message: Any, topic: str) -> None:
-    """Refuse an image of distances by its topic's name: 16UC1 is depth there, and heat or infrared elsewhere.
+    """Reject a depth image by its topic's name, because 16UC1 may be depth, thermal or infrared.
 
     Raises:
-        ImageError: the encoding, before any compression, is 16UC1, and the name speaks of depth or disparity.
+        ImageError: the encoding, before any compression, is 16UC1, and the name contains "depth" or "disparity".
     """
     if encoding_of(message) == "16UC1" and _OF_DISTANCES.search(topic):
         raise ImageError(
-            f"{topic} holds distances by its name and its encoding 16UC1, no picture; choose the camera's colour or "
-            "grey topic (thermal and infrared pictures of 16 bits: mono16, or a name without 'depth')"
+            f"{topic} holds distances by its name and its encoding 16UC1; choose the camera's colour or grey topic "
+            "(16-bit thermal and infrared images need the encoding mono16, or a name without 'depth')"
         )
 
 
@@ -124,7 +124,7 @@ def depth_from_message(message: Any) -> NDArray[np.float32]:
     """Convert a depth image (REP-118: 32FC1 metres, 16UC1 millimetres with 0 invalid) to (H, W) float32 metres.
 
     Raises:
-        ImageError: another encoding, or data that do not fit the message's own size.
+        ImageError: the message has another encoding, or its data contradict its size.
     """
     encoding = str(message.encoding).upper()
     if encoding not in ("32FC1", "16UC1"):
@@ -141,28 +141,31 @@ def _layout(encoding: str, width: int, height: int) -> _Encoding:
     if layout is None:
         if _NOT_PICTURES.fullmatch(encoding):
             raise ImageError(
-                f"image encoding '{encoding}' holds measurements (depth?), not a picture; "
-                "expected a colour or grey camera topic"
+                f"image encoding '{encoding}' holds measurements (depth?), not a colour or grey image; "
+                "choose a colour or grey camera topic"
             )
         raise ImageError(f"image encoding '{encoding}' is not known{nearest_name(encoding.lower(), _BY_NAME)}")
     if (layout.even[0] and width % 2) or (layout.even[1] and height % 2):
-        raise ImageError(f"{encoding} image is {width}x{height}; its chroma needs even sides")
+        raise ImageError(
+            f"{encoding} image is {width}x{height}; expected an even size, because two pixels share their chroma"
+        )
     return layout
 
 
 def _rows(message: Any, row_bytes: int, rows: int) -> NDArray[np.uint8]:
-    """Return the bytes of an image without what lies behind each row, (rows, row_bytes)."""
+    """Return the bytes of an image without the padding of its rows, (rows, row_bytes)."""
     if message.width <= 0 or message.height <= 0:
         raise ImageError(f"the image has size {message.width}x{message.height}; expected at least 1x1")
     step = int(message.step)
     if step < row_bytes:
         raise ImageError(
-            f"image step is {step} bytes; a row of {message.width} {message.encoding} pixels has {row_bytes}"
+            f"image step is {step} bytes; expected at least {row_bytes} for a row of {message.width} "
+            f"{message.encoding} pixels"
         )
-    needed = step * (rows - 1) + row_bytes  # some drivers leave the last row's padding out
+    needed = step * (rows - 1) + row_bytes  # some drivers omit the last row's padding
     if len(message.data) < needed:
         raise ImageError(
-            f"image data has {len(message.data)} bytes; {message.width}x{message.height} {message.encoding} with step "
-            f"{step} has {step * rows}"
+            f"image data has {len(message.data)} bytes; expected {step * rows} for {message.width}x{message.height} "
+            f"{message.encoding} with step {step}"
         )
     return np.ndarray((rows, row_bytes), np.uint8, message.data, strides=(step, 1))

@@ -1,4 +1,4 @@
-"""Twists and gyroscope readings out of messages, for rclpy's and rosbags' classes alike."""
+"""Reads twists and gyroscope rates from messages, for the classes of rclpy and of rosbags."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ Floats = NDArray[np.float64]
 
 ODOMETRY, TWIST_STAMPED = "nav_msgs/msg/Odometry", "geometry_msgs/msg/TwistStamped"
 TWIST_WITH_COVARIANCE_STAMPED, IMU = "geometry_msgs/msg/TwistWithCovarianceStamped", "sensor_msgs/msg/Imu"
-#: Messages that tell a robot's speed.
+#: Message types with a robot's speed.
 TWIST_TYPES = (ODOMETRY, TWIST_STAMPED, TWIST_WITH_COVARIANCE_STAMPED)
 
 
 @dataclass(frozen=True)
 class SensorMessage:
-    """What one message of another sensor says.
+    """Content of one message of a motion sensor.
 
     Attributes:
-        stamp_ns: of its header.
-        frame: whose axes the numbers are in.
-        linear: (3,) m/s; zeros in a gyroscope's message.
+        stamp_ns: stamp of its header, nanoseconds.
+        frame: name of the frame in whose axes the velocities are.
+        linear: (3,) m/s; zeros for a gyroscope.
         angular: (3,) rad/s.
-        variance: of each component, of ``linear`` for a twist, of ``angular`` for a gyroscope; 0: not told.
+        variance: mean variance of the components of ``linear`` for a twist, (m/s)^2, or of ``angular`` for a gyroscope,
+            (rad/s)^2; 0: unknown.
     """
 
     stamp_ns: int
@@ -62,6 +63,6 @@ def _vector(values: Any) -> Floats:
 
 
 def _mean_variance(covariance: ArrayLike, size: int) -> float:
-    """Return the mean of the first three variances; 0 where the message marks them as unknown, by zeros or by -1."""
+    """Return the mean of the first three variances; 0 if the message marks them as unknown by zeros or -1."""
     variances = np.diag(np.asarray(covariance, dtype=np.float64).reshape(size, size))[:3]
     return float(variances.mean()) if np.isfinite(variances).all() and variances.min() > 0 else 0.0

@@ -1,4 +1,4 @@
-"""One rule for calibrations that no camera has: what `CameraModel` can hold and a pixel cannot mean."""
+"""Checks whether a calibration is plausible. `CameraModel` accepts some that no real camera has."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from featdepth_ros.errors import CalibrationError
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.messages.camera_info import camera_from_info, is_calibrated, matrix_fault
 
-#: Shortest and longest focal length of a lens, in image widths.
+#: Least and largest focal length of a lens, in image widths.
 FOCAL_WIDTHS = (0.1, 20.0)
-#: How far outside the image the principal point may lie, in image sizes: K of a cropped image lies outside a little.
+#: Largest distance of the principal point from the image, in image sizes. For cropped images it can be outside.
 OUTSIDE_SHARE = 0.25
-#: The same for P: cameras of a pair that look apart are rectified to a common direction.
+#: The same for P, because a stereo pair with different directions is rectified to a common one.
 PROJECTION_OUTSIDE_SHARE = 1.0
-#: Most that rectification zooms in or out.
+#: Largest zoom of a rectification, in or out.
 ZOOM = 5.0
 
 
 def implausible(camera: CameraModel) -> str | None:
-    """Return in words why no camera has this calibration; None when one may.
+    """Return as text why no camera can have this calibration; None if it is plausible.
 
-    Looked at are: K given as fractions of the image, focal length, principal point, P beside K, and a rectification
-    that mirrors or turns over. For sizes of images see `of_another_size`.
+    It checks for K as fractions of the image, focal length, principal point, the ratio of P to K, and a rectification
+    that mirrors the image or rotates it by more than 90 degrees. For the image size see `of_another_size`.
     """
     size = np.array([camera.width, camera.height])
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
@@ -33,12 +33,14 @@ def implausible(camera: CameraModel) -> str | None:
     if (np.abs(centre) <= 1.0).all() and (focal <= FOCAL_WIDTHS[1]).all() and (size > 16).all():
         proposed = ",".join(f"{value:.6g}" for value in (*(focal * size), *(centre * size)))
         return (
-            f"{stated} are fractions of the image, it seems, and pixels are expected; multiplied by width and height "
-            f"they are {proposed}"
+            f"{stated} seem to be fractions of the image; expected pixels. Multiplied by width and height they are "
+            f"{proposed}"
         )
     widths = focal / camera.width
     if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
-        return f"{stated}: a focal length is {FOCAL_WIDTHS[0]:g} to {FOCAL_WIDTHS[1]:g} image widths; give pixels"
+        return (
+            f"{stated}; expected focal lengths in pixels, from {FOCAL_WIDTHS[0]:g} to {FOCAL_WIDTHS[1]:g} image widths"
+        )
     if _outside(centre, size) > OUTSIDE_SHARE:
         return f"{stated}: the principal point lies outside the image; is this the calibration of larger images?"
     if camera.projection is not None:
@@ -48,14 +50,14 @@ def implausible(camera: CameraModel) -> str | None:
             return f"{stated}, but P has {_list(p_focal, p_centre)}: P contradicts K"
     if camera.rectification is not None:
         if np.linalg.det(camera.R) < 0:
-            return f"the rectification R {camera.rectification} mirrors; expected a rotation"
-        if np.trace(camera.R) < 1.0 - 1e-3:  # a turn of more than 90 degrees
-            return f"the rectification R {camera.rectification} turns the camera over; expected a small rotation"
+            return f"the rectification R {camera.rectification} is a reflection; expected a rotation"
+        if np.trace(camera.R) < 1.0 - 1e-3:  # a rotation of more than 90 degrees
+            return f"the rectification R {camera.rectification} turns the camera over; expected less than 90 degrees"
     return None
 
 
 def of_another_size(camera: CameraModel, image_size: tuple[int, int]) -> str | None:
-    """Return in words that a calibration is not of images of this (width, height); None when it is."""
+    """Return as text that a calibration belongs to another size than this (width, height); None if it fits."""
     if camera.delivered_size == image_size:
         return None
     given, expected = ("x".join(map(str, size)) for size in (image_size, camera.delivered_size))
@@ -65,17 +67,17 @@ def of_another_size(camera: CameraModel, image_size: tuple[int, int]) -> str | N
 def usable_camera(
     info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None
 ) -> tuple[CameraModel | None, str]:
-    """Return the camera of a CameraInfo, or None and in words why it counts as uncalibrated.
+    """Return the camera of a CameraInfo, or None and the reason why it counts as uncalibrated.
 
     Args:
         info: see `camera_from_info`.
         rectified: see `camera_from_info`.
-        image_size: (width, height) of the image it comes with. The calibration must be for this size, and has it
-            where the message leaves its own 0.
+        image_size: (width, height) of the images in pixels. The calibration must have this size; it is used if the
+            message has size 0.
 
     Returns:
-        (camera, reason); the reason is empty for a usable camera and for one that says itself that it has none. A
-        malformed message (numbers that are none, an unknown distortion) has the words of `camera_from_info`.
+        (camera, reason). The reason is empty for a usable camera, and for one that is marked as uncalibrated. For an
+        invalid message (non-finite numbers, an unknown distortion) it is the error of `camera_from_info`.
     """
     try:
         reason = None if rectified or not is_calibrated(info) else matrix_fault(info)
@@ -91,7 +93,7 @@ def usable_camera(
 
 
 def _outside(centre: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """Return how far a point lies outside the image, in image sizes; 0 inside."""
+    """Return the distance of a point from the image, in image sizes; 0 inside."""
     share = (centre + 0.5) / size
     return float(np.maximum(np.maximum(-share, share - 1.0), 0.0).max())
 

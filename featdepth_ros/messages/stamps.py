@@ -1,4 +1,4 @@
-"""Stamps of messages to nanoseconds and back, for rclpy's and rosbags' classes alike."""
+"""Conversion between stamps of messages and nanoseconds, for the classes of rclpy and of rosbags."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""H.264 and H.265 in CompressedImage messages, one access unit each, decoded by PyAV where it is installed.
+"""Decodes H.264 and H.265 in CompressedImage messages, with one access unit each, if PyAV is installed.
 
-A piece of a stream is no picture by itself: decoding needs every message from a key frame on, in order. A stream with
-reordered frames gives pictures late; such ones are refused, because their stamps would be another picture's.
+One message alone cannot be decoded: the decoder needs every message since a key frame, in order. A stream with
+reordered frames (B-frames) delays its images. Such streams are rejected, because images would get wrong stamps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from featdepth_ros.messages.images import rgb_from_message
 
 
 class PictureReader:
-    """Pictures of one topic's messages, in order: each by itself, or decoded from a video stream."""
+    """Decodes the messages of one topic in order: single images, or a video stream."""
 
     def __init__(self) -> None:
         self._codec = ""
@@ -25,10 +25,11 @@ class PictureReader:
         self._count = 0
 
     def read(self, message: Any) -> NDArray[np.uint8]:
-        """Return the picture of a message as (H, W, 3) uint8 RGB; see `rgb_from_message`.
+        """Return the image of a message as (H, W, 3) uint8 RGB; see `rgb_from_message`.
 
         Raises:
-            ImageError: no picture; of a stream: PyAV is missing, no key frame came yet, or pieces are lost.
+            ImageError: the message has no image. For a stream: PyAV is missing, there was no key frame yet, or messages
+                are lost.
         """
         codec = video_codec(message)
         if not codec:
@@ -46,17 +47,18 @@ class PictureReader:
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError as error:
-            why = f"no key frame came before it, or it is damaged ({error.strerror})"
-            raise ImageError(f"a piece of the {self._codec} video stream cannot be decoded: {why}") from error
+            why = f"there was no key frame before it, or it is damaged ({error.strerror})"
+            raise ImageError(f"a message of the {self._codec} video stream cannot be decoded: {why}") from error
         own = [frame for frame in frames if frame.pts == self._count]
         if own and not own[0].is_corrupt:
             return np.asarray(own[0].to_ndarray(format="rgb24"), dtype=np.uint8)
         if frames and not own:
             raise ImageError(
-                f"the {self._codec} video stream gives pictures late (B-frames); encode it without: tune zerolatency"
+                f"the {self._codec} video stream has B-frames, which delay its images; encode it without B-frames "
+                "(tune zerolatency)"
             )
         raise ImageError(
-            f"no picture of the {self._codec} video stream yet: a key frame is missing, or pieces were lost"
+            f"the {self._codec} video stream has no image yet: a key frame is missing, or messages were lost"
         )
 
 
@@ -64,9 +66,9 @@ def _decoder(codec: str) -> Any:
     try:
         import av
     except ModuleNotFoundError as error:
-        how = f"PyAV decodes it (pip install 'featdepth_ros[video]'); or {republish_hint()}"
-        raise ImageError(f"a piece of an {codec} video stream: {how}") from error
+        how = f"install PyAV to decode it (pip install 'featdepth_ros[video]'), or {republish_hint()}"
+        raise ImageError(f"the message is part of an {codec} video stream; {how}") from error
     decoder = av.CodecContext.create(codec, "r")
-    decoder.thread_count = 1  # threads of frames would give every picture one message late
+    decoder.thread_count = 1  # frame threads would delay every image by one message
     decoder.flags |= av.codec.context.Flags.low_delay
     return decoder

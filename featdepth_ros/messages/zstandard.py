@@ -1,4 +1,7 @@
-"""zstd, as bags and image transports use it: in the standard library from Python 3.14 on, else in a package."""
+"""Decompression of zstd, which bags and image transports use.
+
+Python 3.14 has it in the standard library; older versions need the package backports.zstd.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def decompress_zstd(data: bytes) -> bytes:
     """Return the decompressed bytes.
 
     Raises:
-        MissingDependencyError: there is no zstd here.
+        MissingDependencyError: zstd is not installed.
         ValueError: the data are damaged.
     """
     zstd = _zstd()
@@ -28,10 +31,10 @@ def decompress_zstd(data: bytes) -> bytes:
 
 
 def decompress_zstd_file(source: Path, target: Path) -> None:
-    """Write the decompressed content of a file into another; of a cut-off one, as much as is there.
+    """Decompress a file into another; from a truncated file, as much as possible.
 
     Raises:
-        MissingDependencyError: there is no zstd here.
+        MissingDependencyError: zstd is not installed.
         OSError: a file cannot be read or written.
         ValueError: the data are damaged.
     """

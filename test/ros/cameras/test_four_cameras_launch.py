@@ -68,6 +68,12 @@ def test_one_node_and_a_mounting_for_every_camera(example: types.ModuleType) -> 
         nodes(example, rviz="perhaps")
 
 
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("off", False)])
+def test_a_switch_has_the_same_spellings_as_in_depth_launch(example: types.ModuleType, text: str, on: bool) -> None:
+    assert nodes(example, use_sim_time=text)[0]["parameters"][1]["use_sim_time"] is on
+    assert len(nodes(example, mountings=text)) == (1 + len(example.CAMERAS) if on else 1)
+
+
 @pytest.mark.parametrize(("name", "ahead"), [("front", (1, 0, 0)), ("left", (0, 1, 0)), ("rear", (-1, 0, 0))])
 def test_the_optical_axis_of_a_mounting_points_where_its_yaw_says(
     example: types.ModuleType, name: str, ahead: tuple[int, int, int]

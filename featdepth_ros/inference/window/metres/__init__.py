@@ -1,1 +1,1 @@
-"""What binds the map's unit to metres: the network, the road plane, the robot's speed."""
+"""Sources of the map's scale in metres: the network, the road plane, the robot's speed."""

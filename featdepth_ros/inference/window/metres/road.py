@@ -1,10 +1,11 @@
-"""Height of the camera over the road, in map units: metres follow where the true height is known.
+"""Height of the camera over the road, in map units. With the known true height, it gives the scale in metres.
 
-The plane's normal comes from the direction of travel, since a vehicle moves along its road. One degree of pitch is ten
-percent of height. Neither a level camera nor a plane fitted to depth is as good. But a vehicle nods, and a road rises
-and falls. So the height is found in bands of distance, each by itself. A plane that is pitched otherwise shows another
-height in each band, and height and pitch are solved together (the pitch with a prior). Only a corridor as wide as a
-lane counts: kerbs, pavements and parked cars are higher than the road.
+The plane's normal comes from the direction of travel, since a vehicle moves along its road. One degree of pitch changes
+the height by ten percent. Neither a level camera nor a plane fitted to depth is as accurate.
+
+But a vehicle pitches, and the slope of a road changes. So the height is measured separately in bands of distance. A
+different pitch of the plane gives a different height in each band, so height and pitch are estimated together (the
+pitch with a prior). Only a corridor as wide as a lane is used, because kerbs, pavements and parked cars are higher.
 """
 
 from __future__ import annotations
@@ -24,37 +25,37 @@ from featdepth_ros.inference.window.records import Keyframe
 Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
-#: The sampled part of the picture: first and last, share of rows and of columns; and its step, pixels.
+#: Sampled part of the image: first and last, as shares of rows and of columns; sampling step, pixels.
 ROWS, COLUMNS, STEP_PX = (0.55, 0.97), (0.2, 0.8), 3
-#: Drops of a ray (see `road_plane.plane_scores`) that bound the bands: 20 heights ahead, 10.5, 6.7, and the nearest.
+#: Limits of the bands, as drops of a ray (see `road_plane.plane_scores`): 20 camera heights ahead, 10.5, 6.7, and 0.
 BANDS = np.array([0.05, 0.095, 0.15, np.inf])
-#: Half the width of the road that counts, heights of the camera.
+#: Half the width of the used corridor, in camera heights.
 CORRIDOR = 0.9
-#: Noise of a band's inverse depth times height: share of its drop, and pixels over the focal length.
+#: Noise of a band's inverse depth times height: as a share of its drop, and in pixels over the focal length.
 BAND_NOISE, BAND_NOISE_PX = 0.02, 0.4
-#: Standard deviation of the road's pitch beside the direction of travel, radians: a vehicle nods, and roads are bent.
+#: Standard deviation of the road's pitch relative to the direction of travel, radians.
 PITCH = 0.005
-#: Frames over which the direction of travel is a median.
+#: Number of frames in the median of the direction of travel.
 DIRECTIONS = 60
-#: Distance travelled between the two frames, heights of the camera.
+#: Least and largest distance between the two frames, in camera heights.
 TRAVEL = (0.25, 1.6)
-#: Logarithmic width of the search, either side; of the first searches; and heights on trial.
+#: Half the width of the search in log height, the same for the first searches, and the number of tested heights.
 WIDTH, FIRST_WIDTH, TRIALS = 0.3, 0.6, 41
-#: Correlation below which the picture does not show a road; the same of one band.
+#: Least correlation for a road in the image, and in one band.
 ALIKE, BAND_ALIKE = 0.5, 0.5
-#: Share of the samples that the earlier picture must show.
+#: Least share of the samples that are visible in the earlier image.
 COVERED = 0.3
-#: Keyframes whose pictures are kept.
+#: Number of keyframes whose images are kept.
 KEPT = 8
-#: Motion in a frame, heights of the camera, whose direction means something; and how far down the normal must point.
+#: Least motion per frame, in camera heights, for its direction to be used; least downward component of the normal.
 LEAST_MOTION, LEAST_DOWN = 0.03, 0.9
 
 
 class RoadFinder:
-    """Finds the road plane's height between the newest picture and an earlier keyframe's.
+    """Measures the road plane's height from the newest image and that of an earlier keyframe.
 
     Args:
-        local_map: whose camera and keyframes are meant.
+        local_map: map with the camera and the keyframes.
     """
 
     def __init__(self, local_map: LocalMap) -> None:
@@ -63,21 +64,21 @@ class RoadFinder:
         self._kept: deque[tuple[Keyframe, Grey]] = deque(maxlen=KEPT)
 
     def keep(self, keyframe: Keyframe, grey: Grey) -> None:
-        """Keep a keyframe's picture for later comparison."""
+        """Store a keyframe's image for later comparisons."""
         self._kept.append((keyframe, smoothed(grey)))
 
     def measure(self, grey: Grey, pose: Floats, moved: Floats, log_guess: float, sure: bool) -> float | None:
-        """Measure.
+        """Measure the height of the camera over the road.
 
         Args:
-            grey: (H, W) the newest picture.
-            pose: (4, 4) T_camera_map of it.
+            grey: (H, W) uint8 newest image.
+            pose: (4, 4) T_camera_map of that image.
             moved: (4, 4) T_previous_current, map units.
-            log_guess: logarithm of the height where the search begins, map units.
-            sure: whether the guess is from earlier measures.
+            log_guess: initial logarithm of the height, map units.
+            sure: whether the initial value comes from earlier measurements.
 
         Returns:
-            Logarithm of the height, map units; None where the picture shows no such plane.
+            Logarithm of the height, map units; None if no road plane is found.
         """
         length = float(np.linalg.norm(moved[:3, 3]))
         guess = math.exp(log_guess)
@@ -123,7 +124,7 @@ class RoadFinder:
 
 
 def _peak(logs: Floats, scores: Floats, weights: Floats, least: float) -> tuple[int, float] | None:
-    """Place and value of the height that fits best, by a parabola; None where none stands out or fits well enough."""
+    """Return index and value of the best height, refined by a parabola; None without a peak or with a low score."""
     if not (weights > 0).all():
         return None
     scores = scores / weights
@@ -137,17 +138,17 @@ def _peak(logs: Floats, scores: Floats, weights: Floats, least: float) -> tuple[
 
 
 def height_of_bands(drop: Floats, log_height: Floats, least_noise: float) -> float | None:
-    """Log height of the plane that bands of distance show, its pitch solved for as well.
+    """Estimate height and pitch of the plane from the heights in bands of distance.
 
-    Inverse depth is ``drop / height`` under the assumed normal, and ``(drop + pitch) / height`` in truth.
+    The inverse depth is ``drop / height`` with the assumed normal, and ``(drop + pitch) / height`` with the true one.
 
     Args:
         drop: (n,) mean drop of each band, n at least 1.
-        log_height: (n,) log height that each shows by itself.
-        least_noise: of ``drop``, radians.
+        log_height: (n,) log height in each band, map units.
+        least_noise: least noise of ``drop``, radians.
 
     Returns:
-        The height; None where the bands contradict any plane.
+        The log height of the plane, map units; None if no plane fits the bands.
     """
     unit = float(log_height.mean())
     inverse_depth = drop * np.exp(unit - log_height)
@@ -158,5 +159,5 @@ def height_of_bands(drop: Floats, log_height: Floats, least_noise: float) -> flo
 
 
 def smoothed(grey: Grey) -> Grey:
-    """The picture without what is finer than the sampling."""
+    """Return the image without details finer than the sampling."""
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0))

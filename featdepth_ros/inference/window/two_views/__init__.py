@@ -1,1 +1,1 @@
-"""Motion from two views alone, where the map cannot tell: a start without depth, and pictures far apart."""
+"""Motion from two views without the map: for a start without depth, and for images with a large motion."""

@@ -1,6 +1,6 @@
-"""Whether the pose network's motion explains what the picture shows.
+"""Checks the pose network's motion against the image.
 
-The window asks where its own tracks fail. Where motion is the network's alone, every motion is asked.
+The window uses the check if its own tracking fails. Without a window, every motion of the network is checked.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from featdepth_ros.inference.window.frame import Frame
 
 Floats = NDArray[np.float64]
 
-#: Corners on trial; share of them, and their number, that must be found where the motion puts them...
+#: Number of corners to check; least share and number of them that must be found at the predicted position.
 CORNERS, SHARE, LEAST = 200, 0.3, 20
-#: ...to within this: pixels, or a share of the way that they went.
+#: Largest distance from the predicted position: pixels, or as a share of the corner's displacement.
 NEAR_PX, NEAR_SHARE = 4.0, 0.15
 
 
 def corners_on_trial(earlier: Frame) -> Floats:
-    """Return the corners (n, 2) of a frame that `explains` looks for in the next one, pixels."""
+    """Return the corners (n, 2) of a frame that `explains` searches in the next one, pixels."""
     return tracks.corners(earlier.pyramid[0], np.zeros((0, 2)), CORNERS, earlier.allowed)
 
 
@@ -35,16 +35,16 @@ def explains(
     untold: bool = False,
     start: Floats | None = None,
 ) -> bool:
-    """Tell whether corners of the earlier frame are found where the motion and the network's depth put them.
+    """Return whether corners of the earlier frame are found where the motion and the network's depth predict them.
 
     Args:
-        T_previous_current: (4, 4) of the pose network, unit of the depth.
-        earlier: the frame before the newest.
+        T_previous_current: (4, 4) motion by the pose network, unit of the depth.
+        earlier: the previous frame.
         newest: the newest frame.
-        config: for the range of depth.
-        near_share: share of a corner's way by which it may be missed.
-        untold: the answer where there are too few corners to tell.
-        start: what `corners_on_trial` says of the earlier frame; None: it is asked.
+        config: settings with the range of depth.
+        near_share: largest prediction error, as a share of a corner's displacement.
+        untold: the result with too few corners for a decision.
+        start: corners of the earlier frame by `corners_on_trial`; None: they are detected here.
     """
     if not np.isfinite(T_previous_current).all():
         return False

@@ -1,8 +1,8 @@
 """Motion between two views of the same points, up to the unit of length: essential matrix and homography.
 
-An essential matrix (five points, Nister 2004) describes a scene with depth, a homography a plane or a turn on the spot
-(Faugeras and Lustman 1988). No score chooses between the models: all motions that either allows are put on trial. The
-one with the least errors is taken, if no other motion is nearly as good.
+An essential matrix (five points, Nister 2004) describes a scene with depth. A homography describes a plane or a
+rotation on the spot (Faugeras and Lustman 1988). No score selects one of the models: all motions of both are evaluated.
+The one with the smallest errors is used, if no other motion is nearly as good.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from featdepth_ros.geometry import se3_numpy as se3
 
 Floats = NDArray[np.float64]
 
-#: - `SUPPORT_PX`: error of a supporter in the second view, pixels.
-#: - `SAMPLE_PX`: the same of a sample's supporter.
-#: - `SAMPLES`: samples at most.
-#: - `RIVAL`: root of the mean squared error that another motion must have, next to the best one's.
-#: - `_OTHER_RAD`, `_OTHER_DIRECTION_RAD`: how much two motions differ that are others, radians of rotation and of
-#:   direction.
+#: - `SUPPORT_PX`: largest error of an inlier in the second view, pixels.
+#: - `SAMPLE_PX`: the same during RANSAC.
+#: - `SAMPLES`: largest number of RANSAC samples.
+#: - `RIVAL`: least ratio of a different motion's root mean square error to that of the best one.
+#: - `_OTHER_RAD`, `_OTHER_DIRECTION_RAD`: least difference of two different motions in rotation and direction, radians.
 SUPPORT_PX, SAMPLE_PX, SAMPLES, RIVAL = 1.5, 0.7, 500, 1.4
+#: Gauss-Newton steps of the refinement, and the error above which a point has a lower weight, pixels.
 REFINE_STEPS, REFINE_HUBER_PX = 6, 0.5
 _OTHER_RAD, _OTHER_DIRECTION_RAD = 0.02, 0.15
-#: Depth in the first view over the way between the views, beyond which a point is as good as infinitely far.
+#: Ratio of depth to baseline above which a point counts as infinitely far.
 _FARTHEST = 500.0
 
 
@@ -36,10 +36,10 @@ class TwoView:
     """Two views of one scene.
 
     Attributes:
-        T_second_first: (4, 4); the way between the views is 1.
-        depth: (n,) z-depth in the first view, in units of that way; NaN where a point does not support the motion.
-        parallax_px: (n,) how far each point moved beyond what the rotation moves it, pixels.
-        error_px: (n,) error in the second view, at most a supporter's, pixels.
+        T_second_first: (4, 4) motion with a baseline of length 1.
+        depth: (n,) z-depth in the first view, in units of the baseline; NaN for outliers.
+        parallax_px: (n,) displacement of each point without the part due to the rotation, pixels.
+        error_px: (n,) error in the second view, limited to the largest error of an inlier, pixels.
     """
 
     T_second_first: Floats
@@ -49,7 +49,7 @@ class TwoView:
 
     @property
     def supporters(self) -> NDArray[np.bool_]:
-        """(n,) which points support the motion."""
+        """(n,) whether each point is an inlier of the motion."""
         return np.isfinite(self.depth)
 
 
@@ -59,11 +59,11 @@ def two_view_motion(first: Floats, second: Floats, focal_px: float, least: int) 
     Args:
         first: (n, 2) rays x/z, y/z of points in the first view.
         second: the same points in the second one.
-        focal_px: pixels a unit of ray.
-        least: supporters that make an answer.
+        focal_px: focal length, pixels.
+        least: least number of inliers.
 
     Returns:
-        The motion, or None where too few points agree on one, or on two different ones.
+        The motion; None with too few inliers, or if two different motions are similarly good.
     """
     trials = two_view_motions(first, second, focal_px, least)
     if not trials:
@@ -78,7 +78,7 @@ def two_view_motion(first: Floats, second: Floats, focal_px: float, least: int) 
 
 
 def two_view_motions(first: Floats, second: Floats, focal_px: float, least: int) -> list[TwoView]:
-    """All motions between two views that enough points support, the one with the least errors first.
+    """Return all motions between two views with enough inliers, the one with the smallest errors first.
 
     Arguments as `two_view_motion`.
     """
@@ -93,12 +93,12 @@ def two_view_motions(first: Floats, second: Floats, focal_px: float, least: int)
 
 
 def _error_px(trial: TwoView, chosen: NDArray[np.bool_]) -> float:
-    """Root of the mean squared error of chosen points, those beyond a supporter's counted as that, pixels."""
+    """Return the root mean square error of chosen points, pixels; larger errors count as the largest of an inlier."""
     return math.sqrt(float(np.mean(trial.error_px[chosen] ** 2)))
 
 
 def _candidates(first: Floats, second: Floats, focal_px: float) -> list[Floats]:
-    """(4, 4) motions T_second_first that an essential matrix or a homography allows."""
+    """Return the (4, 4) motions T_second_first of an essential matrix and of a homography."""
     threshold, motions = SAMPLE_PX / focal_px, []
     cv2.setRNGSeed(0)
     essential, _ = cv2.findEssentialMat(first, second, np.eye(3), cv2.RANSAC, 0.999, threshold, SAMPLES)
@@ -113,7 +113,7 @@ def _candidates(first: Floats, second: Floats, focal_px: float) -> list[Floats]:
 
 
 def explained(motion: Floats, first: Floats, second: Floats, focal_px: float) -> TwoView:
-    """What a motion (4, 4), the way 1 long, makes of points seen in two views; see `two_view_motion`."""
+    """Return depths and errors of points in two views under a motion (4, 4) with baseline 1; see `two_view_motion`."""
     ones = np.ones((len(first), 1))
     turned = np.concatenate([first, ones], axis=1) @ motion[:3, :3].T
     inverse_depth = triangulated(turned, second, motion[:3, 3])
@@ -128,7 +128,7 @@ def explained(motion: Floats, first: Floats, second: Floats, focal_px: float) ->
 
 
 def _refined(trial: TwoView, first: Floats, second: Floats, focal_px: float) -> Floats:
-    """The motion whose supporters have the least distance from their epipolar lines; Gauss-Newton, Huber's weights."""
+    """Return the motion with the smallest distances of its inliers from the epipolar lines (Gauss-Newton, Huber)."""
     chosen = trial.supporters
     rays = np.concatenate([first[chosen], np.ones((int(chosen.sum()), 1))], axis=1)
     seen, motion, small = second[chosen], trial.T_second_first, 1e-5
@@ -142,7 +142,7 @@ def _refined(trial: TwoView, first: Floats, second: Floats, focal_px: float) -> 
 
     for _ in range(REFINE_STEPS):
         now = distances(motion)
-        sides = np.linalg.svd(motion[:3, 3][None])[2][1:]  # two directions across the way
+        sides = np.linalg.svd(motion[:3, 3][None])[2][1:]  # two directions orthogonal to the translation
         steps = [*np.eye(3), *sides]
         slopes = np.stack(
             [(distances(_nudged(motion, k, s * small)) - now) / small for k, s in enumerate(steps)], axis=1
@@ -155,7 +155,7 @@ def _refined(trial: TwoView, first: Floats, second: Floats, focal_px: float) -> 
 
 
 def _nudged(motion: Floats, axis: int, by: Floats) -> Floats:
-    """Turn by a small vector (first three axes), or move the way's end by it; the way stays 1 long."""
+    """Rotate by a small vector (first three axes), or add it to the translation; the baseline stays 1 long."""
     nudged = motion.copy()
     if axis < 3:
         nudged[:3, :3] = se3.rotation_from_vector(by) @ motion[:3, :3]
@@ -166,17 +166,18 @@ def _nudged(motion: Floats, axis: int, by: Floats) -> Floats:
 
 
 def triangulated(turned: Floats, second: Floats, way: Floats) -> Floats:
-    """Inverse depths (n,) in the first view of points seen twice.
+    """Triangulate points in two views.
 
     Args:
-        turned: (n, 3) rays of the first view, of z = 1 there, in the axes of the second.
+        turned: (n, 3) rays of the first view, with z = 1 there, in the axes of the second.
         second: (n, 2) rays in the second view.
         way: (3,) translation of T_second_first, or one for each point, (n, 3).
 
     Returns:
-        The inverse depths that minimise the error in the second view, to first order. Not above 0 behind the camera.
+        (n,) inverse depths in the first view that minimise the error in the second one, to first order. They are at
+        most 0 behind the camera.
     """
-    # (turned + rho way) x (second, 1) = 0, its first two rows weighted alike
+    # (turned + rho way) x (second, 1) = 0, with equal weights of its first two rows
     a = way[..., :2] - second * way[..., 2:]
     b = second * turned[:, 2:] - turned[:, :2]
     return np.asarray((a * b).sum(axis=1) / np.maximum((a * a).sum(axis=1), 1e-12))

@@ -1,4 +1,4 @@
-"""Pictures too far apart to be tracked: features matched over the whole picture say where to look."""
+"""Feature matching over the whole image, for motions that are too large for tracking."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from featdepth_ros.inference.window.two_views.geometry import TwoView, two_view_
 
 Floats = NDArray[np.float64]
 
-#: Features a picture; distance of the best match over the second best; matches that make a motion; motions on trial.
+#: Features per image; largest distance ratio of best to second-best match; least matches; largest number of motions.
 FEATURES, RATIO, LEAST, GUESSES = 2000, 0.8, 20, 4
-#: A feature's depth is that of so many points of the map next to it.
+#: Number of neighbouring points of the map whose mean is a feature's depth.
 NEXT = 3
-#: Parallax that lets a feature say how long the way was, pixels.
+#: Least parallax of a feature that measures the length of the baseline, pixels.
 _PARALLAX_PX = 3.0
 
 
 def matches(earlier: Grey, later: Grey, allowed: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
-    """Match features of two pictures (ORB; Rublee et al. 2011); (n, 2) pixels in each, where they may lie."""
+    """Match features of two images (ORB; Rublee et al. 2011).
+
+    Args:
+        earlier: (H, W) uint8 image.
+        later: (H, W) uint8 image.
+        allowed: (H, W) mask of accepted positions; None: everywhere.
+
+    Returns:
+        (n, 2) pixels of the matches in each image.
+    """
     mask = None if allowed is None else allowed.astype(np.uint8)
     detector = cv2.ORB_create(FEATURES, edgeThreshold=15, fastThreshold=7)
     (first, described), (second, other) = (detector.detectAndCompute(grey, mask) for grey in (earlier, later))
@@ -37,9 +46,9 @@ def matches(earlier: Grey, later: Grey, allowed: NDArray[np.bool_] | None = None
 
 
 def matched_poses(local_map: LocalMap, template: Template, later: Grey) -> list[Floats]:
-    """Guesses of the newest camera's pose (4, 4) T_camera_map, from features that it shares with the last keyframe.
+    """Return hypotheses of the newest camera's pose (4, 4) T_camera_map, from features matched with the last keyframe.
 
-    Few matches leave several motions possible; which one is right the points' own patches tell.
+    With few matches, several motions are possible. The caller selects one by tracking the points.
     """
     if not len(template.sight):
         return []
@@ -52,7 +61,10 @@ def matched_poses(local_map: LocalMap, template: Template, later: Grey) -> list[
 
 
 def _with_unit(view: TwoView, first: Floats, template: Template, log_depth: Floats) -> Floats:
-    """T_second_first (4, 4) in the map's unit, which the points next to each feature tell; a turn on the spot else."""
+    """Return T_second_first (4, 4) in the map's unit, by the depth of points next to the features.
+
+    The translation is zero if there are too few features with parallax.
+    """
     motion = view.T_second_first.copy()
     telling = view.supporters & (view.parallax_px > _PARALLAX_PX)
     if telling.sum() < LEAST // 2:

@@ -1,4 +1,4 @@
-"""A start without depth: wait until two pictures show enough parallax, then take the motion between them."""
+"""Start without depth: waits for two images with enough parallax, then uses the motion between them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,39 @@ from featdepth_ros.inference.window.two_views.matching import matches
 
 Floats = NDArray[np.float64]
 
-#: - `PARALLAX`: median parallax that makes a start, share of the picture's width.
-#: - `LEFT`, `LEAST`: share of the first picture's points that must be left, and their number.
-#: - `SURE`: share of the points below which features tell where to look.
+#: - `PARALLAX`: least median parallax of a start, as a share of the image's width.
+#: - `LEFT`, `LEAST`: least share and number of the first image's points that are still tracked.
+#: - `SURE`: share of tracked points below which matched features predict their positions.
 PARALLAX, LEFT, LEAST, SURE = 0.01, 0.25, 30, 0.7
-#: Share of the points that must support the motion.
+#: Least share of inliers of the motion.
 AGREE = 0.5
-#: Features next to a point that tell its flow.
+#: Number of neighbouring features whose median is a point's predicted flow.
 NEXT = 3
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Pose (4, 4) T_camera_map and sight of the newest frame, and of the frame before it."""
+    """Result of a start.
+
+    Attributes:
+        newest: pose (4, 4) T_camera_map and observations of the newest frame.
+        before: the same of the previous frame.
+    """
 
     newest: tuple[Floats, Sight]
     before: tuple[Floats, Sight]
 
 
 class Start:
-    """Follows the first picture's points, of which no depth is known.
+    """Tracks the first image's points, whose depth is unknown.
 
     Args:
-        local_map: the map that the first keyframe began.
-        template: the first keyframe's picture and points.
+        local_map: the map with the first keyframe.
+        template: the first keyframe's image and points.
 
     Attributes:
-        sight: the points that the newest picture shows.
-        before: those that the picture before it showed.
+        sight: observations of the newest frame.
+        before: observations of the previous frame.
     """
 
     def __init__(self, local_map: LocalMap, template: tracks.Template) -> None:
@@ -54,7 +59,7 @@ class Start:
         self.sight = self.before = template.sight
 
     def follow(self, pyramid: tracks.Pyramid) -> bool:
-        """Follow the points from the picture before into the newest; returns whether enough are left."""
+        """Track the points from the previous image into the newest one; return whether enough are left."""
         last = self._map.to_image(self.sight.pixels)
         pixels, good = self._found(pyramid, last, last + self._flow)
         if good.sum() < SURE * len(last):
@@ -71,14 +76,14 @@ class Start:
         return tracks.follow(self._pyramid, pyramid, last, expected, warp, self._template.allowed)
 
     def open(self, usual_depth: float, known: Floats | None) -> Opened | None:
-        """Give the points the depths that the motion since the first picture shows.
+        """Estimate the motion since the first image, and set the points' depths in the map.
 
         Args:
-            usual_depth: what their median is to be, where the motion is not known: the unit.
-            known: T_newest_first (4, 4), map units, where it is.
+            usual_depth: median depth of the points if the motion is not given; it defines the unit.
+            known: given T_newest_first (4, 4), map units; None: it is estimated.
 
         Returns:
-            Poses and sights, or None while there is too little parallax to tell.
+            Poses and observations; None while there is too little parallax.
         """
         view, local_map = self._motion(known), self._map
         if view is None:
