@@ -60,26 +60,26 @@ class ProgressBar:
             print(f"{self._label}: {self.done}{total} {self._unit}{status}", file=sys.stderr, flush=True)
 
     def status(self, text: str) -> None:
-        """Show a text behind the count until the next one (a loss, a rate)."""
+        """Show a text after the count (a loss, a rate) until the next one."""
         self._status = text
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
     def write(self, text: str) -> None:
-        """Print a line to stdout without damage to the bar."""
+        """Print a line to stdout without disturbing the bar."""
         if self._bar is not None:
             self._bar.write(text)
         elif self._shown:
             print(text, flush=True)
 
     def close(self) -> None:
-        """End the bar; what is printed next stands below it."""
+        """Close the bar; later output appears below it."""
         if self._bar is not None:
             self._bar.close()
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "frame") -> Generator[T, None, None]:
-    """Yield the items with a `ProgressBar`, which ends with them or when the generator is closed."""
+    """Yield the items with a `ProgressBar`, which is closed after the last one or with the generator."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with ProgressBar(label, total, unit) as bar:
@@ -89,7 +89,7 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
 
 
 def _terminal_bar(label: str, total: int | None, unit: str, done: int) -> Any:
-    """Return a bar of tqdm, or None without tqdm or terminal."""
+    """Return a bar of tqdm; None without tqdm or without a terminal."""
     if not sys.stderr.isatty():
         return None
     try:

@@ -45,7 +45,7 @@ def share_dir() -> Path:
             return candidate
         sought.append(str(candidate))
     raise FeatDepthError(
-        f"the shared files of {PACKAGE} (package.xml, config/) were not found in {', '.join(sought)}; "
+        f"the shared files of {PACKAGE} (package.xml, config/) were not found; searched in: {', '.join(sought)}; "
         "install the package again with pip or colcon"
     )
 

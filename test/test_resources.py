@@ -54,6 +54,6 @@ def test_an_installed_package_finds_its_prefix(tmp_path: Path, place: str):
         )
 
     lost = find()
-    assert lost.returncode == 1 and "were not found; sought in:" in lost.stderr and str(share) in lost.stderr
+    assert lost.returncode == 1 and "were not found; searched in:" in lost.stderr and str(share) in lost.stderr
     (share / "package.xml").write_text("<package/>", encoding="utf-8")
     assert find().stdout.strip() == str(share / "config" / "train" / "recipe.yaml")

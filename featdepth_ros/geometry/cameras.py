@@ -1,9 +1,9 @@
-"""Camera models: what the pixels of one image mean. Immutable, numpy only; tensors come in `rectification.py`.
+"""Camera models. They are immutable and use numpy only; for tensors see `rectification.py`.
 
 Pixels of a delivered image follow REP-104: the region of interest is cut from the full sensor image, then binned.
-A binned pixel is a block of sensor pixels and lies at the block's centre:
-``u_delivered = (u_full - x_offset + 0.5) / binning - 0.5``. image_geometry leaves the two halves out, which puts its
-rays a quarter of a binned pixel off at binning 2. Without binning the two agree exactly.
+A binned pixel is a block of sensor pixels, and its position is the block's centre:
+``u_delivered = (u_full - x_offset + 0.5) / binning - 0.5``. image_geometry omits the two halves, so its rays differ by
+a quarter of a binned pixel at binning 2. Without binning both agree exactly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from featdepth_ros.geometry import distortion
 
 DistortionModel = Literal["none", "plumb_bob", "rational_polynomial", "equidistant"]
 
-#: Widest view, in degrees to either side of the axis, of the pinhole chosen for a fisheye that comes without P.
+#: Largest half angle of view, degrees, of the pinhole camera for a fisheye without P.
 FISHEYE_HALF_VIEW_DEG = 50.0
 
-#: Number of coefficients each model takes; shorter lists are refused, plumb_bob may have 4 (k3 = 0).
+#: Allowed numbers of coefficients of each model; with 4 of plumb_bob, k3 is 0.
 COEFFICIENTS: dict[str, tuple[int, ...]] = {
     "none": (0,),
     "plumb_bob": (4, 5),
@@ -34,17 +34,17 @@ COEFFICIENTS: dict[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A camera in the sense of sensor_msgs/CameraInfo (REP-104), free of ROS.
+    """A camera model as in sensor_msgs/CameraInfo (REP-104), without ROS.
 
     Intrinsics are in pixels of the full sensor image (before ROI and binning), pixel centres at integers.
     For most cameras ROI and binning are absent and the full sensor image is the delivered image.
 
     Attributes:
-        width, height: size in pixels of the full sensor image.
-        fx, fy, cx, cy: K, pixels.
+        width, height: size of the full sensor image, pixels.
+        fx, fy, cx, cy: intrinsics K, pixels.
         distortion_model: ``none``, ``plumb_bob`` (k1 k2 p1 p2 [k3]), ``rational_polynomial`` (OpenCV order) or
             ``equidistant`` (Kannala-Brandt k1..k4, OpenCV fisheye).
-        distortion: the coefficients, OpenCV order.
+        distortion: distortion coefficients in OpenCV's order.
         rectification: row-major 3x3 R (raw camera to rectified camera), or None for identity.
         projection: (fx', fy', cx', cy') of P, the rectified camera; None: see `rectified`.
         roi: (x_offset, y_offset, width, height) in full-resolution pixels, or None.
@@ -69,7 +69,7 @@ class CameraModel:
             raise CalibrationError(f"camera size is {self.width}x{self.height}; expected positive width and height")
         values = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
         if not all(math.isfinite(v) for v in values):
-            raise CalibrationError(f"camera intrinsics hold a non-finite value: {values}")
+            raise CalibrationError(f"camera intrinsics hold a non-finite value: {values}; expected finite numbers")
         if self.fx <= 0 or self.fy <= 0:
             raise CalibrationError(f"focal lengths are ({self.fx}, {self.fy}) px; expected both above 0")
         if self.distortion_model not in COEFFICIENTS:
@@ -114,7 +114,7 @@ class CameraModel:
 
     @property
     def K(self) -> NDArray[np.float64]:  # noqa: N802 - the field's name
-        """3x3 intrinsics of the full sensor image, pixels."""
+        """3x3 intrinsic matrix of the full sensor image, pixels."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
     @property
@@ -124,12 +124,12 @@ class CameraModel:
 
     @property
     def is_distorted(self) -> bool:
-        """True when straight lines are bent: the lens model is more than a pinhole."""
+        """Whether the image has lens distortion."""
         return self.distortion_model == "equidistant" or any(self.distortion)
 
     @property
     def is_pinhole(self) -> bool:
-        """True when the delivered image is the ideal pinhole image of K: no distortion, rectification, ROI, binning."""
+        """Whether the delivered image is the pinhole image of K, without distortion, rectification, ROI and binning."""
         return (
             self.distortion_model != "equidistant"  # its zero coefficients are still a fisheye
             and not any(self.distortion)
@@ -141,17 +141,17 @@ class CameraModel:
 
     @property
     def delivered_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the image the driver delivers: ROI cut out, then binned."""
+        """(width, height) of the driver's images in pixels, after ROI and binning."""
         width, height = (self.roi[2], self.roi[3]) if self.roi else (self.width, self.height)
         return width // self.binning[0], height // self.binning[1]
 
     @property
     def rectified(self) -> CameraModel:
-        """Ideal pinhole camera of the rectified full image (before ROI and binning).
+        """Pinhole camera of the rectified full image (before ROI and binning).
 
-        P where the calibration has one; otherwise K. A fisheye without P keeps K's focal length, unless the view would
-        then be wider than `FISHEYE_HALF_VIEW_DEG` to any side. Then both focal lengths are raised by one factor so
-        that it is not: a pinhole image of 160 degrees is mostly stretched border.
+        It is P if the calibration has one, otherwise K. A fisheye without P keeps K's focal length, unless the view
+        would exceed `FISHEYE_HALF_VIEW_DEG` on any side. In that case both focal lengths are increased by one factor to
+        this limit, because a pinhole image of 160 degrees is mostly stretched border.
         """
         fx, fy, cx, cy = self.projection or (self.fx, self.fy, self.cx, self.cy)
         if self.projection is None and self.distortion_model == "equidistant":
@@ -164,7 +164,7 @@ class CameraModel:
 
     @property
     def delivered_view(self) -> CameraModel:
-        """Ideal pinhole camera of the rectified delivered image: the ROI of `rectified`, binned, as in image_proc."""
+        """Pinhole camera of the rectified delivered image: the ROI of `rectified`, binned, as in image_proc."""
         full = self.rectified
         x_offset, y_offset = (self.roi[0], self.roi[1]) if self.roi else (0, 0)
         width, height = self.delivered_size
@@ -179,31 +179,32 @@ class CameraModel:
         )
 
     def distort(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Apply the lens to ideal normalised points (..., 2) of the raw camera; returns distorted normalised points."""
+        """Return the distorted normalised points (..., 2) of ideal normalised points (..., 2) of the raw camera."""
         return distortion.distort(points, self.distortion_model, self.distortion)
 
     def project(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map directions or points (..., 3) in the raw camera's frame to pixels (..., 2) of the delivered image.
+        """Project directions or points (..., 3) in the raw camera's frame to pixels (..., 2) of the delivered image.
 
-        Finite for every finite input; see `sees` for which of them the lens can see.
+        The result is finite for every finite input; `sees` returns which of them are visible.
         """
         distorted = distortion.distort_rays(rays, self.distortion_model, self.distortion)
         return self.to_delivered(distorted * (self.fx, self.fy) + (self.cx, self.cy))
 
     def unproject(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map pixels (..., 2) of the delivered image to unit directions (..., 3) in the raw camera's frame.
+        """Return the unit directions (..., 3) in the raw camera's frame for pixels (..., 2) of the delivered image.
 
-        The inverse of `project`, exact to rounding; pixels beyond the lens model's range get its outermost direction.
+        This is the inverse of `project` up to rounding. Pixels beyond the range of the lens model get its outermost
+        direction.
         """
         full = self.to_full(np.asarray(pixels, dtype=np.float64))
         normalised = (full - (self.cx, self.cy)) / (self.fx, self.fy)
         return distortion.undistort_to_rays(normalised, self.distortion_model, self.distortion)
 
     def sees(self, rays: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which directions (..., 3) of the raw camera's frame land on the delivered image.
+        """Return which directions (..., 3) of the raw camera's frame are visible in the delivered image.
 
-        Half a pixel of rim counts as image. Directions beyond the range in which the lens model is one to one are not
-        seen, wherever the formula puts them.
+        The image includes half a pixel of border. Directions outside the one-to-one range of the lens model are not
+        visible, whatever pixels its formula gives.
         """
         rays = np.asarray(rays, dtype=np.float64)
         pixels = self.project(rays)
@@ -233,7 +234,7 @@ class CameraModel:
         """Return the camera of this pinhole image resized to ``width`` x ``height`` (pixel centres at integers).
 
         Raises:
-            CalibrationError: the camera is not a plain pinhole; rectify first (see `geometry.rectification`).
+            CalibrationError: the camera is not a pinhole; rectify first (see `geometry.rectification`).
         """
         if not self.is_pinhole:
             raise CalibrationError("only a pinhole camera can be resized; rectify the image first")

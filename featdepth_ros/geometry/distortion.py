@@ -1,8 +1,8 @@
-"""Lens distortion in numpy float64: forward, and its inverse by a radial table and Newton steps.
+"""Lens distortion in numpy float64, and its inverse by a radial table and Newton steps.
 
-Formulas: OpenCV's calib3d (``plumb_bob`` and ``rational_polynomial``, with thin prism and tilt when 12 or 14
-coefficients are given) and OpenCV's fisheye module (``equidistant``, Kannala and Brandt 2006). Arrays end in the axis
-of coordinates; leading shapes are free.
+The formulas are those of OpenCV's calib3d (``plumb_bob`` and ``rational_polynomial``, with thin prism and tilt for 12
+or 14 coefficients) and of OpenCV's fisheye module (``equidistant``, Kannala and Brandt 2006). Coordinates are the last
+axis of arrays; leading axes are arbitrary.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _TABLE_SIZE = 4096
-_MAX_TANGENT = 20.0  # no pinhole view reaches further out than 87 degrees
+_MAX_TANGENT = 20.0  # 87 degrees, more than any pinhole view
 _NEWTON_STEPS = 12
 _STEP = 1e-7
 _TOLERANCE = 1e-12
-_CHUNK = 8192  # points at once: the temporaries then stay in the cache
+_CHUNK = 8192  # number of points per step, so that temporaries stay in the cache
 
 
 def distort(points: Array, model: str, coefficients: tuple[float, ...]) -> Array:
-    """Apply the lens to ideal normalised image points.
+    """Distort ideal normalised image points.
 
     Args:
         points: (..., 2), x/z and y/z in the raw camera's frame.
         model: ``none``, ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
-        coefficients: in OpenCV's order; missing trailing ones are zero.
+        coefficients: coefficients in OpenCV's order; missing trailing ones are zero.
 
     Returns:
         (..., 2) distorted normalised points; K maps them to pixels.
@@ -43,10 +43,10 @@ def distort(points: Array, model: str, coefficients: tuple[float, ...]) -> Array
 
 
 def distort_rays(rays: Array, model: str, coefficients: tuple[float, ...]) -> Array:
-    """Apply the lens to directions, (..., 3) of any length, giving (..., 2) distorted normalised points.
+    """Return the distorted normalised points (..., 2) of directions (..., 3) of any length.
 
-    The equidistant model takes directions beside and behind the camera as well. The others need z > 0: what they give
-    for z <= 0 is finite but means nothing.
+    The equidistant model also works beside and behind the camera. The others need z > 0; for z <= 0 their results are
+    finite but meaningless.
     """
     rays = np.asarray(rays, dtype=np.float64)
     z = rays[..., 2]
@@ -57,9 +57,9 @@ def distort_rays(rays: Array, model: str, coefficients: tuple[float, ...]) -> Ar
 
 
 def undistort_to_rays(points: Array, model: str, coefficients: tuple[float, ...]) -> Array:
-    """Invert the lens: distorted normalised points (..., 2) to unit directions (..., 3) in the raw camera's frame.
+    """Return the unit directions (..., 3) in the raw camera's frame of distorted normalised points (..., 2).
 
-    Points beyond the largest radius the model can produce are answered with the direction at its limit.
+    Points beyond the model's largest radius get the direction at its limit.
     """
     points = np.asarray(points, dtype=np.float64)
     if model == "equidistant":
@@ -74,7 +74,7 @@ def undistort_to_rays(points: Array, model: str, coefficients: tuple[float, ...]
 
 
 def radial(value: Array, model: str, coefficients: tuple[float, ...]) -> Array:
-    """Distorted radius of an angle (equidistant, radians) or of an undistorted radius (all other models)."""
+    """Return the distorted radius of an angle (equidistant, radians) or of an undistorted radius (other models)."""
     square = value * value
     if model == "equidistant":
         k1, k2, k3, k4 = coefficients
@@ -85,9 +85,9 @@ def radial(value: Array, model: str, coefficients: tuple[float, ...]) -> Array:
 
 
 def radial_limit(model: str, coefficients: tuple[float, ...]) -> float:
-    """Largest angle (equidistant, radians) or undistorted radius up to which the lens is one to one.
+    """Return the largest angle (equidistant, radians) or undistorted radius of the model's one-to-one range.
 
-    Beyond it the polynomial turns back and the same pixel would be seen twice; images hold nothing there.
+    Beyond it the polynomial decreases, and two directions would have the same pixel. Images have no content there.
     """
     end = math.pi if model == "equidistant" else _MAX_TANGENT
     if not any(coefficients):
@@ -103,7 +103,7 @@ def _padded(coefficients: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _along(points: Array, radius: Array, wanted: Array, at_zero: Array | float = 1.0) -> Array:
-    """Scale 2-vectors of length ``radius`` to length ``wanted``; near zero by the ratio's limit, 1 / ``at_zero``."""
+    """Scale 2-vectors from length ``radius`` to ``wanted``; near zero by the limit of the ratio, 1 / ``at_zero``."""
     small = radius < 1e-12
     ratio = np.where(small, 1.0 / np.asarray(at_zero), wanted / np.where(small, 1.0, radius))
     return points * ratio[..., None]
@@ -136,7 +136,7 @@ def _tilt(tau_x: float, tau_y: float) -> Array:
 
 
 def _invert_radial(distorted: Array, model: str, coefficients: tuple[float, ...]) -> Array:
-    """Solve ``radial(v) = distorted`` for v in [0, limit]; a table gives the start, Newton the digits."""
+    """Solve ``radial(v) = distorted`` for v in [0, limit], by a table and then by Newton steps."""
     limit = radial_limit(model, coefficients)
     values = np.linspace(0.0, limit, _TABLE_SIZE)
     table = radial(values, model, coefficients)
@@ -153,7 +153,7 @@ def _invert_radial(distorted: Array, model: str, coefficients: tuple[float, ...]
 
 
 def _invert_brown(points: Array, coefficients: tuple[float, ...]) -> Array:
-    """Invert `_brown`: the radial part by table, then Newton on both coordinates with a differenced Jacobian."""
+    """Invert `_brown`: the radial part by a table, then Newton steps on both coordinates with a numerical Jacobian."""
     wanted = points.reshape(-1, 2)
     radius = np.hypot(wanted[:, 0], wanted[:, 1])
     start = _along(wanted, radius, _invert_radial(radius, "rational_polynomial", coefficients))
@@ -171,7 +171,7 @@ def _newton(solution: Array, wanted: Array, coefficients: tuple[float, ...]) -> 
     active = np.arange(len(wanted))
     for _ in range(_NEWTON_STEPS):
         change, regular = _newton_change(solution[active], wanted[active], coefficients)
-        # a step as long as the point's own radius has left the lens's one-to-one range: keep the radial answer
+        # Such a long step leaves the lens's one-to-one range, so the radial solution is kept.
         length = np.hypot(change[:, 0], change[:, 1])
         sane = regular & (length < 0.1 + 0.5 * radius[active])
         solution[active] += np.where(sane[:, None], change, 0.0)
@@ -181,7 +181,7 @@ def _newton(solution: Array, wanted: Array, coefficients: tuple[float, ...]) -> 
 
 
 def _newton_change(solution: Array, wanted: Array, coefficients: tuple[float, ...]) -> tuple[Array, NDArray[np.bool_]]:
-    """One Newton step (N, 2) for `_brown`, and where its Jacobian is far enough from singular to be used."""
+    """Return one Newton step (N, 2) for `_brown`, and (N,) whether its Jacobian is regular."""
     here = _brown(solution, coefficients)
     jx = (_brown(solution + (_STEP, 0.0), coefficients) - here) / _STEP
     jy = (_brown(solution + (0.0, _STEP), coefficients) - here) / _STEP

@@ -1,12 +1,11 @@
 """The camera's height over the ground plane, in the unit of a depth map.
 
-Two fits serve two uses. `ground_height` searches by random sampling. It needs no start, so a pitched camera and things
-on the road do not mislead it. `ground_heights` is a batched robust least squares through which gradients flow. It
-starts at a level plane and finds the ground of a camera that is mounted about level. At 5 degrees of upward pitch it
-finds none.
+There are two functions. `ground_height` uses RANSAC. It needs no initial plane, so it is robust to a pitched camera and
+to objects on the road. `ground_heights` is a batched, differentiable, robust least-squares fit. It starts at a level
+plane, so the camera must be mounted about level; at 5 degrees of upward pitch it fails.
 
-Source of the idea: Xue et al., Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous
-Driving Applications (IROS 2020).
+The source is Xue et al., Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous Driving
+Applications (IROS 2020).
 """
 
 from __future__ import annotations
@@ -20,35 +19,35 @@ from torch import Tensor
 
 from featdepth_ros.geometry.cameras import CameraModel
 
-#: The part of the image that is taken for road: between these shares of the width, and below a share of the height.
+#: Left and right limit of the image region that is taken as road, as shares of the width.
 ROAD_LEFT, ROAD_RIGHT = 0.25, 0.75
-#: That share of the height: of the search, and of the fit.
+#: Upper limit of that region, as a share of the height: for RANSAC, and for the fit.
 SEARCH_TOP, FIT_TOP = 0.65, 0.6
-#: Every which row and column the search takes.
+#: Steps of the rows and columns that RANSAC uses.
 SEARCH_STEPS = (3, 5)
-#: Planes that the search tries, and the least number of points it works on.
+#: Number of RANSAC samples, and the least number of points.
 SEARCH_ROUNDS, FEWEST_POINTS = 48, 50
-#: Relative distance from a plane within which a point lies on it.
+#: Largest relative distance of an inlier from the plane.
 SEARCH_TOLERANCE = 0.06
-#: Relative distances from the plane at which points begin to count less, fit by fit: what stands on the road drops out.
+#: Relative distances from the plane above which points lose weight, for successive fits; they exclude objects.
 FIT_TOLERANCES = (0.3, 0.15, 0.07, 0.05)
-#: A plane is the ground when the points near it make up this share, and when it is tilted by no more than this.
+#: Least share of points near the ground plane, and its largest tilts.
 NEAR_SHARE = 0.5
 SEARCH_MOST_TILT_RAD, FIT_MOST_TILT_RAD = math.radians(25.0), math.radians(12.0)
 
 
 def ground_height(depth: NDArray[np.float32], camera: CameraModel) -> float | None:
-    """Height of the camera over the ground plane, in units of ``depth``.
+    """Return the height of the camera over the ground plane, in units of ``depth``.
 
-    Fits a plane by random sampling to the points under the lower middle of the image (RANSAC, Fischler and Bolles
-    1981; fixed seed). Least squares on its inliers follow.
+    A plane is fitted to the points in the lower middle of the image by RANSAC (Fischler and Bolles 1981; fixed seed).
+    Then it is refined by least squares on the inliers.
 
     Args:
         depth: (h, w) float32 z-depth.
         camera: pinhole camera of the map.
 
     Returns:
-        The height, or None when no plane that could be the ground holds most of the points.
+        The height; None without a plausible ground plane with most of the points.
     """
     height, width = depth.shape
     top, left, right = int(SEARCH_TOP * height), int(ROAD_LEFT * width), int(ROAD_RIGHT * width)
@@ -85,14 +84,14 @@ def ground_height(depth: NDArray[np.float32], camera: CameraModel) -> float | No
 
 
 def ground_heights(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
-    """The camera's height over the plane that the road's depth lies in.
+    """Return the camera's height over a plane that is fitted to the road's depth.
 
     Args:
-        depth: (B, 1, H, W) float32 z-depth, any unit; gradients flow through the fit.
+        depth: (B, 1, H, W) float32 z-depth, any unit; the fit is differentiable.
         camera: (B, 4) fx, fy, cx, cy, pixels of H x W.
 
     Returns:
-        (B,) heights in the unit of ``depth``, and (B,) bool: whether the fit can be believed.
+        (B,) heights in the unit of ``depth``, and (B,) bool, whether each fit is reliable.
     """
     height, width = depth.shape[-2:]
     top, left, right = int(FIT_TOP * height), int(ROAD_LEFT * width), int(ROAD_RIGHT * width)
@@ -101,10 +100,10 @@ def ground_heights(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
     x = (torch.arange(left, right, device=depth.device) - cx) / fx * z
     y = (torch.arange(top, height, device=depth.device)[:, None] - cy) / fy * z
     points = torch.stack((x, y, z), -1).flatten(1, 2)
-    unit = points[..., 2:].detach().mean(1, keepdim=True)  # numbers around one, whatever the unit of depth
+    unit = points[..., 2:].detach().mean(1, keepdim=True)  # normalises values to about one for any unit of depth
     points = points / unit
     weight = (1 / points[..., 2].detach()).square()  # errors of depth grow with depth
-    # The first plane: level, as far below as most points are.
+    # The initial plane is level, at the median height of the points.
     normal = torch.zeros_like(points[:, 0])
     normal[:, 1] = 1 / points[..., 1].detach().median(1).values.clamp_min(1e-3)
     for tolerance in FIT_TOLERANCES:

@@ -1,6 +1,6 @@
-"""A radial coefficient between points and pinhole pixels, for lenses whose distortion is being learnt.
+"""One radial distortion coefficient for points and pinhole pixels, for training that estimates the distortion.
 
-Points are moved sideways so that a pinhole sees them where the lens shows them; everything else stays a pinhole's.
+Points are moved sideways to where the distorted image shows them. All other computations use a pinhole camera.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Fixed-point steps of the inverse; each gains a digit for the coefficients of cameras.
+#: Fixed-point steps of the inverse; each step adds a correct digit for the coefficients of usual cameras.
 ITERATIONS = 4
 
 
 def bent(points: Tensor, k1: Tensor) -> Tensor:
-    """Move points (B, 3, H, W) to where a pinhole sees them as the lens does: ``r (1 + k1 r^2)``, k1 (B,)."""
+    """Apply the distortion ``r (1 + k1 r^2)``, k1 (B,), to points (B, 3, H, W)."""
     x, y, z = points.unbind(1)
     depth = z.clamp_min(1e-3)
     squared = (x * x + y * y) / (depth * depth)
-    # Far outside the view the polynomial turns back; what lies there is not seen anyway.
+    # Far outside the view the polynomial decreases, but such points are not visible.
     factor = 1 + k1.view(-1, 1, 1) * squared.clamp(max=4.0)
     return torch.stack((x * factor, y * factor, z), 1)
 
 
 def straightened(points: Tensor, k1: Tensor) -> Tensor:
-    """Undo `bent`: points on the rays of a pinhole's pixels go onto the rays that the lens has bent there."""
+    """Return the inverse of `bent`: points on rays of distorted pixels move to the undistorted rays."""
     x, y, z = points.unbind(1)
     depth = z.clamp_min(1e-3)
     squared = (x * x + y * y) / (depth * depth)

@@ -1,7 +1,7 @@
-"""From the delivered image to the networks' input in one step, and depth maps the way back.
+"""Converts the delivered image to the networks' input in one step, and depth maps back to the delivered image.
 
-Distortion, rectification, region of interest, binning and the resize to the networks' size become one sampling grid.
-It is computed once a camera and kept on the device.
+Distortion, rectification, region of interest, binning and the resize to the networks' size are one sampling grid. It is
+computed once per camera and kept on the device.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from featdepth_ros.geometry.transfers import to_device
 
 Resampling = Literal["inverse", "linear", "nearest"]
 
-#: A shrink below this factor is left to the bilinear sampling itself.
+#: Least reduction factor for which the image is filtered before the bilinear sampling.
 _SHRINK_WORTH_FILTERING = 1.1
 
 
 class Rectification:
-    """Turns delivered images of one camera into images of an ideal pinhole camera at a fixed size.
+    """Converts delivered images of one camera to images of a pinhole camera without distortion, at a fixed size.
 
     Args:
-        camera: the calibration; None for an uncalibrated camera, which is only resized.
-        delivered_size: (width, height) in pixels of the images that will come.
-        output_size: (height, width) in pixels of the images that leave.
-        device: where the grid lies and the work is done.
-        view: the pinhole camera the output shall be, of ``output_size``: how a stereo partner comes to have the same
-            intrinsics. None: the camera's own rectified view, resized. Needs a calibration.
+        camera: the calibration; None for an uncalibrated camera, whose images are only resized.
+        delivered_size: (width, height) of the delivered images, pixels.
+        output_size: (height, width) of the output images, pixels.
+        device: device of the grid and of the computation.
+        view: the pinhole camera of the output, with ``output_size``; it needs a calibration. It gives a stereo partner
+            the same intrinsics. None: the camera's own rectified view, resized.
 
     Attributes:
-        camera: the pinhole camera of the output, None when uncalibrated. Resizing keeps pixel centres at integers.
-        in_image: (h, w) bool tensor, False where the rectified view reaches outside the delivered image.
+        camera: the pinhole camera of the output; None if uncalibrated. Resizing keeps pixel centres at integers.
+        in_image: (h, w) bool tensor, False where the rectified view is outside the delivered image.
 
     Raises:
-        CalibrationError: the calibration is for images of another size.
+        CalibrationError: the calibration belongs to another image size, or ``view`` does not fit.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Rectification:
 
     @property
     def is_pure_resize(self) -> bool:
-        """True when the delivered image is a pinhole image already (or uncalibrated): only its size changes."""
+        """Whether only the size changes, because the delivered image is a pinhole image or uncalibrated."""
         camera = self._source
         if camera is None:
             return True
@@ -89,7 +89,7 @@ class Rectification:
         return not camera.is_distorted and same_view and np.array_equal(camera.R, np.eye(3))
 
     def _build_grid(self) -> None:
-        """Find where each output pixel lies in the delivered image, and how much to blur before sampling there."""
+        """Compute the position of each output pixel in the delivered image, and the filter before sampling."""
         assert self._source is not None and self.camera is not None
         height, width = self._output
         u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
@@ -108,17 +108,17 @@ class Rectification:
         self._grid = _grid(pixels, self._delivered).to(self._device)
 
     def apply(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
-        """Rectify and resize.
+        """Rectify and resize images.
 
         Args:
             image: (H, W, 3) RGB array or (B, 3, H, W) tensor of the delivered size; uint8, or floating point in [0, 1].
 
         Returns:
-            (B, 3, h, w) float32 in [0, 1] on the device, anti-aliased; memory format unspecified. Outside the
-            delivered image the border repeats (see `in_image`).
+            (B, 3, h, w) float32 in [0, 1] on the device, anti-aliased; the memory format is unspecified. Outside the
+            delivered image, the border is repeated (see `in_image`).
 
         Raises:
-            ImageError: another shape, size or type.
+            ImageError: the shape, size or type is wrong.
         """
         values = self.upload(image)
         height, width = self._output
@@ -128,30 +128,30 @@ class Rectification:
         return warp.sample_grid(filtered, self._grid.expand(filtered.shape[0], -1, -1, -1))
 
     def apply_to_bytes(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`apply`, as pixels to store: (H, W, 3) to (h, w, 3), both uint8 RGB, rounded.
+        """Rectify and resize as `apply`, for storage: (H, W, 3) to (h, w, 3), both uint8 RGB, rounded.
 
         Raises:
-            ImageError: another shape or size.
+            ImageError: the shape or size is wrong.
         """
         values = self.upload(image)
-        if self._grid is None and values.dtype == torch.uint8:  # what is only resized needs no floats
+        if self._grid is None and values.dtype == torch.uint8:  # a pure resize works in uint8
             pixels = warp.resize_antialiased(values, *self._output)[0]
         else:
             pixels = self.apply(values)[0].mul(255.0).round_().clamp_(0, 255).byte()
         return np.array(pixels.permute(1, 2, 0).cpu().numpy(), order="C")
 
     def apply_nearest(self, values: NDArray[np.float32]) -> Tensor:
-        """Take a map of the delivered image's pixels (true depth) to the output, unmixed: the nearest value counts.
+        """Resample a map of the delivered image (true depth) to the output by nearest neighbours.
 
         Args:
-            values: (H, W) float32 of the delivered size. z-depth stays what it is unless the calibration turns the
-                camera (`CameraModel.rectification`).
+            values: (H, W) float32 of the delivered size. The values are not changed, which is right for z-depth unless
+                the calibration rotates the camera (`CameraModel.rectification`).
 
         Returns:
             (h, w) float32 on the device; NaN outside the delivered image.
 
         Raises:
-            ImageError: another size.
+            ImageError: the size is wrong.
         """
         width, height = self._delivered
         if values.shape != (height, width):
@@ -163,16 +163,16 @@ class Rectification:
         return sampled.masked_fill(~self.in_image, float("nan"))
 
     def upload(self, image: NDArray[np.uint8] | NDArray[np.float32] | Tensor) -> Tensor:
-        """Bring an image to the device, as bytes where it is bytes: what `apply` takes, there once for several views.
+        """Copy an image to the device once, for `apply` of several views.
 
         Args:
-            image: as `apply` has it.
+            image: see `apply`.
 
         Returns:
-            (B, 3, H, W); uint8 on the processor, float32 in [0, 1] elsewhere.
+            (B, 3, H, W); a uint8 image stays uint8 on the CPU, all others are float32 in [0, 1].
 
         Raises:
-            ImageError: another shape, size or type.
+            ImageError: the shape, size or type is wrong.
         """
         width, height = self._delivered
         if isinstance(image, np.ndarray):
@@ -180,7 +180,7 @@ class Rectification:
                 raise ImageError(
                     f"image array has shape {image.shape}; expected {(height, width, 3)} (rows, columns, RGB)"
                 )
-            # torch shares memory with the array, and refuses negative strides and warns about read-only ones
+            # torch shares memory with the array; it rejects negative strides and warns about read-only arrays
             array = image if image.flags.writeable and min(image.strides) > 0 else image.copy()
             image = to_device(torch.from_numpy(array), self._device).permute(2, 0, 1)[None]
         if image.ndim != 4 or image.shape[1:] != (3, height, width):
@@ -188,7 +188,7 @@ class Rectification:
         if image.dtype != torch.uint8 and not image.is_floating_point():
             raise ImageError(f"image has type {image.dtype}; expected uint8, or floating point in [0, 1]")
         image = to_device(image, self._device)
-        # the CPU resizes uint8 directly (and fast); other devices only floating point
+        # only the CPU can resize uint8 directly (and fast)
         return image if image.dtype == torch.uint8 and image.device.type == "cpu" else _unit_range(image)
 
     def to_delivered(self, values: Tensor, resampling: Resampling = "inverse") -> Tensor:
@@ -196,11 +196,11 @@ class Rectification:
 
         Args:
             values: (h, w) or (B, C, h, w), on any device.
-            resampling: ``inverse`` interpolates 1 / values (depth: straight edges stay planar), ``linear`` the values,
-                ``nearest`` takes one of them (masks; bool stays bool).
+            resampling: ``inverse`` interpolates 1 / values (for depth, so that planes stay planes), ``linear``
+                interpolates the values, ``nearest`` takes one of them (for masks; bool stays bool).
 
         Returns:
-            (H, W) or (B, C, H, W) of the input's type. Pixels outside the output's view repeat its border (see
+            (H, W) or (B, C, H, W) of the input's type. Outside the output's view its border is repeated (see
             `delivered_in_view`), so a finite positive map stays finite everywhere. Depth stays z-depth of the
             rectified camera.
         """
@@ -224,19 +224,19 @@ class Rectification:
 
     @property
     def delivered_in_view(self) -> Tensor:
-        """(H, W) bool: which delivered pixels the output shows; all of them unless the lens is rectified."""
+        """(H, W) bool mask of the delivered pixels in the output's view; all True for a pure resize."""
         if self._grid is None:
             return torch.ones(self._delivered[::-1], dtype=torch.bool, device=self._device)
         return self._inverse[1]
 
     @cached_property
     def _inverse(self) -> tuple[Tensor, Tensor]:
-        """Grid of delivered pixels in the output, and which of them the output holds."""
+        """Grid of the delivered pixels in the output, and the mask of those inside the output."""
         assert self._source is not None and self.camera is not None
         width, height = self._delivered
         u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
         rays = self._source.unproject(np.stack([u, v], -1)) @ self._source.R.T
-        z = np.maximum(rays[..., 2:], 1e-3)  # beside or behind the pinhole: far outside in the right direction
+        z = np.maximum(rays[..., 2:], 1e-3)  # directions beside or behind the camera map far outside
         pixels = rays[..., :2] / z * (self.camera.fx, self.camera.fy) + (self.camera.cx, self.camera.cy)
         out_height, out_width = self._output
         inside = (
@@ -248,14 +248,14 @@ class Rectification:
 
 
 def _same_intrinsics(view: CameraModel, own: CameraModel | None) -> bool:
-    """Whether no pixel of the two views lies a thousandth of a pixel apart: calibrations are no more exact."""
+    """Return whether all pixels of the two views agree to a thousandth of a pixel, the accuracy of calibrations."""
     assert own is not None
     values = np.array([[c.fx / c.width, c.fy / c.height, c.cx / c.width, c.cy / c.height] for c in (view, own)])
     return bool(np.abs(values[0] - values[1]).max() * max(view.width, view.height) < 1e-3)
 
 
 def _grid(pixels: NDArray[np.float64], size: tuple[int, int]) -> Tensor:
-    """Sampling grid (1, h, w, 2) float32 of pixel coordinates, kept near the image, where float32 has digits."""
+    """Return the sampling grid (1, h, w, 2) float32 of pixels, clipped near the image for float32's accuracy."""
     limits = np.array(size, dtype=np.float64)
     clipped = torch.from_numpy(np.clip(pixels, -1.0, limits))
     return warp.grid_from_pixels(clipped, *size)[None].float()
@@ -266,7 +266,7 @@ def _unit_range(values: Tensor) -> Tensor:
 
 
 def _sampling_steps(pixels: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float, float]:
-    """Median distance, in delivered pixels along x and along y, of neighbouring output pixels."""
+    """Return the median distance of neighbouring output pixels along x and y, in delivered pixels, at least 1."""
     across = np.abs(np.diff(pixels, axis=1))[seen[:, 1:] & seen[:, :-1]]
     down = np.abs(np.diff(pixels, axis=0))[seen[1:] & seen[:-1]]
     if not len(across) or not len(down):

@@ -1,4 +1,7 @@
-"""Motions of pose networks as tensors: batched, fp32 or fp64, with finite gradients at zero. numpy: `se3_numpy`."""
+"""Rigid motions of pose networks as batched tensors, fp32 or fp64. For numpy see `se3_numpy`.
+
+Gradients are finite at zero rotation.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch import Tensor
 
 
 def make(rotation: Tensor, translation: Tensor) -> Tensor:
-    """Assemble (..., 4, 4) from (..., 3, 3) and (..., 3)."""
+    """Return (..., 4, 4) motions from rotations (..., 3, 3) and translations (..., 3)."""
     top = torch.cat([rotation, translation[..., None]], -1)
     bottom = torch.zeros_like(top[..., :1, :])
     bottom[..., 3] = 1
@@ -15,18 +18,18 @@ def make(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) -> Tensor:
-    """Motion of a pose network's output, as the reference builds it (docs/reference.md 2).
+    """Return the motion for a pose network's output, computed as in the reference (docs/reference.md 2).
 
     The axis is ``v / (|v| + 1e-7)``, so the rotation of tiny vectors is smaller than their length.
 
     Args:
-        axisangle: (B, 3) rotation vectors, radians, fp32 or fp64 (half precision is raised to fp32).
-        translation: (B, 3).
-        invert: False gives [R | t]; True gives [R^T | -R^T t]. The network is fed (earlier, later); a motion into the
-            earlier frame is the inverted one.
+        axisangle: (B, 3) rotation vectors, radians, fp32 or fp64 (half precision is converted to fp32).
+        translation: (B, 3) translations.
+        invert: False returns [R | t], True returns [R^T | -R^T t]. The network's input is (earlier, later), so a motion
+            into the earlier frame is the inverted one.
 
     Returns:
-        (B, 4, 4).
+        (B, 4, 4) motions.
     """
     axisangle = axisangle if axisangle.dtype == torch.float64 else axisangle.float()
     translation = translation.to(axisangle.dtype)
@@ -55,19 +58,19 @@ def pose_matrix(axisangle: Tensor, translation: Tensor, invert: bool = False) ->
 
 
 def refocused_motion(axisangle: Tensor, translation: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Motion that moves one camera's pixels as a given motion moves those of another, to first order in its angle.
+    """Return the motion of a camera with another focal length for the same optical flow, to first order in its angle.
 
-    A pose net that regresses its answer takes every camera for the one it was trained with. Let both cameras have the
-    same depth maps, and the other one r times the focal length. The flow f t_x / Z then needs t_x / r, f x t_z / Z the
-    same t_z, and f w_y needs w_y / r. The turn about the optical axis is free of f.
+    A pose net that regresses the motion assumes the training camera for every image. Let both cameras have the same
+    depth maps, and the other one r times the focal length. The flow f t_x / Z then needs t_x / r, f x t_z / Z the same
+    t_z, and f w_y needs w_y / r. The rotation about the optical axis does not depend on f.
 
     Args:
-        axisangle: (B, 3) radians, of the camera that the answer is meant for.
-        translation: (B, 3), in the unit of depth.
-        ratio: (B,) r, focal length of the other camera over that of the first.
+        axisangle: (B, 3) radians, for the training camera.
+        translation: (B, 3), in the unit of depth, for the training camera.
+        ratio: (B,) r, focal length of the other camera over that of the training camera.
 
     Returns:
-        Axisangle and translation (B, 3) of the other camera.
+        Axisangle and translation, (B, 3) each, of the other camera.
     """
     r = ratio.to(axisangle)[:, None]
     across = torch.cat((r, r, torch.ones_like(r)), 1)

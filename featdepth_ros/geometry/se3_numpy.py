@@ -1,7 +1,7 @@
 """Rigid motions in numpy float64, for ROS messages and odometry. Quaternions are xyzw. For tensors see `se3`.
 
-This module alone states the order of six numbers, of a twist or of a covariance's rows and columns. Translation comes
-first, then rotation, as in nav_msgs/Odometry. `TRANSLATION` and `ROTATION` name the two halves.
+This module defines the order of six numbers in a twist, and in the rows and columns of a covariance. Translation comes
+first, then rotation, as in nav_msgs/Odometry. `TRANSLATION` and `ROTATION` are the slices of the two halves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 #: The two halves of a twist (6,), and of the rows and columns of its covariance (6, 6).
 TRANSLATION, ROTATION = slice(0, 3), slice(3, 6)
 
-#: Optical axes (x right, y down, z forward) seen from body axes (x forward, y left, z up); REP-103.
+#: Pose of optical axes (x right, y down, z forward) in body axes (x forward, y left, z up); REP-103.
 T_BODY_OPTICAL: Array = np.array(
     [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
@@ -24,13 +24,13 @@ T_BODY_OPTICAL.setflags(write=False)
 
 
 def hat(vector: ArrayLike) -> Array:
-    """Cross-product matrix (3, 3) of (3,)."""
+    """Return the cross-product matrix (3, 3) of a vector (3,)."""
     x, y, z = np.asarray(vector, dtype=np.float64)
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
 
 def rotation_from_vector(vector: ArrayLike) -> Array:
-    """Rotation vector (3,), radians, to matrix (3, 3)."""
+    """Return the rotation matrix (3, 3) of a rotation vector (3,), radians."""
     vector = np.asarray(vector, dtype=np.float64)
     angle = float(np.linalg.norm(vector))
     skew = hat(vector)
@@ -40,7 +40,10 @@ def rotation_from_vector(vector: ArrayLike) -> Array:
 
 
 def vector_from_rotation(matrix: ArrayLike) -> Array:
-    """Rotation matrix (3, 3) to rotation vector (3,), radians, length at most pi. Stable at 0 and at pi."""
+    """Return the rotation vector (3,), radians, of a rotation matrix (3, 3).
+
+    Its length is at most pi. The computation is stable at 0 and at pi.
+    """
     quaternion = quaternion_from_matrix(matrix)
     imaginary, real = quaternion[:3], float(quaternion[3])
     length = float(np.linalg.norm(imaginary))
@@ -50,10 +53,10 @@ def vector_from_rotation(matrix: ArrayLike) -> Array:
 
 
 def quaternion_from_matrix(matrix: ArrayLike) -> Array:
-    """Rotation matrix (3, 3) (or the rotation of a (4, 4) motion) to a unit quaternion (4,), xyzw, w >= 0."""
+    """Return the unit quaternion (4,), xyzw, w >= 0, of a rotation (3, 3) or of a motion (4, 4)."""
     m = np.asarray(matrix, dtype=np.float64)[:3, :3]
     trace = float(np.trace(m))
-    # four times the products q_i q_j; the row with the largest square divides best
+    # four times the products q_i q_j; the row with the largest square is numerically best
     products = np.array(
         [
             [1 + 2 * m[0, 0] - trace, m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
@@ -68,7 +71,7 @@ def quaternion_from_matrix(matrix: ArrayLike) -> Array:
 
 
 def matrix_from_quaternion(xyzw: ArrayLike) -> Array:
-    """Quaternions (..., 4), xyzw, any non-zero length, to rotation matrices (..., 3, 3).
+    """Return rotation matrices (..., 3, 3) of quaternions (..., 4), xyzw, of any non-zero length.
 
     Raises:
         ValueError: a quaternion is zero or not finite.
@@ -91,7 +94,7 @@ def matrix_from_quaternion(xyzw: ArrayLike) -> Array:
 
 
 def make(rotation: ArrayLike, translation: ArrayLike) -> Array:
-    """Assemble (4, 4) from (3, 3) and (3,)."""
+    """Return the motion (4, 4) of a rotation (3, 3) and a translation (3,)."""
     motion = np.eye(4)
     motion[:3, :3] = rotation
     motion[:3, 3] = translation
@@ -99,18 +102,18 @@ def make(rotation: ArrayLike, translation: ArrayLike) -> Array:
 
 
 def from_quaternion(translation: ArrayLike, xyzw: ArrayLike) -> Array:
-    """Motion (4, 4) of a translation (3,) and a quaternion xyzw (4,)."""
+    """Return the motion (4, 4) of a translation (3,) and a quaternion xyzw (4,)."""
     return make(matrix_from_quaternion(xyzw), translation)
 
 
 def to_quaternion(motion: ArrayLike) -> tuple[Array, Array]:
-    """Translation (3,) and quaternion xyzw (4,) of a motion (4, 4)."""
+    """Return translation (3,) and quaternion xyzw (4,) of a motion (4, 4)."""
     motion = np.asarray(motion, dtype=np.float64)
     return motion[:3, 3].copy(), quaternion_from_matrix(motion)
 
 
 def inverse(motion: ArrayLike) -> Array:
-    """Inverse of a rigid motion (4, 4)."""
+    """Return the inverse of a rigid motion (4, 4)."""
     motion = np.asarray(motion, dtype=np.float64)
     rotation = motion[:3, :3].T
     return make(rotation, -rotation @ motion[:3, 3])
@@ -124,7 +127,7 @@ def stretched(motion: ArrayLike, factor: float) -> Array:
 
 
 def orthonormalised(motion: ArrayLike) -> Array:
-    """The rigid motion nearest to (4, 4): rounding of long products taken out of the rotation."""
+    """Return the rigid motion nearest to a (4, 4), to remove rounding errors of long products."""
     motion = np.asarray(motion, dtype=np.float64)
     u, _, vt = np.linalg.svd(motion[:3, :3])
     rotation = u @ np.diag([1.0, 1.0, float(np.linalg.det(u @ vt))]) @ vt
@@ -142,30 +145,30 @@ def _left_jacobian(phi: Array) -> Array:
 
 
 def exp(twist: ArrayLike) -> Array:
-    """Twist (6,) to a motion (4, 4)."""
+    """Return the motion (4, 4) of a twist (6,) (exponential map of SE(3))."""
     twist = np.asarray(twist, dtype=np.float64)
     phi = twist[ROTATION]
     return make(rotation_from_vector(phi), _left_jacobian(phi) @ twist[TRANSLATION])
 
 
 def log(motion: ArrayLike) -> Array:
-    """Motion (4, 4) to twist (6,); the inverse of `exp` for rotations below pi."""
+    """Return the twist (6,) of a motion (4, 4); the inverse of `exp` for rotations below pi."""
     motion = np.asarray(motion, dtype=np.float64)
     phi = vector_from_rotation(motion[:3, :3])
     return twist_from(np.linalg.solve(_left_jacobian(phi), motion[:3, 3]), phi)
 
 
 def twist_from(translation: ArrayLike, rotation: ArrayLike) -> Array:
-    """Assemble a twist (6,), or the diagonal of its covariance, from its halves (3,)."""
+    """Return a twist (6,), or the diagonal of its covariance, from its halves (3,)."""
     twist = np.empty(6)
     twist[TRANSLATION], twist[ROTATION] = translation, rotation
     return twist
 
 
 def adjoint(motion: ArrayLike) -> Array:
-    """Matrix (6, 6) that takes a twist in the source's axes to the target's, for a motion (4, 4) T_target_source.
+    """Return the adjoint (6, 6) of T_target_source (4, 4), which converts a twist from source axes to target axes.
 
-    A rotation of the source also moves the target by the lever arm between them.
+    A rotation of the source also moves the target, because of the lever arm between them.
     """
     motion = np.asarray(motion, dtype=np.float64)
     rotation = motion[:3, :3]
@@ -176,7 +179,13 @@ def adjoint(motion: ArrayLike) -> Array:
 
 
 def interpolate(first: ArrayLike, second: ArrayLike, fraction: float) -> Array:
-    """Motion a ``fraction`` of the way between two (4, 4): rotation along the arc, translation on the straight line."""
+    """Interpolate between two motions (4, 4): rotation along the arc, translation on the straight line.
+
+    Args:
+        first: the motion at ``fraction`` 0.
+        second: the motion at ``fraction`` 1.
+        fraction: position between the two.
+    """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     turn = vector_from_rotation(first[:3, :3].T @ second[:3, :3])
     rotation = first[:3, :3] @ rotation_from_vector(fraction * turn)

@@ -1,4 +1,4 @@
-"""Tensors on their way to a device and back."""
+"""Asynchronous copies of tensors between the CPU and a device."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device; to a GPU through pinned memory, so that nobody waits for it."""
+    """Copy a tensor to a device; to a GPU through pinned memory, so that the caller does not wait."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 class HostCopy:
-    """A tensor on its way to the processor; one that is there already is itself.
+    """An asynchronous copy of a tensor to the CPU; a tensor on the CPU is not copied.
 
-    From a GPU it goes through pinned memory beside what is queued next. Only who reads it waits, and for it alone.
+    From a GPU, the copy uses pinned memory and runs in parallel to later work. Only `get` waits, and only for the copy.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -28,7 +28,7 @@ class HostCopy:
             self._arrived = torch.cuda.current_stream(tensor.device).record_event()
 
     def get(self) -> Tensor:
-        """Return the tensor on the processor."""
+        """Return the tensor on the CPU; wait until the copy is complete."""
         if self._arrived is not None:
             self._arrived.synchronize()
             self._arrived = None

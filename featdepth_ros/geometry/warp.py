@@ -1,20 +1,18 @@
-"""Sampling images at sub-pixel places: the one module that knows about grids and ``align_corners``.
+"""Sampling of images at subpixel positions. Only this module uses sampling grids and ``align_corners``.
 
-Pixel centres lie at integers. Three conventions have names:
+Pixel centres lie at integers. There are three conventions:
 
 ``exact``
-    Pixel coordinates are sampled where they say. Identity motion leaves an image as it is, at every scale; intrinsics
-    of a resized image follow its pixel centres: ``cx' = (cx + 0.5) s - 0.5``.
+    Pixel coordinates are exact. An identity motion does not change an image at any scale. Intrinsics of a resized image
+    follow its pixel centres: ``cx' = (cx + 0.5) s - 0.5``.
 ``reference_true``
-    What the original computes under torch 1.1, its authors' version, where ``align_corners=True`` is the default:
-    coordinates are divided by size - 1, corners aligned. Intrinsics are scaled without the half pixel, and 1e-7 is
-    added to z.
+    The original under torch 1.1, its authors' version, in which ``align_corners=True`` is the default. Coordinates are
+    divided by size - 1, with aligned corners. Intrinsics are scaled without the half pixel, and 1e-7 is added to z.
 ``reference_mixed``
-    What the original computes since torch 1.3 (docs/reference.md, D7): coordinates are divided by size - 1 but sampled
-    with
-    ``align_corners=False``: an identity warp stretches the image about its centre by up to half a pixel.
+    The original since torch 1.3 (docs/reference.md, D7). Coordinates are divided by size - 1 but sampled with
+    ``align_corners=False``. An identity warp stretches the image about its centre by up to half a pixel.
 
-The reference conventions exist to reproduce published weights and numbers; new work uses ``exact``.
+The reference conventions reproduce published weights and numbers; new work uses ``exact``.
 """
 
 from __future__ import annotations
@@ -30,15 +28,15 @@ from featdepth_ros.geometry.projection import at_least_fp32, autocast_off, backp
 
 Convention = Literal["exact", "reference_mixed", "reference_true"]
 
-#: What the reference adds to z before dividing.
+#: Value that the reference adds to z before the division.
 REFERENCE_EPSILON = 1e-7
 
 
 def check_convention(convention: str) -> None:
-    """Refuse an unknown name.
+    """Check the name of a convention.
 
     Raises:
-        ConfigError: naming the nearest known convention.
+        ConfigError: the convention is unknown; the message names the most similar one.
     """
     if convention not in get_args(Convention):
         hint = nearest_name(convention, get_args(Convention))
@@ -46,7 +44,7 @@ def check_convention(convention: str) -> None:
 
 
 def grid_from_pixels(pixels: Tensor, width: int, height: int, convention: Convention = "exact") -> Tensor:
-    """Turn pixel coordinates (..., 2) of a ``width`` x ``height`` image into the grid that `sample_grid` takes."""
+    """Return the grid for `sample_grid` from pixel coordinates (..., 2) of a ``width`` x ``height`` image."""
     x, y = pixels.unbind(-1)
     if convention == "exact":
         return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
@@ -60,7 +58,7 @@ def sample_grid(
     mode: str = "bilinear",
     outside: Literal["border", "zeros"] = "border",
 ) -> Tensor:
-    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; outside, the border repeats or all is 0."""
+    """Sample (B, C, H, W) at a grid (B, h, w, 2) of the same convention; outside, the border is repeated, or zero."""
     return functional.grid_sample(
         image, grid, mode=mode, padding_mode=outside, align_corners=convention == "reference_true"
     )
@@ -79,16 +77,16 @@ def sample_pixels(
 
 
 def resize_bilinear(values: Tensor, height: int, width: int) -> Tensor:
-    """Resize (B, C, H, W) bilinearly about pixel centres (half-pixel rule), without anti-aliasing."""
+    """Resize (B, C, H, W) bilinearly with aligned pixel centres (half-pixel rule), without anti-aliasing."""
     if values.shape[-2:] == (height, width):
         return values
     return functional.interpolate(values, (height, width), mode="bilinear", align_corners=False)
 
 
 def resize_antialiased(values: Tensor, height: int, width: int) -> Tensor:
-    """Resize (B, C, H, W) with a triangle filter that widens as the image shrinks, so that nothing aliases.
+    """Resize (B, C, H, W) with anti-aliasing, by a triangle filter whose width follows the scale.
 
-    uint8 stays uint8 where the device supports it (CPU); elsewhere give floating point.
+    uint8 input works on the CPU only and stays uint8; other devices need floating point.
     """
     if values.shape[-2:] == (height, width):
         return values
@@ -101,9 +99,9 @@ def resize_nearest(values: Tensor, height: int, width: int) -> Tensor:
 
 
 def scaled_intrinsics(K: Tensor, scale_x: float, scale_y: float, convention: Convention = "exact") -> Tensor:
-    """Intrinsics (B, 3, 3) or (B, 4, 4) of the image resized by the given factors (new size / old size).
+    """Return the intrinsics, (B, 3, 3) or (B, 4, 4), of an image resized by the factors new size / old size.
 
-    ``exact`` keeps pixel centres at integers; the reference conventions multiply rows 0 and 1 and nothing else.
+    ``exact`` keeps pixel centres at integers; the reference conventions only multiply rows 0 and 1.
     """
     scaled = K.clone()
     scaled[..., 0, :] = K[..., 0, :] * scale_x
@@ -121,15 +119,16 @@ def sampling_grid(
     source_size: tuple[int, int] | torch.Size,
     convention: Convention = "exact",
 ) -> tuple[Tensor, Tensor]:
-    """Where the target's points (B, 3, H, W) project to in a source image of (height, width).
+    """Project the target's points (B, 3, H, W) into a source image of (height, width).
 
     Returns:
-        the grid (B, H, W, 2) that `sample_grid` takes and (B, 1, H, W) bool: in front of the camera and inside.
+        The grid (B, H, W, 2) for `sample_grid`, and a (B, 1, H, W) bool mask of points that are in front of the camera
+        and inside the image.
     """
     with autocast_off(points):
         epsilon = 0.0 if convention == "exact" else REFERENCE_EPSILON
         pixels, z = project(points, K_source, T_source_target, epsilon)
-        # the original divides by the target's size; source and target are the same size there
+        # the original divides by the target's size, which is also the source's size there
         height, width = source_size if convention == "exact" else points.shape[-2:]
         grid = grid_from_pixels(pixels, width, height, convention)
         x, y = pixels[..., 0].detach(), pixels[..., 1].detach()
@@ -156,23 +155,22 @@ def warp(
     T_source_target: Tensor,
     convention: Convention = "exact",
 ) -> tuple[Tensor, Tensor]:
-    """Rebuild the target view from a source image, the target's depth and the motion between them.
+    """Synthesise the target view from a source image, the target's depth and the motion between them.
 
     Args:
         source: (B, C, Hs, Ws), any floating type; computed in fp32 (fp64 stays fp64).
         depth_target: (B, 1, H, W), z-depth in the unit of the motion's translation.
         K_target: (B, 3, 3) or (B, 4, 4) intrinsics in pixels of ``depth_target``.
         K_source: the same for ``source``.
-        T_source_target: (B, 4, 4), maps points of the target's frame into the source's.
+        T_source_target: (B, 4, 4), maps points of the target's frame to the source's.
         convention: see the module.
 
     Returns:
-        The first is the warped image, (B, C, H, W), border pixels repeated outside. The second is (B, 1, H, W) bool. It
-        is true where the point lies in front of the source camera and inside its image. Half a pixel of rim belongs to
-        it.
+        The warped image, (B, C, H, W), with repeated border pixels outside; and a (B, 1, H, W) bool mask. The mask is
+        true where the point is in front of the source camera and inside its image, including half a pixel of border.
 
     Raises:
-        ConfigError: the convention is not known.
+        ConfigError: the convention is unknown.
     """
     check_convention(convention)
     with autocast_off(source):

@@ -1,4 +1,4 @@
-"""Losses of self-supervised depth and motion: pure functions, fp32 whatever the networks run in."""
+"""Losses for self-supervised depth and motion. They are pure functions in fp32, for any precision of the networks."""
 
 from featdepth_ros.losses.config import ObjectiveConfig
 from featdepth_ros.losses.features import batch_norm_mode, feature_maps

@@ -1,6 +1,6 @@
-"""The two expensive differences with analytic gradients: fewer passes over memory, fewer tensors kept.
+"""The two expensive losses with analytic gradients, which need fewer passes over memory and store fewer tensors.
 
-Equal to letting autograd differentiate the plain formulas (which the tests do), first derivatives only.
+The results equal those of autograd for the plain formulas, as tests check. There are first derivatives only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
 SSIM_SHARE = 0.85
 CHARBONNIER_EPSILON = 1e-3
-#: Channels of a feature map that are sampled and compared at a time: 96x320 pixels of them fit a processor's cache.
+#: Number of channels of a feature map per step; for 96x320 pixels they fit into the CPU's cache.
 SAMPLED_CHANNELS = 16
-#: torch's numbers for the modes of `grid_sampler_2d`.
+#: torch's constants for the modes of `grid_sampler_2d`.
 _BILINEAR, _BORDER = 0, 1
 
 
 def box(values: Tensor) -> Tensor:
-    """Mean over 3x3 windows of (..., H, W), valid positions only: (..., H - 2, W - 2). Not differentiable."""
+    """Return the mean over 3x3 windows of (..., H, W) without padding, (..., H - 2, W - 2). Not differentiable."""
     rows = values[..., 2:] + values[..., 1:-1]
     rows += values[..., :-2]
     sums = rows[..., 2:, :] + rows[..., 1:-1, :]
@@ -32,22 +32,22 @@ def box(values: Tensor) -> Tensor:
 
 
 def reflected(image: Tensor) -> Tensor:
-    """(N, C, H, W) with one reflected pixel around."""
+    """Return (N, C, H, W) padded by one reflected pixel."""
     return functional.pad(image, (1, 1, 1, 1), mode="reflect")
 
 
 class PhotometricDifference(torch.autograd.Function):
-    """0.85 mean_c (1 - SSIM) / 2 + 0.15 mean_c Charbonnier, of k images for each of B targets."""
+    """Photometric loss 0.85 mean_c (1 - SSIM) / 2 + 0.15 mean_c Charbonnier, of k images for each of B targets."""
 
     @staticmethod
     def forward(
         ctx: Any, prediction: Tensor, target: Tensor, target_reflected: Tensor, mean_y: Tensor, variance_y: Tensor
     ) -> Tensor:
-        """Compare (k B, C, H, W) with (B, C, H, W) and its statistics (same shape); returns (k B, 1, H, W)."""
+        """Compare (k B, C, H, W) with (B, C, H, W) and its statistics (same shape); return (k B, 1, H, W)."""
         blocks = prediction.unflatten(0, (-1, target.shape[0]))
         losses: list[Tensor] = []
         saved: list[Tensor] = []
-        for block in blocks.unbind():  # one at a time, so that what is in between stays in the cache
+        for block in blocks.unbind():  # one at a time, so that intermediate results stay in the cache
             loss, kept = _compare(block, target, target_reflected, mean_y, variance_y, ctx.needs_input_grad[0])
             losses.append(loss)
             saved += kept
@@ -57,7 +57,7 @@ class PhotometricDifference(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient for the prediction only: targets are images."""
+        """Return the gradient of the prediction only, because targets are images."""
         y, *saved = ctx.saved_tensors
         blocks = gradient.split(y.shape[0])
         parts = [_derive(block, y, *saved[5 * i : 5 * i + 5]) for i, block in enumerate(blocks)]
@@ -67,7 +67,7 @@ class PhotometricDifference(torch.autograd.Function):
 def _compare(
     prediction: Tensor, target: Tensor, target_reflected: Tensor, mean_y: Tensor, variance_y: Tensor, derivatives: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Difference (B, 1, H, W) of two (B, C, H, W), and the five maps that `_derive` wants besides the target."""
+    """Return the loss (B, 1, H, W) of two (B, C, H, W), and five maps for `_derive`."""
     x = reflected(prediction)
     mean_x = box(x)
     d = box(x * x).addcmul_(mean_x, mean_x, value=-1).add_(variance_y).add_(SSIM_C2)
@@ -84,7 +84,7 @@ def _compare(
     if not derivatives:
         return loss, ()
     channels = target.shape[1]
-    # derivatives of the loss by the windows' means of x, x^2 and x y; 0 where the clamp holds
+    # derivatives of the loss by the windows' means of x, x^2 and x y; 0 where the clamp is active
     weight = ((structure >= 0) & (structure <= 1)).to(a.dtype).mul_(-0.5 * SSIM_SHARE / channels)
     reciprocal.mul_(weight)
     similarity.mul_(weight)
@@ -99,10 +99,10 @@ def _compare(
 def _derive(
     gradient: Tensor, y: Tensor, x: Tensor, by_mean: Tensor, by_square: Tensor, by_product: Tensor, slope: Tensor
 ) -> Tensor:
-    """Gradient (B, C, H, W) for the prediction of `_compare` from that of its difference."""
+    """Return the gradient (B, C, H, W) of the prediction of `_compare` from that of its loss."""
     whole = _spread(by_square * gradient).mul_(x).mul_(2)
     whole.addcmul_(_spread(by_product * gradient), y).add_(_spread(by_mean * gradient))
-    # a reflected border pixel passes its gradient on to the pixel it copies
+    # the gradient of a reflected border pixel is added to that of the original pixel
     whole[..., 2, :] += whole[..., 0, :]
     whole[..., -3, :] += whole[..., -1, :]
     whole[..., 2] += whole[..., 0]
@@ -111,16 +111,16 @@ def _derive(
 
 
 def _spread(values: Tensor) -> Tensor:
-    """Adjoint of `box`: (..., H, W) to (..., H + 2, W + 2)."""
+    """Return the adjoint of `box`: (..., H, W) to (..., H + 2, W + 2)."""
     return box(functional.pad(values, (2, 2, 2, 2)))
 
 
 class CharbonnierMean(torch.autograd.Function):
-    """mean_c sqrt((a - b)^2 + 1e-6) of two (B, C, H, W), for maps of many channels: one tensor is kept."""
+    """mean_c sqrt((a - b)^2 + 1e-6) of two (B, C, H, W), for maps with many channels. It stores only one tensor."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        """Returns (B, 1, H, W)."""
+        """Return the loss (B, 1, H, W)."""
         difference = first - second
         distance = (difference * difference).add_(CHARBONNIER_EPSILON**2).sqrt_()
         loss = distance.mean(1, keepdim=True)
@@ -131,22 +131,22 @@ class CharbonnierMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Opposite gradients for the two, each only where it is needed."""
+        """Return opposite gradients for the two inputs, each only if needed."""
         (slope,) = ctx.saved_tensors
         product = slope * gradient
         return product if ctx.needs_input_grad[0] else None, product.neg() if ctx.needs_input_grad[1] else None
 
 
 class SampledCharbonnierMean(torch.autograd.Function):
-    """`CharbonnierMean` of a map and another one sampled at a grid, both constant: channels a few at a time.
+    """`CharbonnierMean` of a constant map and another constant map sampled at a grid, a few channels at a time.
 
-    A pixel's difference depends on nothing but its own position in the grid. So its two derivatives are taken at once,
-    and the sampled map, as large as the features, is never whole in memory.
+    A pixel's difference depends only on its own grid position. So its two derivatives are computed in the forward pass,
+    and the sampled map, which is as large as the features, is never stored as a whole.
     """
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, source: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-        """(B, C, h, w), (B, C, H, W) and (B, h, w, 2) to (B, 1, h, w); bilinear, the border repeats outside."""
+        """(B, C, h, w), (B, C, H, W), (B, h, w, 2) -> (B, 1, h, w); bilinear, with repeated border outside."""
         loss: Tensor | None = None
         slope: Tensor | None = None
         for wanted, values in zip(target.split(SAMPLED_CHANNELS, 1), source.split(SAMPLED_CHANNELS, 1), strict=True):
@@ -167,6 +167,6 @@ class SampledCharbonnierMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient for the grid only."""
+        """Return the gradient of the grid only."""
         (slope,) = ctx.saved_tensors
         return None, None, None if slope is None else slope * gradient[:, 0, :, :, None], None

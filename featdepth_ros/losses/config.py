@@ -1,4 +1,4 @@
-"""Settings of the objective, and the combinations the reference trains with."""
+"""Settings of the objective, and the settings of the reference."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ ReferenceKind = Literal["fm", "joint", "autoencoder", "baseline"]
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is added up, and how. The defaults are the paper's feature-metric training, done right.
+    """Terms and options of the objective. The defaults are the paper's feature-metric training with `exact` sampling.
 
     Attributes:
         frame_ids: the target 0, then the sources: frame offsets, and ``"s"`` for the other camera of a stereo pair.
-        scales: the decoder's scales that are trained; 0 is the finest.
-        min_depth, max_depth: ends of the disparity mapping, model units.
-        photometric_weight: of the photometric term; 0 leaves it out.
-        feature_weight: of the feature-metric term (reference: perception_weight); 0 leaves it out.
-        smoothness_weight: of the disparities' smoothness.
-        reconstruction_weight: of the autoencoder's image reconstruction.
-        discriminative_weight: of the features' first differences, which are to be large (reference: dis).
-        convergent_weight: of the features' second differences, which are to be small (reference: cvt).
-        automask: let the unwarped sources join the minimum, so that what does not move relative to the camera is left
-            out. None: yes, unless a stereo source takes part (the reference's rule).
-        mask_outside: leave out of the mean what no source sees, instead of comparing it with a repeated border.
-        disp_norm: divide disparities by their mean before the smoothness. None: the same rule.
-        convention: of sampling, see `geometry.warp`.
+        scales: trained scales of the decoder; 0 is the finest.
+        min_depth, max_depth: limits of the disparity mapping, network units.
+        photometric_weight: weight of the photometric term; 0: none.
+        feature_weight: weight of the feature-metric term (reference: perception_weight); 0: none.
+        smoothness_weight: weight of the disparities' smoothness.
+        reconstruction_weight: weight of the autoencoder's image reconstruction.
+        discriminative_weight: weight of the features' first differences, which should be large (reference: dis).
+        convergent_weight: weight of the features' second differences, which should be small (reference: cvt).
+        automask: include the unwarped sources in the minimum, which excludes objects without motion relative to the
+            camera. None: yes, except with a stereo source (the reference's rule).
+        mask_outside: exclude pixels without a visible source from the mean, instead of using the repeated border.
+        disp_norm: divide disparities by their mean before the smoothness. None: the same rule as for ``automask``.
+        convention: sampling convention, see `geometry.warp`.
         noise_per_scale: draw new tie-break noise for every scale, as the reference does.
-        detach_features: keep the feature-metric term from training the feature net. A net trained along (joint) could
-            make the term small by making the features flat (docs/reference.md, D11). Detached, the term reaches depth
-            and motion only. The net then learns from reconstruction and the regularisers. False is the reference.
-        reconstruction_target: the image that reconstructions of smaller size are compared with. ``area`` averages.
-            ``cascade`` is the reference's autoencoder: bilinear, each from the one before. ``direct`` is its joint
-            model: bilinear from the full image, aliased.
-        tiny_maps: second differences of maps with a side below 3: ``skip`` or the reference's ``nan``.
+        detach_features: no gradients of the feature-metric term for the feature net. A jointly trained net could reduce
+            the term by flat features (docs/reference.md, D11). With True, the term trains depth and motion only, and
+            the net learns from reconstruction and regularisers. False is the reference.
+        reconstruction_target: how the image is reduced for reconstructions of smaller size. ``area`` averages.
+            ``cascade`` is the reference's autoencoder: bilinear, each from the previous size. ``direct`` is its joint
+            model: bilinear from the full image, with aliasing.
+        tiny_maps: second differences of maps with a side below 3: ``skip``, or the reference's ``nan``.
     """
 
     frame_ids: tuple[int | str, ...] = (0, -1, 1)
@@ -94,32 +94,32 @@ class ObjectiveConfig:
 
     @property
     def warps(self) -> bool:
-        """True when any term needs sources."""
+        """Whether any term needs sources."""
         return self.photometric_weight > 0 or self.feature_weight > 0
 
     @property
     def uses_automask(self) -> bool:
-        """``automask`` with its rule applied."""
+        """Value of ``automask`` after its rule for None."""
         return "s" not in self.frame_ids if self.automask is None else self.automask
 
     @property
     def uses_disp_norm(self) -> bool:
-        """``disp_norm`` with its rule applied."""
+        """Value of ``disp_norm`` after its rule for None."""
         return "s" not in self.frame_ids if self.disp_norm is None else self.disp_norm
 
     @classmethod
     def reference(
         cls, kind: ReferenceKind = "fm", convention: Convention = "reference_mixed", **changes: Any
     ) -> ObjectiveConfig:
-        """The original's objective, with all that is odd about it (docs/reference.md 3 and 7).
+        """Return the settings of the original's objective, including its peculiarities (docs/reference.md 3 and 7).
 
         Args:
             kind: ``fm``, ``joint``, ``autoencoder`` or ``baseline``, as in its configs.
-            convention: ``reference_mixed`` is what it computes today, ``reference_true`` what its authors computed.
-            changes: fields set otherwise.
+            convention: ``reference_mixed`` for the original under today's torch, ``reference_true`` for its authors'.
+            changes: fields with other values.
 
         Raises:
-            ConfigError: unknown kind.
+            ConfigError: the kind is unknown.
         """
         regularised: dict[str, Any] = {
             "reconstruction_weight": 1.0,

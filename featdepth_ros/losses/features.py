@@ -1,4 +1,4 @@
-"""Feature maps for the feature-metric loss: each image once, with a BatchNorm that is really frozen, or not."""
+"""Feature maps for the feature-metric loss, one per image, with frozen or batch statistics of BatchNorm."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BatchNormMode = Literal["running_statistics", "batch_statistics"]
 
 @contextmanager
 def batch_norm_mode(net: nn.Module, mode: BatchNormMode) -> Iterator[None]:
-    """Run a feature net's BatchNorm layers in the given mode, and leave the net as it was found.
+    """Run a feature net's BatchNorm layers in the given mode, and restore the net's modes afterwards.
 
     ``running_statistics``
-        evaluation mode: what is stored is used, nothing changes. A frozen net stays the same net.
+        This is the evaluation mode. It uses the stored statistics and changes nothing.
     ``batch_statistics``
-        what the reference does with its "fixed" extractor (docs/reference.md, D9): statistics of the batch at hand. The
-        stored ones are not touched here; in the reference they drift, unused.
+        This is the mode of the reference's "fixed" extractor (docs/reference.md, D9). It uses statistics of the current
+        batch. The stored ones are not changed here; in the reference they drift without use.
     """
     modes = {module: module.training for module in net.modules()}
     norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -45,15 +45,15 @@ def feature_maps(
     mode: BatchNormMode = "running_statistics",
     gradients: bool = False,
 ) -> dict[tuple[str, int | str, int], Tensor]:
-    """Features of every frame, n + 1 images for n sources, under the keys `objective` reads.
+    """Return the features of all frames, with the keys of `objective`.
 
     Args:
         images: frame -> (B, 3, H, W) in [0, 1], without colour augmentation.
-        features: the map to compare, usually ``model.features``.
-        net: the module whose BatchNorm layers ``features`` runs through.
-        mode: see `batch_norm_mode`. With running statistics all frames go through in one batch. With batch statistics
-            each goes alone, as in the reference: the batch then changes the result.
-        gradients: keep the graph, for an encoder trained along.
+        features: function for the feature map, usually ``model.features``.
+        net: the module with the BatchNorm layers of ``features``.
+        mode: see `batch_norm_mode`. With running statistics, all frames are one batch. With batch statistics, each is a
+            batch of its own as in the reference, because the batch changes the result.
+        gradients: keep the graph, for a jointly trained encoder.
 
     Returns:
         ("feature", frame, 0) -> (B, C, h, w).

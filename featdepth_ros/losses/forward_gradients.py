@@ -1,4 +1,4 @@
-"""Gradients taken in the forward pass: no intermediate tensor of the loss is kept for the networks' backward pass."""
+"""Computes gradients in the forward pass, so that no intermediate tensors of the loss are stored."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class _ForwardGradients(torch.autograd.Function):
 
 
 def with_forward_gradients(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
-    """``function(*inputs)``, a scalar, with its gradients taken at once.
+    """Return the scalar ``function(*inputs)`` and compute its gradients at once.
 
-    A warp and its comparison hold far more in intermediate tensors than in the gradients of a few maps and motions.
-    The backward pass runs while those tensors are still in the cache.
+    The intermediate tensors of a warp and its loss are much larger than the gradients of a few maps and motions. The
+    backward pass of the function runs while they are still in the cache.
 
     Args:
-        function: of the inputs; first derivatives only. What it needs besides must not want gradients.
-        inputs: tensors, or None where there is none.
+        function: function of the inputs, with first derivatives only. Its other tensors must not require gradients.
+        inputs: tensors, or None for optional ones.
     """
     if not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in inputs):
         return function(*inputs)

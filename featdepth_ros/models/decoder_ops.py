@@ -1,4 +1,4 @@
-"""Parts of the depth decoder computed with less: equal results, fewer operations, fewer tensors kept for training."""
+"""Faster operations of the depth decoder, with equal results, fewer operations and less memory in training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from torch.autograd.function import once_differentiable
 
 
 def conv3x3_of_upsampled(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Reflection-padded 3x3 convolution of ``x`` upsampled twice (nearest), without the upsampled map.
+    """Return the reflection-padded 3x3 convolution of ``x`` upsampled by 2 (nearest), without the upsampled map.
 
-    Under the 3x3 window lie but 2x2 different values of ``x``; which taps share one depends on whether row and column
-    are even. So four 2x2 convolutions of ``x`` give the four kinds of output pixels: 4/9 of the multiplications, and
-    a quarter of the memory for the input. At the border the reflected pixel is the border's twin.
+    A 3x3 window of the upsampled map has only 2x2 different values of ``x``. The taps that share one depend on whether
+    row and column are even. So four 2x2 convolutions of ``x`` give the four kinds of output pixels. They need 4/9 of
+    the multiplications, and a quarter of the memory for the input. At the border, the reflected pixel has the same
+    value as the border pixel.
 
     Args:
-        x: (B, C, h, w).
-        weight: (O, C, 3, 3).
-        bias: (O,).
+        x: (B, C, h, w) map.
+        weight: (O, C, 3, 3) kernel.
+        bias: (O,) bias.
 
     Returns:
-        (B, O, 2 h, 2 w), equal to within rounding.
+        (B, O, 2 h, 2 w), equal up to rounding.
     """
     rows = _pairs(weight, 2)
     kernels = torch.stack([kernel for row in rows for kernel in _pairs(row, 3)]).to(x.dtype)
@@ -37,33 +38,33 @@ def conv3x3_of_upsampled(x: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """Kernel (C, O, 4, 4) of the transposed convolution, stride 2 and padding 1, that does both at once.
+    """Return the kernel (C, O, 4, 4) of a transposed convolution, stride 2 and padding 1, for upsampled maps.
 
-    It equals a zero-padded 3x3 convolution with ``weight`` (O, C, 3, 3) of a map upsampled twice (nearest), with 4/9 of
-    the multiplications and without the upsampled map. What runs exported graphs is good at it.
+    The transposed convolution equals a zero-padded 3x3 convolution with ``weight`` (O, C, 3, 3) of a map upsampled by 2
+    (nearest). It needs 4/9 of the multiplications and no upsampled map. Run times of exported graphs execute it fast.
     """
     rows = _doubled(weight, 2)
     return _doubled(rows, 3).transpose(0, 1).contiguous()
 
 
 def _doubled(kernel: Tensor, axis: int) -> Tensor:
-    """Taps (c, b + c, a + b, a) of a kernel (a, b, c) along ``axis``: each value of the small map counts twice."""
+    """Return taps (c, b + c, a + b, a) for a kernel (a, b, c) along ``axis``, as each value occurs twice."""
     a, b, c = kernel.split(1, axis)
     return torch.cat((c, b + c, a + b, a), axis)
 
 
 def _pairs(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Taps (a, b + c) for even and (a + b, c) for odd places of a kernel (a, b, c) along ``axis``."""
+    """Return taps (a, b + c) for even and (a + b, c) for odd positions, for a kernel (a, b, c) along ``axis``."""
     a, b, c = weight.split(1, axis)
     return torch.cat((a, b + c), axis), torch.cat((a + b, c), axis)
 
 
 def chained_pool(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Sum x + t1 + ... + tn with t_i = W_i maxpool5x5(t_(i-1)), t_0 = x.
+    """Return the sum x + t1 + ... + tn with t_i = W_i maxpool5x5(t_(i-1)), t_0 = x, (B, C, H, W).
 
     Args:
-        x: (B, C, H, W).
-        weights: of n 1x1 convolutions, (C, C, 1, 1).
+        x: (B, C, H, W) map.
+        weights: (C, C, 1, 1) weights of n 1x1 convolutions.
     """
     if torch.is_grad_enabled() and x.requires_grad and not torch.is_autocast_enabled(x.device.type):
         kept: Tensor = _ChainedPool.apply(x, *weights)  # type: ignore[no-untyped-call]
@@ -76,19 +77,19 @@ def chained_pool(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
 
 
 def _pooled_quickly(x: Tensor) -> Tensor:
-    # torch's 5x5 maximum on processors is ten times faster with channels last
+    # torch's 5x5 max pooling on CPUs is ten times faster with the channels-last format
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 class _ChainedPool(torch.autograd.Function):
-    """`chained_pool` for training: of each stage only its input is kept, and its maxima are found again.
+    """`chained_pool` for training. It stores only the input of each stage and recomputes the maxima.
 
-    Maxima and their 64-bit indices would take three times the input's memory.
+    The maxima and their 64-bit indices would need three times the input's memory.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
-        """(B, C, H, W) and n weights (C, C, 1, 1) to (B, C, H, W)."""
+        """(B, C, H, W), n weights (C, C, 1, 1) -> (B, C, H, W)."""
         kept, top, total = [], x, x
         for weight in weights:
             top = _pooled_quickly(top)
@@ -101,7 +102,7 @@ class _ChainedPool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients for the input and all weights."""
+        """Return the gradients of the input and of all weights."""
         saved: Sequence[Tensor] = ctx.saved_tensors
         stages = len(saved) // 2
         by_weight: list[Tensor | None] = [None] * stages

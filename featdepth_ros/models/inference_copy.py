@@ -1,7 +1,7 @@
-"""A copy of a model that computes the same with less: what PyTorch runs for inference, and what is exported.
+"""Faster copies of models with the same results, for inference in PyTorch and for export.
 
-Batch norms become part of the convolutions before them. Convolutions of upsampled maps become transposed ones of the
-small maps. In half precision some layers stay in float32, see `keep_precise`.
+Batch norms are fused into the preceding convolutions. Convolutions of upsampled maps become transposed convolutions of
+the small maps. In half precision, some layers stay in float32; see `keep_precise`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from featdepth_ros.models.compact import CompactModel, Merge, SplitMerge
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
-#: Names of a convolution and of the batch norm that follows it, within one module.
+#: Names of a convolution and of the batch norm after it, within one module.
 _PAIRS = (
     ("_conv_stem", "_bn0"),
     ("_expand_conv", "_bn0"),
@@ -34,12 +34,12 @@ _PAIRS = (
 
 
 def fuse_batch_norms(model: ModelT) -> ModelT:
-    """Return a copy for inference whose batch norms are part of the convolutions; ``model`` stays as it is.
+    """Return a copy for inference with batch norms fused into the convolutions; ``model`` is not changed.
 
-    The outputs agree to float32 rounding. The copy can neither be trained nor saved as weights.
+    The outputs agree up to float32 rounding. The copy can neither be trained nor saved as weights.
 
     Raises:
-        FeatDepthError: the model is in training mode, where batch norms depend on the batch.
+        FeatDepthError: the model is in training mode, in which batch norms depend on the batch.
     """
     if model.training:
         raise FeatDepthError("batch norms can be fused in eval mode only; call model.eval() first")
@@ -54,12 +54,12 @@ def fuse_batch_norms(model: ModelT) -> ModelT:
 
 
 def inference_copy(model: FeatDepthModel, half: torch.dtype | None = None) -> FeatDepthModel:
-    """Return a copy for inference; ``model`` stays as it is.
+    """Return a copy for inference; ``model`` is not changed.
 
     Args:
-        model: in eval mode.
-        half: bfloat16 or float16, the type of the convolutions' weights. Those that `keep_precise` names stay float32.
-            None: all are float32, and outputs agree with the model's to rounding.
+        model: a model in eval mode.
+        half: bfloat16 or float16, dtype of the convolutions' weights. The layers of `keep_precise` stay float32. None:
+            all weights are float32, and outputs agree with the model's up to rounding.
 
     Raises:
         FeatDepthError: the model is in training mode.
@@ -81,11 +81,11 @@ def inference_copy(model: FeatDepthModel, half: torch.dtype | None = None) -> Fe
 
 
 def keep_precise(model: FeatDepthModel) -> None:
-    """Keep layers of a compact model in float32, in place, whose rounding alone is most of the error of half precision.
+    """Keep those layers of a compact model in float32, in place, that cause most of the error of half precision.
 
-    A disparity of a hundredth of the range is a logit of minus five, of which bfloat16 tells 1/32. Some depthwise
-    kernels of the first blocks are derivatives: their taps cancel, and rounded to eight bits they no longer do. With
-    the encoder's beginning and all heads in float32, bfloat16 is a fifth as far off (docs/results.md).
+    A disparity of a hundredth of the range is a logit of minus five, for which bfloat16 has a resolution of 1/32. Some
+    depthwise kernels of the first blocks are derivatives: their taps cancel, but not after rounding to eight bits. With
+    the first blocks of the encoder and all heads in float32, the error of bfloat16 is a fifth (docs/results.md).
     """
     if not isinstance(model, CompactModel):
         return
@@ -100,7 +100,7 @@ def keep_precise(model: FeatDepthModel) -> None:
 
 
 def _added_up(model: FeatDepthModel) -> Iterator[nn.Module]:
-    """Convolutions whose taps `conv3x3_of_upsampled` adds up, which is to be done before rounding."""
+    """Yield the convolutions whose taps `conv3x3_of_upsampled` adds, which must be done before rounding."""
     for name, module in model.named_modules():
         added_up = name.startswith(("DepthDecoder.iconv", "DepthDecoder.disp")) and "iconv4" not in name
         if isinstance(module, nn.Conv2d) and added_up:
@@ -108,11 +108,11 @@ def _added_up(model: FeatDepthModel) -> Iterator[nn.Module]:
 
 
 class InFloat32(nn.Module):
-    """Runs a layer in float32 whatever it is given, and whatever its surroundings compute in.
+    """Runs a layer in float32, independent of the dtype of its input and of autocast.
 
     Args:
-        layer: it.
-        as_given: give the result in the type of the input; else it stays float32.
+        layer: the layer.
+        as_given: return the result in the dtype of the input; else it stays float32.
     """
 
     def __init__(self, layer: nn.Module, as_given: bool = False) -> None:
@@ -121,7 +121,7 @@ class InFloat32(nn.Module):
         self._as_given = as_given
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer."""
+        """See the layer's forward method."""
         with torch.autocast(x.device.type, enabled=False):
             result: Tensor = self.layer(x.float())
         return result.to(x.dtype) if self._as_given else result

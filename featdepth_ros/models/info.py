@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself beside its tensors. Travels as JSON in the safetensors header."""
+"""Description of a model's weights, stored as JSON in the safetensors header."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from featdepth_ros.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: What arithmetic on focal lengths takes and gives: one number, or a tensor of them.
+#: Type of focal lengths in arithmetic: one number, or a tensor of numbers.
 Number = TypeVar("Number", float, "Tensor")
 ScaleKind = Literal["relative", "metric"]
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts a user of the networks needs and tensors cannot tell.
+    """Facts about the networks that are not in the tensors.
 
     Attributes:
-        name: ``compact``, ``featdepth-r50-kitti``...
-        architecture: as inferred from the keys: ``mono_fm``, ``mono_fm_joint``, ``autoencoder``, ``baseline``
-            with the depth of the ResNets (``mono_fm_r50``), or ``compact``.
-        min_depth, max_depth: ends of the disparity mapping, in the networks' own unit.
-        input_size: (height, width) in pixels the depth net was trained at.
-        pose_input_size: (height, width) in pixels the pose net was trained at.
-        focal: (fx / width, fy / height) of the training camera, None when unknown (then nothing is compensated).
-        scale_kind: ``metric`` when network depth times ``scale_factor`` is metres for the training camera.
+        name: name of the weights, such as ``compact`` or ``featdepth-r50-kitti``.
+        architecture: architecture by the keys: ``mono_fm``, ``mono_fm_joint``, ``autoencoder``, ``baseline`` with the
+            depth of the ResNets (``mono_fm_r50``), or ``compact``.
+        min_depth, max_depth: limits of the disparity mapping, network units.
+        input_size: (height, width) of the depth net's training images, pixels.
+        pose_input_size: (height, width) of the pose net's training images, pixels.
+        focal: (fx / width, fy / height) of the training camera; None: unknown, and focal lengths are not compensated.
+        scale_kind: ``metric`` if network depth times ``scale_factor`` is in metres for the training camera.
         scale_factor: 36 for the published stereo weights, 1 otherwise.
-        metric_height_m: height of the camera over the ground in training, at which metres hold; 0: not one, or unknown.
-        metric_place: kind of place where they hold, in words; empty: unknown.
-        scale_sigma: standard deviation of the natural logarithm of the scale in places like that.
-        licence: terms of the weights, printed at load.
-        training: free text: data, command, seed.
+        metric_height_m: camera height over the ground in training, at which the metres hold; 0: several or unknown.
+        metric_place: description of the places where the metres hold; empty: unknown.
+        scale_sigma: standard deviation of the natural logarithm of the scale in such places.
+        licence: terms of the weights, printed when they are loaded.
+        training: free text about data, command and seed.
     """
 
     name: str = "unnamed"
@@ -64,13 +64,13 @@ class ModelInfo:
     def focal_ratio(self, fx: Number, fy: Number) -> Number:
         """Return r = f_live / f_train, both as the mean of fx and fy in pixels of the networks' input.
 
-        Pixels count whatever the size of the images: a convolutional network sees how many pixels a thing covers. So
-        it sees the picture that its training camera would take of a world whose depth axis is shrunk by r. Metres are
-        network depth times r.
+        The ratio is in pixels of the input, because a convolutional network responds to the size of objects in pixels.
+        Its input is what the training camera would see of a world whose depth axis is shrunk by r. So depth in metres
+        is network depth times r.
 
         Args:
             fx: focal length of the live camera in pixels of the networks' input; a number or a tensor.
-            fy: the same down the image.
+            fy: the same for the vertical axis.
 
         Raises:
             CheckpointError: the training camera is unknown (``focal`` is None).
@@ -82,7 +82,7 @@ class ModelInfo:
         return ratio
 
     def depth_of(self, disparity: Tensor) -> Tensor:
-        """Return z-depth in network units, float32, of sigmoid disparities in [0, 1] of any shape."""
+        """Return the z-depth in network units, float32, for sigmoid disparities in [0, 1] of any shape."""
         low, high = 1.0 / self.max_depth, 1.0 / self.min_depth
         depth: Tensor = 1.0 / (low + (high - low) * disparity)
         return depth
@@ -92,15 +92,15 @@ class ModelInfo:
         return replace(self, **changes)
 
     def to_json(self) -> str:
-        """Serialise for the safetensors header."""
+        """Return the JSON text for the safetensors header."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelInfo:
-        """Read back `to_json`. Keys of a newer version are ignored.
+        """Return the description in a text of `to_json`; keys of newer versions are ignored.
 
         Raises:
-            CheckpointError: not JSON, or a field of the wrong kind or out of range.
+            CheckpointError: it is not JSON, or a field has a wrong type or a value out of range.
         """
         try:
             raw = json.loads(text)

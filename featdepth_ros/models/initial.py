@@ -1,4 +1,4 @@
-"""Starting points for training the reference networks: ImageNet ResNets, and a feature net from an autoencoder."""
+"""Initial weights for training the reference networks: ImageNet ResNets, and the feature net of an autoencoder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from featdepth_ros.resources import weights_file
 def load_imagenet_resnets(
     model: FeatDepthModel, depth_path: str | Path | None = None, pose_path: str | Path | None = None
 ) -> None:
-    """Start a reference model's encoders from torchvision ResNet files, as the published code does.
+    """Load torchvision ResNet files into a reference model's encoders, as the published code does.
 
     Args:
-        model: changed in place.
+        model: the model, which is changed in place.
         depth_path: ResNet for the depth encoder and, in the joint model and the autoencoder, the feature net. The
             feature net of ``mono_fm`` comes from an autoencoder instead (`load_feature_net`).
-        pose_path: ResNet for the pose encoder; its first kernels are used for each of the two images, halved.
+        pose_path: ResNet for the pose encoder; half of its first kernels' weights are used for each of the two images.
 
     Raises:
-        FeatDepthError: not a reference model, or it lacks the net.
-        CheckpointError: unreadable, or a ResNet of another depth.
+        FeatDepthError: it is not a reference model, or it does not have the network.
+        CheckpointError: the file is unreadable, or its ResNet has another depth.
     """
     if not isinstance(model, ReferenceModel):
-        raise FeatDepthError(f"ResNets fit the reference networks only; this is {model.info.architecture}")
+        raise FeatDepthError(f"the model is {model.info.architecture}; ResNets fit the reference networks only")
     if depth_path is not None:
         names = [name for name in ("DepthEncoder", "Encoder") if hasattr(model, name)]
         if not names:
@@ -49,18 +49,21 @@ def load_imagenet_resnets(
 
 
 def load_feature_net(model: FeatDepthModel, autoencoder_path: str | Path) -> None:
-    """Give ``mono_fm`` the feature net of a trained autoencoder (or joint model) and keep it from being trained.
+    """Load the feature net of a trained autoencoder (or joint model) into ``mono_fm``, and freeze it.
 
     Raises:
-        FeatDepthError: ``model`` is no ``mono_fm``, or the file holds no feature net.
+        FeatDepthError: ``model`` is not a ``mono_fm``, or the file has no feature net.
         CheckpointError: see `load_model`; or the ResNets differ in depth.
     """
     target = getattr(model, "extractor", None)
     if not isinstance(target, Encoder):
-        raise FeatDepthError(f"only mono_fm takes a separate feature net; this is {model.info.architecture}")
-    source = load_model(autoencoder_path, preset="kitti")  # the depth range plays no part here
+        raise FeatDepthError(f"the model is {model.info.architecture}; only mono_fm takes a separate feature net")
+    source = load_model(autoencoder_path, preset="kitti")  # the depth range has no effect here
     if "features" not in source.nets:
-        raise FeatDepthError(f"'{autoencoder_path}' ({source.info.architecture}) holds no feature net")
+        raise FeatDepthError(
+            f"'{autoencoder_path}' ({source.info.architecture}) holds no feature net; expected an autoencoder or a "
+            "joint model"
+        )
     net = getattr(source, "Encoder", None) or source.extractor
     assert isinstance(net, Encoder)
     _load(target.encoder, net.encoder.state_dict(), autoencoder_path, "extractor")

@@ -1,4 +1,4 @@
-"""Layers that the parts of the compact model share."""
+"""Layers of the compact model that several of its modules use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias, BatchNorm, ReLU."""
+    """Return a convolution without bias, a BatchNorm and a ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),

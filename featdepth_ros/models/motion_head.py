@@ -1,9 +1,8 @@
-"""Motion from the features and depths of two frames: flow by matching, then the rigid motion that explains it best.
+"""Motion from the features and depths of two frames: flow by matching, then the best rigid motion for this flow.
 
-The network says where each cell of one frame lies in the other and how far that can be trusted. Six numbers then
-follow by weighted least squares: Gauss-Newton on the reprojection, through which gradients flow. Regressing the six
-numbers
-instead takes many times the training for coarser motions.
+The network predicts the position of each cell of one frame in the other, with a weight. Weighted least squares then
+give the motion: Gauss-Newton on the reprojection error, which is differentiable. A direct regression of the six numbers
+needs many times the training and is less accurate.
 """
 
 from __future__ import annotations
@@ -19,35 +18,35 @@ from featdepth_ros.geometry.se3 import pose_matrix
 from featdepth_ros.geometry.warp import sample_pixels
 from featdepth_ros.models.layers import conv_norm
 
-#: Correlation reaches this many feature pixels in each direction.
+#: Radius of the correlation volume, feature pixels.
 RADIUS = 4
-#: Feature pixels of a row that are compared in one matrix product.
+#: Number of feature pixels of a row in one matrix product.
 TILE = 16
-#: Widths of the matched maps and of the flow networks, at strides 16 and 8.
+#: Channels of the matched maps and of the flow networks, at strides 16 and 8.
 MATCHED16, MATCHED8, FLOW16, FLOW8 = 48, 32, 64, 64
-#: Gauss-Newton steps from no motion; the third changes a car's motion by less than a millimetre.
+#: Gauss-Newton steps, starting without motion; the third changes a car's motion by less than a millimetre.
 ITERATIONS = 3
-#: Added to the diagonal of the normal equations, whose entries are of the order of one.
+#: Damping on the diagonal of the normal equations, whose entries are of the order of one.
 DAMPING = 1e-4
-#: Reprojection errors beyond this many full-size pixels count less and less (Cauchy).
+#: Scale of the Cauchy weights of reprojection errors, full-size pixels.
 ROBUST_PX = 3.0
 STRIDE = 8
 
 
 def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
-    """Compare each feature of one frame with its surroundings in the other.
+    """Return the correlation volume of each feature of one frame with its neighbourhood in the other.
 
-    Rows are cut into tiles. A tile's products with its surroundings are one matrix product, whose diagonal band is cut
-    out by a change of row length. No custom kernel, and a fifth of the work of whole rows.
+    Rows are split into tiles. One matrix product gives a tile's products with its neighbourhood; its diagonal band is
+    extracted by a change of the row length. This needs no custom kernel, and a fifth of the operations of whole rows.
 
     Args:
         earlier: (B, C, H, W), float32.
         later: as ``earlier``.
-        radius: reach r in feature pixels.
+        radius: radius r in feature pixels.
 
     Returns:
         (B, (2r + 1)^2, H, W): mean over channels of ``earlier[y, x] * later[y + dy, x + dx]``, dy outermost; zero
-        where the partner lies outside.
+        outside of the later frame.
     """
     channels, height, width = earlier.shape[1:]
     reach, span = 2 * radius + 1, TILE + 2 * radius
@@ -64,7 +63,7 @@ def correlation(earlier: Tensor, later: Tensor, radius: int = RADIUS) -> Tensor:
 
 
 def expected_shift(volume: Tensor, sharpness: Tensor, radius: int = RADIUS) -> Tensor:
-    """Mean displacement of a correlation volume under the softmax of its values.
+    """Return the mean displacement of a correlation volume under the softmax of its values (soft argmax).
 
     Args:
         volume: (B, (2r + 1)^2, H, W), dy outermost.
@@ -82,7 +81,7 @@ def expected_shift(volume: Tensor, sharpness: Tensor, radius: int = RADIUS) -> T
 
 
 def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
-    """Fetch ``maps`` (B, C, H, W) at each pixel plus ``flow`` (B, 2, H, W) pixels; zeros outside."""
+    """Sample ``maps`` (B, C, H, W) at each pixel plus ``flow`` (B, 2, H, W) pixels; zeros outside."""
     height, width = maps.shape[-2:]
     x = torch.arange(width, device=maps.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=maps.device, dtype=flow.dtype)[:, None] + flow[:, 1]
@@ -90,8 +89,9 @@ def sample_at(maps: Tensor, flow: Tensor) -> Tensor:
 
 
 def solve_positive(A: Tensor, b: Tensor) -> Tensor:
-    """Solve symmetric positive definite systems (B, n, n), (B, n) by elimination, unrolled: small, differentiable and
-    free of operators that exported graphs lack.
+    """Solve symmetric positive definite systems (B, n, n), (B, n) by unrolled elimination.
+
+    It is differentiable, and needs no operators that exported graphs lack.
     """
     rows = torch.cat((A, b[..., None]), -1)
     for k in range(A.shape[-1]):
@@ -102,11 +102,11 @@ def solve_positive(A: Tensor, b: Tensor) -> Tensor:
 
 
 def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, stride: int = STRIDE) -> Tensor:
-    """The rigid motion that best explains a flow, as a twist.
+    """Return the rigid motion that fits a flow best, as a twist.
 
     Args:
         flow_px: (B, 2, h, w) float32, displacement of each cell's centre, full-size pixels.
-        depth: (B, 1, h, w) float32 z-depth of the frame the flow starts from.
+        depth: (B, 1, h, w) float32 z-depth of the flow's first frame.
         weight: (B, 1, h, w) float32, 0 or more.
         camera: (B or 1, 4) float32 fx, fy, cx, cy, full-size pixels.
         stride: full-size pixels of a cell.
@@ -126,7 +126,7 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, s
     flow_x, flow_y = flow_px.flatten(2).unbind(1)
     goal = torch.stack((ray_x + flow_x / fx, ray_y + flow_y / fy), 1)
     w = weight.flatten(1)
-    # Translation in units of the distance of what is seen: rotation and translation then weigh alike.
+    # Translation in units of the scene's distance, so that rotation and translation have similar sizes.
     unit = 1 / ((w / z).sum(1) / w.sum(1).clamp_min(1e-6)).clamp_min(1e-6).detach()
     twist = torch.zeros(depth.shape[0], 6, device=depth.device, dtype=depth.dtype)
     for _ in range(ITERATIONS):
@@ -138,7 +138,7 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, s
 
 
 def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robust: Tensor) -> Tensor:
-    """One Gauss-Newton step on the reprojection error of points (B, 3, N) at ``goal`` (B, 2, N), normalised."""
+    """Return one Gauss-Newton step for the reprojection error of points (B, 3, N) at normalised ``goal`` (B, 2, N)."""
     px, py, pz = moved.unbind(1)
     inverse = 1 / pz.clamp_min(1e-3)
     u, v = px * inverse, py * inverse
@@ -157,10 +157,10 @@ def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robu
 
 @dataclass(frozen=True)
 class MatchedMotion:
-    """Motion of B pairs, and the matching that it rests on. Float32.
+    """Motion of B pairs, and the flow from which it was computed. All tensors are float32.
 
     Attributes:
-        axisangle, translation: (B, 3) of T_later_earlier, radians and units of the depth that it rests on.
+        axisangle, translation: (B, 3) of T_later_earlier, radians and units of the used depth.
         flow_px: (B, 2, H / 8, W / 8) displacement of each cell's centre from the earlier frame to the later one, pixels
             of H x W.
     """
@@ -173,8 +173,8 @@ class MatchedMotion:
 class PoseHead(nn.Module):
     """Motion from the features and depths of two frames.
 
-    Both orders are evaluated and half the difference is taken. So an identical pair gives exactly no motion, and
-    exchanged frames give exactly the inverse: the six numbers are a twist, the logarithm of the motion.
+    The result is half the difference of the twists in both orders of the frames. So an identical pair gives exactly no
+    motion, and exchanged frames give exactly the inverse motion.
     """
 
     def __init__(self, channels8: int, channels16: int) -> None:
@@ -192,7 +192,7 @@ class PoseHead(nn.Module):
     def forward(
         self, earlier: Sequence[Tensor], later: Sequence[Tensor], depths: tuple[Tensor, Tensor], camera: Tensor
     ) -> MatchedMotion:
-        """Motion from maps at strides 8 and 16 and depth at stride 8 of each frame; camera as in `fit_motion`."""
+        """Return the motion from maps at strides 8 and 16 and depth at stride 8; camera as in `fit_motion`."""
         flow, weight = self.flow(earlier, later)
         with torch.autocast(flow.device.type, enabled=False):
             flow_px = flow * STRIDE
@@ -203,8 +203,8 @@ class PoseHead(nn.Module):
             return MatchedMotion(axisangle, translation, flow_px[: depths[0].shape[0]])
 
     def flow(self, earlier: Sequence[Tensor], later: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Flow (2 B, 2, h, w) at stride 8, in its pixels, and its weight (2 B, 1, h, w): there, then back. Float32."""
-        # Each frame by itself, not a batch cut in two: exported graphs then take any number of pairs.
+        """Return the flow (2 B, 2, h, w) in pixels at stride 8 and its weight (2 B, 1, h, w), forward then backward."""
+        # Each frame separately instead of a split batch, so that exported graphs take any number of pairs.
         there8, back8 = self.reduce8(earlier[0]), self.reduce8(later[0])
         there16, back16 = self.reduce16(earlier[1]), self.reduce16(later[1])
         both8, swapped8 = torch.cat((there8, back8)), torch.cat((back8, there8))
@@ -222,7 +222,7 @@ class PoseHead(nn.Module):
 
     @staticmethod
     def _match(first: Tensor, second: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines of each feature with its surroundings in the other frame, and the displacement they speak for."""
+        """Return the cosine similarities of each feature with its neighbourhood, and their mean displacement."""
         with torch.autocast(first.device.type, enabled=False):
             unit_first, unit_second = (F.normalize(x.float(), dim=1) * x.shape[1] ** 0.5 for x in (first, second))
             volume = correlation(unit_first, unit_second)
@@ -232,8 +232,8 @@ class PoseHead(nn.Module):
 def motion_of_twist(twist: Tensor) -> tuple[Tensor, Tensor]:
     """Exponential map of se(3): (B, 6) (rotation, velocity) -> axisangle (B, 3), translation (B, 3).
 
-    ``translation = V(w) v`` with the left Jacobian V of SO(3) as a power series. It is smooth at no rotation and exact
-    to float32 below one radian. Source: Barfoot, State Estimation for Robotics, 7.1.3.
+    ``translation = V(w) v`` with the left Jacobian V of SO(3) as a power series. The series is smooth at zero rotation
+    and has float32 accuracy below one radian. Source: Barfoot, State Estimation for Robotics, 7.1.3.
     """
     rotation, velocity = twist[:, :3], twist[:, 3:]
     square = (rotation * rotation).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What the published checkpoints do not say of themselves: depth range, sizes, scale (docs/reference.md 1, 2 and 5)."""
+"""Facts that the published checkpoints do not contain: depth range, sizes, scale (docs/reference.md 1, 2 and 5)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from featdepth_ros.models.info import ModelInfo
 
 _SOURCE = "published with FeatDepth (code under MIT, Shu et al. 2020); the terms of the {} data set apply"
 
-#: All pose nets were trained on images resized to 192x640, whatever the depth net's size (docs/reference.md 2).
+#: Facts by preset. All pose nets were trained at 192x640, independent of the depth net's size (docs/reference.md 2).
 PRESETS: dict[str, ModelInfo] = {
-    # The stereo baseline was taken as 0.015 for the true 0.54 m, hence 36 metres a unit. One intrinsic matrix was used
-    # for all drives: fx = 0.58 width, fy = 1.92 height.
+    # The training used a stereo baseline of 0.015 instead of the true 0.54 m, so one unit is 36 metres. One intrinsic
+    # matrix was used for all drives: fx = 0.58 width, fy = 1.92 height.
     "kitti": ModelInfo(
         name="featdepth-kitti",
         input_size=(320, 1024),
@@ -31,7 +31,7 @@ PRESETS: dict[str, ModelInfo] = {
         metric_place="streets, from a car",
         licence=_SOURCE.format("KITTI"),
     ),
-    # Trained with a baseline of 0.1 where the rig has 0.11 m: 1.1 metres a unit.
+    # The training used a baseline of 0.1 instead of the rig's 0.11 m, so one unit is 1.1 metres.
     "euroc": ModelInfo(
         name="featdepth-euroc",
         max_depth=50.0,
@@ -41,9 +41,9 @@ PRESETS: dict[str, ModelInfo] = {
         scale_factor=1.1,
         licence=_SOURCE.format("EuRoC MAV"),
     ),
-    # Neither configuration nor loader were published: the code's default range is assumed, the focal length is unknown.
+    # Neither configuration nor loader were published, so the range is the code's default, and the focal length unknown.
     "nyu": ModelInfo(name="featdepth-nyu", input_size=(448, 640), licence=_SOURCE.format("NYU Depth v2")),
-    # Trained with a baseline of 0.1 for a rig whose true baseline the code does not tell: relative.
+    # The training used a baseline of 0.1, and the code does not contain the rig's true one, so the scale is relative.
     "eth3d": ModelInfo(
         name="featdepth-eth3d",
         input_size=(448, 736),
@@ -58,8 +58,8 @@ PRESETS: dict[str, ModelInfo] = {
     ),
 }
 
-#: Where the metres of weights hold that ship without saying so themselves, by name: a car's camera on a street. How far
-#: they are off there, standard deviation of the logarithm: docs/results.md.
+#: Camera height in metres, place, and standard deviation of the log scale at which the metres of shipped weights hold.
+#: These weights, given by name, do not contain the facts themselves. The deviations are from docs/results.md.
 METRES_HOLD: dict[str, tuple[float, str, float]] = {
     "compact-nc": (1.65, "streets, from a car", 0.2),
     "compact-open": (1.65, "streets, from a car", 0.3),
@@ -67,7 +67,7 @@ METRES_HOLD: dict[str, tuple[float, str, float]] = {
 
 
 def with_known_facts(info: ModelInfo) -> ModelInfo:
-    """Return the facts of a file, with what is known here of the weights that ship."""
+    """Return the facts of a file, completed by the facts known here about shipped weights."""
     if info.metric_height_m > 0 or info.name not in METRES_HOLD:
         return info
     height_m, place, sigma = METRES_HOLD[info.name]
@@ -78,7 +78,7 @@ def preset_info(name: str) -> ModelInfo:
     """Return the facts of a preset.
 
     Raises:
-        CheckpointError: unknown preset; the message names the nearest.
+        CheckpointError: the preset is unknown; the message names the most similar one.
     """
     if name not in PRESETS:
         raise CheckpointError(f"unknown preset '{name}'{nearest_name(name, PRESETS)}")

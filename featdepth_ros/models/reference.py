@@ -1,6 +1,6 @@
-"""The networks of FeatDepth (Shu et al., ECCV 2020), module for module and key for key (docs/reference.md 2).
+"""The networks of FeatDepth (Shu et al., ECCV 2020), with the modules and keys of the original (docs/reference.md 2).
 
-With equal weights the outputs equal those of the published code; the attribute names (``DepthEncoder``, ``crp4``...)
+With equal weights, the outputs equal those of the published code. The attribute names (``DepthEncoder``, ``crp4``...)
 are the keys of the published checkpoints.
 """
 
@@ -17,14 +17,14 @@ from featdepth_ros.models.decoder_ops import chained_pool, conv3x3_of_upsampled
 from featdepth_ros.models.info import ModelInfo
 from featdepth_ros.models.resnet import ResNet, channels_of
 
-#: Which nets each architecture of the published code holds.
+#: Networks of each architecture in the published code.
 NETS: dict[str, tuple[str, ...]] = {
     "mono_fm": ("depth", "pose", "features"),
     "mono_fm_joint": ("depth", "pose", "features", "reconstruction"),
     "autoencoder": ("features", "reconstruction"),
     "baseline": ("depth", "pose"),
 }
-#: Modules (first parts of the keys) and the net each belongs to.
+#: Network of each module; the modules are the first parts of the keys.
 PARTS: dict[str, str] = {
     "DepthEncoder": "depth",
     "DepthDecoder": "depth",
@@ -34,17 +34,17 @@ PARTS: dict[str, str] = {
     "Encoder": "features",
     "Decoder": "reconstruction",
 }
-#: Reflection padding at stride 32 needs two pixels there.
+#: Least side of an image, pixels, because reflection padding at stride 32 needs two pixels there.
 DECODER_MIN_SIDE_PX = 64
 _WIDTH = 256
-#: Levels of the depth decoder, deepest first; level i is fed by the encoder's map at stride 2^(i + 1).
+#: Levels of the depth decoder, deepest first; the input of level i is the encoder's map at stride 2^(i + 1).
 _LEVELS = (4, 3, 2, 1)
 
 
 class Encoder(nn.Module):
-    """A ResNet under the key ``encoder``; ``normalise`` maps [0, 1] to ``(x - 0.45) / 0.225`` first.
+    """A ResNet with the key ``encoder``. With ``normalise``, its input in [0, 1] becomes ``(x - 0.45) / 0.225``.
 
-    The depth and pose encoders normalise, the feature net does not.
+    The depth and pose encoders normalise their input; the feature net does not.
     """
 
     def __init__(self, layers: int, normalise: bool, images: int = 1) -> None:
@@ -58,12 +58,12 @@ class Encoder(nn.Module):
         return maps
 
     def first(self, image: Tensor) -> Tensor:
-        """Only the map at stride 2."""
+        """Return only the map at stride 2."""
         return self.encoder.first((image - 0.45) / 0.225 if self.normalise else image)
 
 
 class Conv1x1(nn.Module):
-    """1x1 convolution without bias under the key ``conv``."""
+    """1x1 convolution without bias, with the key ``conv``."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Conv1x1(nn.Module):
 
 
 class Conv3x3(nn.Module):
-    """3x3 convolution with bias and reflection padding under the key ``conv``."""
+    """3x3 convolution with bias and reflection padding, with the key ``conv``."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Conv3x3(nn.Module):
 
 
 class ConvElu(nn.Module):
-    """Reflection-padded 3x3 convolution and ELU."""
+    """3x3 convolution with reflection padding, and ELU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ConvElu(nn.Module):
 
 
 class ChainedPooling(nn.Module):
-    """Chained residual pooling (RefineNet, Lin et al. 2017): four times maximum over 5x5, 1x1 convolution, sum."""
+    """Chained residual pooling (RefineNet, Lin et al. 2017): four times 5x5 max pooling, 1x1 convolution and sum."""
 
     stages = 4
 
@@ -120,11 +120,14 @@ def _up(x: Tensor) -> Tensor:
 
 
 class DepthDecoder(nn.Module):
-    """Four RefineNet-like levels, each fed by the encoder, the level below and its disparity. Dropout in training."""
+    """Four levels like in RefineNet. The inputs of each are the encoder's map, the deeper level and its disparity.
+
+    Dropout is active in training.
+    """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        # Kind by kind as in the published code: Adam's state in its checkpoints counts parameters in this order.
+        # The order of the published code, because Adam's state in its checkpoints refers to parameters by number.
         for level in _LEVELS:
             setattr(self, f"reduce{level}", Conv1x1(channels[level], 512 if level == 4 else _WIDTH))
         for level in _LEVELS:
@@ -137,7 +140,7 @@ class DepthDecoder(nn.Module):
             setattr(self, f"disp{level}", nn.Sequential(Conv3x3(_WIDTH, 1), nn.Sigmoid()))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps at strides 2..32 in (the first is not used), disparities at strides 2, 4, 8, 16 out."""
+        """Return disparities at strides 2, 4, 8, 16 from maps at strides 2 to 32, the first of which is not used."""
         disparities: list[Tensor] = []
         x = maps[4]
         for level in _LEVELS:
@@ -153,7 +156,7 @@ class DepthDecoder(nn.Module):
 
     @staticmethod
     def _disparity(head: nn.Conv2d, x: Tensor) -> Tensor:
-        """Half precision has too few digits for what the sigmoid is given; without gradients float32 costs little."""
+        """Return the disparity; without gradients in float32, because half precision is too coarse for the logits."""
         if torch.is_grad_enabled():
             return torch.sigmoid(conv3x3_of_upsampled(x, head.weight, head.bias))
         bias = None if head.bias is None else head.bias.float()
@@ -162,7 +165,7 @@ class DepthDecoder(nn.Module):
 
     @staticmethod
     def _fuse(conv: nn.Conv2d, reduced: Tensor, below: Tensor, disparity: Tensor) -> Tensor:
-        """Convolve the concatenation of ``reduced``, ``below`` upsampled twice, and ``disparity``."""
+        """Convolve the concatenation of ``reduced``, ``below`` upsampled by 2, and ``disparity``."""
         first, second, third = conv.weight.split((_WIDTH, _WIDTH, 1), 1)
         near = F.pad(torch.cat((reduced, disparity.to(reduced.dtype)), 1), (1, 1, 1, 1), mode="reflect")
         bias = None if conv.bias is None else conv.bias.to(near.dtype)
@@ -171,7 +174,7 @@ class DepthDecoder(nn.Module):
 
 
 class PoseDecoder(nn.Module):
-    """Six numbers from the deepest map: mean over the image, times 0.01."""
+    """Predicts six numbers from the deepest map: their mean over the image, times 0.01."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -181,7 +184,7 @@ class PoseDecoder(nn.Module):
         self.conv3 = nn.Conv2d(_WIDTH, 6, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Five maps of both frames in, axisangle and translation (B, 3) float32 out."""
+        """Return axisangle and translation, (B, 3) float32 each, from five maps of both frames."""
         x = F.relu(self.reduce(maps[-1]))
         x = F.relu(self.conv1(x))
         x = F.relu(self.conv2(x))
@@ -190,7 +193,7 @@ class PoseDecoder(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """The autoencoder's decoder: five levels without skip connections, an image at the four finest."""
+    """Decoder of the autoencoder: five levels without skip connections, with an image at each of the four finest."""
 
     widths = (16, 32, 64, 128, 256)
 
@@ -205,7 +208,7 @@ class ImageDecoder(nn.Module):
             setattr(self, f"disp{level}", Conv3x3(self.widths[level - 1], 3))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps at strides 2..32 in (only the last is used), images at strides 1, 2, 4, 8 out."""
+        """Return images at strides 1, 2, 4, 8 from maps at strides 2 to 32, of which only the last is used."""
         x = maps[-1]
         images: list[Tensor] = []
         for level in (5, 4, 3, 2, 1):
@@ -219,11 +222,11 @@ class ReferenceModel(FeatDepthModel):
     """One of the published architectures. See `FeatDepthModel` for shapes and conventions.
 
     Args:
-        info: facts to carry.
+        info: description of the weights.
         kind: ``mono_fm``, ``mono_fm_joint``, ``autoencoder`` or ``baseline``.
-        layers: depth of the ResNets of the depth and feature nets.
-        pose_layers: depth of the pose net's ResNet; 18 in all published weights.
-        nets: those to build, where a checkpoint holds only some; None builds all of ``kind``.
+        layers: number of layers of the depth and feature nets' ResNets.
+        pose_layers: number of layers of the pose net's ResNet; 18 in all published weights.
+        nets: networks to build, if a checkpoint has only some; None: all of ``kind``.
     """
 
     def __init__(
@@ -264,16 +267,16 @@ class ReferenceModel(FeatDepthModel):
         return net.first(image)
 
     def feature_pyramid(self, image: Tensor) -> list[Tensor]:
-        """All five maps of the feature net, strides 2 to 32: what the autoencoder's regularisers act on.
+        """Return all five maps of the feature net, at strides 2 to 32, for the autoencoder's regularisers.
 
         Raises:
-            FeatDepthError, ImageError: as `features`.
+            FeatDepthError, ImageError: as for `features`.
         """
         maps: list[Tensor] = self._features_of(image)(image)
         return maps
 
     def reconstruct(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Images (B, 3, H / 2^k, W / 2^k), k = 0..3, in [0, 1], from `feature_pyramid`.
+        """Return images (B, 3, H / 2^k, W / 2^k), k = 0..3, in [0, 1], from the maps of `feature_pyramid`.
 
         Raises:
             FeatDepthError: the model has no reconstruction net.

@@ -1,7 +1,7 @@
-"""ResNet-18/34/50/101 feature pyramids, key for key those of torchvision (He et al., CVPR 2016).
+"""ResNet-18/34/50/101 feature pyramids with the keys of torchvision (He et al., CVPR 2016).
 
-The bottleneck strides on its 3x3 convolution ("v1.5"). The classifier ``fc`` is never used, but published FeatDepth
-checkpoints carry it, so it stays in the state.
+The stride of a bottleneck is on its 3x3 convolution ("v1.5"). The classifier ``fc`` is never used, but published
+FeatDepth checkpoints contain it, so it stays in the state.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Blocks in each of the four stages.
+#: Number of blocks in each of the four stages.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-#: From this depth on the blocks are bottlenecks.
+#: Least number of layers with bottleneck blocks.
 BOTTLENECK_FROM = 50
-#: Width of the four stages, before a bottleneck's expansion.
+#: Channels of the four stages, before a bottleneck's expansion.
 PLANES = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Residual block of two 3x3 convolutions."""
 
     expansion = 1
 
@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions beside the identity."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions."""
 
     expansion = 4
 
@@ -77,11 +77,11 @@ def channels_of(layers: int) -> tuple[int, ...]:
 class ResNet(nn.Module):
     """ResNet with its five maps as output.
 
-    ``forward``: (B, 3 * images, H, W) -> maps at strides 2, 4, 8, 16, 32. The input is taken as it is; whoever trained
-    the weights knows its normalisation.
+    ``forward``: (B, 3 * images, H, W) -> maps at strides 2, 4, 8, 16, 32. The caller must normalise the input as in the
+    training of the weights.
 
     Attributes:
-        channels: of the five maps.
+        channels: channels of the five maps.
     """
 
     def __init__(self, layers: int, images: int = 1) -> None:
@@ -99,11 +99,11 @@ class ResNet(nn.Module):
             setattr(self, f"layer{stage}", nn.Sequential(*blocks))
         self.fc = nn.Linear(inputs, 1000)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # else they are about to be loaded
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # meta tensors are about to be loaded
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def first(self, x: Tensor) -> Tensor:
-        """Only the map at stride 2: (B, 64, H / 2, W / 2), after batch norm and ReLU."""
+        """Return only the map at stride 2, (B, 64, H / 2, W / 2), after batch norm and ReLU."""
         return F.relu(self.bn1(self.conv1(x)), inplace=True)
 
     def forward(self, x: Tensor) -> list[Tensor]:

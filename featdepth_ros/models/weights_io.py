@@ -1,4 +1,4 @@
-"""Tensors in and out of files. Nothing here unpickles objects: safetensors, or `torch.load` with weights_only."""
+"""Reads and writes weights files: safetensors, or `torch.load` with weights_only, so that no objects are unpickled."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from featdepth_ros.errors import CheckpointError
 from featdepth_ros.files import atomic_path
 from featdepth_ros.models.info import ModelInfo
 
-#: Key of our description in the safetensors header.
+#: Key of this package's description in the safetensors header.
 HEADER_KEY = "featdepth"
-#: What the format allows.
+#: Largest header of the safetensors format, bytes.
 LARGEST_HEADER_BYTES = 100_000_000
-#: Where the tensors lie in published files (mmcv: ``state_dict``), in training checkpoints (``model``), and in those
-#: of PyTorch's tutorial.
+#: Keys of the tensors in published files (mmcv: ``state_dict``), in training checkpoints (``model``), and in those of
+#: PyTorch's tutorial.
 _STATE_KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
-#: What runs keep beside their tensors in one dictionary: an epoch, an image size.
+#: Types of other values in the same dictionary, such as an epoch or an image size.
 _BOOKKEEPING = (bool, int, float, str, type(None), np.generic)
-#: What pickles of numpy's numbers and arrays name: their types, and the functions that make them of bytes. The latter
-#: have two names, before and from numpy 2 on.
+#: Globals in pickles of numpy's numbers and arrays: their types, and the functions that create them from bytes. The
+#: latter have different names before and since numpy 2.
 _NUMPY_DATA: list[Any] = [
     np.dtype,
     np.ndarray,
@@ -41,23 +41,23 @@ _NUMPY_DATA: list[Any] = [
         for room in ("numpy.core", "numpy._core")
     ),
 ]
-#: Endings of files that hold networks and not weights.
+#: Suffixes of files with exported networks instead of weights.
 _EXPORTS = (".onnx", ".xml", ".bin", ".pt2")
-#: Put before every key by DataParallel and torch.compile.
+#: Prefixes that DataParallel and torch.compile add to every key.
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file holds.
+    """Content of a weights file.
 
     Attributes:
-        path: where it lies.
+        path: path of the file.
         format: ``safetensors`` or ``pth``.
-        state: the tensors; floating point ones are float32.
-        info: our description, None for foreign files.
-        stored: dtype names as stored, and how many tensors of each.
-        dropped: what else the file held, in words.
+        state: the tensors; floating-point ones are float32.
+        info: this package's description; None for third-party files.
+        stored: names of the dtypes in the file, and the number of tensors of each.
+        dropped: descriptions of the file's other content, which was not read.
     """
 
     path: Path
@@ -69,11 +69,10 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a weights file of either kind.
+    """Read a weights file of either format.
 
     Raises:
-        CheckpointError: not a weights file, truncated, or holding more than plain data; the message says what was
-            found.
+        CheckpointError: it is not a weights file, or it is truncated, or it has objects other than plain data.
     """
     kind = _sniff(path)
     info: ModelInfo | None = None
@@ -94,10 +93,10 @@ def read_weights(path: Path) -> WeightsFile:
 
 
 def read_info(path: Path) -> ModelInfo | None:
-    """Return what a weights file says of itself, without its tensors; None: nothing, as published files do.
+    """Return the description in a weights file, without its tensors; None if it has none, as published files.
 
     Raises:
-        CheckpointError: not a weights file, or one that is truncated or damaged.
+        CheckpointError: it is not a weights file, or it is truncated or damaged.
     """
     if _sniff(path) == "pth":
         return None
@@ -112,8 +111,8 @@ def read_info(path: Path) -> ModelInfo | None:
 def _sniff(path: Path) -> Literal["safetensors", "pth"]:
     if path.suffix.lower() in _EXPORTS:
         raise CheckpointError(
-            f"'{path}' is a network for another run time, and weights are needed here (.safetensors or .pth); "
-            "infer, demo, eval depth and the node take such files"
+            f"'{path}' is a network for another run time, but weights are needed here (.safetensors or .pth); "
+            "only infer, demo, eval depth and the node take such files"
         )
     try:
         size = path.stat().st_size
@@ -126,16 +125,19 @@ def _sniff(path: Path) -> Literal["safetensors", "pth"]:
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise CheckpointError(
-            f"'{path}' is a web page, not weights: the download gave a confirmation or error page. Download it again "
-            "in a browser."
+            f"'{path}' is a web page, not weights: the download was a confirmation or error page; download it again "
+            "in a browser"
         )
     if text.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"'{path}' is a Git LFS pointer, not the weights: run 'git lfs pull'")
     header_bytes = int.from_bytes(start[:8], "little")
-    # Before the pickles: a header of 128, 384, ... bytes begins with their first byte, 0x80, too.
+    # This check precedes that for pickles, because a header of 128, 384, ... bytes also begins with their byte 0x80.
     if start[8:9] == b"{" and header_bytes < LARGEST_HEADER_BYTES:
         if header_bytes + 8 > size:
-            raise CheckpointError(f"'{path}' is truncated: {size} bytes, the header alone has {header_bytes}")
+            raise CheckpointError(
+                f"'{path}' is truncated: it has {size} bytes, but its header alone needs {header_bytes}; "
+                "copy or download the weights again"
+            )
         return "safetensors"
     if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
         return "pth"
@@ -149,7 +151,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelInfo | None]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
-            # Copied: in the file a tensor begins anywhere, and what kernels compute depends on the alignment.
+            # Copies, because tensors in the file are not aligned, and the results of kernels depend on the alignment.
             raw = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is damaged or truncated: {error}") from error
@@ -185,7 +187,7 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange or not state:
         contents = f"{_some(strange)} are no tensors" if strange else "it is empty"
-        raise CheckpointError(f"'{path}' holds no state_dict: {contents}")
+        raise CheckpointError(f"'{path}' holds no state_dict: {contents}; expected a dictionary of tensors")
     return {str(key): value for key, value in state.items()}, tuple(dropped)
 
 
@@ -205,7 +207,7 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _numpy_allowed() -> AbstractContextManager[None]:
-    """Let numbers of numpy pass `torch.load`; before PyTorch 2.6 they are refused."""
+    """Allow numpy's numbers in `torch.load`; before PyTorch 2.6 they are rejected."""
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         return nullcontext()
     allowed: AbstractContextManager[None] = torch.serialization.safe_globals(_NUMPY_DATA)
@@ -213,7 +215,7 @@ def _numpy_allowed() -> AbstractContextManager[None]:
 
 
 def _what_was_refused(error: Exception) -> str:
-    """Return the name of the object that torch refuses, or the first line of what it says, without terminal escapes."""
+    """Return the name of the rejected object, or the first line of torch's message without terminal escapes."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     match = re.search(r"GLOBAL ([\w.]+)", text)
     return match[1] if match else (text.strip().splitlines() or ["no details"])[0][:160]
@@ -230,12 +232,12 @@ def _some(names: list[str], count: int = 3) -> str:
 
 
 def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, dtype: torch.dtype) -> None:
-    """Write tensors and description to ``path``, which appears whole or not at all.
+    """Write tensors and description to ``path`` atomically.
 
-    Vectors (biases, batch-norm statistics) stay float32: they are small and matter.
+    Vectors (biases, batch-norm statistics) stay float32, because they are small and sensitive.
 
     Raises:
-        CheckpointError: the folder is missing or not writable, or a value does not fit ``dtype``.
+        CheckpointError: the folder is missing or not writable, or a value is out of the range of ``dtype``.
     """
     tensors: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -247,7 +249,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, 
         tensors[key] = kept.contiguous()
     try:
         with atomic_path(path) as partial:
-            # One entry only: several are written in an order of chance, and equal weights shall give equal files.
+            # Only one entry: several are written in random order, but equal weights must give equal files.
             save_file(tensors, partial, metadata={HEADER_KEY: info.to_json()})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"weights cannot be written to '{path}': {error}") from error
