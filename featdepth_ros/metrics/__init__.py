@@ -1,7 +1,7 @@
-"""The field's figures for depth and odometry, numpy only: no torch, no files, no plots.
+"""Standard metrics of depth and odometry, with numpy only: without torch, files and plots.
 
-Depth follows Eigen et al. (2014) with Garg's and Eigen's crops, odometry the KITTI benchmark, the TUM benchmark (ATE,
-RPE) and the reference's own variants; docs/reference.md 6.
+Metrics of depth follow Eigen et al. (2014) with the crops of Garg and Eigen. Metrics of odometry follow the KITTI
+benchmark, the TUM benchmark (ATE, RPE) and the reference's own variants (docs/reference.md 6).
 """
 
 from featdepth_ros.metrics.depth import (

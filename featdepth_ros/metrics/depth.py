@@ -1,6 +1,6 @@
-"""Depth against truth, by Eigen et al. (2014) as the reference runs it (docs/reference.md 6). numpy only.
+"""Evaluation of depth by Eigen et al. (2014), as in the reference (docs/reference.md 6). numpy only.
 
-Every image is judged by itself; the figures of a set are plain means over its images.
+Metrics are computed for every image; those of a set are means over its images.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from featdepth_ros.metrics.uncertainty import SIGMA_METRICS, sigma_figures
 CropName = Literal["none", "garg", "eigen", "nyu"]
 ScaleRule = Literal["none", "median"]
 
-#: (top, bottom, left, right) as fractions of height and width. Garg et al. (2016) and Eigen et al. (2014), both as
-#: used with KITTI; the NYU rectangle is Eigen's 45:471, 41:601 of a 480x640 image.
+#: (top, bottom, left, right) of each crop as fractions of height and width. The crops of Garg et al. (2016) and Eigen
+#: et al. (2014) are those for KITTI; the NYU crop is Eigen's 45:471, 41:601 of a 480x640 image.
 CROPS: dict[str, tuple[float, float, float, float]] = {
     "none": (0.0, 1.0, 0.0, 1.0),
     "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
@@ -28,23 +28,23 @@ CROPS: dict[str, tuple[float, float, float, float]] = {
     "nyu": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
 }
 
-#: Figures that are averaged over images, in the order in which the field prints them.
+#: Metrics that are averaged over images, in the usual order.
 DEPTH_METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3")
 
-# A value at or below zero takes the inverse depth of this depth, so that its neighbours stay finite when a prediction
-# is resized. The clamp to the protocol's minimum follows in any case.
+# Least depth in a resize, so that neighbours of a value at or below zero stay finite. The clamp to the protocol's
+# minimum follows in any case.
 _SMALLEST_DEPTH = 1e-6
 
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """What is compared, and how.
+    """Settings of the comparison.
 
     Attributes:
-        min_depth, max_depth: metres; truth strictly between them counts, predictions are clamped to them.
-        crop: name of a rectangle in `CROPS`.
-        scale: ``none``, ``median`` (per image: median truth over median prediction) or a factor put on predictions.
-        skip_invalid: leave non-finite predictions out and count them, rather than refuse them.
+        min_depth, max_depth: limits in metres. Ground truth strictly between them is used; predictions are clamped.
+        crop: name of a crop in `CROPS`.
+        scale: ``none``, ``median`` (per image: median truth over median prediction), or a factor on predictions.
+        skip_invalid: exclude and count non-finite predictions; otherwise they are an error.
     """
 
     min_depth: float = 1e-3
@@ -69,10 +69,16 @@ class DepthProtocol:
 
 @dataclass(frozen=True)
 class ImageErrors:
-    """Figures of one image. ``scale`` is median truth over median prediction, whatever scale was applied.
+    """Metrics of one image.
 
-    ``scale`` is None when the median prediction is not above 0. ``pixels`` were compared, ``skipped`` were not finite.
-    ``within_1_sigma``, ``within_2_sigma`` and ``ause`` are those of `sigma_figures`, None without a sigma.
+    Attributes:
+        name: name of the image.
+        abs_rel, sq_rel, rmse, rmse_log, a1, a2, a3: see `depth_errors`.
+        scale: median truth over median prediction, independent of the applied scale; None if the median prediction is
+            not above 0.
+        pixels: number of compared pixels.
+        skipped: number of excluded pixels, because they were not finite.
+        within_1_sigma, within_2_sigma, ause: see `sigma_figures`; None without a sigma.
     """
 
     name: str
@@ -96,11 +102,11 @@ class DepthSummary:
     """Means over the images of a set.
 
     Attributes:
-        abs_rel, sq_rel, rmse, rmse_log, a1, a2, a3: means of the per-image figures (rmse metres, sq_rel metres).
-        scale_median: median over images of median truth / median prediction; None when no image has one.
-        scale_std: standard deviation of those ratios divided by their median.
-        frames, pixels: images and pixels that were compared.
-        within_1_sigma, within_2_sigma, ause: means of the per-image figures; None unless every image has a sigma.
+        abs_rel, sq_rel, rmse, rmse_log, a1, a2, a3: means of the images' metrics (rmse and sq_rel in metres).
+        scale_median: median over images of median truth / median prediction; None if no image has this ratio.
+        scale_std: standard deviation of these ratios divided by their median.
+        frames, pixels: numbers of compared images and pixels.
+        within_1_sigma, within_2_sigma, ause: means of the images' metrics; None unless every image has a sigma.
     """
 
     abs_rel: float
@@ -120,11 +126,11 @@ class DepthSummary:
 
 
 def crop_mask(shape: tuple[int, int], crop: CropName) -> NDArray[np.bool_]:
-    """Return a (H, W) mask of the named rectangle; its borders are truncated to whole pixels (docs/reference.md 6)."""
+    """Return the (H, W) mask of a crop; its borders are truncated to whole pixels (docs/reference.md 6)."""
     height, width = shape
     top, bottom, left, right = CROPS[crop]
     mask = np.zeros((height, width), dtype=np.bool_)
-    if crop == "nyu":  # whole numbers of a 480x640 image must not lose a pixel to rounding
+    if crop == "nyu":  # rounding must not remove a pixel at 480x640
         rows, columns = round(top * height), round(left * width)
         mask[rows : round(bottom * height), columns : round(right * width)] = True
     else:
@@ -133,7 +139,7 @@ def crop_mask(shape: tuple[int, int], crop: CropName) -> NDArray[np.bool_]:
 
 
 def _axis_weights(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Indices and weight of the two neighbours along one axis, pixel centres at integers, borders repeated."""
+    """Return indices and weight of the two neighbours along one axis; pixel centres at integers, repeated border."""
     centres = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
     low = np.floor(centres).astype(np.intp)
     high = np.minimum(low + 1, source - 1)
@@ -141,14 +147,14 @@ def _axis_weights(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def resize_inverse_depth(depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Resize a depth map bilinearly in inverse depth, without smoothing (what ``cv2.resize`` does to disparities).
+    """Resize a depth map bilinearly in inverse depth, without smoothing (as ``cv2.resize`` for disparities).
 
     Args:
-        depth: (h, w), any unit. A non-finite value makes every pixel that leans on it NaN.
+        depth: (h, w), any unit. Every pixel that is interpolated from a non-finite value is NaN.
         shape: (H, W) of the result.
 
     Returns:
-        (H, W) float64; the input's values when the size is the same already.
+        (H, W) float64; the input's values if the size is already right.
     """
     values = np.asarray(depth, dtype=np.float64)
     if values.shape == shape:
@@ -158,20 +164,21 @@ def resize_inverse_depth(depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np
 
 
 def resize_sigma(sigma: ArrayLike, depth: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Resize a depth's standard deviation as `resize_inverse_depth` resizes the depth it belongs to.
+    """Resize the standard deviation of a depth map that `resize_inverse_depth` resizes.
 
-    What is interpolated is the standard deviation of inverse depth, ``sigma / depth**2``: its neighbours err together.
+    It interpolates the standard deviation of inverse depth, ``sigma / depth**2``, assuming that the errors of
+    neighbours are correlated.
 
     Args:
-        sigma: (h, w), any unit. A non-finite value makes every pixel that leans on it NaN.
+        sigma: (h, w), any unit. Every pixel that is interpolated from a non-finite value is NaN.
         depth: (h, w), same unit.
         shape: (H, W) of the result.
 
     Returns:
-        (H, W) float64; the input's values when the size is the same already.
+        (H, W) float64; the input's values if the size is already right.
 
     Raises:
-        EvaluationError: the two differ in shape.
+        EvaluationError: the shapes differ.
     """
     std, values = np.asarray(sigma, dtype=np.float64), np.asarray(depth, dtype=np.float64)
     if std.shape != values.shape:
@@ -192,14 +199,14 @@ def _resize_bilinear(values: NDArray[np.float64], shape: tuple[int, int]) -> NDA
 
 
 def depth_errors(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
-    """Return the seven figures of Eigen et al. for matching pixels, natural logarithms.
+    """Return the seven metrics of Eigen et al. for matching pixels, with natural logarithms.
 
     Args:
         truth: (N,) metres, above 0.
         prediction: (N,) metres, above 0.
 
     Raises:
-        EvaluationError: no pixel, other lengths, or a value that is not finite and above 0.
+        EvaluationError: there is no pixel, the lengths differ, or a value is not finite and above 0.
     """
     gt, pred = np.asarray(truth, dtype=np.float64).ravel(), np.asarray(prediction, dtype=np.float64).ravel()
     if gt.size != pred.size or gt.size == 0:
@@ -221,7 +228,7 @@ def depth_errors(truth: ArrayLike, prediction: ArrayLike) -> dict[str, float]:
 
 
 def valid_pixels(truth: ArrayLike, protocol: DepthProtocol) -> NDArray[np.bool_]:
-    """Return the (H, W) mask of pixels whose truth counts: inside the crop, strictly between the limits."""
+    """Return the (H, W) mask of pixels with used ground truth: inside the crop, strictly between the limits."""
     gt = np.asarray(truth)
     if gt.ndim != 2:
         raise EvaluationError(f"the true depth has shape {gt.shape}; expected (height, width)")
@@ -233,19 +240,19 @@ def valid_pixels(truth: ArrayLike, protocol: DepthProtocol) -> NDArray[np.bool_]
 def scaled_prediction(
     prediction: ArrayLike, truth: ArrayLike, protocol: DepthProtocol
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], float | None, float]:
-    """Bring a prediction to the truth's size and unit, without clamping.
+    """Convert a prediction to the ground truth's size and unit, without clamping.
 
     Args:
         prediction: (h, w) depth.
-        truth: (H, W) metres, 0 or non-finite where unknown.
+        truth: (H, W) metres; 0 or non-finite if unknown.
         protocol: limits, crop and scale.
 
     Returns:
-        (H, W) scaled prediction and (H, W) mask of pixels with truth and a finite prediction. The ratio of medians
-        (None when undefined) and the factor that was applied.
+        The (H, W) scaled prediction, the (H, W) mask of pixels with ground truth and a finite prediction, the ratio of
+        medians (None if undefined), and the applied factor.
 
     Raises:
-        EvaluationError: not a map, or median scaling asked for and undefined.
+        EvaluationError: the prediction is not a map, or median scaling is requested but undefined.
     """
     gt = np.asarray(truth)
     mask = valid_pixels(gt, protocol)
@@ -260,7 +267,7 @@ def scaled_prediction(
         ratio = float(np.median(gt[mask])) / median if median > 0 else None
     if protocol.scale == "median":
         if ratio is None and mask.any():
-            raise EvaluationError("the median prediction is not above 0; median scaling has no answer")
+            raise EvaluationError("the median prediction is not above 0; median scaling is undefined, use scale none")
         factor = ratio or 1.0
     else:
         factor = 1.0 if isinstance(protocol.scale, str) else float(protocol.scale)
@@ -274,19 +281,19 @@ def evaluate_image(
     name: str = "image",
     sigma: ArrayLike | None = None,
 ) -> ImageErrors | None:
-    """Judge one prediction; None when no pixel is left to compare.
+    """Evaluate one prediction; return None if there is no pixel to compare.
 
     Args:
-        prediction: (h, w) depth; another size than the truth's is resized by `resize_inverse_depth`.
+        prediction: (h, w) depth; it is resized to the ground truth's size by `resize_inverse_depth`.
         truth: (H, W) metres; 0 and non-finite values are unknown.
         protocol: limits, crop, scale.
-        name: what messages call the image.
-        sigma: (h, w) standard deviation of the prediction, in its unit. It is seen under the same mask and scaled by
-            the same factor as the prediction, not clamped.
+        name: name of the image in messages.
+        sigma: (h, w) standard deviation of the prediction, in its unit. It has the same mask and the same factor as the
+            prediction, and is not clamped.
 
     Raises:
-        EvaluationError: predictions, or their standard deviations, that are not finite where truth is known, and
-            ``skip_invalid`` is off; standard deviations below 0.
+        EvaluationError: a prediction or standard deviation with known ground truth is not finite, and ``skip_invalid``
+            is off; or a standard deviation is below 0.
     """
     std = None
     try:
@@ -300,8 +307,7 @@ def evaluate_image(
     if skipped and not protocol.skip_invalid:
         raise EvaluationError(
             f"{name}: {skipped} predictions{' or their sigma' if sigma is not None else ''} are not finite where truth "
-            "is known; mend them, "
-            "or leave them out with --skip-invalid"
+            "is known; correct them, or exclude them with --skip-invalid"
         )
     if not mask.any():
         return None
@@ -316,10 +322,10 @@ def evaluate_image(
 
 
 def summarise_depth(images: Sequence[ImageErrors]) -> DepthSummary:
-    """Average the figures of a set's images.
+    """Return the mean metrics of a set's images.
 
     Raises:
-        EvaluationError: no image.
+        EvaluationError: there is no image.
     """
     if not images:
         raise EvaluationError("no image has a pixel to compare: truth is empty, or outside the crop and depth limits")

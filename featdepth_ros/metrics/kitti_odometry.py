@@ -1,4 +1,4 @@
-"""Odometry against truth: KITTI segment errors, ATE, RPE and the five-frame ATE (docs/reference.md 6). numpy only."""
+"""Evaluation of odometry: KITTI segment errors, ATE, RPE and the five-frame ATE (docs/reference.md 6). numpy only."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from featdepth_ros.metrics.uncertainty import Consistency, evaluate_covariances
 
 #: Segment lengths of the KITTI odometry benchmark, metres.
 KITTI_LENGTHS = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0)
-#: A segment starts at every tenth frame.
+#: Number of frames between the starts of segments.
 SEGMENT_STEP = 10
-#: Frames a snippet of the five-frame ATE spans.
+#: Number of frames in a snippet of the five-frame ATE.
 SNIPPET_FRAMES = 5
-#: Largest stamp difference of a matched pair, unless told otherwise.
+#: Default of the largest stamp difference of a matched pair, nanoseconds.
 MAX_STAMP_DIFFERENCE_NS = 20_000_000
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Errors over segments of fixed length, one row a segment, arrays of shape (S,).
+    """Errors over segments of fixed length, as arrays (S,) with one element per segment.
 
     Attributes:
-        first, last: positions in the compared trajectories.
+        first, last: indices in the compared trajectories.
         length_m: nominal length, metres.
-        t_err: translation error per length (m/m).
+        t_err: translation error per length, m/m.
         r_err: rotation error per length, rad/m.
-        speed: nominal length over the segment's time, m/s.
+        speed: nominal length over the segment's duration, m/s.
     """
 
     first: NDArray[np.intp]
@@ -47,25 +47,25 @@ class Segments:
 
 @dataclass(frozen=True)
 class OdometryResult:
-    """Figures of one estimate, and what a plot of them needs.
+    """Metrics of one estimate, and the data for their plots.
 
     Attributes:
         name: the estimate's name.
-        t_err_percent, r_err_deg_per_100m: mean over all segments; None when no segment is long enough.
+        t_err_percent, r_err_deg_per_100m: mean over all segments; None without any segment.
         ate_m: root mean square of the position errors after alignment, metres.
         rpe_m, rpe_deg: mean error of the motion between consecutive frames, metres and degrees.
-        scale: the factor put on the estimate.
+        scale: the factor that the alignment applied to the estimate.
         segments: number of segments.
         frames: number of compared poses.
-        length_m: path length of the truth over these poses, metres.
-        ate5_mean_m, ate5_std_m: the reference's five-frame ATE, see `snippet_ate`.
-        truth, estimate: (N, 4, 4) poses as compared: based at the first common frame, the estimate aligned.
-        T_world_base: (4, 4) pose, in the truth's own world, of the first common frame: where both paths are based.
+        length_m: path length of the ground truth over these poses, metres.
+        ate5_mean_m, ate5_std_m: mean and standard deviation of the five-frame ATE, see `snippet_ate`.
+        truth, estimate: (N, 4, 4) compared poses relative to the first common frame; the estimate is aligned.
+        T_world_base: (4, 4) true pose of the first common frame, to which both trajectories are relative.
         segment_errors: see `Segments`.
-        unmatched: poses of the estimate that have no truth.
-        notes: what a reader of the figures should know.
-        nees: see `Consistency`; None without covariances, or where the alignment puts a scale on the estimate.
-        nees_left_out: frames that do not count in ``nees``; None where that is not measured.
+        unmatched: number of estimated poses without ground truth.
+        notes: remarks on the metrics for the reader.
+        nees: see `Consistency`; None without covariances, or if the alignment scales the estimate.
+        nees_left_out: number of frames that ``nees`` excludes; None without ``nees``.
     """
 
     name: str
@@ -90,7 +90,7 @@ class OdometryResult:
     nees_left_out: int | None = None
 
     def figures(self) -> dict[str, float | int | None]:
-        """The figures alone, keyed as the command line's JSON."""
+        """Return only the metrics, with the keys of the command line's JSON."""
         return {key: getattr(self, key) for key in ODOMETRY_KEYS}
 
 
@@ -112,10 +112,11 @@ ODOMETRY_KEYS = (
 
 
 def _angles(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation angles of (N, 4, 4) transforms, radians.
+    """Return the rotation angles of (N, 4, 4) transforms, radians.
 
-    From the clamped trace, as KITTI's development kit has it. Matrices printed with seven digits are rotations to
-    about 1e-7 only. An angle from the trace shows this as up to 3e-4 rad, and published figures contain it.
+    They are computed from the clamped trace, as in KITTI's development kit. Matrices with seven printed digits are
+    rotations to about 1e-7 only. The angle from the trace can then be wrong by up to 3e-4 rad, which is included in
+    published results.
     """
     cosine = (np.trace(transforms[:, :3, :3], axis1=1, axis2=2) - 1) / 2
     angles: NDArray[np.float64] = np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -138,15 +139,15 @@ def segment_errors(
 ) -> Segments:
     """Return the KITTI odometry errors over segments of the given lengths (Geiger et al., 2012; docs/reference.md 6).
 
-    A segment starts at every frame whose number is a multiple of ten. It ends at the first frame that lies more than
-    its length further along the true path. Its error is inv(estimated motion) @ true motion.
+    A segment starts at every frame whose number is a multiple of ten. It ends at the first frame beyond its length
+    along the true path. Its error is inv(estimated motion) @ true motion.
 
     Args:
         truth: (N, 4, 4) poses.
         estimate: (N, 4, 4) poses of the same frames.
-        lengths: metres.
-        frame_numbers: (N,) numbers of the frames in their recording; counted from 0 by default.
-        seconds: (N,) time of each frame, for speeds; by default 0.1 s times frame number, as KITTI's kit assumes.
+        lengths: lengths of segments, metres.
+        frame_numbers: (N,) frame numbers in the recording; None: 0, 1, 2...
+        seconds: (N,) times of the frames for speeds; None: 0.1 s times the frame number, as in KITTI's kit.
     """
     gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     numbers = np.arange(len(gt)) if frame_numbers is None else np.asarray(frame_numbers)
@@ -167,7 +168,7 @@ def segment_errors(
     motion_estimate = np.linalg.inv(est[first]) @ est[last]
     error = np.linalg.inv(motion_estimate) @ motion_truth
     if seconds is None:
-        # KITTI's kit counts both ends: a segment over n intervals is taken to last (n + 1) * 0.1 s.
+        # KITTI's kit counts both ends, so the duration of n intervals is (n + 1) * 0.1 s.
         duration = 0.1 * (numbers[last] - numbers[first] + 1.0)
     else:
         times = np.asarray(seconds, dtype=np.float64)
@@ -200,17 +201,17 @@ def relative_errors(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.f
 
 
 def snippet_ate(truth: ArrayLike, estimate: ArrayLike, frames: int = SNIPPET_FRAMES) -> NDArray[np.float64]:
-    """Return the reference's five-frame ATE of every snippet, (N-1,) metres (SfMLearner's figure; docs/reference.md 6).
+    """Return the reference's five-frame ATE of every snippet, (N-1,) metres (from SfMLearner; docs/reference.md 6).
 
-    It does as its eval_pose does. A snippet starts at every frame, and those at the end are shorter. Both sides chain
-    *inverse* local transforms. The estimate is scaled per snippet by sum(gt . est) / sum(est . est). The error is
-    sqrt(sum of squares) / number of points, which is not a root mean square. Where the estimate stands still any
-    scale gives the same points, so the error is the truth's own.
+    It reproduces the reference's eval_pose. A snippet starts at every frame, and those at the end are shorter. Both
+    sides chain *inverse* local transforms. The estimate is scaled per snippet by sum(gt . est) / sum(est . est). The
+    error is sqrt(sum of squares) / number of points, which is not a root mean square. If the estimate does not move,
+    its points are zero at any scale.
 
     Args:
         truth: (N, 4, 4) poses.
         estimate: (N, 4, 4) poses of the same frames.
-        frames: points a snippet has.
+        frames: number of points in a snippet.
     """
     gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     local_gt, local_est = np.linalg.inv(gt[1:]) @ gt[:-1], np.linalg.inv(est[1:]) @ est[:-1]
@@ -218,7 +219,7 @@ def snippet_ate(truth: ArrayLike, estimate: ArrayLike, frames: int = SNIPPET_FRA
     window = min(frames - 1, count)
 
     def points(local: NDArray[np.float64]) -> NDArray[np.float64]:
-        padded = np.concatenate([local, np.tile(np.eye(4), (window, 1, 1))])  # beyond the end the camera stands
+        padded = np.concatenate([local, np.tile(np.eye(4), (window, 1, 1))])  # after the end the camera is static
         chained = np.tile(np.eye(4), (count, 1, 1))
         result = np.zeros((count, window + 1, 3))
         for step in range(window):
@@ -262,19 +263,21 @@ def evaluate_odometry(
     lengths: Sequence[float] = KITTI_LENGTHS,
     max_difference_ns: int = MAX_STAMP_DIFFERENCE_NS,
 ) -> OdometryResult:
-    """Judge an estimated trajectory.
+    """Evaluate an estimated trajectory.
 
-    Frames are those the estimate has; both trajectories are based at the first of them, then aligned.
+    The compared frames are those of the estimate. Both trajectories are made relative to the first of them, then
+    aligned.
 
     Args:
         truth: the true poses.
-        estimate: of the same frame on the vehicle; both have stamps, or both frame numbers.
+        estimate: poses of the same frame on the vehicle. Both have stamps, or both have frame numbers.
         alignment: see `trajectory.align`.
-        lengths: segment lengths, metres, above 0.
+        lengths: lengths of segments, metres, above 0.
         max_difference_ns: see `trajectory.associate`.
 
     Raises:
-        EvaluationError: fewer than two common frames, stamps against frame numbers, an undefined scale.
+        EvaluationError: there are fewer than two common frames, only one trajectory has stamps, or the scale is
+            undefined.
     """
     if not lengths or not all(np.isfinite(length) and length > 0 for length in lengths):
         raise EvaluationError(f"segment lengths are {list(lengths)}; expected metres above 0, at least one")
@@ -297,8 +300,8 @@ def evaluate_odometry(
     if turned is not None:
         notes += (
             f"{estimate.name}: its moving frame seems turned by about {round(turned, -1):.0f} degrees against the "
-            "truth's, as a camera's axes are against a robot's; most figures mean nothing then. --gt-extrinsics turns "
-            "true body poses into camera poses",
+            "truth's, as a camera's axes are against a robot's. Most metrics are then meaningless; convert true body "
+            "poses to camera poses with --gt-extrinsics",
         )
     return OdometryResult(
         name=estimate.name,
@@ -331,7 +334,7 @@ def _consistency(
     of_estimate: NDArray[np.intp],
     alignment: Alignment,
 ) -> Consistency | None:
-    """Judge the estimate's covariances over its matched poses; a rigid alignment does not change increments."""
+    """Evaluate the covariances of the matched poses; None with an alignment that changes the scale."""
     if estimate.covariances is None or alignment not in ("none", "6dof"):
         return None
     rows = estimate.covariances[of_estimate]
@@ -349,18 +352,20 @@ def _notes(
     length_m: float,
 ) -> tuple[str, ...]:
     notes = [
-        f"{t.name}: {t.duplicates} poses repeat a stamp, the first of each counts"
+        f"{t.name}: {t.duplicates} poses repeat a stamp; the first of each is used"
         for t in (truth, estimate)
         if t.duplicates
     ]
     if unmatched:
         notes.append(f"{estimate.name}: {unmatched} of {len(estimate)} poses have no truth and do not count")
     if scale <= 0:
-        notes.append(f"{estimate.name}: the fitted scale is {scale:.3g}: the estimate moves against the truth")
+        notes.append(
+            f"{estimate.name}: the fitted scale is {scale:.3g}, so the estimate moves in the opposite direction"
+        )
     if not len(segments):
         notes.append(
-            f"{estimate.name}: no segment of {shortest:g} m in {length_m:.1f} m of path, so no t_err and r_err; "
-            "shorter segments: --lengths"
+            f"{estimate.name}: the path of {length_m:.1f} m has no segment of {shortest:g} m, so there are no t_err "
+            "and r_err; choose shorter segments with --lengths"
         )
     return tuple(notes)
 
@@ -368,17 +373,17 @@ def _notes(
 def mean_by(
     keys: NDArray[np.float64], segments: Segments, values: Sequence[float], half_width: float
 ) -> list[tuple[float, float, float, int]]:
-    """Average segment errors around given lengths or speeds: the curves of the reference's draw_odometry.
+    """Return mean segment errors around given lengths or speeds, for the curves of the reference's draw_odometry.
 
     Args:
         keys: (S,) length or speed of each segment.
         segments: the errors.
         values: centres of the bins.
-        half_width: a segment counts where |key - centre| < half_width; its speed bins overlap (centres every 2 m/s,
-            half width 2 m/s).
+        half_width: half width of the bins, for |key - centre| < half_width. The reference's speed bins overlap (centres
+            every 2 m/s, half width 2 m/s).
 
     Returns:
-        (centre, mean t_err in %, mean r_err in deg per 100 m, segments) of every bin that has any.
+        (centre, mean t_err in %, mean r_err in deg per 100 m, number of segments) of every bin that is not empty.
     """
     curve = []
     for value in values:

@@ -1,4 +1,4 @@
-"""KITTI's laser points as a depth map: the raw ground truth of the Eigen split (docs/reference.md 6). numpy only."""
+"""Depth maps from KITTI's laser points, the raw ground truth of the Eigen split (docs/reference.md 6). numpy only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def calibration_entry(entries: Mapping[str, Sequence[float]], key: str, shape: t
     """Return an entry of a KITTI calibration file as a matrix.
 
     Raises:
-        EvaluationError: the entry is missing or has another size.
+        EvaluationError: the entry is missing or has another number of values.
     """
     size = int(np.prod(shape))
     numbers = entries.get(key)
@@ -30,15 +30,15 @@ def kitti_velodyne_projection(
     """Return the projection of laser points into a rectified KITTI raw image, and the image's size.
 
     Args:
-        cam_to_cam: numbers by name of ``calib_cam_to_cam.txt``.
-        velo_to_cam: numbers by name of ``calib_velo_to_cam.txt``.
+        cam_to_cam: entries of ``calib_cam_to_cam.txt`` by name.
+        velo_to_cam: entries of ``calib_velo_to_cam.txt`` by name.
         camera: 2 (left colour) or 3 (right colour).
 
     Returns:
         (3, 4) float64 P_rect_0<camera> R_rect_00 T_cam_velo, and (height, width) from S_rect_02.
 
     Raises:
-        EvaluationError: an entry is missing or has another size.
+        EvaluationError: an entry is missing or has another number of values.
     """
     T_camera_velo = np.eye(4)
     T_camera_velo[:3, :3] = calibration_entry(velo_to_cam, "R", (3, 3))
@@ -55,23 +55,22 @@ def lidar_depth_map(
 ) -> NDArray[np.float32]:
     """Project laser points into an image and keep the nearest return of every pixel.
 
-    The ground truth of the Eigen split has always been made so. Points with x < 0, behind the laser, are dropped.
-    Depth is z along the optical axis. The pixel is round(u) - 1, as in KITTI's 1-based development kit. The published
-    maps
-    were made with a pixel index that is not unique: row * (width - 1) + column - 1. Where an index occurs more than
-    once, the smallest depth is written to its *first* pixel only. This is reproduced.
+    This is the usual ground truth of the Eigen split. Points with x < 0, behind the laser, are dropped. Depth is z
+    along the optical axis. The pixel is round(u) - 1, as in KITTI's 1-based development kit. The published maps use a pixel
+    index that is not unique: row * (width - 1) + column - 1. If several points have the same index, the smallest depth
+    is written to the pixel of the *first* one only. This is reproduced.
 
     Args:
         points: (N, 3) or (N, 4) laser points, metres, x forward, y left, z up (a fourth column is ignored).
         projection: (3, 4), see `kitti_velodyne_projection`.
         shape: (height, width) of the image.
-        laser_depth: write the laser's forward coordinate x instead of z, as some published ground-truth files do.
+        laser_depth: use the laser's forward coordinate x instead of z, as some published ground-truth files do.
 
     Returns:
-        (H, W) float32 depth in metres, 0 where no point fell.
+        (H, W) float32 depth in metres; 0 in pixels without points.
 
     Raises:
-        EvaluationError: arrays of another shape.
+        EvaluationError: an array has another shape.
     """
     cloud, P = np.asarray(points, dtype=np.float64), np.asarray(projection, dtype=np.float64)
     if cloud.ndim != 2 or cloud.shape[1] not in (3, 4) or P.shape != (3, 4):
@@ -87,7 +86,7 @@ def lidar_depth_map(
     depth = cloud[inside, 0] if laser_depth else projected[inside, 2]
 
     image = np.zeros((height, width), dtype=np.float32)
-    image[row, column] = depth  # points in file order: the last return of a pixel stands, unless settled below
+    image[row, column] = depth  # in file order: the last return of a pixel is kept unless it is replaced below
     index = row * (width - 1) + column - 1
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(index[order]) > 0]) if index.size else np.zeros(0, dtype=np.intp)

@@ -1,7 +1,7 @@
-"""Trajectories: what is valid, which pose belongs to which, and how one is laid over another. numpy only.
+"""Trajectories: validation, association and alignment. numpy only.
 
-A pose is ``T_world_body``, (4, 4): the body's coordinates to the world's. The word body stands for whatever the file
-tells of: camera, IMU or base link.
+A pose is ``T_world_body``, (4, 4), which maps the body's coordinates to the world's. The body is the frame of the file:
+a camera, an IMU or a base link.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from featdepth_ros.metrics.uncertainty import check_covariances
 Alignment = Literal["none", "scale", "6dof", "7dof", "umeyama_scale"]
 ALIGNMENTS: tuple[Alignment, ...] = ("none", "scale", "6dof", "7dof", "umeyama_scale")
 
-#: Largest entry of R^T R - I that still passes for a rotation: single precision written with few digits, chained.
+#: Largest entry of R^T R - I of a rotation; it allows for single precision, few printed digits and chained motions.
 RIGID_TOLERANCE = 1e-3
 
-#: Directions of motion whose mean cosine is below the first disagree; above the second they agree. An estimate's errors
-#: from frame to frame are some degrees, other axes are a quarter turn.
+#: Mean cosine of directions of motion below which they disagree, and above which they agree. An estimate's errors per
+#: frame are some degrees, but different axes are a quarter turn.
 _TURNED_COSINE, _AGREEING_COSINE = 0.5, 0.95
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Poses in order of their keys.
+    """Poses in the order of their keys.
 
     Attributes:
         keys: (N,) int64, strictly increasing: stamps in nanoseconds, or frame numbers.
         poses: (N, 4, 4) float64 T_world_body.
-        stamped: True when keys are stamps.
-        name: what messages, tables and legends call it.
-        duplicates: poses that were dropped because an earlier line had the same key.
-        covariances: (N, 6, 6) float64 of the motion from the pose before to each pose, in the axes of the pose
-            before: x y z, then rotation, m^2 and rad^2; NaN where unknown. None when the source has none.
+        stamped: whether keys are stamps.
+        name: name in messages, tables and legends.
+        duplicates: number of poses that were dropped because an earlier one had the same key.
+        covariances: (N, 6, 6) float64 covariance of the motion from the previous pose to each pose, in the axes of the
+            previous one: x y z, then rotation, m^2 and rad^2; NaN if unknown. None if the source has none.
     """
 
     keys: NDArray[np.int64]
@@ -61,14 +61,15 @@ class Trajectory:
 
 
 def check_poses(poses: ArrayLike, name: str = "trajectory") -> NDArray[np.float64]:
-    """Return (N, 4, 4) float64 poses, or say which one is none.
+    """Return (N, 4, 4) float64 poses after a check.
 
     Args:
         poses: (N, 4, 4) or (N, 3, 4).
-        name: what the message calls the trajectory.
+        name: name of the trajectory in messages.
 
     Raises:
-        EvaluationError: another shape, NaN or infinity, or a rotation part that is not a rotation; counts from 0.
+        EvaluationError: the shape is wrong, a pose has NaN or infinity, or its rotation part is not a rotation. The
+            message counts poses from 0.
     """
     values = np.asarray(poses, dtype=np.float64)
     if values.ndim != 3 or values.shape[1:] not in ((4, 4), (3, 4)):
@@ -79,7 +80,7 @@ def check_poses(poses: ArrayLike, name: str = "trajectory") -> NDArray[np.float6
     if bad.any():
         raise EvaluationError(
             f"{name}: {int(bad.sum())} of {len(bad)} poses hold NaN or infinity, first pose {int(np.argmax(bad))}; "
-            "remove these lines (frames without an estimate are left out of the comparison)"
+            "remove these lines (frames without an estimate are not compared)"
         )
     rotations = whole[:, :3, :3]
     deviation = np.abs(np.swapaxes(rotations, 1, 2) @ rotations - np.eye(3)).max(axis=(1, 2), initial=0.0)
@@ -106,20 +107,20 @@ def make_trajectory(
     Args:
         keys: (N,) stamps in nanoseconds or frame numbers, in any order.
         poses: (N, 4, 4) or (N, 3, 4) T_world_body.
-        stamped: True for stamps.
+        stamped: whether keys are stamps.
         name: see `Trajectory`.
-        covariances: (N, 6, 6), see `Trajectory`; in the order of the poses. Where sorting or a dropped pose tears a
-            pose from the one before it, its covariance becomes unknown.
+        covariances: (N, 6, 6), see `Trajectory`, in the order of ``poses``. If sorting or a dropped pose separates a
+            pose from its predecessor, its covariance becomes unknown.
 
     Raises:
-        EvaluationError: no pose, other lengths, or see `check_poses` and `check_covariances`.
+        EvaluationError: there is no pose, or the lengths differ; see also `check_poses` and `check_covariances`.
     """
     numbers = np.asarray(keys, dtype=np.int64)
     if len(numbers) == 0:
         raise EvaluationError(f"{name}: no pose in it; expected at least one")
     whole = check_poses(poses, name)
     if numbers.shape != (len(whole),):
-        raise EvaluationError(f"{name}: {numbers.size} stamps for {len(whole)} poses; expected as many of each")
+        raise EvaluationError(f"{name}: {numbers.size} stamps for {len(whole)} poses; expected the same number of each")
     unique, first = np.unique(numbers, return_index=True)  # sorts; return_index is the first occurrence
     kept: NDArray[np.float64] | None = None
     if covariances is not None:
@@ -131,12 +132,12 @@ def make_trajectory(
 def associate(
     truth: ArrayLike, estimate: ArrayLike, max_difference: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pair two increasing lists of keys, nearest first; every key is used once at most.
+    """Match two increasing lists of keys by the smallest difference; every key is used once at most.
 
     Args:
         truth: (N,) keys, strictly increasing.
         estimate: (M,) keys, strictly increasing.
-        max_difference: largest difference of a pair, in the keys' unit; 0 pairs equal keys only.
+        max_difference: largest difference of a pair, in the keys' unit; 0 matches equal keys only.
 
     Returns:
         Indices into ``truth`` and into ``estimate``, (K,) each, both increasing.
@@ -149,7 +150,7 @@ def associate(
     left = np.maximum(right - 1, 0)
     nearest = np.where(np.abs(gt[left] - est) <= np.abs(gt[right] - est), left, right)
     difference = np.abs(gt[nearest] - est)
-    order = np.lexsort((difference, nearest))  # the closest claimant of every true pose comes first
+    order = np.lexsort((difference, nearest))  # the closest candidate of every true pose comes first
     first = np.r_[True, np.diff(nearest[order]) > 0]
     chosen = np.sort(order[first & (difference[order] <= max_difference)])
     return nearest[chosen], chosen
@@ -158,9 +159,9 @@ def associate(
 def umeyama(
     source: ArrayLike, target: ArrayLike, with_scale: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Least-squares similarity between matched points (Umeyama, PAMI 1991, equations 34 to 43).
+    """Return the least-squares similarity between matched points (Umeyama, PAMI 1991, equations 34 to 43).
 
-    Points on a line leave a turn about it open; it does not change the aligned positions.
+    For points on a line, the rotation about it is undetermined; it does not change the aligned positions.
 
     Args:
         source: (N, 3).
@@ -171,7 +172,7 @@ def umeyama(
         Rotation (3, 3), translation (3,) and scale with target = scale * R @ source + t.
 
     Raises:
-        EvaluationError: a scale is asked for and the source does not move.
+        EvaluationError: ``with_scale`` is set, and the source does not move.
     """
     x, y = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
@@ -189,28 +190,28 @@ def umeyama(
 
 
 def rebase(poses: ArrayLike) -> NDArray[np.float64]:
-    """Return (N, 4, 4) poses as seen from the first of them."""
+    """Return (N, 4, 4) poses relative to the first of them."""
     values = np.asarray(poses, dtype=np.float64)
     return np.linalg.inv(values[0]) @ values
 
 
 def align(truth: ArrayLike, estimate: ArrayLike, how: Alignment = "none") -> tuple[NDArray[np.float64], float]:
-    """Lay an estimate over the truth.
+    """Align an estimate with the ground truth.
 
-    ``none`` leaves it. ``scale`` multiplies positions with sum(gt . est) / sum(est . est), no rotation. ``6dof`` and
-    ``7dof`` fit a rigid or similarity transform to the positions and apply it to whole poses. ``umeyama_scale``
-    applies the scale of the 7dof fit alone, as the reference's draw_odometry does.
+    ``none`` changes nothing. ``scale`` multiplies positions by sum(gt . est) / sum(est . est) without rotation.
+    ``6dof`` and ``7dof`` fit a rigid or similarity transform to the positions and apply it to whole poses.
+    ``umeyama_scale`` applies only the scale of the 7dof fit, as the reference's draw_odometry does.
 
     Args:
-        truth: (N, 4, 4), based at its first pose.
-        estimate: (N, 4, 4), based at its first pose.
+        truth: (N, 4, 4) poses relative to the first one.
+        estimate: (N, 4, 4) poses relative to the first one.
         how: one of `ALIGNMENTS`.
 
     Returns:
-        Aligned poses (N, 4, 4) and the factor that was put on the estimate's positions (1 for none and 6dof).
+        Aligned poses (N, 4, 4), and the factor on the estimate's positions (1 for none and 6dof).
 
     Raises:
-        EvaluationError: unknown name, or a scale that is undefined because one of the two does not move.
+        EvaluationError: the name is unknown, or the scale is undefined because one of the two does not move.
     """
     if how not in ALIGNMENTS:
         raise EvaluationError(f"alignment '{how}' is not known; expected one of {', '.join(ALIGNMENTS)}")
@@ -239,17 +240,17 @@ def align(truth: ArrayLike, estimate: ArrayLike, how: Alignment = "none") -> tup
 
 
 def turned_axes_deg(truth: ArrayLike, estimate: ArrayLike) -> float | None:
-    """Return by how much the axes of the estimate's moving frame seem turned against the truth's; None: not at all.
+    """Return the apparent rotation between the axes of the two moving frames; None if they agree.
 
-    A camera's optical axes have z ahead, a robot's have x ahead. Where one trajectory has these and one those, the
-    directions of motions disagree. A single turn then makes all of them agree.
+    A camera's optical axes have z forward, a robot's axes have x forward. If the trajectories use different axes, the
+    directions of motion disagree, and one rotation makes all of them agree.
 
     Args:
         truth: (N, 4, 4) poses.
-        estimate: (N, 4, 4) poses of the same frames; a scale on them does not matter.
+        estimate: (N, 4, 4) poses of the same frames, at any scale.
 
     Returns:
-        Degrees; None with fewer than three motions that count.
+        The angle in degrees; None if the axes agree, or with fewer than three motions of sufficient length.
     """
     gt, est = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     steps = [(np.linalg.inv(poses[:-1]) @ poses[1:])[:, :3, 3] for poses in (gt, est)]

@@ -1,4 +1,4 @@
-"""Are stated uncertainties honest: standard deviations of depth, covariances of motion. numpy only."""
+"""Calibration of uncertainties: standard deviations of depth and covariances of motion. numpy only."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from featdepth_ros.errors import EvaluationError
 
-#: Figures of a depth's standard deviation, in the order in which they are printed.
+#: Metrics of a depth's standard deviation, in their printed order.
 SIGMA_METRICS = ("within_1_sigma", "within_2_sigma", "ause")
-#: Bins of the sparsification curves.
+#: Number of bins of the sparsification curves.
 SPARSIFICATION_BINS = 100
-#: A motion of this standard deviation or more, on any axis, was not measured: first frames, gaps, lost frames.
+#: Standard deviation on any axis from which a motion is unknown, as for first frames, gaps and lost frames.
 UNKNOWN_STD_M, UNKNOWN_STD_RAD = 15.0, 0.5
-#: A covariance is singular when its correlation matrix has an eigenvalue below this.
+#: Least eigenvalue of the correlation matrix of a regular covariance.
 _SMALLEST_EIGENVALUE = 1e-12
 
 
 def _sparsification(errors: NDArray[np.float64], order_by: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of the errors that stay when the first 0, 1, ... 99 hundredths by falling ``order_by`` are taken away."""
+    """Return the mean of the remaining errors after removal of 0, 1, ... 99 hundredths by descending ``order_by``."""
     _, group, counts = np.unique(-order_by, return_inverse=True, return_counts=True)
-    # Equal values have no order among themselves: each takes the mean error of its group.
+    # Equal values have no order, so each gets the mean error of its group.
     means = np.bincount(group, weights=errors) / counts
     ordered = np.repeat(means, counts)
     kept = np.cumsum(ordered[::-1])[::-1] / np.arange(errors.size, 0, -1)
@@ -32,15 +32,15 @@ def _sparsification(errors: NDArray[np.float64], order_by: NDArray[np.float64]) 
 
 
 def area_under_sparsification_error(errors: ArrayLike, uncertainty: ArrayLike) -> float:
-    """Return the area between the errors' own sorting and that of a stated uncertainty, over the mean error.
+    """Return the area under the sparsification error (AUSE), divided by the mean error.
 
-    Source: Ilg et al. (ECCV 2018) and Poggi et al. (CVPR 2020). The pixels of greatest uncertainty are taken away
-    hundredth by hundredth. The mean error of the rest is compared with what the errors' own order gives. 0 is
-    perfect order. Equal uncertainties count as any order of them does on average.
+    The source is Ilg et al. (ECCV 2018) and Poggi et al. (CVPR 2020). The pixels of largest uncertainty are removed in
+    steps of one hundredth. The mean error of the others is compared with that for the order of the errors themselves. 0
+    is a perfect order. Equal uncertainties count as the average over their orders.
 
     Args:
-        errors: (N,) not negative; N at least 1.
-        uncertainty: (N,) finite; only its order counts.
+        errors: (N,) errors, at least 0; N at least 1.
+        uncertainty: (N,) finite values, of which only the order is used.
     """
     values = np.asarray(errors, dtype=np.float64).ravel()
     mean = float(values.mean())
@@ -51,7 +51,7 @@ def area_under_sparsification_error(errors: ArrayLike, uncertainty: ArrayLike) -
 
 
 def sigma_figures(truth: ArrayLike, prediction: ArrayLike, sigma: ArrayLike) -> dict[str, float]:
-    """Judge the standard deviation of matching pixels.
+    """Evaluate the standard deviations of matching pixels.
 
     Args:
         truth: (N,) metres, above 0.
@@ -64,7 +64,7 @@ def sigma_figures(truth: ArrayLike, prediction: ArrayLike, sigma: ArrayLike) -> 
         error.
 
     Raises:
-        EvaluationError: no pixel, other lengths, or standard deviations that are not finite and at least 0.
+        EvaluationError: there is no pixel, the lengths differ, or a standard deviation is not finite and at least 0.
     """
     gt, pred, std = (np.asarray(values, dtype=np.float64).ravel() for values in (truth, prediction, sigma))
     if not gt.size == pred.size == std.size or gt.size == 0:
@@ -74,7 +74,7 @@ def sigma_figures(truth: ArrayLike, prediction: ArrayLike, sigma: ArrayLike) -> 
         )
     bad = ~(np.isfinite(std) & (std >= 0))
     if bad.any():
-        raise EvaluationError(f"{int(bad.sum())} standard deviations are not finite and at least 0; mend them")
+        raise EvaluationError(f"{int(bad.sum())} standard deviations are not finite and at least 0; correct them")
     error = np.abs(pred - gt)
     return {
         "within_1_sigma": float(np.mean(error <= std)),
@@ -85,13 +85,13 @@ def sigma_figures(truth: ArrayLike, prediction: ArrayLike, sigma: ArrayLike) -> 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Are covariances of motion as large as its errors.
+    """Consistency of covariances of motion with its errors.
 
     Attributes:
-        nees: mean normalised squared error of the increments per degree of freedom: 1 when covariances are honest,
-            above when they promise too much. None when no increment counts.
-        left_out: frames that do not count: the first, and those of unknown motion.
-        notes: what a reader of the figure should know.
+        nees: mean normalised estimation error squared (NEES) of the increments per degree of freedom. It is 1 for
+            consistent covariances, and above 1 for too small ones. None if no increment is used.
+        left_out: number of excluded frames: the first, and those with an unknown motion.
+        notes: remarks on the metric for the reader.
     """
 
     nees: float | None
@@ -100,10 +100,10 @@ class Consistency:
 
 
 def check_covariances(covariances: ArrayLike, frames: int, name: str = "covariances") -> NDArray[np.float64]:
-    """Return (N, 6, 6) float64 covariances, or say what is wrong with them.
+    """Return (N, 6, 6) float64 covariances after a check.
 
     Raises:
-        EvaluationError: another shape than ``frames`` of (6, 6), or a matrix that is finite and not symmetric.
+        EvaluationError: the shape is not (``frames``, 6, 6), or a finite matrix is not symmetric.
     """
     values = np.asarray(covariances, dtype=np.float64)
     if values.shape != (frames, 6, 6):
@@ -113,12 +113,12 @@ def check_covariances(covariances: ArrayLike, frames: int, name: str = "covarian
     known = values[np.isfinite(values).all(axis=(1, 2))]
     apart = np.abs(known - np.swapaxes(known, 1, 2)).max(axis=(1, 2), initial=0.0)
     if (apart > 1e-6 * np.abs(known).max(axis=(1, 2), initial=0.0)).any():
-        raise EvaluationError(f"{name}: {int((apart > 0).sum())} covariances are not symmetric")
+        raise EvaluationError(f"{name}: {int((apart > 0).sum())} covariances are not symmetric; correct them")
     return values
 
 
 def _rotation_vectors(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (N, 3) axis times angle of (N, 3, 3) rotations below half a turn, exact for small ones."""
+    """Return the rotation vectors (N, 3) of (N, 3, 3) rotations below half a turn, accurate for small ones."""
     skew = (rotations - np.swapaxes(rotations, 1, 2)) / 2
     axis_sine = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)
     sine = np.linalg.norm(axis_sine, axis=1)
@@ -128,10 +128,10 @@ def _rotation_vectors(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def increment_errors(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
-    """Return the (N-1, 6) errors of the motions between consecutive poses, as a motion's covariance has them.
+    """Return the (N-1, 6) errors of the motions between consecutive poses, in the order of a motion's covariance.
 
-    The first three are true minus estimated translation, metres; the others the rotation from estimated to true,
-    radians. Both stand in the axes of the earlier pose.
+    The first three are true minus estimated translation, metres. The others are the rotation from estimate to truth,
+    radians. Both are in the axes of the earlier pose.
 
     Args:
         truth: (N, 4, 4) poses.
@@ -146,15 +146,15 @@ def increment_errors(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float6
 def evaluate_covariances(
     truth: ArrayLike, estimate: ArrayLike, covariances: ArrayLike, name: str = "estimate"
 ) -> Consistency:
-    """Judge the covariances of the motions between consecutive poses.
+    """Evaluate the covariances of the motions between consecutive poses.
 
     Args:
         truth: (N, 4, 4) poses.
-        estimate: (N, 4, 4) poses of the same frames; no scale was put on them.
+        estimate: (N, 4, 4) poses of the same frames, without a scale by an alignment.
         covariances: (N, 6, 6), m^2 and rad^2. Row i belongs to the motion from pose i-1 to pose i: x y z, then
-            rotation, in the axes of pose i-1. A row that is not finite, or as large as `UNKNOWN_STD_M` and
-            `UNKNOWN_STD_RAD`, is an unknown motion; row 0 never counts.
-        name: what notes call the estimate.
+            rotation, in the axes of pose i-1. A row that is not finite, or from `UNKNOWN_STD_M` and `UNKNOWN_STD_RAD`
+            upwards, is an unknown motion; row 0 is never used.
+        name: name of the estimate in notes.
     """
     rows = np.asarray(covariances, dtype=np.float64)[1:]
     errors = increment_errors(truth, estimate)
@@ -162,7 +162,7 @@ def evaluate_covariances(
     limit = np.repeat([UNKNOWN_STD_M**2, UNKNOWN_STD_RAD**2], 3)
     with np.errstate(invalid="ignore"):
         known = np.asarray(np.isfinite(rows).all(axis=(1, 2)) & (variances < limit).all(axis=1))
-    # Metres and radians differ in size: what is singular shows in the correlations.
+    # Metres and radians have different sizes, so singular matrices are detected in the correlations.
     scale = np.where(known[:, None], np.sqrt(np.maximum(variances, 1e-300)), 1.0)
     normal = np.where(known[:, None, None], rows, np.eye(6)) / (scale[:, :, None] * scale[:, None, :])
     spectrum = np.linalg.eigvalsh(normal)
