@@ -1,1 +1,1 @@
-"""Models as files for other run times. A file is compared with PyTorch before it is kept."""
+"""Export of models for other run times. Each file is compared with PyTorch before it is kept."""

@@ -1,4 +1,4 @@
-"""From weights to a checked file: trace, write beside the target, compare with PyTorch, then put it in place."""
+"""Exports weights to a checked file: trace, write to a temporary folder, compare with PyTorch, move into place."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from featdepth_ros.export.parity import CheckFrames, Parity, Runner, compare, ru
 from featdepth_ros.models.base import FeatDepthModel
 
 Format = Literal["onnx", "openvino", "torch-export"]
-#: Formats and the endings of their files.
+#: File suffix of each format.
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 PRECISIONS = ("fp32", "fp16", "int8")
-#: What helps when a file is too far from PyTorch; else a higher precision.
+#: Advice for a file with too large errors, by precision; otherwise it is a higher precision.
 _REMEDIES = {
     "int8": "calibrate on more frames of the robot's own camera (--recording, --frames), or take a higher precision"
 }
-#: Images at once that a file for any number is compared with; another number than it is traced with.
+#: Batch size for the comparison of a file with any batch size; it differs from the traced one.
 _TRIED_BATCH = 3
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is to be written.
+    """Settings of an export.
 
     Attributes:
         format: ``onnx``, ``openvino`` or ``torch-export``.
-        output: the file; its ending belongs to the format.
-        size: (height, width) in pixels, multiples of 32.
-        batch: 0 for any.
+        output: the file, with the suffix of the format.
+        size: (height, width) of the images, pixels, multiples of 32.
+        batch: batch size; 0: any.
         precision: ``fp32``, ``fp16`` or ``int8`` (not for ``torch-export``).
-        weights_sha256: of the weights, for the file's facts.
+        weights_sha256: SHA-256 of the weights file, for the facts.
 
     Raises:
         ConfigError: a value is not allowed, or two values contradict each other.
@@ -60,14 +60,20 @@ class ExportRequest:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"the precision is '{self.precision}'; expected one of {', '.join(PRECISIONS)}")
         if self.precision == "int8" and self.format == "torch-export":
-            raise ConfigError("int8 is written as onnx or openvino; torch-export knows fp32 and fp16")
+            raise ConfigError("int8 is written as onnx or openvino; torch-export supports fp32 and fp16 only")
         if self.batch < 0:
             raise ConfigError(f"the batch is {self.batch}; expected a positive number, or 0 for any")
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written: the files, their facts, and how far they are from PyTorch."""
+    """Result of an export.
+
+    Attributes:
+        files: the written files.
+        facts: the facts in the file.
+        parity: errors relative to PyTorch.
+    """
 
     files: tuple[Path, ...]
     facts: GraphFacts
@@ -75,17 +81,17 @@ class ExportResult:
 
 
 def export_model(model: FeatDepthModel, request: ExportRequest, frames: CheckFrames) -> ExportResult:
-    """Write a model for another run time, and compare the file with PyTorch before it is put in place.
+    """Write a model for another run time, and compare the file with PyTorch before it is moved into place.
 
     Args:
-        model: from `load_model`; stays as it is.
-        request: what to write.
-        frames: two or more, at the size requested. They are compared, and int8 is calibrated on them.
+        model: model of `load_model`, which is not changed.
+        request: settings of the export.
+        frames: two or more frames of the requested size, for the comparison and for the calibration of int8.
 
     Raises:
-        ConfigError: fewer than two images, or of another size.
+        ConfigError: there are fewer than two frames, or their size is wrong.
         MissingDependencyError: the format's package is not installed.
-        FeatDepthError: the file's outputs are too far from PyTorch's; nothing is left behind.
+        FeatDepthError: the file's outputs differ too much from PyTorch's; no file is written.
     """
     images = frames.images
     if len(images) < 2 or any(image.shape != (3, *request.size) for image in images):
@@ -98,7 +104,7 @@ def export_model(model: FeatDepthModel, request: ExportRequest, frames: CheckFra
     expected = [outputs for _, outputs in run_over(torch_runner(reference), reference, frames)]
     try:
         request.output.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the last step is a rename on one file system.
+        # The temporary folder is beside the target, so that the last step is a rename on one file system.
         with tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".export-") as folder:
             draft = Path(folder) / request.output.name
             runner = _write(graph, facts, request, draft, frames)
@@ -113,7 +119,7 @@ def export_model(model: FeatDepthModel, request: ExportRequest, frames: CheckFra
 
 
 def facts_of(graph: ModelGraph, request: ExportRequest) -> GraphFacts:
-    """Return what the requested file will say of itself."""
+    """Return the facts for the requested file."""
     names = tuple(graph.input_names), tuple(graph.output_names)
     info = graph.model.info
     return GraphFacts(info, request.weights_sha256, request.precision, request.size, request.batch, *names)
@@ -139,7 +145,7 @@ def _write(graph: ModelGraph, facts: GraphFacts, request: ExportRequest, draft: 
 
 
 def _written(draft: Path) -> list[Path]:
-    """The files of an export: the one asked for and, for OpenVINO, the one with its weights."""
+    """Return the files of an export: the requested one and, for OpenVINO, the one with its weights."""
     return [path for path in (draft, draft.with_suffix(".bin")) if path.exists()]
 
 

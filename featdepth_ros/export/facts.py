@@ -1,4 +1,4 @@
-"""What an exported file says of itself beside its graph: plain text entries that every format can carry."""
+"""Description of an exported graph, as text entries that every format can store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdepth_ros.errors import CheckpointError
 from featdepth_ros.models.info import ModelInfo
 
-#: Every entry begins with it, so that other tools' entries are no trouble.
+#: Prefix of every entry, to separate them from entries of other tools.
 PREFIX = "featdepth_"
 
 
@@ -18,12 +18,12 @@ class GraphFacts:
     """Facts of an exported graph.
 
     Attributes:
-        info: of the weights: depth range, scale, focal length, licence.
-        weights_sha256: checksum of the weights file, hexadecimal.
+        info: description of the weights: depth range, scale, focal length, licence.
+        weights_sha256: SHA-256 of the weights file, hexadecimal.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        size: (height, width) in pixels of ``image``.
+        size: (height, width) of ``image``, pixels.
         batch: fixed batch size; 0: any.
-        inputs, outputs: names, in order.
+        inputs, outputs: names of inputs and outputs, in order.
     """
 
     info: ModelInfo
@@ -35,7 +35,7 @@ class GraphFacts:
     outputs: tuple[str, ...]
 
     def entries(self) -> dict[str, str]:
-        """Return the entries to store."""
+        """Return the text entries to store."""
         values = {
             "info": self.info.to_json(),
             "weights_sha256": self.weights_sha256,
@@ -50,10 +50,10 @@ class GraphFacts:
 
     @classmethod
     def from_entries(cls, entries: Mapping[str, str]) -> GraphFacts | None:
-        """Read `entries` back; None when the file was not exported by this package.
+        """Return the facts in stored entries; None if this package did not export the file.
 
         Raises:
-            CheckpointError: some entries are there and others are missing or damaged.
+            CheckpointError: some entries are missing or damaged.
         """
         if PREFIX + "info" not in entries:
             return None

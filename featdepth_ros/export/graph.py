@@ -1,12 +1,12 @@
-"""A model as one function of tensors, which is what exported files hold and what the back ends run.
+"""A model as one function of tensors, for exported files and for the back ends.
 
-A frame is encoded once: the graph gives the features of its frame, and takes those of the earlier frame.
+A frame is encoded once: the graph returns the features of its frame, and its inputs include those of the earlier frame.
 
 =========================  =======  ==================================================================================
 input                      shape    meaning
 =========================  =======  ==================================================================================
 ``image``                  B3HW     RGB in [0, 1], float32
-``previous_features_<i>``  B...     what ``features_<i>`` were for the earlier frame (weights with a pose net)
+``previous_features_<i>``  B...     ``features_<i>`` of the earlier frame (weights with a pose net)
 ``intrinsics``             B4       fx, fy, cx, cy in pixels of ``image`` (the compact model)
 =========================  =======  ==================================================================================
 
@@ -14,15 +14,15 @@ input                      shape    meaning
 output                     shape    meaning
 =========================  =======  ==================================================================================
 ``disparity``              B1hw     sigmoid map of the finest scale, h = H / 2, w = W / 2
-``features_<i>``           B...     what the next frame's motion needs of this frame
+``features_<i>``           B...     features of this frame for the next frame's motion
 ``axisangle``              B3       radians, rotation of T_later_earlier
 ``translation``            B3       network units, translation of T_later_earlier
 =========================  =======  ==================================================================================
 
-All are float32. For the published architectures the features are the frame itself at the pose net's size. Their pose
-net takes no intrinsics, and its motion is that of the training camera (`geometry.se3.refocused_motion` converts it).
-Motion is worked out from the outputs ``features_<i>`` alone. So the graph can be cut there: one part is for each frame,
-one for a motion.
+All are float32. For the published architectures, the features are the frame itself at the pose net's size. Their pose
+net has no input for intrinsics, and its motion is that of the training camera (`geometry.se3.refocused_motion` converts
+it). Motion is computed only from the outputs ``features_<i>``. So the graph can be split there, into a model for each
+frame and a model for a motion.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class ModelGraph(nn.Module):
     """Base of the graphs. Call it with tensors in the order of ``input_names``.
 
     Attributes:
-        feature_strides: pixels of ``image`` that one cell of each feature map covers; 0: the pose net's own size.
+        feature_strides: stride of each feature map, in pixels of ``image``; 0: the pose net's own size.
         feature_channels: channels of each feature map.
         takes_intrinsics: whether ``intrinsics`` is an input.
-        half: the networks compute in float16.
+        half_precision: whether the networks compute in float16.
     """
 
     feature_strides: tuple[int, ...] = ()
@@ -61,12 +61,12 @@ class ModelGraph(nn.Module):
 
     @property
     def has_pose(self) -> bool:
-        """Whether the graph gives motion."""
+        """Whether the graph has motion as output."""
         return bool(self.feature_strides)
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of the features that a frame hands to the next one."""
+        """Names of the features for the next frame."""
         return [f"features_{i}" for i in range(len(self.feature_strides))]
 
     @property
@@ -91,10 +91,10 @@ class ModelGraph(nn.Module):
 
 
 class DepthGraph(ModelGraph):
-    """Depth alone, of any model."""
+    """Depth alone, for any model."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``image`` to ``disparity``."""
+        """Return ``disparity`` of ``image``."""
         return (self.model.depth(self._computed(image))[0].float(),)
 
 
@@ -128,12 +128,12 @@ class CompactGraph(ModelGraph):
         return disparity.float(), *now, axisangle, translation
 
     def _pyramid(self, map8: Tensor, map16: Tensor) -> list[Tensor]:
-        """The five maps of a frame, of which motion looks at the third and the fourth alone."""
+        """Return the five maps of a frame, of which motion uses only the third and the fourth."""
         return [map8, map8, self._computed(map8), self._computed(map16), map16]
 
 
 class PublishedGraph(ModelGraph):
-    """Depth and motion of a published architecture, which has an encoder for each."""
+    """Depth and motion of a published architecture, which has two encoders."""
 
     feature_strides = (0,)
     feature_channels = (3,)
@@ -147,17 +147,18 @@ class PublishedGraph(ModelGraph):
 
 
 def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
-    """Return the graph of a model: depth and motion, or depth alone where the weights hold no pose net.
+    """Return the graph of a model: depth and motion, or depth alone if the weights have no pose net.
 
     Args:
-        model: as `load_model` returns it, in eval mode; it stays as it is.
-        half: compute the networks in float16. The solution of motion and what `keep_precise` names stay float32.
+        model: model of `load_model` in eval mode, which is not changed.
+        half: compute the networks in float16. The least squares of motion and the layers of `keep_precise` stay
+            float32.
 
     Raises:
         FeatDepthError: the weights hold no depth net.
     """
     if "depth" not in model.nets:
-        raise FeatDepthError(f"the weights '{model.info.name}' hold no depth net; they cannot be exported")
+        raise FeatDepthError(f"the weights '{model.info.name}' hold no depth net; export weights with a depth net")
     kind: type[ModelGraph] = DepthGraph
     if "pose" in model.nets:
         kind = CompactGraph if isinstance(model, CompactModel) else PublishedGraph
@@ -166,7 +167,7 @@ def graph_of(model: FeatDepthModel, half: bool = False) -> ModelGraph:
 
 
 def example_inputs(graph: ModelGraph, batch: int, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return inputs of the right names and shapes: a grey image, even features, a camera of 58 degrees."""
+    """Return inputs with the right names and shapes: a grey image, constant features, a camera of 58 degrees."""
     height, width = size
     inputs = {"image": torch.full((batch, 3, height, width), 0.5)}
     for i, name in enumerate(graph.feature_names):

@@ -1,4 +1,4 @@
-"""ONNX files: written from a graph, read back, cut in two, quantised."""
+"""ONNX files: writing from a graph, reading, splitting into two models, quantisation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from featdepth_ros.export.graph import MOTION_OUTPUTS, ModelGraph, example_input
 from featdepth_ros.export.packages import needed
 from featdepth_ros.export.parity import Array, Runner
 
-#: ONNX operator set: the oldest that holds all operators of the graphs (GridSample of 16, ReduceMax of 18).
+#: ONNX operator set: the oldest with all operators of the graphs (GridSample since 16, ReduceMax since 18).
 OPSET = 18
 EXTRA = "onnx"
-#: Parts of the model that int8 leaves alone: the heads of disparity, and all that solves for motion.
+#: Parts of the model that int8 does not quantise: the heads of disparity, and all parts for motion.
 _KEPT_IN_FLOAT = ("decoder.head", "pose_head", ".disp", "PoseDecoder", "PoseEncoder")
 
 
 def traced_inputs(graph: ModelGraph, facts: GraphFacts) -> tuple[tuple[torch.Tensor, ...], Any]:
-    """Return inputs to trace a graph with, and which of their axes may change: the batch where it is 0."""
+    """Return inputs for tracing a graph, and their dynamic axes: the batch axis if ``facts.batch`` is 0."""
     inputs = tuple(example_inputs(graph, facts.batch or 2, facts.size).values())
     if facts.batch:
         return inputs, None
@@ -39,7 +39,7 @@ def write_onnx(graph: ModelGraph, facts: GraphFacts, path: Path) -> None:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
     onnx = needed("onnx", EXTRA)
-    needed("onnxscript", EXTRA)  # torch's exporter is built on it
+    needed("onnxscript", EXTRA)  # torch's exporter needs it
     inputs, dynamic = traced_inputs(graph, facts)
     with _quiet():
         program = torch.onnx.export(
@@ -54,7 +54,9 @@ def write_onnx(graph: ModelGraph, facts: GraphFacts, path: Path) -> None:
             verbose=False,
         )
     if program is None:
-        raise FeatDepthError("PyTorch's exporter gave no ONNX program; this is a fault of the installed torch")
+        raise FeatDepthError(
+            "PyTorch's exporter returned no ONNX program; expected one, so install another version of torch"
+        )
     model = program.model_proto
     for key, value in facts.entries().items():
         entry = model.metadata_props.add()
@@ -65,7 +67,7 @@ def write_onnx(graph: ModelGraph, facts: GraphFacts, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what exporter and quantiser say of packages that are not there and of optimisations they skip."""
+    """Suppress messages of exporter and quantiser about missing packages and skipped optimisations."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "")]
     levels = [logger.level for logger in loggers]
     try:
@@ -80,34 +82,35 @@ def _quiet() -> Iterator[None]:
 
 
 def _exact_sigmoid(x: Any) -> Any:
-    """Exact where things are far: run times approximate their sigmoid to 1e-7, 1e-4 of a far disparity."""
+    """Return an exact sigmoid; the approximations of run times have an error of 1e-7, or 1e-4 of a far disparity."""
     from onnxscript import opset18 as op
 
     return op.Reciprocal(op.Add(op.Exp(op.Neg(x)), op.CastLike(op.Constant(value_float=1.0), x)))
 
 
 def read_onnx(path: Path) -> tuple[Any, GraphFacts | None]:
-    """Return the model of an ONNX file, and its facts when this package exported it.
+    """Return the model of an ONNX file, and its facts if this package exported it.
 
     Raises:
         MissingDependencyError: onnx is not installed.
-        CheckpointError: not an ONNX file.
+        CheckpointError: it is not an ONNX file.
     """
     onnx = needed("onnx", EXTRA)
     try:
         model = onnx.load(str(path))
         entries = {entry.key: entry.value for entry in model.metadata_props}
-    except Exception as error:  # protobuf's own errors, of a package that need not be named here
-        raise CheckpointError(f"'{path}' is no ONNX file, or is damaged: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # errors of protobuf, which is not imported here
+        raise CheckpointError(f"'{path}' is not an ONNX file, or is damaged: {str(error).splitlines()[0]}") from error
     return model, GraphFacts.from_entries(entries)
 
 
 def cut_onnx(model: Any, facts: GraphFacts) -> tuple[Any, Any | None]:
-    """Cut an exported graph at its features.
+    """Split an exported graph at its features.
 
     Returns:
-        The part of a frame leads from ``image`` to ``disparity`` and ``features_*``. The part of a motion leads from
-        ``features_*``, ``previous_features_*`` and ``intrinsics`` to the motion. It is None for depth alone.
+        The model for a frame, with the input ``image`` and the outputs ``disparity`` and ``features_*``; and the model
+        for a motion, with the inputs ``features_*``, ``previous_features_*`` and ``intrinsics``. The latter is None for
+        depth alone.
     """
     utils = needed("onnx.utils", EXTRA)
     features = [name for name in facts.outputs if name.startswith("features_")]
@@ -120,7 +123,7 @@ def cut_onnx(model: Any, facts: GraphFacts) -> tuple[Any, Any | None]:
 
 
 def quantise_onnx(source: Path, target: Path, calibration: Sequence[Mapping[str, Array]]) -> None:
-    """Quantise an fp32 ONNX file to int8, weights and activations, from inputs that were seen.
+    """Quantise weights and activations of an fp32 ONNX file to int8, with calibration inputs.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -153,17 +156,17 @@ def quantise_onnx(source: Path, target: Path, calibration: Sequence[Mapping[str,
 
 
 def _scope(node: Any) -> str:
-    """Where in the model a node comes from, as torch's exporter notes it."""
+    """Return the names of a node's modules in the model, from the metadata of torch's exporter."""
     notes = {entry.key: entry.value for entry in node.metadata_props}
     return " ".join((node.name, notes.get("pkg.torch.onnx.name_scopes", ""), notes.get("namespace", "")))
 
 
 def onnx_runner(model: Any, threads: int = 0) -> Runner:
-    """Run an ONNX file (its path) or model with ONNX Runtime on the processor.
+    """Return a runner of an ONNX file (its path) or model with ONNX Runtime on the CPU.
 
     Args:
-        model: path, or what `read_onnx` or `cut_onnx` returned.
-        threads: at work; 0: one for each core.
+        model: a path, or a model of `read_onnx` or `cut_onnx`.
+        threads: number of threads; 0: one for each core.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -172,22 +175,22 @@ def onnx_runner(model: Any, threads: int = 0) -> Runner:
 
 
 def session_runner(model: Any, threads: int, providers: Sequence[Any]) -> Runner:
-    """As `onnx_runner`, on the execution providers of ONNX Runtime that are named, in their order.
+    """Return a runner as `onnx_runner`, with the given execution providers of ONNX Runtime in their order.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
-        CheckpointError: it cannot load the model.
+        CheckpointError: ONNX Runtime cannot load the model.
     """
     onnxruntime = needed("onnxruntime", EXTRA)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Waiting threads sleep: where cores are taken, spinning would hold up what the others wait for.
+    # Waiting threads sleep, because spinning would occupy cores that other threads need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = str(model) if isinstance(model, str | Path) else model.SerializeToString()
     try:
         session = onnxruntime.InferenceSession(content, options, providers=list(providers))
-    except Exception as error:  # its own errors, which share no base
+    except Exception as error:  # its errors have no common base class
         raise CheckpointError(f"ONNX Runtime cannot load this network: {str(error).splitlines()[0]}") from error
     names = [output.name for output in session.get_outputs()]
     wanted = {entry.name for entry in session.get_inputs()}

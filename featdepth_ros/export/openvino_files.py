@@ -1,4 +1,4 @@
-"""OpenVINO files: converted from ONNX, read back, cut in two, compiled."""
+"""OpenVINO files: conversion from ONNX, reading, splitting into two models, compilation."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from featdepth_ros.export.packages import needed
 from featdepth_ros.export.parity import Array, Runner
 
 EXTRA = "openvino"
-#: Where the facts lie in the file's ``rt_info``.
+#: Section of the facts in the file's ``rt_info``.
 _SECTION = "featdepth"
-#: 1x1 convolutions in the encoder's first two blocks.
+#: Number of 1x1 convolutions in the encoder's first two blocks.
 _POINTWISE_AT_FIRST = 3
-#: OpenVINO's names of the arithmetic.
+#: OpenVINO's names of the precisions.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 @functools.cache
 def core() -> Any:
-    """Return OpenVINO's one core of this process, which is never destroyed.
+    """Return the process's only OpenVINO core, which is never destroyed.
 
-    Its CPU plugin gives the thread that loads it another stack for signals. When another thread destroyed the plugin,
-    that stack would be gone, and the next signal would end the process.
+    The CPU plugin installs an alternate signal stack in the thread that loads it. If another thread destroyed the
+    plugin, this stack would be freed, and the next signal would end the process.
     """
     return needed("openvino", EXTRA).Core()
 
@@ -39,10 +39,10 @@ def write_openvino(onnx_file: Path, facts: GraphFacts, path: Path, half: bool) -
     """Write FILE.xml and FILE.bin from an ONNX file.
 
     Args:
-        onnx_file: what to convert.
-        facts: stored in the file's ``rt_info``.
-        path: ends in ``.xml``.
-        half: store weights as float16; the device that runs them chooses the arithmetic.
+        onnx_file: the file to convert.
+        facts: facts to store in the file's ``rt_info``.
+        path: the new file, with the suffix ``.xml``.
+        half: store weights as float16; the device selects the precision of the computation.
 
     Raises:
         MissingDependencyError: openvino is not installed.
@@ -58,9 +58,9 @@ def write_openvino(onnx_file: Path, facts: GraphFacts, path: Path, half: bool) -
 
 
 def _precise_names(model: Any, facts: GraphFacts) -> set[str]:
-    """Return the names of the layers that are to stay in float32 in bfloat16, as `keep_precise` in PyTorch has it.
+    """Return the names of the layers that stay in float32 for bfloat16, as `keep_precise` does in PyTorch.
 
-    The conversion gives layers other names, so they are found by what they are: convolutions to one channel are heads.
+    The conversion renames layers, so they are found by their type: convolutions to one channel are heads.
     """
     ops = model.get_ordered_ops()
     names = {
@@ -75,7 +75,7 @@ def _precise_names(model: Any, facts: GraphFacts) -> set[str]:
 
 
 def _beginning(image: Any) -> Iterator[Any]:
-    """The compact model's layers from the image to the end of the encoder's second block."""
+    """Yield the compact model's layers from the image to the end of the encoder's second block."""
     node, left, begun = image, _POINTWISE_AT_FIRST, False
     while True:
         for target in node.output(0).get_target_inputs():
@@ -95,10 +95,10 @@ def _is_pointwise(node: Any) -> bool:
 
 
 def _mark_precise(path: Path, names: set[str]) -> None:
-    """Write into an .xml file that layers are not to be computed in bfloat16.
+    """Mark layers in an .xml file that must not be computed in bfloat16.
 
-    It is what OpenVINO itself writes of a layer whose conversion from f32 to bf16 is disabled. Versions that do not
-    know it compute as if it were not there.
+    OpenVINO itself writes this mark for a layer whose conversion from f32 to bf16 is disabled. Versions that do not
+    know the mark ignore it.
     """
     tree = ElementTree.parse(path)
     for layer in tree.iterfind("layers/layer"):
@@ -114,17 +114,17 @@ def _mark_precise(path: Path, names: set[str]) -> None:
 
 
 def read_openvino(path: Path) -> tuple[Any, GraphFacts | None]:
-    """Return the model of an .xml file, and its facts when this package exported it.
+    """Return the model of an .xml file, and its facts if this package exported it.
 
     Raises:
         MissingDependencyError: openvino is not installed.
-        CheckpointError: not an OpenVINO file, or its .bin is missing.
+        CheckpointError: it is not an OpenVINO file, or its .bin is missing.
     """
     try:
         model = core().read_model(str(path))
     except RuntimeError as error:
         raise CheckpointError(
-            f"'{path}' is no OpenVINO file, or its .bin is missing beside it: {_first(error)}"
+            f"'{path}' is not an OpenVINO file, or its .bin is missing beside it: {_first(error)}"
         ) from error
     if not model.has_rt_info([_SECTION]):
         return model, None
@@ -137,10 +137,10 @@ def _first(error: Exception) -> str:
 
 
 def cut_openvino(path: Path, facts: GraphFacts) -> tuple[Any, Any | None]:
-    """Cut an exported graph at its features, as `onnx_files.cut_onnx` does.
+    """Split an exported graph at its features, as `onnx_files.cut_onnx` does.
 
     Returns:
-        The part of a frame, and the part of a motion; the latter None for depth alone.
+        The model for a frame, and the model for a motion; the latter is None for depth alone.
     """
     openvino = needed("openvino", EXTRA)
     features = [name for name in facts.outputs if name.startswith("features_")]
@@ -154,7 +154,7 @@ def cut_openvino(path: Path, facts: GraphFacts) -> tuple[Any, Any | None]:
     frame = openvino.Model([results[name] for name in ("disparity", *features)], [inputs["image"]], "frame")
     if not features:
         return frame, None
-    # A fresh copy, in which everything that a feature feeds is fed by an input instead.
+    # In a new copy, the consumers of each feature get their value from an input instead.
     inputs, results = nodes()
     parameters = [node for name, node in inputs.items() if name != "image"]
     for name in features:
@@ -168,13 +168,13 @@ def cut_openvino(path: Path, facts: GraphFacts) -> tuple[Any, Any | None]:
 
 
 def compile_openvino(model: Any, precision: str = "fp32", threads: int = 0, outputs: Sequence[str] = ()) -> Runner:
-    """Compile a model (or the path of an .xml file) for the processor, in the arithmetic asked for and no other.
+    """Compile a model (or the path of an .xml file) for the CPU, in exactly the given precision.
 
     Args:
-        model: what `read_openvino` or `cut_openvino` returned, or a path.
+        model: model of `read_openvino` or `cut_openvino`, or a path.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        threads: at work; 0: one for each core.
-        outputs: their names, in order; empty: as the model has them.
+        threads: number of threads; 0: one for each core.
+        outputs: names of the outputs, in order; empty: those in the model.
     """
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],

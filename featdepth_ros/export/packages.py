@@ -1,4 +1,4 @@
-"""Optional packages, imported where they are needed; what is missing is told with the extra that installs it."""
+"""Import of optional packages, with an error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def needed(module: str, extra: str) -> Any:
     """Import a module of an optional package.
 
     Raises:
-        MissingDependencyError: it is not installed; the message names the extra.
+        MissingDependencyError: the package is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Does an exported file give what PyTorch gives? Both run over a few frames, and every output is compared."""
+"""Comparison of an exported file with PyTorch: both run on a few frames, and every output is compared."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from featdepth_ros.metrics.depth import depth_errors
 from featdepth_ros.models.info import ModelInfo
 
 Array = NDArray[np.float32]
-#: A runner takes arrays by input name and gives arrays by output name.
+#: A function from arrays by input name to arrays by output name.
 Runner = Callable[[Mapping[str, Array]], dict[str, Array]]
 
-#: Relative error of the inverse depth that ``disparity`` stands for, by precision; in fp32 of the worst pixel.
-#: Otherwise it is the root mean square over an image: rounding moves outlines by a fraction of a pixel.
+#: Tolerances of the relative error of inverse depth, by precision. For fp32 it is the error of the worst pixel. For the
+#: others it is the root mean square over an image, because rounding moves outlines by a fraction of a pixel.
 DISPARITY_TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 5e-3}
-#: Largest share by which rotation and translation may differ from those of fp32.
+#: Tolerances of the relative error of rotation and translation, by precision.
 MOTION_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-2}
-#: Motions smaller than these are compared with these: radians, and network units of a median depth of about ten.
+#: Least denominators of these relative errors: radians, and network units at a median depth of about ten.
 SMALLEST_MOTION = {"axisangle": 0.01, "translation": 0.1}
-#: By how much int8 may worsen the mean relative depth error, a share of it.
+#: Largest relative increase of the mean relative depth error by int8.
 INT8_ABS_REL_TOLERANCE = 0.02
-#: What the int8 tolerance is compared with, in the table of errors.
+#: Name of the error for the int8 tolerance, in the table of errors.
 ABS_REL = "disparity (AbsRel)"
 
 
 @dataclass(frozen=True)
 class CheckFrames:
-    """Neighbouring frames of one camera that files are compared, and int8 is calibrated, on.
+    """Consecutive frames of one camera, for the comparison of files and for the calibration of int8.
 
     Attributes:
         images: (3, H, W) float32 RGB in [0, 1] each, at the networks' size.
@@ -48,13 +48,12 @@ class CheckFrames:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two runners are apart.
+    """Result of the comparison of two runners.
 
     Attributes:
         errors: relative error of each output in the worst frame.
-        tolerances: what is allowed, of the outputs that are held to something.
-        abs_rel: mean relative depth error of both against the truth, each image scaled by its median; None without
-            truth.
+        tolerances: tolerances of the checked outputs.
+        abs_rel: mean relative depth error of both runners, with median scaling per image; None without ground truth.
     """
 
     errors: dict[str, float]
@@ -63,7 +62,7 @@ class Parity:
 
     @property
     def worst(self) -> str:
-        """Name of the output that uses most of its tolerance."""
+        """Name of the output with the largest ratio of error to tolerance."""
         return max(self.tolerances, key=lambda name: self.errors[name] / self.tolerances[name])
 
     @property
@@ -74,25 +73,25 @@ class Parity:
         )
 
     def require(self, what: str, remedy: str = "take a higher precision") -> None:
-        """Refuse a file whose outputs are too far from PyTorch's.
+        """Raise an error for a file whose outputs differ too much from PyTorch's.
 
         Args:
-            what: was compared.
-            remedy: what the user can do, in words.
+            what: name of the compared file in the message.
+            remedy: advice for the user.
 
         Raises:
-            FeatDepthError: the worst output is named with its error and its tolerance.
+            FeatDepthError: an output exceeds its tolerance; the message names the worst one with both values.
         """
         if not self.passes:
             name = self.worst
             raise FeatDepthError(
-                f"{what} does not give what PyTorch gives: the error of output '{name}' is {self.errors[name]:.2g}, "
-                f"allowed is {self.tolerances[name]:.2g} (both relative). Nothing was written; {remedy}"
+                f"{what} differs from PyTorch: the relative error of output '{name}' is {self.errors[name]:.2g}, "
+                f"expected at most {self.tolerances[name]:.2g}. Nothing was written; {remedy}"
             )
 
 
 def torch_runner(graph: ModelGraph) -> Runner:
-    """Run the graph in PyTorch."""
+    """Return a runner of the graph in PyTorch."""
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in graph.input_names]
@@ -106,7 +105,7 @@ def torch_runner(graph: ModelGraph) -> Runner:
 def run_over(
     runner: Runner, graph: ModelGraph, frames: CheckFrames, batch: int = 1
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
-    """Run frame after frame, each with the features of the one before; all rows of a batch see the same.
+    """Run all frames in order, each with the features of the previous one; all rows of a batch are equal.
 
     Yields:
         The inputs and outputs of each frame.
@@ -130,17 +129,17 @@ def compare(
     info: ModelInfo,
     frames: CheckFrames,
 ) -> Parity:
-    """Compare outputs frame by frame. Motion of the first frame has no meaning and is left out.
+    """Compare outputs frame by frame, without the motion of the first frame, which is meaningless.
 
-    int8 is held to the truth of the frames: its mean relative depth error may be 2 % worse. Without truth its depth may
-    differ from PyTorch's by as much.
+    The depth of int8 is compared with the ground truth: its mean relative error may be 2 % larger. Without ground
+    truth, its depth may differ from PyTorch's by as much.
 
     Args:
-        expected: of PyTorch in float32, batch 1.
-        given: of the exported file, any batch: its worst row counts.
+        expected: outputs of PyTorch in float32, batch size 1.
+        given: outputs of the exported file, any batch size; the worst row is used.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        info: of the weights, for the depth range.
-        frames: what both ran on.
+        info: description of the weights, for the depth range.
+        frames: the frames of both runs.
     """
     pairs = [
         (_inverse(a["disparity"], info), _inverse(b["disparity"], info)) for a, b in zip(expected, given, strict=True)

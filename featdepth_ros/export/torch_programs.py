@@ -1,4 +1,4 @@
-"""Programs of ``torch.export``: PyTorch runs them without this package."""
+"""Files of ``torch.export``, which PyTorch can run without this package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_program(graph: ModelGraph, facts: GraphFacts, path: Path) -> None:
 
 
 def program_runner(path: Path, facts: GraphFacts) -> Runner:
-    """Run a ``.pt2`` file."""
+    """Return a runner of a ``.pt2`` file."""
     module = torch.export.load(str(path)).module()
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -56,9 +56,9 @@ def lidar_depth_map(
     """Project laser points into an image and keep the nearest return of every pixel.
 
     This is the usual ground truth of the Eigen split. Points with x < 0, behind the laser, are dropped. Depth is z
-    along the optical axis. The pixel is round(u) - 1, as in KITTI's 1-based development kit. The published maps use a pixel
-    index that is not unique: row * (width - 1) + column - 1. If several points have the same index, the smallest depth
-    is written to the pixel of the *first* one only. This is reproduced.
+    along the optical axis. The pixel is round(u) - 1, as in KITTI's 1-based development kit. The published maps use a
+    pixel index that is not unique: row * (width - 1) + column - 1. If several points have the same index, the smallest
+    depth is written to the pixel of the *first* one only. This is reproduced.
 
     Args:
         points: (N, 3) or (N, 4) laser points, metres, x forward, y left, z up (a fourth column is ignored).
