@@ -85,8 +85,8 @@ class Parity:
         if not self.passes:
             name = self.worst
             raise FeatDepthError(
-                f"{what} differs from PyTorch: the relative error of output '{name}' is {self.errors[name]:.2g}, "
-                f"expected at most {self.tolerances[name]:.2g}. Nothing was written; {remedy}"
+                f"{what} differs from PyTorch: the error of output '{name}' is {self.errors[name]:.2g}, "
+                f"allowed is {self.tolerances[name]:.2g} (both relative). Nothing was written; {remedy}"
             )
 
 

@@ -271,8 +271,8 @@ def _reconstruction_terms(lookup: _Lookup, config: ObjectiveConfig) -> dict[str,
             image = lookup["disp", 0, scale]
         if image.shape[1] != original.shape[1]:
             raise ConfigError(
-                f"('res_img', 0, {scale}) is missing, and ('disp', 0, {scale}) has {image.shape[1]} channel(s) and is "
-                "not an image; provide the reconstruction, or set reconstruction_weight to 0"
+                f"('res_img', 0, {scale}) is missing, and ('disp', 0, {scale}) has {image.shape[1]} channel(s), so "
+                "it is no image; provide the reconstruction, or set reconstruction_weight to 0"
             )
         size = image.shape[-2:]
         if config.reconstruction_target == "area":

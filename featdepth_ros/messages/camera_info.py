@@ -154,7 +154,7 @@ def matrix_fault(info: Any) -> str | None:
     if any(abs(v) > 1e-9 for v in k[6:8]):
         return f"the last row of K is {k[6:]}; expected 0, 0, 1; is K written column by column?"
     if max(abs(k[1]), abs(k[3])) > LEAST_SKEW * abs(k[0]):
-        return f"K has a skew of {k[1]:g} and {k[3]:g} px; expected 0"
+        return f"K has a skew, {k[1]:g} and {k[3]:g} px; expected 0"
     return None
 
 
@@ -193,7 +193,7 @@ def _field(info: Any, name: str) -> Any:
 def _numbers(info: Any, name: str) -> tuple[float, ...]:
     numbers = tuple(float(v) for v in _field(info, name))
     if not all(math.isfinite(v) for v in numbers):
-        raise CalibrationError(f"{name.upper()} of the CameraInfo is {numbers}; expected finite numbers")
+        raise CalibrationError(f"{name.upper()} of the CameraInfo holds a non-finite value: {numbers}")
     return numbers
 
 
@@ -203,7 +203,7 @@ def _roi(roi: Any, width: int, height: int) -> tuple[int, int, int, int] | None:
         return None
     if 0 in region[2:] or region[0] + region[2] > width or region[1] + region[3] > height:
         raise CalibrationError(
-            f"camera_info's roi is {region[2]}x{region[3]} at {region[:2]}; expected a region inside the "
-            f"{width}x{height} image"
+            f"camera_info's roi is {region[2]}x{region[3]} at {region[:2]}, outside the {width}x{height} image; "
+            "expected a region inside it"
         )
     return region

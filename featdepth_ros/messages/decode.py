@@ -67,7 +67,7 @@ def _whole(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if (content.startswith(b"\xff\xd8") and not _jpeg_ends(content)) or (
         content.startswith(_PNG_START) and not _png_ends(content)
     ):
-        raise ImageError(f"the image is truncated ({buffer.size} bytes without an end marker)")
+        raise ImageError(f"the image ends early ({buffer.size} bytes without an end marker)")
     return buffer
 
 

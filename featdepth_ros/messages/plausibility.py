@@ -33,8 +33,8 @@ def implausible(camera: CameraModel) -> str | None:
     if (np.abs(centre) <= 1.0).all() and (focal <= FOCAL_WIDTHS[1]).all() and (size > 16).all():
         proposed = ",".join(f"{value:.6g}" for value in (*(focal * size), *(centre * size)))
         return (
-            f"{stated} seem to be fractions of the image; expected pixels. Multiplied by width and height they are "
-            f"{proposed}"
+            f"{stated} seem to be fractions of the image, but pixels are expected; multiplied by width and height they "
+            f"are {proposed}"
         )
     widths = focal / camera.width
     if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
@@ -50,7 +50,7 @@ def implausible(camera: CameraModel) -> str | None:
             return f"{stated}, but P has {_list(p_focal, p_centre)}: P contradicts K"
     if camera.rectification is not None:
         if np.linalg.det(camera.R) < 0:
-            return f"the rectification R {camera.rectification} is a reflection; expected a rotation"
+            return f"the rectification R {camera.rectification} mirrors; expected a rotation"
         if np.trace(camera.R) < 1.0 - 1e-3:  # a rotation of more than 90 degrees
             return f"the rectification R {camera.rectification} turns the camera over; expected less than 90 degrees"
     return None

@@ -359,9 +359,7 @@ def _notes(
     if unmatched:
         notes.append(f"{estimate.name}: {unmatched} of {len(estimate)} poses have no truth and do not count")
     if scale <= 0:
-        notes.append(
-            f"{estimate.name}: the fitted scale is {scale:.3g}, so the estimate moves in the opposite direction"
-        )
+        notes.append(f"{estimate.name}: the fitted scale is {scale:.3g}, so the estimate moves against the truth")
     if not len(segments):
         notes.append(
             f"{estimate.name}: the path of {length_m:.1f} m has no segment of {shortest:g} m, so there are no t_err "
