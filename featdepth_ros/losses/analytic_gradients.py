@@ -140,8 +140,8 @@ class CharbonnierMean(torch.autograd.Function):
 class SampledCharbonnierMean(torch.autograd.Function):
     """`CharbonnierMean` of a constant map and another constant map sampled at a grid, a few channels at a time.
 
-    A pixel's difference depends only on its own grid position. So its two derivatives are computed in the forward pass,
-    and the sampled map, which is as large as the features, is never stored as a whole.
+    A pixel's difference depends only on its own grid position, so the forward pass computes its two derivatives. The
+    sampled map is as large as the features, but it is never stored as a whole.
     """
 
     @staticmethod

@@ -24,8 +24,8 @@ ZOOM = 5.0
 def implausible(camera: CameraModel) -> str | None:
     """Return as text why no camera can have this calibration; None if it is plausible.
 
-    It checks for K as fractions of the image, focal length, principal point, the ratio of P to K, and a rectification
-    that mirrors the image or rotates it by more than 90 degrees. For the image size see `of_another_size`.
+    It checks the focal length, the principal point, and the ratio of P to K. It detects K in fractions of the image,
+    and a rectification that mirrors or rotates by more than 90 degrees. For the image size see `of_another_size`.
     """
     size = np.array([camera.width, camera.height])
     focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])

@@ -139,7 +139,7 @@ def _initialise(module: nn.Module) -> None:
     """Initialise a layer so that the variance is preserved (He et al. 2015, fan-out), for untrained batch norms.
 
     The fan-out of a grouped convolution is that of one group. Without the division, a depthwise layer's output would
-    have the variance of a batch norm's epsilon, and a usual optimiser step would be as large as its weights.
+    have the variance of a batch norm's epsilon. A usual optimiser step would be as large as the layer's weights.
 
     Weights on the meta device are skipped, because they are about to be loaded. Drawing them would load torch's
     compiler, which takes a second.
@@ -273,5 +273,7 @@ def load_imagenet_encoder(model: FeatDepthModel, path: str | Path | None = None)
         CheckpointError, MissingDependencyError: see `load_lite0`.
     """
     if not isinstance(model, CompactModel):
-        raise FeatDepthError(f"the model is {model.info.architecture}; ImageNet weights exist for compact only")
+        raise FeatDepthError(
+            f"ImageNet weights exist for the compact model only; this model is {model.info.architecture}"
+        )
     return load_lite0(model.encoder, path)
