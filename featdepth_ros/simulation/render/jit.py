@@ -27,7 +27,7 @@ _OPTIONS: dict[str, Any] = {
     # No reference counting: the kernels allocate nothing, and atomic counting took more than half of their time.
     "_nrt": False,
 }
-_FILES = ("shapes.py", "shading.py", "kernels.py")
+_FILES = ("sampling.py", "shapes.py", "shading.py", "kernels.py")
 FINGERPRINT = fingerprint(Path(__file__).with_name(name) for name in _FILES)
 
 

@@ -44,7 +44,7 @@ class Forecast:
         line = f"{duration(self._left(step))} for the remaining {self.config.total_steps - step} steps"
         count = self._validations(step)
         if count:
-            line += f", plus {count} validations, whose time is known after the first one"
+            line += f", plus {_validations(count)}, whose time is known after the first one"
         return f"about {line}"
 
     def paused(self, seconds: float) -> None:
@@ -60,8 +60,8 @@ class Forecast:
         self._seconds_a_pixel = None  # the line is printed once
         end = datetime.now() + timedelta(seconds=whole)
         return (
-            f"a validation takes {duration(seconds)}; the run takes about {duration(whole)} more with {count} "
-            f"validations, until about {end:%a %H:%M}"
+            f"a validation takes {duration(seconds)}; the run takes about {duration(whole)} more with "
+            f"{_validations(count)}, until about {end:%a %H:%M}"
         )
 
     def _pixels(self, step: int) -> float:
@@ -85,3 +85,7 @@ class Forecast:
         if every <= 0:
             return 1
         return total // every - step // every + (total % every > 0)
+
+
+def _validations(count: int) -> str:
+    return f"{count} validation" if count == 1 else f"{count} validations"
