@@ -108,9 +108,9 @@ def cut_onnx(model: Any, facts: GraphFacts) -> tuple[Any, Any | None]:
     """Split an exported graph at its features.
 
     Returns:
-        The model for a frame, with the input ``image`` and the outputs ``disparity`` and ``features_*``; and the model
-        for a motion, with the inputs ``features_*``, ``previous_features_*`` and ``intrinsics``. The latter is None for
-        depth alone.
+        The model for a frame and the model for a motion; the latter is None for depth alone. The first has the input
+        ``image`` and the outputs ``disparity`` and ``features_*``. The second has the inputs ``features_*``,
+        ``previous_features_*`` and ``intrinsics``.
     """
     utils = needed("onnx.utils", EXTRA)
     features = [name for name in facts.outputs if name.startswith("features_")]

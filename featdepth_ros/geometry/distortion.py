@@ -1,7 +1,7 @@
 """Lens distortion in numpy float64, and its inverse by a radial table and Newton steps.
 
-The formulas are those of OpenCV's calib3d (``plumb_bob`` and ``rational_polynomial``, with thin prism and tilt for 12
-or 14 coefficients) and of OpenCV's fisheye module (``equidistant``, Kannala and Brandt 2006). Coordinates are the last
+``plumb_bob`` and ``rational_polynomial`` have the formulas of OpenCV's calib3d, with thin prism and tilt for 12 or 14
+coefficients. ``equidistant`` has those of OpenCV's fisheye module (Kannala and Brandt 2006). Coordinates are the last
 axis of arrays; leading axes are arbitrary.
 """
 

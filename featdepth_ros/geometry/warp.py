@@ -122,8 +122,8 @@ def sampling_grid(
     """Project the target's points (B, 3, H, W) into a source image of (height, width).
 
     Returns:
-        The grid (B, H, W, 2) for `sample_grid`, and a (B, 1, H, W) bool mask of points that are in front of the camera
-        and inside the image.
+        The grid (B, H, W, 2) for `sample_grid`, and a (B, 1, H, W) bool mask. The mask is True for points in front of
+        the camera and inside the image.
     """
     with autocast_off(points):
         epsilon = 0.0 if convention == "exact" else REFERENCE_EPSILON

@@ -73,9 +73,9 @@ def objective(
         tie_break_noise: noise that is added to the automask's identity losses to break ties. It is (B, n, H, W) for the
             n sources in order, or such a tensor for each scale. None: it is 1e-5 * randn, drawn once for all scales
             unless ``config.noise_per_scale``.
-        pictures: mapping that receives detached tensors for display: ("warped", f, s) (B, 3, H, W), ("depth", s)
-            (B, 1, H, W), ("winner", s) (B, H, W) and ("feature_winner",). A winner is an index of a source; with
-            automasking, unwarped sources come first.
+        pictures: mapping that receives detached tensors for display. The keys are ("warped", f, s) with (B, 3, H, W),
+            ("depth", s) with (B, 1, H, W), ("winner", s) with (B, H, W), and ("feature_winner",). A winner is an index
+            of a source; with automasking, unwarped sources come first.
 
     Returns:
         All weighted terms as fp32 or fp64 scalars, and their sum with the key "total". The terms are ``photometric/s``,

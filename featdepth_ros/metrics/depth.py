@@ -248,8 +248,8 @@ def scaled_prediction(
         protocol: limits, crop and scale.
 
     Returns:
-        The (H, W) scaled prediction, the (H, W) mask of pixels with ground truth and a finite prediction, the ratio of
-        medians (None if undefined), and the applied factor.
+        The (H, W) scaled prediction, the (H, W) mask of compared pixels, the ratio of medians (None if undefined), and
+        the applied factor. Compared pixels have ground truth and a finite prediction.
 
     Raises:
         EvaluationError: the prediction is not a map, or median scaling is requested but undefined.
