@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,9 @@ ROS_ENVIRONMENT = {
 }
 
 os.environ.update(ROS_ENVIRONMENT)
+# A shell's background job ignores Ctrl-C and passes that on. Processes under test must answer it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # The ROS wheels make the virtual environment an ament prefix; a sourced ROS has set its own.
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 # numba and the BLAS below numpy read these when they are first imported.

@@ -177,6 +177,6 @@ def test_a_unit_that_has_drifted_far_changes_nothing(drive, config, factor):
         steps = [w.step(drive.greys[index], drive.camera, stamp_ns, drive.depths[index]) for w in (usual, drifted)]
         assert steps[1].state is steps[0].state
         np.testing.assert_allclose(steps[1].T_previous_current, steps[0].T_previous_current, atol=1e-6)
-        np.testing.assert_allclose(steps[1].points.depth, steps[0].points.depth, rtol=1e-4)
+        np.testing.assert_allclose(steps[1].points.depth, steps[0].points.depth, rtol=1e-3)
         np.testing.assert_allclose(steps[1].covariance, steps[0].covariance, rtol=1e-3, atol=1e-12)
         assert steps[1].residual_px == pytest.approx(steps[0].residual_px, rel=1e-4, nan_ok=True)
