@@ -197,7 +197,8 @@ class BackendChoice:
             self._settled[size] = self._fastest(size, beside_others)
         except Exception as error:  # noqa: BLE001 - whatever a run time does, PyTorch goes on
             self.note = f"backend '{self._asked}' is not used: {error}"
-            _log.warning("%s", self.note)
+            if not _ending.is_set():  # a build that the end of the process breaks off is no fault
+                _log.warning("%s", self.note)
             self._settled[size] = self._serving
 
     def _fastest(self, size: tuple[int, int], beside_others: bool) -> Backend:
