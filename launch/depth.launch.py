@@ -20,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from featdepth_ros.resources import config_file
 from featdepth_ros.ros.middleware import profile_environment
+from featdepth_ros.ros.parameters.launch_arguments import switch
 from launch import LaunchContext, LaunchDescription
 
 #: (name, default, description). With an empty default, the value in params_file applies.
@@ -60,15 +61,6 @@ _SHOWN = ("points", "depth/image_rect", "image_rect", "tracks", "path", "set_pos
 _SWITCHES = ("publish_tf", "autostart")
 #: For each node: the prefix of its launch arguments, and its default parameter file.
 _PARAMETERS = {"depth_node": ("", "depth.yaml"), "refine_node": ("refine_", "refine.yaml")}
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-
-def _switch(name: str, text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
 
 
 def _number(name: str, text: str) -> float:
@@ -92,7 +84,7 @@ def _view(odom_frame: str, base_frame: str) -> list[str]:
 
 
 def _environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    if not _switch("dds_profile", LaunchConfiguration("dds_profile").perform(context)):
+    if not switch("dds_profile", LaunchConfiguration("dds_profile").perform(context)):
         return []
     return [SetEnvironmentVariable(name, value) for name, value in profile_environment(os.environ).items()]
 
@@ -105,10 +97,10 @@ def _nodes(context: LaunchContext) -> list[Node]:
         name: ParameterValue(argument(name), value_type=str) for name in _STRINGS if argument(name)
     }
     given |= {name: _number(name, argument(name)) for name in _NUMBERS if argument(name)}
-    given |= {name: _switch(name, argument(name)) for name in _SWITCHES if argument(name)}
+    given |= {name: switch(name, argument(name)) for name in _SWITCHES if argument(name)}
     if "camera_height_m" in given:  # whoever gives the height wants it to set the scale
         given = {"scale": "camera_height", **given}
-    given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
+    given["use_sim_time"] = switch("use_sim_time", argument("use_sim_time"))
     remappings = [("image_raw", argument("image"))] if argument("image") != "image_raw" else []
     if argument("camera_info"):
         remappings.append(("camera_info", argument("camera_info")))
@@ -124,8 +116,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
         + [("/odom", full_name.rsplit("/", 1)[0] + "/odom")],
     )
     return [
-        *([rviz] if _switch("rviz", argument("rviz")) else []),
-        *([_refine_node(argument)] if _switch("refine", argument("refine")) else []),
+        *([rviz] if switch("rviz", argument("rviz")) else []),
+        *([_refine_node(argument)] if switch("refine", argument("refine")) else []),
         _own_node("depth_node", argument("name"), argument, given, remappings),
     ]
 
@@ -146,7 +138,7 @@ def _own_node(
         namespace=argument("namespace"),
         output="screen",
         emulate_tty=True,
-        respawn=_switch("respawn", argument("respawn")),
+        respawn=switch("respawn", argument("respawn")),
         respawn_delay=2.0,
         parameters=[argument(f"{before}params_file") or str(config_file(file)), given],
         remappings=remappings,
@@ -156,7 +148,7 @@ def _own_node(
 
 def _refine_node(argument: Callable[[str], str]) -> Node:
     given: dict[str, object] = {"node": argument("name")}
-    given["use_sim_time"] = _switch("use_sim_time", argument("use_sim_time"))
+    given["use_sim_time"] = switch("use_sim_time", argument("use_sim_time"))
     if argument("refine_budget"):
         given["budget"] = _number("refine_budget", argument("refine_budget"))
     if argument("refine_folder"):

@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 
 from featdepth_ros.resources import config_file
 from featdepth_ros.ros.middleware import profile_environment
+from featdepth_ros.ros.parameters.launch_arguments import switch
 from launch import LaunchContext, LaunchDescription
 
 #: Name, image topic, optical frame; x, y, z in metres and yaw in degrees on base_link (yaw 90 looks to the left).
@@ -38,15 +39,6 @@ ARGUMENTS = (
 
 
 #: Spellings of a switch, as in depth.launch.py.
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-
-def _switch(name: str, text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(f"launch argument '{name}' is '{text}'; expected true or false")
 
 
 def mounting_arguments(camera: tuple[str, str, str, float, float, float, float]) -> list[str]:
@@ -62,7 +54,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context).strip()
 
-    clock = {"use_sim_time": _switch("use_sim_time", argument("use_sim_time"))}
+    clock = {"use_sim_time": switch("use_sim_time", argument("use_sim_time"))}
     given = {name: argument(name) for name in ("weights", "device") if argument(name)}
     nodes = [
         Node(
@@ -75,7 +67,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
             remappings=[(f"{name}/image_raw", topic) for name, topic, *_ in CAMERAS if topic != f"/{name}/image_raw"],
         )
     ]
-    if _switch("mountings", argument("mountings")):
+    if switch("mountings", argument("mountings")):
         nodes += [
             Node(
                 package="tf2_ros",
@@ -85,7 +77,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
             )
             for camera in CAMERAS
         ]
-    if _switch("rviz", argument("rviz")):
+    if switch("rviz", argument("rviz")):
         nodes.append(
             Node(
                 package="rviz2",

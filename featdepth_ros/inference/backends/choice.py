@@ -202,7 +202,6 @@ class BackendChoice:
             self._settled[size] = self._serving
 
     def _fastest(self, size: tuple[int, int], beside_others: bool) -> Backend:
-        image = _picture(size).to(self._device)
         checksum = weights_checksum(self._model)
         entry = self._cache.entry(checksum, self._device, size)
         candidates = self._known(entry) or self._candidates
@@ -213,6 +212,7 @@ class BackendChoice:
             suffixes = sorted({ENGINES[name].SUFFIX for name in candidates})
             build(self._model, checksum, size, suffixes, entry, beside_others, _ending)
         self._cache.used(entry)
+        image = _picture(size).to(self._device)
         refusals: list[str] = []
         times: dict[str, tuple[float, Backend]] = {}
         for name in candidates:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.tracks import Grey, Template
 from featdepth_ros.inference.window.two_views.geometry import TwoView, two_view_motions
@@ -65,13 +66,10 @@ def _with_unit(view: TwoView, first: Floats, template: Template, log_depth: Floa
 
     The translation is zero if there are too few features with parallax.
     """
-    motion = view.T_second_first.copy()
     telling = view.supporters & (view.parallax_px > _PARALLAX_PX)
     if telling.sum() < LEAST // 2:
-        motion[:3, 3] = 0.0
-        return motion
+        return se3.stretched(view.T_second_first, 0.0)
     away = np.linalg.norm(first[telling][:, None] - template.sight.pixels[None], axis=2)
     nearest = np.argsort(away, axis=1)[:, :NEXT]
     ratio = np.mean(log_depth[nearest], axis=1) - np.log(view.depth[telling])
-    motion[:3, 3] *= math.exp(float(np.median(ratio)))
-    return motion
+    return se3.stretched(view.T_second_first, math.exp(float(np.median(ratio))))

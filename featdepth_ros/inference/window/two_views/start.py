@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from featdepth_ros.geometry import se3_numpy as se3
 from featdepth_ros.inference.window import tracks
 from featdepth_ros.inference.window.local_map import LocalMap
 from featdepth_ros.inference.window.pose import find_pose
@@ -89,9 +90,10 @@ class Start:
         if view is None:
             return None
         good = view.supporters
-        unit = usual_depth / float(np.median(view.depth[good])) if known is None else np.linalg.norm(known[:3, 3])
-        motion = view.T_second_first.copy()
-        motion[:3, 3] *= unit
+        unit = (
+            usual_depth / float(np.median(view.depth[good])) if known is None else float(np.linalg.norm(known[:3, 3]))
+        )
+        motion = se3.stretched(view.T_second_first, unit)
         newest = self.sight.chosen(good)
         local_map.begin_with(newest.places, view.depth[good] * unit)
         key = local_map.keyframes[-1].pose
