@@ -118,6 +118,7 @@ AUTO = (
         ([*SELF, "objective.ground=1"], "name the heights with data.prepared.camera_heights_m"),
         (["objective={photometric: 1, pseudo_depth: 1}"], "pseudo_depth is for recordings"),
         (["objective={photometric: 1, sensor_depth: 1}"], "sensor_depth is for recordings"),
+        (["objective={photometric: 1, recorded_motion: 1}"], "recorded_motion is for recordings"),
         (["objective={depth: 1, pseudo_depth: 1}"], "beside objective.photometric; set photometric above 0"),
         (["objective={depth: 1, ground: 1}"], "name the heights with data.prepared.camera_heights_m"),
         ([*JOINT, "objective.reference=true", "objective.mask_outside=true"], "compares with a repeated border"),

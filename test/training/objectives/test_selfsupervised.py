@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from featdepth_ros.models.build import build_model
 from featdepth_training.config.schema import ModelConfig, RenderedConfig, SequenceConfig, TermsConfig, TrainConfig
@@ -133,3 +134,26 @@ def test_the_sensors_depth_is_compared_in_metres(clip: Clip) -> None:
 
     batch.depth[:] = torch.nan  # a recording without a sensor has no such term
     assert float(selfsupervised_terms(model, guess, batch, weights)["sensor_depth"]) == 0
+
+
+def test_recorded_motion_is_compared_in_metres_and_others_are_left_out(clip: Clip) -> None:
+    batch = sample(clip, 3)
+    batch.T_next_frame[:, 1] = torch.nan  # the tracker was lost in the second pair
+    model, weights = build_model("compact", INFO), config(photometric=1e-6, recorded_motion=1.0)
+
+    def term(factor: float) -> tuple[Tensor, Tensor]:
+        guess = truth(sample(clip, 3))
+        guess.disparities[:] = [guess.disparities[0].nan_to_num(0.5)] * 4
+        translation = (guess.translation * factor).requires_grad_()
+        moved = Prediction(guess.disparities, guess.targets, guess.axisangle, translation)
+        return selfsupervised_terms(model, moved, batch, weights)["recorded_motion"], translation
+
+    assert float(term(1.0)[0].detach()) < 1e-4
+    short, translation = term(0.8)
+    assert float(term(0.6)[0].detach()) == pytest.approx(2 * float(short.detach()), rel=1e-3)
+    short.backward()
+    assert translation.grad is not None and bool(torch.isfinite(translation.grad).all())
+    assert bool((translation.grad[:, 0] != 0).any()) and bool((translation.grad[:, 1] == 0).all())
+
+    batch.T_next_frame[:] = torch.nan  # a recording without poses has no such term
+    assert float(term(0.8)[0].detach()) == 0

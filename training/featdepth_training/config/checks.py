@@ -220,7 +220,7 @@ def _check_terms(config: TrainConfig) -> None:
             "objective.discriminative alone diverges: it rewards large differences, and only reconstruction limits "
             "the features; set objective.reconstruction=1 and objective.convergent=1e-3"
         )
-    for name in ("pseudo_depth", "sensor_depth"):
+    for name in ("pseudo_depth", "sensor_depth", "recorded_motion"):
         if getattr(objective, name) > 0 and (not objective.selfsupervised or config.data.kind == "rendered"):
             raise ConfigError(
                 f"objective.{name} is for recordings, beside objective.photometric; set photometric above 0 (and "

@@ -111,6 +111,8 @@ class TermsConfig:
         pseudo_depth: difference to the depth of classical matching (see `pseudo_depth`), which caches must hold.
         sensor_depth: difference, in metres, to the depth that recordings have themselves (RGB-D, LiDAR); the others
             are left out.
+        recorded_motion: difference, in metres, to the motion between a recording's own poses (KITTI odometry, RGB-D
+            with a tracker); recordings without poses are left out.
         ground: scale of the depth, by the known height of the camera over the ground (see `ground`).
         reconstruction, discriminative, convergent: of the autoencoder and the joint model.
         reference: compute the terms with all that is odd about the original's, see
@@ -133,6 +135,7 @@ class TermsConfig:
     mask_outside: bool = False
     pseudo_depth: float = 0.0
     sensor_depth: float = 0.0
+    recorded_motion: float = 0.0
     ground: float = 0.0
     reconstruction: float = 0.0
     discriminative: float = 0.0

@@ -26,6 +26,7 @@ from featdepth_training.data.units import focal_ratio
 from featdepth_training.objectives.ground import ground_term
 from featdepth_training.objectives.measured_depth_terms import pseudo_depth_term, sensor_depth_term
 from featdepth_training.objectives.prediction import Prediction
+from featdepth_training.objectives.supervised import recorded_motion_term
 
 
 def targets_and_sources(frames: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -118,6 +119,9 @@ def selfsupervised_terms(
     if weights.sensor_depth > 0:
         terms["sensor_depth"] = weights.sensor_depth * sensor_depth_term(prediction, batch, model.info, weights)
         terms["total"] = terms["total"] + terms["sensor_depth"]
+    if weights.recorded_motion > 0:
+        terms["recorded_motion"] = weights.recorded_motion * recorded_motion_term(prediction, batch, model.info)
+        terms["total"] = terms["total"] + terms["recorded_motion"]
     if weights.ground > 0:
         terms["ground"] = weights.ground * _ground_term(model, prediction, batch, ratio, config)
         terms["total"] = terms["total"] + terms["ground"]

@@ -87,13 +87,38 @@ def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> 
     A translation is divided by the median depth, which gives the rotation in radians with the same image motion. With
     relative errors, the centimetres of a hand-held camera would dominate the metres of a car.
     """
-    axisangle, translation = motion_target(batch, info)
-    turn = (prediction.axisangle.flatten(0, 1) - axisangle).norm(dim=1)
-    shift = (prediction.translation.flatten(0, 1) - translation).norm(dim=1)
     ratio = focal_ratio(batch.intrinsics, info)
     depth = depth_in_network_units(batch.depth[:, :-1], ratio, info).flatten(0, 1).flatten(1)
     distance = depth.clamp(info.min_depth, info.max_depth).nanmedian(dim=1).values
-    return turn / MOTION_UNIT_RAD, shift / distance / MOTION_UNIT_RAD
+    return _motion_errors(prediction, batch, info, distance, torch.ones_like(distance, dtype=torch.bool))
+
+
+def recorded_motion_term(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> Tensor:
+    """Return the mean error of rotation plus translation to the recorded motion, as `motion_terms`; a scalar.
+
+    A translation is divided by the median of the predicted depth, which is not trained by it. Pairs without recorded
+    poses are left out; the term is 0 if no pair has them.
+    """
+    known = torch.isfinite(batch.T_next_frame).flatten(2).all(2).flatten()
+    if not bool(known.any()):
+        return prediction.axisangle.new_zeros(())
+    distance = log_depth(prediction.disparities[0].detach(), info).flatten(1).median(dim=1).values.exp()
+    distance = distance.unflatten(0, (len(batch.images), -1)).mean(1).repeat_interleave(batch.frames - 1)
+    turn, shift = _motion_errors(prediction, batch, info, distance, known)
+    return (turn + shift).mean()
+
+
+def _motion_errors(
+    prediction: Prediction, batch: FrameBatch, info: ModelInfo, distance: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the errors of `motion_terms` of the ``known`` pairs, with the scene's distance in network units.
+
+    ``distance`` and ``known`` are (B (F - 1),). The others are left out first: a gradient times NaN would be NaN.
+    """
+    axisangle, translation = (values[known] for values in motion_target(batch, info))
+    turn = (prediction.axisangle.flatten(0, 1)[known] - axisangle).norm(dim=1)
+    shift = (prediction.translation.flatten(0, 1)[known] - translation).norm(dim=1)
+    return turn / MOTION_UNIT_RAD, shift / distance[known] / MOTION_UNIT_RAD
 
 
 def flow_term(flow_px: Tensor, batch: FrameBatch) -> Tensor:

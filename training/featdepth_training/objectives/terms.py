@@ -20,7 +20,7 @@ Predict = Callable[..., Prediction]
 #: Names of all terms, in the order of the log.
 TERMS = (
     *("depth", "gradient", "rotation", "translation", "flow", "photometric", "features", "smoothness"),
-    *("pseudo_depth", "ground", "reconstruction", "discriminative", "convergent"),
+    *("pseudo_depth", "sensor_depth", "recorded_motion", "ground", "reconstruction", "discriminative", "convergent"),
 )
 
 
