@@ -165,7 +165,9 @@ def _nothing():
     return sight.places, sight.pixels, sight.pixels, sight.late
 
 
-@pytest.mark.parametrize(("config", "factor"), [("relative", 2.0**-30), ("network", 2.0**30), ("camera_height", 2.0**-30)])
+@pytest.mark.parametrize(
+    ("config", "factor"), [("relative", 2.0**-30), ("network", 2.0**30), ("camera_height", 2.0**-30)]
+)
 def test_a_unit_that_has_drifted_far_changes_nothing(drive, config, factor):
     """A map takes over the last one's unit, so the unit drifts as long as the robot runs; numbers must not follow."""
     settings = WindowConfig(scale=config, camera_height_m=1.65)
