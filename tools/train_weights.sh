@@ -28,8 +28,13 @@ prepare kitti_0001 kitti_raw/2011_09_26/2011_09_26_drive_0001_sync --stereo
 prepare kitti_00 kitti_odometry/sequences/00
 # Evaluation data is excluded: the later half of 03, and the colour frames that are also in 00.
 prepare kitti_03 kitti_odometry/sequences/03 --frames 0:200
-prepare kitti_00_color kitti_00_color_416x128/image_2 --size 128x416 --frames 160:1018 --rate 10 \
-    --camera 240.970,244.717,203.539,63.052
+# The colour frames of 00 are laid out like KITTI's sequences, so that their poses are read as well.
+sequence=$output/views/sequences/00
+mkdir -p "$sequence"
+ln -sfn "$data/kitti_00_color_416x128/image_2" "$sequence/image_2"
+cp "$data/kitti_00_color_416x128/poses.txt" "$sequence/poses.txt"
+echo "P2: 240.970 0 203.539 0 0 244.717 63.052 0 0 0 1 0" > "$sequence/calib.txt"
+data=$output/views prepare kitti_00_color sequences/00 --size 128x416 --frames 160:1018
 prepare kitti_268 kitti_raw_268_color/image_02 --rate 10 --camera 481.0251,481.0251,406.3729,115.236
 # 7-Scenes gives the focal length of its depth camera, 585 pixels; the colour camera is a Kinect's, with about 525.
 colour=(--size 192x256 --camera 525,525,320,240)
