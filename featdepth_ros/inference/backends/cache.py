@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -16,6 +17,8 @@ from featdepth_ros.models.base import FeatDepthModel
 
 #: Version of the file layout; increase it when existing files can no longer be used.
 _LAYOUT = 2
+#: Folders of the code that a graph is exported from, in the package.
+_EXPORTED_CODE = ("export", "geometry", "models")
 
 
 def default_folder() -> Path:
@@ -33,6 +36,13 @@ def weights_checksum(model: FeatDepthModel) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def code_checksum(package: Path) -> str:
+    """Return the hexadecimal SHA-256 of the code that graphs are exported from; a changed network needs new files."""
+    files = (p for folder in _EXPORTED_CODE for p in sorted((package / folder).glob("*.py")) if p.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 @dataclass(frozen=True)
 class Cache:
     """A folder with one subfolder per entry.
@@ -47,8 +57,9 @@ class Cache:
 
     def entry(self, checksum: str, device: torch.device, size: tuple[int, int]) -> Path:
         """Return the folder of a model's files for images of ``size`` (height, width); it may not exist yet."""
+        code = code_checksum(Path(__file__).resolve().parents[2])
         version = sys.modules["featdepth_ros"].__version__  # an import statement would be circular
-        facts = f"{checksum} {_LAYOUT} {version} {torch.__version__} {device} {size[0]}x{size[1]}"
+        facts = f"{checksum} {_LAYOUT} {version} {code} {torch.__version__} {device} {size[0]}x{size[1]}"
         return self.folder / hashlib.sha256(facts.encode()).hexdigest()[:24]
 
     def used(self, entry: Path) -> None:

@@ -18,7 +18,7 @@ from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.inference.backends import build as build_module
 from featdepth_ros.inference.backends import choice as choice_module
 from featdepth_ros.inference.backends import engines
-from featdepth_ros.inference.backends.cache import Cache, weights_checksum
+from featdepth_ros.inference.backends.cache import Cache, code_checksum, weights_checksum
 from featdepth_ros.inference.backends.loading import load_networks
 from featdepth_ros.inference.config import EstimatorConfig
 from featdepth_ros.inference.frame import Rectifier
@@ -203,6 +203,18 @@ def test_a_full_cache_loses_what_was_used_longest_ago(tmp_path: Path) -> None:
         time.sleep(0.02 * age)
     assert [entry.is_dir() for entry in entries] == [False, True, True]
     assert cache.entry("abd", CPU, (64, 96)) != entries[0] != cache.entry("abc", torch.device("cuda"), (64, 96))
+
+
+def test_changed_code_of_the_networks_has_other_cache_entries(tmp_path: Path) -> None:
+    """Else a robot would go on with graphs of the code before an update."""
+    for folder in ("models", "geometry", "export"):
+        (tmp_path / folder).mkdir()
+    checksums = [code_checksum(tmp_path)]
+    for folder in ("models", "geometry", "export"):
+        (tmp_path / folder / "code.py").write_text(folder)
+        code_checksum.cache_clear()
+        checksums.append(code_checksum(tmp_path))
+    assert len(set(checksums)) == 4
 
 
 def test_a_back_end_that_is_not_installed_is_told(model: FeatDepthModel, monkeypatch: pytest.MonkeyPatch) -> None:
