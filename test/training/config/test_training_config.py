@@ -150,6 +150,9 @@ AUTO = (
             "at least 96",
         ),
         ([*AUTO, "objective.smoothness=1"], "an autoencoder predicts no depth"),
+        (["objective={depth: 1, rotation: 0}", "model.trained=[pose_head]"], "nothing teaches motion"),
+        ([*SELF, "data.sequence={frames: 1, stereo: true}", "model.trained=[pose_head]"], "nothing teaches motion"),
+        (["objective={depth: 0, flow: 1}", "model.trained=[decoder]"], "does not reach the decoder"),
         # starting points
         ([*SELF, "model.resnet_file=a.pth"], "the compact model starts from the installed"),
         ([*JOINT, "model.initial=none", "model.pose_resnet_file=a.pth"], "set model.initial=imagenet, or leave"),

@@ -233,3 +233,11 @@ def test_random_blocks_are_not_frozen() -> None:
     with pytest.raises(ConfigError, match=r"are random; set model\.initial=imagenet"):
         start_model(config(BASE, "model.initial=none", "model.frozen_blocks=1"))
     start_model(config(BASE, "model.initial=none", "model.frozen_blocks=1"), resumed=True)  # weights follow
+
+
+def test_a_part_that_the_model_lacks_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"model\.trained holds 'pose_heat'.* did you mean 'pose_head'"):
+        start_model(config(BASE, "model.initial=none", "model.trained=[pose_heat]"))
+    model = start_model(config(BASE, "model.initial=none", "model.trained=[decoder, pose_head]"))
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"decoder", "pose_head"}

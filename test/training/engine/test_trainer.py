@@ -89,6 +89,16 @@ def test_the_average_of_every_step_is_what_is_exported(make_trainer: Make, one_t
     assert not same(exported, dict(trainer.model.state_dict()))
 
 
+def test_only_the_named_part_is_trained(make_trainer: Make, one_thread: None) -> None:
+    """The others keep weights and running statistics to the bit, also in the average."""
+    trainer = make_trainer("motion", tiny_config(model={"initial": "none", "trained": ["pose_head"]}))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    exported = load_model(str(run(trainer).weights)).state_dict()
+    for after in (trainer.model.state_dict(), exported):
+        changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+        assert changed == {"pose_head"}
+
+
 def test_the_optimiser_gets_the_clipped_gradient(make_trainer: Make, one_thread: None) -> None:
     """After one step Adam's first moment is a share of the gradient, whose norm the configuration limits."""
     stage = {"steps": 1, "sizes": [[64, 64]], "batch_size": 1}

@@ -205,8 +205,22 @@ def _check_objective(config: TrainConfig) -> None:
             "use them; set one above 0, or stereo to false"
         )
     _check_terms(config)
+    _check_trained(config)
     if max(objective.rotation, objective.translation, objective.flow) > 0 and sequence.frames < 2:
         raise ConfigError("objective.rotation, translation and flow need two frames; set data.sequence.frames=2")
+
+
+def _check_trained(config: TrainConfig) -> None:
+    """Check that the terms reach the parts that are trained."""
+    objective, trained = config.objective, config.model.trained
+    motion = max(objective.rotation, objective.translation, objective.flow, objective.photometric, objective.features)
+    if trained == ("pose_head",) and (motion == 0 or config.data.sequence.frames < 2):
+        raise ConfigError(
+            "model.trained is [pose_head], and nothing teaches motion; set objective.rotation, translation or flow "
+            "(rendered truth) or objective.photometric above 0, with data.config.data.sequence.frames=2"
+        )
+    if objective.flow > 0 and trained == ("decoder",):
+        raise ConfigError("objective.flow does not reach the decoder, which model.trained names alone; set it to 0")
 
 
 def _check_terms(config: TrainConfig) -> None:

@@ -42,6 +42,9 @@ class ModelConfig:
         frozen_blocks: number of the compact encoder's blocks (with the stem) that keep their initial weights. These
             detect colours and edges of photographs, which rendered images would degrade. The feature-metric term
             compares the output of the first one.
+        trained: parts of the model that are trained (``pose_head``...); empty: all. The others keep their initial
+            weights and running statistics. Where only the pose head is trained, use clips that depth was not trained
+            on. There, depth has the errors that it will have in use.
         frozen_statistics: parts of the model (``encoder``, ``decoder``, ``pose_head``...) whose BatchNorm keeps its
             initial running statistics. Use it for small batches of different images, whose statistics differ from those
             of a single image.
@@ -68,6 +71,7 @@ class ModelConfig:
     metres_per_unit: float = 1.0
     licence: str = "Apache-2.0"
     frozen_blocks: int = 0
+    trained: tuple[str, ...] = ()
     frozen_statistics: tuple[str, ...] = ()
     feature_statistics: Literal["running_statistics", "batch_statistics"] = "running_statistics"
     norm_momentum: float = 0.0

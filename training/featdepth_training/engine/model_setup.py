@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -70,6 +71,7 @@ def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool 
         if not resumed:
             _feature_net(model, config, given=initial not in ("imagenet", "none"))
         model.extractor.requires_grad_(False)
+    _train_only(model, config.model.trained)
     return model
 
 
@@ -176,6 +178,27 @@ def _freeze(model: CompactModel, blocks: int, random: bool) -> None:
         part.requires_grad_(False)
 
 
+def _part(model: FeatDepthModel, name: str, setting: str) -> nn.Module:
+    """Return the part of the model that a setting names.
+
+    Raises:
+        ConfigError: the model has no such part.
+    """
+    parts = dict(model.named_children())
+    if name not in parts:
+        raise ConfigError(
+            f"{setting} holds '{name}', which is not a part of the model{nearest_name(name, list(parts))}"
+        )
+    return parts[name]
+
+
+def _train_only(model: FeatDepthModel, names: Sequence[str]) -> None:
+    trained = [_part(model, name, "model.trained") for name in names]
+    for part in model.children():
+        if trained and part not in trained:
+            part.requires_grad_(False)
+
+
 def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> None:
     """Set the model to training mode, and its frozen parts to eval mode, which keeps their running statistics."""
     model.train()
@@ -183,15 +206,11 @@ def training_mode(model: FeatDepthModel, config: ModelConfig | None = None) -> N
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
     for name in config.frozen_statistics if config is not None else ():
-        part = getattr(model, name, None)
-        if not isinstance(part, nn.Module):
-            parts = [child for child, _ in model.named_children()]
-            raise ConfigError(
-                f"model.frozen_statistics holds '{name}', which is not a part of the model{nearest_name(name, parts)}"
-            )
-        for module in part.modules():
+        for module in _part(model, name, "model.frozen_statistics").modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
     decoder = getattr(model, "DepthDecoder", None)
-    if config is not None and not config.dropout and isinstance(decoder, nn.Module):
-        decoder.eval()  # it has no BatchNorm, so eval mode changes only dropout
+    if isinstance(decoder, nn.Module):
+        frozen = not any(p.requires_grad for p in decoder.parameters())
+        if frozen or (config is not None and not config.dropout):
+            decoder.eval()  # it has no BatchNorm, so eval mode changes only dropout

@@ -30,7 +30,10 @@ def build_optimiser(
             part = name.split(".")[0]
             groups.setdefault((parts.get(part, part), parameter.ndim > 1), []).append(parameter)
     if not groups and cameras is None:
-        raise ConfigError("every parameter is frozen, so there is nothing to train; lower model.frozen_blocks")
+        raise ConfigError(
+            "every parameter is frozen, so there is nothing to train; lower model.frozen_blocks, or name other parts "
+            "in model.trained"
+        )
     described: list[dict[str, Any]] = []
     for (part, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
         rate = config.lr * factors.get(part, 1.0)

@@ -59,7 +59,8 @@ def train_step(
                 _put(buffers, before)
                 _put(counters, counted)
             values = terms()
-            (values["total"] / len(micro_batches)).backward()
+            if values["total"].requires_grad:  # else no sample of it concerns the trained parts
+                (values["total"] / len(micro_batches)).backward()
             micro_terms.append({name: value.detach().float() for name, value in values.items()})
             for total, buffer in zip(moved, buffers, strict=False):
                 total.add_(buffer, alpha=1 / len(micro_batches))

@@ -89,7 +89,7 @@ class Validator:
         """Name of the figure that determines the best weights."""
         objective = self.config.objective
         if objective.supervised:
-            return "abs_rel"
+            return "abs_rel" if max(objective.depth, objective.gradient) > 0 else "translation_percent"
         return "photometric" if objective.selfsupervised else "reconstruction"
 
     def validate(self, model: FeatDepthModel, step: int, monitor: Monitor, stop: StopRequest | None = None) -> bool:
