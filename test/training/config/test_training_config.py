@@ -150,7 +150,7 @@ AUTO = (
             "at least 96",
         ),
         ([*AUTO, "objective.smoothness=1"], "an autoencoder predicts no depth"),
-        (["objective={depth: 1, rotation: 0}", "model.trained=[pose_head]"], "nothing teaches motion"),
+        (["objective={depth: 1, rotation: 0}", "model.trained=[pose_head]"], "above 0, with data.sequence.frames=2"),
         ([*SELF, "data.sequence={frames: 1, stereo: true}", "model.trained=[pose_head]"], "nothing teaches motion"),
         (["objective={depth: 0, flow: 1}", "model.trained=[decoder]"], "does not reach the decoder"),
         # starting points

@@ -217,7 +217,7 @@ def _check_trained(config: TrainConfig) -> None:
     if trained == ("pose_head",) and (motion == 0 or config.data.sequence.frames < 2):
         raise ConfigError(
             "model.trained is [pose_head], and nothing teaches motion; set objective.rotation, translation or flow "
-            "(rendered truth) or objective.photometric above 0, with data.config.data.sequence.frames=2"
+            "(rendered truth) or objective.photometric above 0, with data.sequence.frames=2"
         )
     if objective.flow > 0 and trained == ("decoder",):
         raise ConfigError("objective.flow does not reach the decoder, which model.trained names alone; set it to 0")
