@@ -3,6 +3,8 @@
 The network predicts the position of each cell of one frame in the other, with a weight. Weighted least squares then
 give the motion: Gauss-Newton on the reprojection error, which is differentiable. A direct regression of the six numbers
 needs many times the training and is less accurate.
+
+Depth is wrong too, and in use the fit allows for this (`fit_motion`, ``noisy_depth``). Training uses the plain fit.
 """
 
 from __future__ import annotations
@@ -30,6 +32,14 @@ ITERATIONS = 3
 DAMPING = 1e-4
 #: Scale of the Cauchy weights of reprojection errors, full-size pixels.
 ROBUST_PX = 3.0
+#: Relative error of depth that the fit of all six numbers allows for, with ``noisy_depth`` (docs/results.md).
+DEPTH_SIGMA = 0.2
+#: Gauss-Newton steps of the fit of the length alone.
+LENGTH_ITERATIONS = 4
+#: Cauchy scales in it. Along the parallax: pixels, and share of the parallax. Across it: pixels.
+ALONG_PX, ALONG_SHARE, ACROSS_PX = 1.6, 0.4, 6.0
+#: Where the lower part of the image begins, as a share of its height, and the weight of points in it.
+LOWER_BEGINS, LOWER_WEIGHT = 0.6, 8.0
 STRIDE = 8
 
 
@@ -101,8 +111,14 @@ def solve_positive(A: Tensor, b: Tensor) -> Tensor:
     return rows[..., -1]
 
 
-def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, stride: int = STRIDE) -> Tensor:
+def fit_motion(
+    flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, stride: int = STRIDE, noisy_depth: bool = True
+) -> Tensor:
     """Return the rigid motion that fits a flow best, as a twist.
+
+    An error of the depth moves a point in proportion to its parallax. Without ``noisy_depth``, points with much
+    parallax therefore decide the length of the motion, although their depth may be wrong. With it, such points get
+    smaller weights, and at last the length alone is fitted again (`_length_factor`).
 
     Args:
         flow_px: (B, 2, h, w) float32, displacement of each cell's centre, full-size pixels.
@@ -110,6 +126,7 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, s
         weight: (B, 1, h, w) float32, 0 or more.
         camera: (B or 1, 4) float32 fx, fy, cx, cy, full-size pixels.
         stride: full-size pixels of a cell.
+        noisy_depth: allow for errors of ``depth``; see above.
 
     Returns:
         (B, 6): rotation (radians) and velocity (units of ``depth``) of T_second_first.
@@ -125,16 +142,69 @@ def fit_motion(flow_px: Tensor, depth: Tensor, weight: Tensor, camera: Tensor, s
     points = torch.stack((ray_x * z, ray_y * z, z), 1)  # B, 3, N
     flow_x, flow_y = flow_px.flatten(2).unbind(1)
     goal = torch.stack((ray_x + flow_x / fx, ray_y + flow_y / fy), 1)
+    focal = torch.stack((fx, fy), 1)
     w = weight.flatten(1)
     # Translation in units of the scene's distance, so that rotation and translation have similar sizes.
     unit = 1 / ((w / z).sum(1) / w.sum(1).clamp_min(1e-6)).clamp_min(1e-6).detach()
     twist = torch.zeros(depth.shape[0], 6, device=depth.device, dtype=depth.dtype)
     for _ in range(ITERATIONS):
-        axisangle, translation = motion_of_twist(twist)
-        T = pose_matrix(axisangle, translation)
-        moved = T[:, :3, :3] @ points + T[:, :3, 3:]
-        twist = twist + _newton_step(moved, goal, w, unit, ROBUST_PX / fx)
+        turned, translation = _turned(points, twist)
+        allowed = w
+        if noisy_depth:
+            allowed = w / (1 + DEPTH_SIGMA**2 * _parallax_squared(turned, translation, focal).detach())
+        twist = twist + _newton_step(turned + translation, goal, allowed, unit, ROBUST_PX / fx)
+    if noisy_depth:
+        rows = torch.arange(height, device=depth.device)[:, None].expand(-1, width).flatten()
+        important = w * torch.where(rows + 0.5 > LOWER_BEGINS * height, LOWER_WEIGHT, 1.0)
+        turned, translation = _turned(points, twist)
+        length = torch.ones_like(z[:, :1])
+        for _ in range(LENGTH_ITERATIONS):
+            length = length * _length_factor(turned, translation * length[..., None], goal, important, focal)
+        twist = torch.cat((twist[:, :3], twist[:, 3:] * length), 1)
     return twist
+
+
+def _turned(points: Tensor, twist: Tensor) -> tuple[Tensor, Tensor]:
+    """Return points (B, 3, N) after the rotation of a twist (B, 6), and the twist's translation (B, 3, 1)."""
+    T = pose_matrix(*motion_of_twist(twist))
+    return T[:, :3, :3] @ points, T[:, :3, 3:]
+
+
+def _parallax_squared(turned: Tensor, translation: Tensor, focal: Tensor) -> Tensor:
+    """Return the square of the pixels (B, N) by which a translation (B, 3, 1) displaces points (B, 3, N)."""
+    moved = turned + translation
+    shift = moved[:, :2] / moved[:, 2:].clamp_min(1e-3) - turned[:, :2] / turned[:, 2:].clamp_min(1e-3)
+    return (focal * shift).square().sum(1)
+
+
+def _length_factor(turned: Tensor, translation: Tensor, goal: Tensor, weight: Tensor, focal: Tensor) -> Tensor:
+    """Return the factor (B, 1) on the translation by one Gauss-Newton step.
+
+    All points whose parallax exceeds a pixel measure the length equally well, because the error of their depth is the
+    larger one. Points at the wrong depth disagree with the others along the parallax, and lose weight. The ground below
+    the camera has the steadiest depth, so the caller gives a higher weight to the lower part of the image.
+
+    Args:
+        turned: (B, 3, N) points after the rotation.
+        translation: (B, 3, 1).
+        goal: (B, 2, N) normalised coordinates at which the points are seen.
+        weight: (B, N).
+        focal: (B or 1, 2, 1) in pixels.
+    """
+    moved = turned + translation
+    inverse = 1 / moved[:, 2:].clamp_min(1e-3)
+    position = moved[:, :2] * inverse
+    # How a point's position in pixels changes with the logarithm of the length: its parallax, to first order.
+    slope = (translation[:, :2] - position * translation[:, 2:]) * inverse * focal
+    error = (goal - position) * focal
+    agreed, squared = (error * slope).sum(1), slope.square().sum(1)
+    along = agreed**2 / (squared + 1e-6)
+    across = (error.square().sum(1) - along).clamp_min(0)
+    doubt = (1 + squared) * (1 + along / (ALONG_PX**2 + ALONG_SHARE**2 * squared)) * (1 + across / ACROSS_PX**2)
+    w = weight * (moved[:, 2] > 1e-3) / doubt.detach()
+    w = w / w.sum(1, keepdim=True).clamp_min(1e-6)
+    step = (w * agreed).sum(1) / ((w * squared).sum(1) + DAMPING)
+    return 1 + step[:, None]
 
 
 def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robust: Tensor) -> Tensor:
@@ -175,7 +245,13 @@ class PoseHead(nn.Module):
 
     The result is half the difference of the twists in both orders of the frames. So an identical pair gives exactly no
     motion, and exchanged frames give exactly the inverse motion.
+
+    Attributes:
+        noisy_depth: allow for errors of depth in the fit of the motion (`fit_motion`). Training goes without
+            (`use_plain_fit`).
     """
+
+    noisy_depth: bool = True
 
     def __init__(self, channels8: int, channels16: int) -> None:
         super().__init__()
@@ -197,7 +273,7 @@ class PoseHead(nn.Module):
         with torch.autocast(flow.device.type, enabled=False):
             flow_px = flow * STRIDE
             both = camera.expand(depths[0].shape[0], 4).repeat(2, 1)
-            twist = fit_motion(flow_px, torch.cat(depths).float(), weight, both)
+            twist = fit_motion(flow_px, torch.cat(depths).float(), weight, both, noisy_depth=self.noisy_depth)
             forward_twist, backward_twist = twist.unflatten(0, (2, depths[0].shape[0])).unbind()
             axisangle, translation = motion_of_twist(0.5 * (forward_twist - backward_twist))
             return MatchedMotion(axisangle, translation, flow_px[: depths[0].shape[0]])
@@ -227,6 +303,16 @@ class PoseHead(nn.Module):
             unit_first, unit_second = (F.normalize(x.float(), dim=1) * x.shape[1] ** 0.5 for x in (first, second))
             volume = correlation(unit_first, unit_second)
             return volume.to(first.dtype), expected_shift(volume, sharpness)
+
+
+def use_plain_fit(model: nn.Module) -> None:
+    """Let a model's pose head fit motions without allowance for errors of depth, in place, as training needs it.
+
+    The photometric loss wants the motion that explains near points best. Other models are not changed.
+    """
+    for module in model.modules():
+        if isinstance(module, PoseHead):
+            module.noisy_depth = False
 
 
 def motion_of_twist(twist: Tensor) -> tuple[Tensor, Tensor]:

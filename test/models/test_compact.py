@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ from featdepth_ros.models.motion_head import (
     motion_of_twist,
     sample_at,
     solve_positive,
+    use_plain_fit,
 )
 from featdepth_ros.simulation.simulate import Simulation, SimulationConfig, default_camera
 
@@ -141,6 +143,33 @@ def test_rigid_motion_is_recovered_from_its_flow() -> None:
     torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-2, rtol=0)
     weight[:, :, :, ::3] = 0.0
     torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-3, rtol=0)
+
+
+def test_near_points_of_wrong_depth_do_not_decide_the_length() -> None:
+    """A drive past bushes whose depth is 1.2 times too small: training's fit gives in, the one in use does not."""
+    rows = torch.arange(9, 16)
+    depth = torch.full((1, 1, 16, 52), 25.0)
+    depth[:, :, 9:] = (1.5 * CAMERA[0, 1] / (rows * 8 + 3.5 - CAMERA[0, 3])).clamp(max=25)[:, None]
+    depth[:, :, 2:9, :14] = 5.0
+    twist = torch.tensor([[0.0, 0.004, 0.0, 0.02, 0.0, -0.8]])
+    flow, weight, wrong = _flow(depth, twist), torch.ones_like(depth), depth.clone()
+    wrong[:, :, 2:9, :14] /= 1.2
+    plain, used = (fit_motion(flow, wrong, weight, CAMERA, noisy_depth=noisy)[0] for noisy in (False, True))
+    length = twist[0, 3:].norm()
+    assert (plain[3:].norm() / length) < 0.955 and abs(used[3:].norm() / length - 1) < 0.012
+    assert abs(used[1] - 0.004) < 0.5 * abs(plain[1] - 0.004)
+
+
+def test_training_alone_fits_motion_without_allowance(model: CompactModel) -> None:
+    """What `load_model` gives, and its copies for inference, allow for errors of depth; `use_plain_fit` ends that."""
+    trained = copy.deepcopy(model)
+    use_plain_fit(trained)
+    assert model.pose_head.noisy_depth and inference_copy(model).pose_head.noisy_depth
+    assert not trained.pose_head.noisy_depth and not copy.deepcopy(trained).pose_head.noisy_depth
+    first, second = _image(6), _image(7)
+    with torch.inference_mode():
+        difference = model.pose(first, second)[1] - trained.pose(first, second)[1]
+    assert difference.abs().max() > 1e-3
 
 
 def test_a_turn_is_exact_with_the_camera_that_saw_it_and_not_with_another() -> None:

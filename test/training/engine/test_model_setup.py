@@ -193,6 +193,7 @@ def test_own_weights_and_shipped_ones(tmp_path: Path) -> None:
     compact = start_model(config(BASE, "model.frozen_blocks=1"), "compact")
     shipped = load_model("compact").state_dict()
     assert all(torch.equal(value, shipped[key]) for key, value in compact.state_dict().items())
+    assert isinstance(compact, CompactModel) and not compact.pose_head.noisy_depth
     with pytest.raises(FeatDepthError, match="did you mean 'compact'"):
         start_model(config(BASE), "compakt")
 

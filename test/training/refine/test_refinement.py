@@ -17,6 +17,7 @@ from torch import Tensor
 
 from featdepth_ros.errors import CalibrationError, CheckpointError, ConfigError, FeatDepthError, RecordingError
 from featdepth_ros.models.build import build_model
+from featdepth_ros.models.compact import CompactModel
 from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.recordings.frame import Frame, Partner
 from featdepth_training.data.cache import ClipCache
@@ -53,6 +54,14 @@ def test_refinement_learns_the_motion_and_is_accepted(tmp_path: Path) -> None:
     assert "refined from plane on drawn recording 'wall'" in written.info.training
     assert written.info.licence == "MIT + data terms" and written.info.scale_kind == "metric"
     assert written.state["translation"][1] < start[1]
+
+
+def test_refinement_fits_motion_as_training_does_and_leaves_a_given_model_alone() -> None:
+    given = build_model("compact")
+    assert isinstance(given, CompactModel)
+    for model in (refinement.start_model(given), refinement.start_model("compact")):
+        assert isinstance(model, CompactModel) and not model.pose_head.noisy_depth
+    assert given.pose_head.noisy_depth
 
 
 def test_the_averaged_weights_are_written_and_measured(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from featdepth_ros.errors import ConfigError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.build import build_model
+from featdepth_ros.models.motion_head import use_plain_fit
 from featdepth_training.bench.problem import CLIP_NORM, FRAMES, LEARNING_RATE, StepProblem, make_inputs, prepare_model
 from featdepth_training.config.checks import check
 from featdepth_training.config.schema import (
@@ -56,6 +57,7 @@ class OwnStep:
     def __init__(self, problem: StepProblem) -> None:
         self.config = train_config(problem)
         self.model: FeatDepthModel = build_model(problem.architecture, model_info(self.config.model))
+        use_plain_fit(self.model)
         self.model.to(device=problem.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         prepare_model(self.model, problem)
         self.batch, self.seen = as_batch(make_inputs(problem))

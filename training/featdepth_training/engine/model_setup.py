@@ -16,6 +16,7 @@ from featdepth_ros.models.checkpoints import model_from_weights
 from featdepth_ros.models.compact import CompactModel, load_imagenet_encoder
 from featdepth_ros.models.info import ModelInfo, ScaleKind
 from featdepth_ros.models.initial import load_feature_net, load_imagenet_resnets
+from featdepth_ros.models.motion_head import use_plain_fit
 from featdepth_ros.models.presets import preset_info
 from featdepth_ros.models.weights_io import read_weights
 from featdepth_ros.resources import weights_file
@@ -56,6 +57,7 @@ def start_model(config: TrainConfig, finetune: str | None = None, resumed: bool 
     """
     metric = config.objective.supervised or (config.objective.selfsupervised and config.data.sequence.stereo)
     model = build_model(config.model.architecture, model_info(config.model, "metric" if metric else "relative"))
+    use_plain_fit(model)
     initial = "none" if resumed else finetune or config.model.initial
     if initial == "imagenet":
         _from_imagenet(model, config.model)

@@ -17,6 +17,7 @@ from featdepth_ros.errors import CheckpointError, ConfigError
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.models.checkpoints import load_model
 from featdepth_ros.models.info import ModelInfo
+from featdepth_ros.models.motion_head import use_plain_fit
 from featdepth_ros.resources import weights_file
 from featdepth_training.config.schema import TrainConfig
 from featdepth_training.data.batch import FrameBatch
@@ -53,6 +54,7 @@ def start_model(
         model = copy.deepcopy(weights)
     else:
         model = load_model(weights_file(str(weights)), preset=preset)
+    use_plain_fit(model)
     for net in ("depth", "pose"):
         if net not in model.nets:
             raise CheckpointError(
