@@ -26,9 +26,10 @@ RADIUS = 4
 TILE = 16
 #: Channels of the matched maps and of the flow networks, at strides 16 and 8.
 MATCHED16, MATCHED8, FLOW16, FLOW8 = 48, 32, 64, 64
-#: Gauss-Newton steps, starting without motion; the third changes a car's motion by less than a millimetre.
+#: Gauss-Newton steps, starting without motion; the third changes a car's motion by millimetres.
 ITERATIONS = 3
-#: Damping on the diagonal of the normal equations, whose entries are of the order of one.
+#: Damping on the diagonal of the normal equations, whose entries are of the order of one. In the fit of the length it
+#: keeps a motion without parallax as it is.
 DAMPING = 1e-4
 #: Scale of the Cauchy weights of reprojection errors, full-size pixels.
 ROBUST_PX = 3.0
@@ -36,8 +37,8 @@ ROBUST_PX = 3.0
 DEPTH_SIGMA = 0.2
 #: Gauss-Newton steps of the fit of the length alone.
 LENGTH_ITERATIONS = 4
-#: Cauchy scales in it. Along the parallax: pixels, and share of the parallax. Across it: pixels.
-ALONG_PX, ALONG_SHARE, ACROSS_PX = 1.6, 0.4, 6.0
+#: Scale of its Cauchy weights, along the parallax: pixels, and share of the parallax. Errors across it do not matter.
+ALONG_PX, ALONG_SHARE = 1.6, 0.4
 #: Where the lower part of the image begins, as a share of its height, and the weight of points in it.
 LOWER_BEGINS, LOWER_WEIGHT = 0.6, 8.0
 STRIDE = 8
@@ -178,7 +179,7 @@ def _parallax_squared(turned: Tensor, translation: Tensor, focal: Tensor) -> Ten
 
 
 def _length_factor(turned: Tensor, translation: Tensor, goal: Tensor, weight: Tensor, focal: Tensor) -> Tensor:
-    """Return the factor (B, 1) on the translation by one Gauss-Newton step.
+    """Return the factor (B, 1) on the translation by one Gauss-Newton step, 0.5 to 2.
 
     All points whose parallax exceeds a pixel measure the length equally well, because the error of their depth is the
     larger one. Points at the wrong depth disagree with the others along the parallax, and lose weight. The ground below
@@ -198,13 +199,13 @@ def _length_factor(turned: Tensor, translation: Tensor, goal: Tensor, weight: Te
     slope = (translation[:, :2] - position * translation[:, 2:]) * inverse * focal
     error = (goal - position) * focal
     agreed, squared = (error * slope).sum(1), slope.square().sum(1)
-    along = agreed**2 / (squared + 1e-6)
-    across = (error.square().sum(1) - along).clamp_min(0)
-    doubt = (1 + squared) * (1 + along / (ALONG_PX**2 + ALONG_SHARE**2 * squared)) * (1 + across / ACROSS_PX**2)
+    # A root before the square, as squares of squares overflow for points near the plane of the camera.
+    along = (agreed * (squared + 1e-6).rsqrt()).square()
+    doubt = (1 + squared) * (1 + along / (ALONG_PX**2 + ALONG_SHARE**2 * squared))
     w = weight * (moved[:, 2] > 1e-3) / doubt.detach()
     w = w / w.sum(1, keepdim=True).clamp_min(1e-6)
     step = (w * agreed).sum(1) / ((w * squared).sum(1) + DAMPING)
-    return 1 + step[:, None]
+    return (1 + step[:, None]).clamp(0.5, 2.0)  # flow that fits no motion must not turn it around
 
 
 def _newton_step(moved: Tensor, goal: Tensor, weight: Tensor, unit: Tensor, robust: Tensor) -> Tensor:
@@ -308,7 +309,8 @@ class PoseHead(nn.Module):
 def use_plain_fit(model: nn.Module) -> None:
     """Let a model's pose head fit motions without allowance for errors of depth, in place, as training needs it.
 
-    The photometric loss wants the motion that explains near points best. Other models are not changed.
+    The photometric loss wants the motion that explains near points best. Other models are not changed. Weights do not
+    hold this choice, so files that were built from them by `export` or a back end allow for errors again.
     """
     for module in model.modules():
         if isinstance(module, PoseHead):

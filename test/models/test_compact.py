@@ -131,18 +131,19 @@ def _flow(depth: torch.Tensor, twist: torch.Tensor) -> torch.Tensor:
     return ((moved[:, :2] / moved[:, 2:] - rays[:2]) * torch.stack((fx, fy))[:, None]).unflatten(2, (16, 52))
 
 
-def test_rigid_motion_is_recovered_from_its_flow() -> None:
+@pytest.mark.parametrize("noisy", [False, True])
+def test_rigid_motion_is_recovered_from_its_flow(noisy: bool) -> None:
     """Depth and motion drawn at random, a third of the flow spoilt: robust weights and six numbers bring it back."""
     generator = torch.Generator().manual_seed(3)
     depth = 2 + 20 * torch.rand(3, 1, 16, 52, generator=generator)
     twist = torch.tensor([[0.01, -0.02, 0.005, 0.1, 0.02, -0.8], [0.0] * 6, [0.0, 0.05, 0.0, 0.3, 0.0, 0.1]])
     flow, weight = _flow(depth, twist), torch.ones_like(depth)
-    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA), twist, atol=2e-3, rtol=0)
+    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA, noisy_depth=noisy), twist, atol=2e-3, rtol=0)
     spoilt = flow.clone()
     spoilt[:, :, :, ::3] += 40.0
-    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-2, rtol=0)
+    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA, noisy_depth=noisy), twist, atol=2e-2, rtol=0)
     weight[:, :, :, ::3] = 0.0
-    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA), twist, atol=2e-3, rtol=0)
+    torch.testing.assert_close(fit_motion(spoilt, depth, weight, CAMERA, noisy_depth=noisy), twist, atol=2e-3, rtol=0)
 
 
 def test_near_points_of_wrong_depth_do_not_decide_the_length() -> None:
@@ -158,6 +159,24 @@ def test_near_points_of_wrong_depth_do_not_decide_the_length() -> None:
     length = twist[0, 3:].norm()
     assert (plain[3:].norm() / length) < 0.955 and abs(used[3:].norm() / length - 1) < 0.012
     assert abs(used[1] - 0.004) < 0.5 * abs(plain[1] - 0.004)
+    # The whole background three times too near: the length goes to a third, and with the ground it stays.
+    depth[:, :, 2:9] = 15.0
+    flow, wrong = _flow(depth, twist), depth.clone()
+    wrong[:, :, 2:9] /= 3
+    plain, used = (fit_motion(flow, wrong, weight, CAMERA, noisy_depth=noisy)[0] for noisy in (False, True))
+    assert (plain[3:].norm() / length) < 0.4 and (used[3:].norm() / length) > 0.9
+
+
+@pytest.mark.parametrize("scale", [0.0, 5.0, 600.0])
+def test_flow_that_fits_no_motion_gives_a_finite_one(scale: float) -> None:
+    """Flow, depth and weights of nothing; some weights are zero."""
+    generator = torch.Generator().manual_seed(7)
+    depth = 0.1 + 80 * torch.rand(20, 1, 16, 52, generator=generator) ** 2
+    flow = scale * (1 + torch.randn(20, 2, 16, 52, generator=generator))
+    weight = torch.rand(20, 1, 16, 52, generator=generator).round(decimals=1)
+    for given in (weight, torch.zeros_like(weight)):
+        plain, used = (fit_motion(flow, depth, given, CAMERA, noisy_depth=noisy) for noisy in (False, True))
+        assert plain.isfinite().all() and used.isfinite().all()
 
 
 def test_training_alone_fits_motion_without_allowance(model: CompactModel) -> None:
@@ -172,14 +191,15 @@ def test_training_alone_fits_motion_without_allowance(model: CompactModel) -> No
     assert difference.abs().max() > 1e-3
 
 
-def test_a_turn_is_exact_with_the_camera_that_saw_it_and_not_with_another() -> None:
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_turn_is_exact_with_the_camera_that_saw_it_and_not_with_another(noisy: bool) -> None:
     """A car in a bend, 60 mrad a frame: with the focal length of another camera, turn and way come out wrong."""
     depth = 3 + 20 * torch.rand(1, 1, 16, 52, generator=torch.Generator().manual_seed(5))
     twist = torch.tensor([[0.0, 0.06, 0.0, 0.0, 0.0, -0.4]])
     flow, weight = _flow(depth, twist), torch.ones_like(depth)
-    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA), twist, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fit_motion(flow, depth, weight, CAMERA, noisy_depth=noisy), twist, atol=1e-3, rtol=0)
     other = torch.tensor([[370.0, 370.0, 207.5, 63.5]])
-    guess = fit_motion(flow, depth, weight, other)
+    guess = fit_motion(flow, depth, weight, other, noisy_depth=noisy)
     assert abs(float(guess[0, 1]) * 370 / 240 - 0.06) > 0.003
     assert float((guess[0, 3:] - twist[0, 3:]).norm()) > 0.02
 

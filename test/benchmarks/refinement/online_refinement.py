@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from featdepth_ros import load_model
 from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings.buffer.segments import OpenSegment
@@ -55,6 +54,7 @@ from featdepth_training.refine.online.config import OnlineConfig
 from featdepth_training.refine.online.exchange import write_json as write_shared
 from featdepth_training.refine.online.learner import Learner
 from featdepth_training.refine.online.round import judging_plan
+from featdepth_training.refine.steps import start_model
 from featdepth_training.rendering.rendered import VALIDATION_SCENES, ClipRenderer
 
 #: Frames per segment; interval of held-out segments; number of new segments before each round.
@@ -225,7 +225,7 @@ def live(
         rows.append(row)
         print(json.dumps(row), flush=True)
 
-    add(load_model(weights), 0)
+    add(start_model(weights), 0)
     idle = 0
     while spent < 60 * minutes and idle < 3:
         for _ in range(min(FRESH, len(waiting))):
@@ -242,7 +242,7 @@ def live(
             if evidence["accepted"]:
                 current = str(learner._generations.weights(newest))
                 write_shared(work / "control.json", {"run": True, "current": current, "budget": 1e9, "watch": None})
-                add(load_model(current), newest)
+                add(start_model(current), newest)
     return rows
 
 
