@@ -37,8 +37,8 @@ ROBUST_PX = 3.0
 DEPTH_SIGMA = 0.2
 #: Gauss-Newton steps of the fit of the length alone.
 LENGTH_ITERATIONS = 4
-#: Scale of its Cauchy weights, along the parallax: pixels, and share of the parallax. Errors across it do not matter.
-ALONG_PX, ALONG_SHARE = 1.6, 0.4
+#: Its Cauchy scales. Along the parallax: pixels, and share of the parallax. Across it, where depth does nothing: pixels.
+ALONG_PX, ALONG_SHARE, ACROSS_PX = 1.6, 0.4, 6.0
 #: Where the lower part of the image begins, as a share of its height, and the weight of points in it.
 LOWER_BEGINS, LOWER_WEIGHT = 0.6, 8.0
 STRIDE = 8
@@ -201,7 +201,8 @@ def _length_factor(turned: Tensor, translation: Tensor, goal: Tensor, weight: Te
     agreed, squared = (error * slope).sum(1), slope.square().sum(1)
     # A root before the square, as squares of squares overflow for points near the plane of the camera.
     along = (agreed * (squared + 1e-6).rsqrt()).square()
-    doubt = (1 + squared) * (1 + along / (ALONG_PX**2 + ALONG_SHARE**2 * squared))
+    across = (error.square().sum(1) - along).clamp_min(0)
+    doubt = (1 + squared) * (1 + along / (ALONG_PX**2 + ALONG_SHARE**2 * squared)) * (1 + across / ACROSS_PX**2)
     w = weight * (moved[:, 2] > 1e-3) / doubt.detach()
     w = w / w.sum(1, keepdim=True).clamp_min(1e-6)
     step = (w * agreed).sum(1) / ((w * squared).sum(1) + DAMPING)

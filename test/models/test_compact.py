@@ -167,6 +167,18 @@ def test_near_points_of_wrong_depth_do_not_decide_the_length() -> None:
     assert (plain[3:].norm() / length) < 0.4 and (used[3:].norm() / length) > 0.9
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_false_matches_lose_their_weight(noisy: bool) -> None:
+    """A third of the flow is wrong by 40 pixels in 50 motions; errors across the parallax tell it from wrong depth."""
+    generator = torch.Generator().manual_seed(1)
+    depth = 2 + 20 * torch.rand(50, 1, 16, 52, generator=generator)
+    twist = torch.randn(50, 6, generator=generator) * torch.tensor([0.01] * 3 + [0.4] * 3)
+    flow = _flow(depth, twist)
+    flow[:, :, :, ::3] += 40.0
+    error = fit_motion(flow, depth, torch.ones_like(depth), CAMERA, noisy_depth=noisy) - twist
+    assert (error[:, 3:].norm(dim=1) / twist[:, 3:].norm(dim=1)).median() < 0.01
+
+
 @pytest.mark.parametrize("scale", [0.0, 5.0, 600.0])
 def test_flow_that_fits_no_motion_gives_a_finite_one(scale: float) -> None:
     """Flow, depth and weights of nothing; some weights are zero."""

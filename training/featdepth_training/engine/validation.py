@@ -76,7 +76,7 @@ def validation_figures(
     Figures are means over samples, with ``<group>/`` in front for each of the ``groups``. Of terms there are
     ``photometric`` and ``reconstruction``, where the objective has them. With true depth there are those of
     `_depth_figures`. With true motion there are ``rotation_deg`` and ``translation_percent`` (relative to its length)
-    of each sample's first pair.
+    of each sample's first pair, fitted as in training (`motion_head.use_plain_fit`).
     """
     was_training = model.training
     model.eval()
