@@ -37,7 +37,8 @@ ROBUST_PX = 3.0
 DEPTH_SIGMA = 0.2
 #: Gauss-Newton steps of the fit of the length alone.
 LENGTH_ITERATIONS = 4
-#: Its Cauchy scales. Along the parallax: pixels, and share of the parallax. Across it, where depth does nothing: pixels.
+#: Its Cauchy scales. Along the parallax: pixels, and share of the parallax. Across it, where depth changes nothing:
+#: pixels.
 ALONG_PX, ALONG_SHARE, ACROSS_PX = 1.6, 0.4, 6.0
 #: Where the lower part of the image begins, as a share of its height, and the weight of points in it.
 LOWER_BEGINS, LOWER_WEIGHT = 0.6, 8.0
