@@ -9,28 +9,12 @@ from typing import Any
 
 from plane_world import Wall
 
-from featdepth_ros.geometry.cameras import CameraModel
 from featdepth_ros.recordings.buffer.segments import DESCRIPTION, OpenSegment
 from featdepth_ros.recordings.frame import Frame
-from featdepth_ros.simulation import Simulation, SimulationConfig
-from featdepth_ros.simulation.render.camera_effects import CameraEffects
 
-#: Size of the rendered images: small, and valid for the networks.
-HEIGHT, WIDTH = 64, 96
-CAMERA = CameraModel(WIDTH, HEIGHT, 80.0, 80.0, WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5)
-#: Light that differs from the training data of the shipped weights.
-DUSK = CameraEffects(exposure=0.6, gamma=1.5, cast=(1.1, 0.95, 0.8), vignette=0.4, noise=0.01)
 SECOND_NS = 1_000_000_000
 #: Stamp of the first frame, nanoseconds.
 FIRST_NS = 1_700_000_000 * SECOND_NS
-
-
-def rendered(seed: int, frames: int = 10, start_ns: int = FIRST_NS, scene: str = "room") -> list[Frame]:
-    """Render consecutive frames of a dim room at five frames per second."""
-    config = SimulationConfig(
-        scene=scene, seed=seed, frames=frames, rate_hz=5.0, camera=CAMERA, start_ns=start_ns, effects=DUSK
-    )
-    return list(Simulation(config, threads=1))
 
 
 def write_segment(buffer: Path, frames: Sequence[Frame], held_out: bool = False, complete: bool = True) -> Path:
@@ -46,13 +30,6 @@ def write_segment(buffer: Path, frames: Sequence[Frame], held_out: bool = False,
     if not complete:
         (folder / DESCRIPTION).unlink()
     return folder
-
-
-def rendered_segments(buffer: Path, segments: int, seed: int = 3, frames: int = 10) -> None:
-    """Write segments of one dim room in the order of time; every third one is held out."""
-    every = rendered(seed, segments * frames)
-    for k in range(segments):
-        write_segment(buffer, every[k * frames : (k + 1) * frames], held_out=k % 3 == 2)
 
 
 def wall(number: int, frames: int = 8, **changes: Any) -> list[Frame]:
