@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the shipped weights from ImageNet weights: prepares the recordings in DATA, then trains three recipes of
-# config/train. After an interruption, the same command continues. It takes about ten hours on two free cores
-# (docs/training.md).
+# config/train, and writes compact-open.safetensors and compact-nc.safetensors. After an interruption, the same command
+# continues. It takes about seven hours of one core (docs/training.md).
 #   tools/train_weights.sh DATA OUTPUT [key=value ...]     (settings for every recipe: engine.threads=1, stages=...)
 # DATA holds the recordings in their original layouts, with the names below.
 set -euo pipefail
@@ -54,4 +54,7 @@ nc=$(printf "$caches/%s," kitti_0001 kitti_00 kitti_03 kitti_00_color kitti_268 
 train compact_rendered "$output/first" "data.rendered.cache=$output/rendered_first" "$@"
 train compact_open "$output/open" "${start[@]}" "data.rendered.cache=$output/rendered_open" "data.prepared.caches=[$caches/tum,$caches/lab]" "$@"
 train compact_nc "$output/nc" "${start[@]}" "data.rendered.cache=$output/rendered_nc" "data.prepared.caches=[${nc%,}]" "$@"
-echo "weights: $output/open/model.safetensors, $output/nc/model.safetensors"
+for name in open nc; do
+    "$featdepth" weights import "$output/$name/model.safetensors" "$output/compact-$name.safetensors" --fp16
+done
+echo "weights: $output/compact-open.safetensors, $output/compact-nc.safetensors"

@@ -60,13 +60,13 @@ def test_the_chain_runs_and_goes_on_where_it_was(test_data: Path, tmp_path: Path
         return done.stdout
 
     told = chain()
-    assert told.splitlines()[-1] == f"weights: {output}/open/model.safetensors, {output}/nc/model.safetensors"
+    assert told.splitlines()[-1] == f"weights: {output}/compact-open.safetensors, {output}/compact-nc.safetensors"
     assert len(list(output.glob("caches/*/pseudo_depth_00000.npy"))) == 10
     for run in ("first", "open", "nc"):
         assert [r["step"] for r in records(output / run) if r["kind"] == "train"] == [1, 2]
-    first, free, bound = (
-        load_model(output / run / "model.safetensors").info.licence for run in ("first", "open", "nc")
-    )
+    files = ("first/model.safetensors", "compact-open.safetensors", "compact-nc.safetensors")
+    first, free, bound = (load_model(output / file).info.licence for file in files)
+    assert (output / files[1]).stat().st_size < 0.6 * (output / "open/model.safetensors").stat().st_size
     assert "Apache" in first and free.startswith("Apache-2.0") and "non-commercial" not in free
     assert bound.startswith("non-commercial")
     # Stopped in the last recipe: what is done stays, the rest goes on from its newest checkpoint.
