@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains the shipped weights from ImageNet weights: prepares the recordings in DATA, then trains three recipes of
+# Trains weights like those that ship from ImageNet weights: prepares the recordings in DATA, then trains three recipes of
 # config/train, and writes compact-open.safetensors and compact-nc.safetensors. After an interruption, the same command
-# continues. It takes about seven hours of one core (docs/training.md).
+# continues. It takes about eight hours of one core (docs/training.md).
 #   tools/train_weights.sh DATA OUTPUT [key=value ...]     (settings for every recipe: engine.threads=1, stages=...)
 # DATA holds the recordings in their original layouts, with the names below.
 set -euo pipefail

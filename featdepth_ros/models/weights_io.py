@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from featdepth_ros.errors import CheckpointError
@@ -250,6 +250,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, 
     try:
         with atomic_path(path) as partial:
             # Only one entry: several are written in random order, but equal weights must give equal files.
-            save_file(tensors, partial, metadata={HEADER_KEY: info.to_json()})
-    except (OSError, SafetensorError) as error:
+            # Written here, because `save_file` lets nobody but the owner read it: a node is often another user.
+            partial.write_bytes(save(tensors, metadata={HEADER_KEY: info.to_json()}))
+    except OSError as error:
         raise CheckpointError(f"weights cannot be written to '{path}': {error}") from error

@@ -1,4 +1,4 @@
-"""Tests of the metrics on rendered scenes: every scene is rendered as its name says, and means are means."""
+"""Tests of the metrics on rendered scenes: a jam is a jam, figures are within bounds, and means are means."""
 
 from __future__ import annotations
 

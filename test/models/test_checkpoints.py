@@ -146,6 +146,12 @@ def test_saving_replaces_in_one_step(tmp_path: Path, compact: FeatDepthModel, mo
     assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
+def test_saved_weights_are_readable_for_other_users(tmp_path: Path, compact: FeatDepthModel) -> None:
+    (tmp_path / "usual").touch()
+    saved = save_model(tmp_path / "w.safetensors", compact)
+    assert saved.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_wrapped_models_are_saved_without_the_wrapper(tmp_path: Path, compact: FeatDepthModel) -> None:
     file = save_model(tmp_path / "wrapped.safetensors", nn.DataParallel(compact))
     _same_state(load_model(file), compact.state_dict())
