@@ -13,7 +13,7 @@ import torch
 from featdepth_ros.inference import sigma, validity
 from featdepth_ros.inference.sigma import Support, depth_sigma
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "uncertainty"))
 import sigma_table
 
 

@@ -38,7 +38,7 @@ def test_disagreement_counts_only_where_the_other_frame_saw_the_point() -> None:
 
 
 def _benchmark() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "validity.py"
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "uncertainty" / "validity.py"
     spec = importlib.util.spec_from_file_location("validity_benchmark", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
 """Normalised errors of poses, steps and scale, to check the estimated covariances.
 
-python test/benchmarks/pose_uncertainty.py INPUT... [--weights W] [--scale S] [--camera-height M] [--camera C]
-    [--truth-noise M RAD] [--axes RAD] [--first N]
+python test/benchmarks/uncertainty/pose_uncertainty.py INPUT... [--weights W] [--scale S] [--camera-height M]
+    [--camera C] [--truth-noise M RAD] [--axes RAD] [--first N]
 
 INPUT is a recording with true poses, or ``street:SEED`` or ``room:SEED`` for 160 rendered frames. The normalised
 squared error (NEES) is divided by its degrees of freedom, so 1 is ideal. That of the pose is computed at every tenth

@@ -1,6 +1,6 @@
 """Share of valid depth that is within 25 % of the ground truth, on rendered drives and rooms.
 
-python test/benchmarks/validity.py [--weights W] [--frames N] [--seeds 901,902]
+python test/benchmarks/uncertainty/validity.py [--weights W] [--frames N] [--seeds 901,902]
 """
 
 from __future__ import annotations

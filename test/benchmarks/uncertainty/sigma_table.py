@@ -1,6 +1,6 @@
 """Fit the table of `inference.sigma`: the size of depth errors by their predictors.
 
-python test/benchmarks/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
+python test/benchmarks/uncertainty/sigma_table.py [--weights W] [--seven-scenes DIR] [--frames N] [--json FILE]
 
 It runs network, window and fusion on rendered recordings (`RECORDINGS`, with seeds that no published result uses). If
 given, it also uses the beginning of a 7-Scenes recording (`CHOICE`). It prints the values for
