@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains weights like those that ship from ImageNet weights: prepares the recordings in DATA, then trains three recipes of
+# Trains the two weights from those of ImageNet: prepares the recordings in DATA, then trains three recipes of
 # config/train, and writes compact-open.safetensors and compact-nc.safetensors. After an interruption, the same command
 # continues. It takes about eight hours of one core (docs/training.md).
 #   tools/train_weights.sh DATA OUTPUT [key=value ...]     (settings for every recipe: engine.threads=1, stages=...)

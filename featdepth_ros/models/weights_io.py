@@ -252,5 +252,5 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], info: ModelInfo, 
             # Only one entry: several are written in random order, but equal weights must give equal files.
             # Written here, because `save_file` lets nobody but the owner read it: a node is often another user.
             partial.write_bytes(save(tensors, metadata={HEADER_KEY: info.to_json()}))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"weights cannot be written to '{path}': {error}") from error

@@ -20,8 +20,7 @@ from featdepth_ros import load_model
 from featdepth_ros.models.base import FeatDepthModel
 from featdepth_ros.recordings import Frame
 from featdepth_ros.reporting.tables import number, text_table, write_json
-from featdepth_ros.simulation import Simulation, SimulationConfig
-from featdepth_ros.simulation.simulate import default_camera
+from featdepth_ros.simulation import SimulationConfig, default_camera, simulate
 from featdepth_ros.simulation.traffic.style import traffic_style
 
 #: Size of the rendered images (width, height), and the largest evaluated depth, metres.
@@ -48,9 +47,8 @@ def render(name: str, seed: int, frames: int) -> list[Frame]:
     """Render the frames of a scene of `SCENES`."""
     scene, traffic = SCENES[name]
     style = None if traffic is None else traffic_style(traffic)
-    return list(
-        Simulation(SimulationConfig(scene=scene, seed=seed, frames=frames, camera=default_camera(*SIZE), traffic=style))
-    )
+    camera = default_camera(*SIZE)
+    return list(simulate(SimulationConfig(scene=scene, seed=seed, frames=frames, camera=camera, traffic=style)))
 
 
 def measure(model: FeatDepthModel, frames: list[Frame]) -> dict[str, float]:
