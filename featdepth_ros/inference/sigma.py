@@ -16,7 +16,7 @@ So the standard deviation is:
 The last three terms are 0 where nothing was measured. Each term is piecewise linear between the knots below.
 `test/benchmarks/uncertainty/sigma_table.py` measures them over rendered drives and a real recording with true depth. It
 looks for heights that put 73 % of the errors below one standard deviation, and 95 % below two, as far as they can.
-(Errors have longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two.) The table
+Errors have longer tails than the normal distribution: where 68 % lie below one, only 88 % lie below two. The table
 belongs to no weights file: other weights of the compact model err alike in like places.
 
 The error that is common to a whole frame is not included, because truth was scaled to the prediction's median before
