@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from featdepth_training.data.units import depth_in_network_units, focal_ratio
 from featdepth_training.engine.model_setup import model_info
 from featdepth_training.objectives.prediction import Prediction
 from featdepth_training.objectives.selfsupervised import selfsupervised_terms, targets_and_sources
-from featdepth_training.objectives.supervised import motion_target
+from featdepth_training.objectives.supervised import depth_target, motion_target
 from featdepth_training.rendering.rendered import ClipRenderer
 
 INFO = model_info(ModelConfig())
@@ -134,6 +135,19 @@ def test_the_sensors_depth_is_compared_in_metres(clip: Clip) -> None:
 
     batch.depth[:] = torch.nan  # a recording without a sensor has no such term
     assert float(selfsupervised_terms(model, guess, batch, weights)["sensor_depth"]) == 0
+
+
+def test_unknown_depth_leaves_the_gradient_of_a_learned_focal_length_finite(clip: Clip) -> None:
+    batch = sample(clip, 2)
+    batch.depth[:, :, :, :48] = torch.nan
+    guess = truth(batch)
+    intrinsics = batch.intrinsics.clone().requires_grad_()
+    batch = replace(batch, intrinsics=intrinsics, pseudo_depth=batch.depth.clone())
+    guess.disparities[:] = [guess.disparities[0].nan_to_num(0.5)] * 4
+    weights = config(pseudo_depth=1.0, sensor_depth=1.0)
+    selfsupervised_terms(build_model("compact", INFO), guess, batch, weights)["total"].backward()
+    assert intrinsics.grad is not None and bool(intrinsics.grad.isfinite().all()) and bool(intrinsics.grad.any())
+    assert not depth_target(batch, (0, 1), INFO, 1.0)[0].requires_grad
 
 
 def test_recorded_motion_is_compared_in_metres_and_others_are_left_out(clip: Clip) -> None:
