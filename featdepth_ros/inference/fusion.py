@@ -76,8 +76,9 @@ FEW_DOUBTED, MANY_DOUBTED = 0.2, 0.32
 USUAL_MISFIT, MISFIT_ROUNDS = 0.4, 2
 #: Numbers of fully trusted points below which there is no correction, and above which it is applied in full.
 LEAST_TRUST, FULL_TRUST = 10.0, 30.0
-#: Least information of a used point (a standard deviation of 0.5); less is no more than the network's prior.
-LEAST_INFORMATION = 4.0
+#: Least information of a used point (a standard deviation of 0.2). Less is hardly more than the network's own guess. In
+#: a turn on the spot hundreds of such points agree, because they all carry one earlier guess.
+LEAST_INFORMATION = 25.0
 #: Least number of points for a correction, and the largest used number, because the cost is cubic.
 LEAST_POINTS, MOST_POINTS = 8, 256
 #: Largest local correction of log depth.
