@@ -37,8 +37,8 @@ from featdepth_ros.models.info import ModelInfo
 
 #: Variance of the log scale without any information: a factor of e in both directions.
 RELATIVE_VARIANCE = 1.0
-#: Variance of the log scale of a metric model in a place that differs from its training. `compact-nc` shows a kitchen
-#: half as far again as it is, and TUM's office off by 0.36 in the logarithm (docs/results.md).
+#: Variance of the log scale of a metric model in a place that differs from its training. An earlier `compact-nc` showed
+#: a kitchen half as far again as it is, and TUM's office off by 0.36 in the logarithm (docs/results.md).
 STRANGE_VARIANCE = 0.5**2
 #: Additional variance of an uncalibrated camera, for which the training camera's calibration is assumed.
 ASSUMED_CAMERA_VARIANCE = 0.5**2

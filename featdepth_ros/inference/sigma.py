@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
 
-#: Knots of each term and its heights there, measured for the weights `compact-nc`.
+#: Knots of each term and its heights there, measured for an earlier `compact-nc`.
 DISTANCE_KNOTS = (-1.2, -0.6, -0.2, 0.2, 0.6, 1.2)
 DISTANCE_LOG = (-1.75, -1.7, -1.56, -1.7, -1.34, -1.7)
 EDGE_KNOTS = (-4.5, -3.5, -2.5, -1.5, -0.5)

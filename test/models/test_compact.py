@@ -349,17 +349,20 @@ def test_the_copy_for_inference_gives_the_same(model: CompactModel) -> None:
 
 
 def test_bfloat16_keeps_in_float32_what_its_rounding_would_spoil() -> None:
-    """Beside weights merely rounded; with those that ship, as drawn ones have no disparity of a hundredth."""
+    """Beside weights merely rounded; with those that ship, as drawn ones have no disparity of a hundredth.
+
+    Depth is compared, not the logit of the disparity. The sky's is below -30, where rounding changes nothing.
+    """
     shipped = load_model("compact")
     image = torch.cat([_street(seed) for seed in (1, 2, 3)])
     errors = {}
     with torch.inference_mode():
-        expected = shipped.depth(image)[0].logit()
+        expected = shipped.info.depth_of(shipped.depth(image)[0]).log()
         for name, half in (("plain", None), ("kept", torch.bfloat16)):
             with torch.autocast("cpu", torch.bfloat16):
-                found = inference_copy(shipped, half).depth(image)[0].logit()
-            errors[name] = float((found - expected).square().mean().sqrt())
-    assert errors["kept"] < 0.4 * errors["plain"] and errors["kept"] < 2e-2, errors
+                disparity = inference_copy(shipped, half).depth(image)[0].float()
+            errors[name] = float((shipped.info.depth_of(disparity).log() - expected).square().mean().sqrt())
+    assert errors["kept"] < 0.5 * errors["plain"] and errors["kept"] < 6e-3, errors
     kept = inference_copy(shipped, torch.bfloat16)
     widths = {part.weight.dtype for part in kept.decoder.refine.modules() if isinstance(part, torch.nn.Conv2d)}
     assert widths == {torch.bfloat16}
