@@ -20,8 +20,13 @@ from featdepth_ros.export.parity import Array, Runner
 #: ONNX operator set: the oldest with all operators of the graphs (GridSample since 16, ReduceMax since 18).
 OPSET = 18
 EXTRA = "onnx"
-#: Parts of the model that int8 does not quantise: the heads of disparity, and all parts for motion.
-_KEPT_IN_FLOAT = ("decoder.head", "pose_head", ".disp", "PoseDecoder", "PoseEncoder")
+#: Parts of the model that int8 does not quantise: the heads of disparity, and all parts for motion. In the compact one
+#: also the first blocks, whose kernels are derivatives that cancel (as in `keep_precise`), and the layer before the
+#: finest head. Without these, the error of its disparity is two to four times as large (docs/results.md).
+_KEPT_IN_FLOAT = (
+    "decoder.head", "pose_head", ".disp", "PoseDecoder", "PoseEncoder",
+    "_conv_stem", "_blocks.0.", "_blocks.1.", "decoder.refine.3",
+)  # fmt: skip
 
 
 def traced_inputs(graph: ModelGraph, facts: GraphFacts) -> tuple[tuple[torch.Tensor, ...], Any]:
