@@ -268,6 +268,8 @@ def test_few_or_vague_points_are_worth_a_part():
     assert few[0] is None and few[1] is not None and few[2] is not None and 0 < few[1].confidence < 1
     assert few[2].confidence == 1
     assert find_correction(network, seen(truth, 60, information=6.0), CAMERA) is None
+    # In a turn on the spot many agree, because they carry one earlier guess.
+    assert find_correction(network, seen(truth, 400, information=20.0), CAMERA) is None
 
 
 def test_points_that_predict_each_other_badly_weigh_less():

@@ -28,8 +28,8 @@ NETWORK_SIGMA, ROAD_SIGMA, ROAD_TURN = 0.2, 0.06, 115.0
 #: Standard deviation of one comparison with the robot's speed due to jitter of stamps, without the speed's own noise.
 SPEED_SIGMA = 0.01
 #: Standard deviation of a network's log depth: a constant part, and a part per metre of depth. Errors of inverse depth
-#: are about the same everywhere, so near depths are more accurate. On rendered streets, `compact-nc` was right to 2 %
-#: within 15 m; from 30 to 80 m it was too near by 7 to 18 %.
+#: are about the same everywhere, so near depths are more accurate. On rendered streets, earlier weights were right to
+#: 2 % within 15 m; from 30 to 80 m they were too near by 7 to 18 %.
 NEAR_SIGMA, SIGMA_PER_M = 0.1, 0.02
 #: Degrees of freedom of the errors of road and speed. They are few, because some measurements are of another plane.
 TAIL = 1.0
