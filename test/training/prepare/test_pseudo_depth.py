@@ -237,7 +237,10 @@ def test_the_term_compares_metres_of_pairs_and_shape_of_the_rest() -> None:
     assert term(1.0, True).item() < 1e-4 and term(1.0, False).item() < 1e-4
     assert term(2.0, True).item() == pytest.approx(math.log(2), rel=1e-3)
     assert float(term(2.0, False)) < 1e-4
+    shifted = 1 / (0.7 / depth + 0.05)
+    assert float(term(1.0, False, shifted)) < 1e-4 and float(term(1.0, True, shifted)) > 0.1
     assert float(term(1.0, False, depth.flip(4))) > 0.3  # another shape
+    assert float(term(1.0, False, 1 / (0.6 - 1 / depth))) > 0.3  # near and far exchanged
     nothing = guessed(depth, 1.0)
     unknown = seen_batch(torch.full_like(depth, float("nan")), False)
     value = pseudo_depth_term(nothing, unknown, INFO, config)
