@@ -16,17 +16,18 @@ from featdepth_ros.export.facts import GraphFacts
 from featdepth_ros.export.graph import MOTION_OUTPUTS, ModelGraph, example_inputs
 from featdepth_ros.export.packages import needed
 from featdepth_ros.export.parity import Array, Runner
+from featdepth_ros.models.compact import PRECISE_LAYERS
 
 #: ONNX operator set: the oldest with all operators of the graphs (GridSample since 16, ReduceMax since 18).
 OPSET = 18
 EXTRA = "onnx"
 #: Parts of the model that int8 does not quantise: the heads of disparity, and all parts for motion. In the compact one
-#: also the first blocks, whose kernels are derivatives that cancel (as in `keep_precise`), and the layer before the
-#: finest head. Without these, the error of its disparity is two to four times as large (docs/results.md).
+#: also `PRECISE_LAYERS` and the layer before the finest head. Without these, the error of its disparity is two to four
+#: times as large (docs/results.md). In the exporter's metadata a quote ends a name.
 _KEPT_IN_FLOAT = (
-    "decoder.head", "pose_head", ".disp", "PoseDecoder", "PoseEncoder",
-    "_conv_stem", "_blocks.0.", "_blocks.1.", "decoder.refine.3",
-)  # fmt: skip
+    *("decoder.head", "pose_head", ".disp", "PoseDecoder", "PoseEncoder", "decoder.refine.3"),
+    *(f"encoder.{layer}'" for layer in PRECISE_LAYERS),
+)
 
 
 def traced_inputs(graph: ModelGraph, facts: GraphFacts) -> tuple[tuple[torch.Tensor, ...], Any]:

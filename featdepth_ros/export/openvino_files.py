@@ -15,12 +15,13 @@ from featdepth_ros.export.facts import GraphFacts
 from featdepth_ros.export.graph import MOTION_OUTPUTS
 from featdepth_ros.export.packages import needed
 from featdepth_ros.export.parity import Array, Runner
+from featdepth_ros.models.compact import PRECISE_BLOCKS
 
 EXTRA = "openvino"
 #: Section of the facts in the file's ``rt_info``.
 _SECTION = "featdepth"
-#: Number of 1x1 convolutions in the encoder's first two blocks.
-_POINTWISE_AT_FIRST = 3
+#: Number of 1x1 convolutions in `PRECISE_LAYERS`: the first block has one, each other block two.
+_POINTWISE_AT_FIRST = 2 * PRECISE_BLOCKS - 1
 #: OpenVINO's names of the precisions.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -75,7 +76,7 @@ def _precise_names(model: Any, facts: GraphFacts) -> set[str]:
 
 
 def _beginning(image: Any) -> Iterator[Any]:
-    """Yield the compact model's layers from the image to the end of the encoder's second block."""
+    """Yield the compact model's layers from the image to the end of `PRECISE_LAYERS`."""
     node, left, begun = image, _POINTWISE_AT_FIRST, False
     while True:
         for target in node.output(0).get_target_inputs():

@@ -26,6 +26,11 @@ from featdepth_ros.models.motion_head import STRIDE, MatchedMotion, PoseHead
 DECODER_CHANNELS = (192, 112, 64, 32)
 #: Number of decoder levels, from the deepest, that both depth and motion use.
 COARSE_LEVELS = 2
+#: Number of the encoder's first blocks that, with the stem, bear no rounding to bfloat16 or int8. Some of their
+#: depthwise kernels are derivatives: the taps cancel, but not after rounding.
+PRECISE_BLOCKS = 3
+#: Names of the stem and these blocks in the encoder.
+PRECISE_LAYERS = ("_conv_stem", *(f"_blocks.{k}" for k in range(PRECISE_BLOCKS)))
 #: Focal length for motion if neither the caller nor the weights give a camera, pixels of the input.
 DEFAULT_FOCAL_PX = 370.0
 

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from featdepth_ros.errors import FeatDepthError
 from featdepth_ros.models.base import FeatDepthModel
-from featdepth_ros.models.compact import CompactModel, Merge, SplitMerge
+from featdepth_ros.models.compact import PRECISE_LAYERS, CompactModel, Merge, SplitMerge
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -83,16 +83,15 @@ def inference_copy(model: FeatDepthModel, half: torch.dtype | None = None) -> Fe
 def keep_precise(model: FeatDepthModel) -> None:
     """Keep those layers of a compact model in float32, in place, that cause most of the error of half precision.
 
-    A disparity of a hundredth of the range is a logit of minus five, for which bfloat16 has a resolution of 1/32. Some
-    depthwise kernels of the first blocks are derivatives: their taps cancel, but not after rounding to eight bits. With
-    the first blocks of the encoder and all heads in float32, the error of bfloat16 is a fifth (docs/results.md).
+    These are `PRECISE_LAYERS` and the heads. A disparity of a hundredth of the range is a logit of minus five, for
+    which bfloat16 has a resolution of 1/32. With these in float32, the error of bfloat16 is a fifth (docs/results.md).
     """
     if not isinstance(model, CompactModel):
         return
     encoder: nn.Module = model.encoder
-    blocks = encoder.get_submodule("_blocks")
-    for parent, name in ((encoder, "_conv_stem"), (blocks, "0"), (blocks, "1")):
-        parent.register_module(name, InFloat32(parent.get_submodule(name), as_given=True))
+    for layer in PRECISE_LAYERS:
+        path, _, name = layer.rpartition(".")
+        encoder.get_submodule(path).register_module(name, InFloat32(encoder.get_submodule(layer), as_given=True))
     for level, head in enumerate(model.decoder.head):
         model.decoder.head[level] = InFloat32(head)
     for name in ("shift16", "shift8", "trust"):

@@ -362,12 +362,12 @@ def test_bfloat16_keeps_in_float32_what_its_rounding_would_spoil() -> None:
             with torch.autocast("cpu", torch.bfloat16):
                 disparity = inference_copy(shipped, half).depth(image)[0].float()
             errors[name] = float((shipped.info.depth_of(disparity).log() - expected).square().mean().sqrt())
-    assert errors["kept"] < 0.5 * errors["plain"] and errors["kept"] < 6e-3, errors
+    assert errors["kept"] < 0.4 * errors["plain"] and errors["kept"] < 4e-3, errors
     kept = inference_copy(shipped, torch.bfloat16)
     widths = {part.weight.dtype for part in kept.decoder.refine.modules() if isinstance(part, torch.nn.Conv2d)}
     assert widths == {torch.bfloat16}
     inside = [part for part in kept.modules() if isinstance(part, InFloat32)]
-    assert len(inside) == 10 and all(p.dtype == torch.float32 for part in inside for p in part.parameters())
+    assert len(inside) == 11 and all(p.dtype == torch.float32 for part in inside for p in part.parameters())
 
 
 def test_folding_covers_the_reference_networks() -> None:
