@@ -66,10 +66,10 @@ def gradient_term(residual: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
     return total
 
 
-def log_depths(
+def log_depth_residuals(
     prediction: Prediction, log: Tensor, weight: Tensor, info: ModelInfo, config: TermsConfig
-) -> Iterator[tuple[float, Tensor, Tensor, Tensor]]:
-    """Yield the weight, the predicted and the true log depth, and the pixel weights of each scale, finest first.
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Yield the weight, the residual of log depth and the pixel weights of each scale, finest first.
 
     The finest is compared at the size of ``log`` (B T, 1, H, W), the others at their own.
     """
@@ -78,7 +78,7 @@ def log_depths(
         if k == 0:
             disparity = F.interpolate(disparity.float(), log.shape[-2:], mode="bilinear", align_corners=False)
         goal, mask = (_subsample(x, disparity.shape[-2:]) for x in (log, weight))
-        yield scale_weight / total_weight, log_depth(disparity, info), goal, mask
+        yield scale_weight / total_weight, log_depth(disparity, info) - goal, mask
 
 
 def motion_terms(prediction: Prediction, batch: FrameBatch, info: ModelInfo) -> tuple[Tensor, Tensor]:
@@ -165,8 +165,7 @@ def supervised_terms(
     target, weight = depth_target(batch, prediction.targets, info, config.far_weight)
     depth = target.new_zeros(())
     gradient = target.new_zeros(())
-    for k, (share, found, real, mask) in enumerate(log_depths(prediction, target, weight, info, config)):
-        residual = found - real
+    for k, (share, residual, mask) in enumerate(log_depth_residuals(prediction, target, weight, info, config)):
         depth = depth + share * weighted_mean(residual.abs(), mask)
         if k == 0:
             gradient = gradient_term(residual, mask)
