@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the two weights from those of ImageNet: prepares the recordings in DATA, then trains three recipes of
 # config/train, and writes compact-open.safetensors and compact-nc.safetensors. After an interruption, the same command
-# continues. It takes about eight hours of one core (docs/training.md).
+# continues. It takes about nine hours of one core (docs/training.md).
 #   tools/train_weights.sh DATA OUTPUT [key=value ...]     (settings for every recipe: engine.threads=1, stages=...)
 # DATA holds the recordings in their original layouts, with the names below.
 set -euo pipefail
@@ -54,7 +54,13 @@ nc=$(printf "$caches/%s," kitti_0001 kitti_00 kitti_03 kitti_00_color kitti_268 
 train compact_rendered "$output/first" "data.rendered.cache=$output/rendered_first" "$@"
 train compact_open "$output/open" "${start[@]}" "data.rendered.cache=$output/rendered_open" "data.prepared.caches=[$caches/tum,$caches/lab]" "$@"
 train compact_nc "$output/nc" "${start[@]}" "data.rendered.cache=$output/rendered_nc" "data.prepared.caches=[${nc%,}]" "$@"
-for name in open nc; do
-    "$featdepth" weights import "$output/$name/model.safetensors" "$output/compact-$name.safetensors" --fp16
+# The same recipe goes on from there, at half the rate and on the clips that compact_open rendered.
+train compact_nc "$output/nc_more" --finetune "$output/nc/model.safetensors" seed=4 optimiser.lr=3.0e-4 \
+    "data.rendered.cache=$output/rendered_open" \
+    "data.rendered.shares=[0.17, 0.1, 0.1, 0.14, 0.05, 0.07, 0.13, 0.15, 0.05, 0.04]" \
+    "data.prepared.caches=[${nc%,}]" \
+    "stages=[{steps: 2000, sizes: [[128, 416], [192, 256]], batch_size: 8}]" "$@"
+for pair in open:open nc:nc_more; do
+    "$featdepth" weights import "$output/${pair#*:}/model.safetensors" "$output/compact-${pair%:*}.safetensors" --fp16
 done
 echo "weights: $output/compact-open.safetensors, $output/compact-nc.safetensors"

@@ -190,6 +190,8 @@ def test_own_weights_and_shipped_ones(tmp_path: Path) -> None:
     expected = load_model(path).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
     assert model.info.scale_kind == "relative" and "started from 'made': MIT" in model.info.licence
+    again = start_model(config(BASELINE), str(save_model(tmp_path / "first.safetensors", model)))
+    assert again.info.licence == model.info.licence  # of the same recipe, so not said once more
     compact = start_model(config(BASE, "model.frozen_blocks=1"), "compact")
     shipped = load_model("compact").state_dict()
     assert all(torch.equal(value, shipped[key]) for key, value in compact.state_dict().items())

@@ -124,8 +124,11 @@ def _start_from(model: FeatDepthModel, weights: str, preset: str) -> None:
         )
     _same_units(source.info, model.info, path)
     model.load_state_dict(source.state_dict())
-    if source.info.licence not in ("unknown", model.info.licence):
-        licence = f"{model.info.licence}; started from '{source.info.name}': {source.info.licence}"
+    licence = source.info.licence
+    if licence not in ("unknown", model.info.licence):
+        # The same recipe continued has said its terms already, and also what it started from.
+        if not licence.startswith(f"{model.info.licence};"):
+            licence = f"{model.info.licence}; started from '{source.info.name}': {licence}"
         model.info = model.info.with_(licence=licence)
 
 
