@@ -105,7 +105,8 @@ class Window:
                 parallax of its first frames, and its unit is the median depth there.
             trusted: (h, w) bool mask of the trusted depth; None: everywhere.
             network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6).
-                It may also be a function that returns them, which is called if tracking fails; or None.
+                It may also be a function that returns them, which is called at the first pair and if tracking fails; or
+                None.
             known_motion: T_previous_current (4, 4), published units. It is taken as given, only points are estimated,
                 and the result contains it in every state.
             gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
@@ -122,7 +123,7 @@ class Window:
         if self._opening is None:
             self._change_unit(log_of_better_unit(self._usual_depth))
         hold = known_motion is not None
-        expected = self._expected(frame, known_motion, gyro_rotation)
+        expected = self._expected(frame, known_motion, gyro_rotation, network_motion)
         if self._opening is not None:
             opened = self._open(frame, expected if hold else None)
             if isinstance(opened, WindowState):
@@ -189,13 +190,23 @@ class Window:
         self._opening = None
         return opened.newest
 
-    def _expected(self, frame: Frame, known: Floats | None, gyro: GyroRotation) -> Floats:
-        """Return the expected pose of the newest frame, by the known motion or else by constant velocity."""
+    def _expected(
+        self, frame: Frame, known: Floats | None, gyro: GyroRotation, network_motion: NetworkMotion
+    ) -> Floats:
+        """Return the expected pose of the newest frame, by the known motion or else by constant velocity.
+
+        The first pair of a map has no velocity yet. There the pose network's rotation is taken if its motion agrees
+        with the image. Without it, a turn of some degrees may be taken for a translation, and the map stays wrong.
+        """
         if known is not None:
             return np.asarray(self._in_map_units(known) @ self._pose)
         motion = se3.exp(self._velocity * self._seconds(frame))
         if gyro is not None:
             motion[:3, :3] = np.asarray(gyro[0]).T
+        elif self._is_keyframe and len(self._map.keyframes) == 1 and self._opening is None:
+            by_network = network_motion() if callable(network_motion) else network_motion
+            if by_network is not None and explains(by_network[0], self._frame, frame, self.config):
+                motion[:3, :3] = by_network[0][:3, :3].T
         return np.asarray(motion @ self._pose)
 
     def _change_unit(self, log_factor: float) -> None:

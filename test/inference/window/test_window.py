@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from featdepth_ros.inference.window import tracks
 from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.types import ScaleOrigin, WindowState
 from featdepth_ros.inference.window.window import Window
+from featdepth_ros.recordings.frame import Frame
+from featdepth_ros.simulation.simulate import Simulation, SimulationConfig, default_camera
 
 DT_NS = 100_000_000
 HEIGHT_M = 1.65
@@ -204,6 +207,43 @@ def test_where_tracks_fail_the_network_answers_if_it_explains_the_picture(drive)
     np.testing.assert_array_equal(right.covariance, np.eye(6) * 1e-3)
     wrong = window.step(drive.greys[9], drive.camera, 10 * DT_NS, drive.depths[9], network_motion=network(9, 0.3))
     assert wrong.state is WindowState.LOST
+
+
+@pytest.fixture(scope="module")
+def turning_room() -> list[Frame]:
+    """Four frames of a room in which the camera begins with a turn of four degrees a frame."""
+    return list(Simulation(SimulationConfig(scene="room", seed=9003, frames=4, camera=default_camera(620, 188))))
+
+
+@pytest.mark.parametrize("seed", [0, 3, 9])
+def test_a_turn_at_the_start_is_taken_from_the_network(turning_room, seed):
+    """Depth errs by a quarter. Expected to stand still, the turn would be found as a translation."""
+    greys = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY) for frame in turning_room]
+    poses = [frame.T_world_camera for frame in turning_room]
+    truths = [se3.inverse(a) @ b for a, b in pairwise(poses)]
+    error = np.random.default_rng(seed).normal(0, 0.25, (4, 6)).astype(np.float32)
+    error = np.exp(cv2.resize(error, greys[0].shape[::-1]))
+    asked = []
+
+    def turn_errors(network):
+        window, found = Window(WindowConfig(scale="relative")), []
+        for index, frame in enumerate(turning_room):
+            depth = np.nan_to_num(frame.depth, nan=50.0) * error
+            give = None if network is None else (lambda index=index: network(index))
+            found.append(window.step(greys[index], frame.camera, (index + 1) * DT_NS, depth, network_motion=give))
+        return [turn_error(f.T_previous_current, t) for f, t in zip(found[1:], truths, strict=True)]
+
+    def right(index):
+        asked.append(index)
+        return truths[index - 1], np.eye(6) * 1e-3
+
+    def wrong(index):
+        return se3.inverse(truths[index - 1]), np.eye(6) * 1e-3
+
+    alone = turn_errors(None)
+    assert max(turn_errors(right)) < 0.006 and asked == [1]
+    assert alone[0] > 0.02
+    assert turn_errors(wrong) == alone  # it does not explain the picture
 
 
 @pytest.mark.parametrize("grey", [0, 127, 255])
