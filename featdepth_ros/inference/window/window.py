@@ -105,8 +105,7 @@ class Window:
                 parallax of its first frames, and its unit is the median depth there.
             trusted: (h, w) bool mask of the trusted depth; None: everywhere.
             network_motion: T_previous_current (4, 4) by the pose network, published units, and its covariance (6, 6).
-                It may also be a function that returns them, which is called at the first pair and if tracking fails; or
-                None.
+                It may also be a function that returns them, called at the first pair and if tracking fails; or None.
             known_motion: T_previous_current (4, 4), published units. It is taken as given, only points are estimated,
                 and the result contains it in every state.
             gyro_rotation: rotation of T_previous_current (3, 3) by a gyroscope, and its covariance (3, 3), rad^2.
@@ -190,9 +189,7 @@ class Window:
         self._opening = None
         return opened.newest
 
-    def _expected(
-        self, frame: Frame, known: Floats | None, gyro: GyroRotation, network_motion: NetworkMotion
-    ) -> Floats:
+    def _expected(self, frame: Frame, known: Floats | None, gyro: GyroRotation, network: NetworkMotion) -> Floats:
         """Return the expected pose of the newest frame, by the known motion or else by constant velocity.
 
         The first pair of a map has no velocity yet. There the pose network's rotation is taken if its motion agrees
@@ -204,7 +201,7 @@ class Window:
         if gyro is not None:
             motion[:3, :3] = np.asarray(gyro[0]).T
         elif self._is_keyframe and len(self._map.keyframes) == 1 and self._opening is None:
-            by_network = network_motion() if callable(network_motion) else network_motion
+            by_network = network() if callable(network) else network
             if by_network is not None and explains(by_network[0], self._frame, frame, self.config):
                 motion[:3, :3] = by_network[0][:3, :3].T
         return np.asarray(motion @ self._pose)
