@@ -60,7 +60,6 @@ train compact_nc "$output/nc_more" --finetune "$output/nc/model.safetensors" see
     "data.rendered.shares=[0.17, 0.1, 0.1, 0.14, 0.05, 0.07, 0.13, 0.15, 0.05, 0.04]" \
     "data.prepared.caches=[${nc%,}]" \
     "stages=[{steps: 2000, sizes: [[128, 416], [192, 256]], batch_size: 8}]" "$@"
-for pair in open:open nc:nc_more; do
-    "$featdepth" weights import "$output/${pair#*:}/model.safetensors" "$output/compact-${pair%:*}.safetensors" --fp16
-done
+"$featdepth" weights import "$output/open/model.safetensors" "$output/compact-open.safetensors" --fp16
+"$featdepth" weights import "$output/nc_more/model.safetensors" "$output/compact-nc.safetensors" --fp16
 echo "weights: $output/compact-open.safetensors, $output/compact-nc.safetensors"

@@ -9,7 +9,6 @@ motions: a frame only adds its own motion (REP-105).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +33,12 @@ from featdepth_ros.inference.window.prior import InverseDepthFit
 from featdepth_ros.inference.window.records import KnownMotion, NetworkScale, Sight, Solution
 from featdepth_ros.inference.window.shutter import lateness, on_time
 from featdepth_ros.inference.window.trust import DOUBT_SPEED, Doubt, TrackNoise, UsualResidual, trusted_points
-from featdepth_ros.inference.window.two_views.fallback import explains
+from featdepth_ros.inference.window.two_views.fallback import NetworkMotion, explained_motion
 from featdepth_ros.inference.window.two_views.matching import matched_poses
 from featdepth_ros.inference.window.two_views.start import Start
 from featdepth_ros.inference.window.types import WindowPoints, WindowResult, WindowState
 
 Floats = NDArray[np.float64]
-#: T_previous_current (4, 4) and its covariance (6, 6), or a function that returns them, or None.
-NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | None] | None
 #: Rotation (3, 3) of T_previous_current and its covariance (3, 3), rad^2.
 GyroRotation = tuple[Floats, Floats] | None
 
@@ -201,8 +198,8 @@ class Window:
         if gyro is not None:
             motion[:3, :3] = np.asarray(gyro[0]).T
         elif self._is_keyframe and len(self._map.keyframes) == 1 and self._opening is None:
-            by_network = network() if callable(network) else network
-            if by_network is not None and explains(by_network[0], self._frame, frame, self.config):
+            by_network = explained_motion(network, self._frame, frame, self.config)
+            if by_network is not None:
                 motion[:3, :3] = by_network[0][:3, :3].T
         return np.asarray(motion @ self._pose)
 
@@ -342,8 +339,8 @@ class Window:
 
         The map is kept for a few frames, because motion blur or a flash of light are soon over.
         """
-        by_network = network_motion() if callable(network_motion) else network_motion
-        if by_network is None or not explains(by_network[0], self._frame, frame, self.config):
+        by_network = explained_motion(network_motion, self._frame, frame, self.config)
+        if by_network is None:
             self._begin(frame)
             return self._without_motion(WindowState.LOST)
         motion, seconds = self._in_map_units(by_network[0]), self._seconds(frame)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from runs import records
 
 from featdepth_ros import load_model
@@ -41,6 +42,11 @@ def test_the_script_names_the_recipes_that_there_are() -> None:
     for recipe in RECIPES:
         head = config_file(f"train/{recipe}.yaml").read_text(encoding="utf-8").split("\nseed:")[0]
         assert "hours on two free" in " ".join(head.replace("\n#", "").split()) and "GPU" in head
+    # The last run reads the clips of compact_open, so it must have the same shares.
+    shares = yaml.safe_load(config_file("train/compact_open.yaml").read_text(encoding="utf-8"))["data"]["rendered"][
+        "shares"
+    ]
+    assert f'"data.rendered.shares={shares}"' in text
 
 
 @pytest.mark.slow

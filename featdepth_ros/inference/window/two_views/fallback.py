@@ -1,9 +1,12 @@
 """Checks the pose network's motion against the image.
 
-The window uses the check if its own tracking fails. Without a window, every motion of the network is checked.
+The window uses the check at a map's first pair, and if its own tracking fails. Without a window, every motion of the
+network is checked.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,8 @@ from featdepth_ros.inference.window.config import WindowConfig
 from featdepth_ros.inference.window.frame import Frame
 
 Floats = NDArray[np.float64]
+#: T_previous_current (4, 4) and its covariance (6, 6), or a function that returns them, or None.
+NetworkMotion = tuple[Floats, Floats] | Callable[[], tuple[Floats, Floats] | None] | None
 
 #: Number of corners to check; least share and number of them that must be found at the predicted position.
 CORNERS, SHARE, LEAST = 200, 0.3, 20
@@ -67,3 +72,11 @@ def explains(
     allowed = np.maximum(NEAR_PX, near_share * np.linalg.norm(expected - start, axis=1))
     near = good & (np.linalg.norm(pixels - expected, axis=1) < allowed)
     return bool(near.sum() >= max(LEAST, SHARE * len(start)))
+
+
+def explained_motion(
+    network: NetworkMotion, earlier: Frame, newest: Frame, config: WindowConfig
+) -> tuple[Floats, Floats] | None:
+    """Return the pose network's motion and its covariance if `explains` accepts the motion, else None."""
+    motion = network() if callable(network) else network
+    return motion if motion is not None and explains(motion[0], earlier, newest, config) else None
