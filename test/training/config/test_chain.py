@@ -43,9 +43,8 @@ def test_the_script_names_the_recipes_that_there_are() -> None:
         head = config_file(f"train/{recipe}.yaml").read_text(encoding="utf-8").split("\nseed:")[0]
         assert "hours on two free" in " ".join(head.replace("\n#", "").split()) and "GPU" in head
     # The last run reads the clips of compact_open, so it must have the same shares.
-    shares = yaml.safe_load(config_file("train/compact_open.yaml").read_text(encoding="utf-8"))["data"]["rendered"][
-        "shares"
-    ]
+    recipe = yaml.safe_load(config_file("train/compact_open.yaml").read_text(encoding="utf-8"))
+    shares = recipe["data"]["rendered"]["shares"]
     assert f'"data.rendered.shares={shares}"' in text
 
 
